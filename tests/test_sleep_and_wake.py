@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from tests.support.commandline import a_process
 from tests.support.daemon_process import HOST, serving
 from tests.support.images import WEB
 from tests.support.ports import free_port
-from tests.support.service import run_app
+from tests.support.service import run_app, run_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +163,49 @@ async def test_a_tcp_connection_wakes_a_container(engine: Engine, tmp_path: Path
             writer.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200"), served.log
             writer.close()
+
+
+_UDP_SERVER = """
+import signal, socket
+signal.signal(signal.SIGTERM, lambda *_: exit(0))
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", 53))
+while True:
+    data, client = server.recvfrom(65536)
+    server.sendto(b"re: " + data, client)
+"""
+
+
+async def test_datagrams_wake_a_container_and_each_client_gets_its_answers(engine: Engine, tmp_path: Path) -> None:
+    port = free_port()
+    labels = {"proxy.aliases": "dns", "proxy.idle_timeout": "1h", "proxy.dns.scheme": "udp"}
+    labels["proxy.dns.port"] = f"{port}:53"
+    await asyncio.to_thread(run_python, engine, NAME, labels, "-c", _UDP_SERVER)
+    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
+    clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(5)]
+    loop = asyncio.get_running_loop()
+
+    async def ask(client: socket.socket, *texts: bytes) -> list[bytes]:
+        for text in texts:
+            client.send(text)
+        async with asyncio.timeout(30):
+            return [await loop.sock_recv(client, 100) for _ in texts]
+
+    async with serving(tmp_path, {"local": engine.host}) as served:
+        await served.accepted("dns", "pilotage")
+        for client in clients:
+            client.setblocking(False)
+            client.connect(("127.0.0.1", port))
+        for _ in range(2):
+            found = await asyncio.gather(*(ask(client, b"one", b"two") for client in clients))
+            assert found == [[b"re: one", b"re: two"]] * 5, served.log
+            units = (await served.get("/v1/sleep"))["units"]
+            assert [unit["in_progress"] for unit in units] == [5]
+            await served.post(f"/v1/containers/{NAME}/sleep")
+            await until_state(engine, "exited")
+            await served.enters(NAME, "asleep")
+    for client in clients:
+        client.close()
 
 
 async def test_an_operator_wakes_a_container_and_puts_it_to_sleep(engine: Engine, tmp_path: Path) -> None:

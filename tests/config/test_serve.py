@@ -53,7 +53,7 @@ gateway:
   redirect_to_https: true
   hsts: 30d
   trusted_proxies: [10.0.0.0/8, 192.0.2.7]
-  compression: false
+  compression: true
   access_log: "-"
   connect_timeout: 500ms
   retries: 0
@@ -83,7 +83,7 @@ debug: true
         redirect_to_https=True,
         hsts_max_age=2_592_000.0,
         trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
-        compression=False,
+        compression=True,
         access_log="-",
         connect_timeout=0.5,
         retries=0,

@@ -36,6 +36,15 @@ def test_names_are_looked_up_once_and_only_while_the_budget_lasts() -> None:
     assert budget.nearest("hots", ("port", "host")) is None
 
 
+def test_a_text_that_may_no_longer_be_searched_counts_as_holding_a_secret() -> None:
+    budget = Budget(searches=10)
+    assert not budget.holds_secret("harmless")
+    assert budget.holds_secret("abc")
+    assert Budget(searches=20).holds_secret("http://me:pw@host")
+    assert Budget(searches=3).take_search(3)
+
+
 def test_a_container_has_the_documented_budget() -> None:
     budget = container_budget()
     assert (budget.values, budget.characters, budget.problems, budget.suggestions) == (2_000, 262_144, 100, 20)
+    assert budget.searches == 16_384

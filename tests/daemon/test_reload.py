@@ -189,7 +189,7 @@ async def test_settings_that_need_a_restart_are_reported(tmp_path: Path, caplog:
             await until(lambda: served.daemon.reloads["taken"] == 1)
             await until(lambda: "takes effect only after a restart: gateway.workers" in caplog.text)
             caplog.clear()
-            file.write_text(configured(engine, more="gateway: {workers: 3, compression: false}"))
+            file.write_text(configured(engine, more="gateway: {workers: 3, compression: true}"))
             served.daemon.reload()  # compared with what it runs with, not with the previous file
             await until(lambda: "takes effect only after a restart: gateway.workers" in caplog.text)
 

@@ -74,7 +74,7 @@ providers: {docker: {a: unix:///a.sock}}
 match_domains: [example.com]
 debug: true
 gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redirect_to_https: true, hsts: 1s,
-          tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: false,
+          tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,
           idle_timeout: 1m, body_timeout: 1m, stream_timeout: 2h, tcp_timeout: 3h,
           max_target_connections: 20, max_connections_per_client: 30, max_udp_clients: 10}
@@ -83,7 +83,11 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
     options = build_settings(Flags(), {}).options
     usual = type(options)()
     same = [name for name in options.__struct_fields__ if getattr(options, name) == getattr(usual, name)]
-    assert same == []
+    assert same == ["report_errors"]
+
+
+def test_without_a_gateway_envoys_report_errors_with_their_loads() -> None:
+    assert build_settings(Flags(demo=DEMO, gateway=False), {}).options.report_errors
 
 
 def test_the_demonstration_is_served_alone() -> None:

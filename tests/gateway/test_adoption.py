@@ -17,7 +17,7 @@ from pilotage.gateway.adoption import KeepingLauncher, end_kept, read_record
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.process import Gateway, GatewayTiming
 from pilotage.gateway.processes import PidfdProcess, start_time
-from tests.support.envoy import static_bootstrap, web_server
+from tests.support.envoy import running, static_bootstrap, web_server
 from tests.support.ports import free_port
 from tests.support.waiting import alive, until
 
@@ -53,18 +53,9 @@ async def kept(
     """A gateway that leaves its Envoy at the end."""
     launches = launcher(folder, bootstrap, **options)
     gateway = Gateway({}, folder, binary=find_envoy(), timing=QUICK, launcher=launches)
-    task = asyncio.create_task(gateway.run())
-    ready = asyncio.create_task(gateway.ready())
-    try:
-        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
+    async with running(gateway):
         gateway.leave()
         yield gateway, launches
-    finally:
-        ready.cancel()
-        task.cancel()
-        await asyncio.wait({task, ready})
 
 
 async def status(port: int) -> int:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import logging
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -23,33 +22,14 @@ from aiohttp import web
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.binary import find_envoy
 from pilotage.gateway.process import Gateway, GatewayTiming
-from tests.support.envoy import static_bootstrap, web_server
+from tests.support.envoy import running, static_bootstrap, web_server
 from tests.support.leaks import assert_no_leaks
 from tests.support.ports import free_port
 from tests.support.waiting import alive, until
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 pytestmark = pytest.mark.process
 
 QUICK = GatewayTiming(look=0.1, answer=0.5, silence=1.0, first_pause=0.01, settled=0.0)
-
-
-@contextlib.asynccontextmanager
-async def running(gateway: Gateway) -> AsyncIterator[asyncio.Task[None]]:
-    """The gateway's task, once it is ready; cancelled at the end."""
-    task = asyncio.create_task(gateway.run())
-    ready = asyncio.create_task(gateway.ready())
-    try:
-        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
-        yield task
-    finally:
-        ready.cancel()
-        task.cancel()
-        await asyncio.wait({task, ready})
 
 
 def made(folder: Path, port: int, upstream: int, **options: Any) -> Gateway:

@@ -150,7 +150,7 @@ async def test_without_an_envoy_of_its_own_the_figures_are_those_of_the_load_rep
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pilotage.gateway.traffic._FRESH", 0.0)
-    async with target() as it, gateway(tmp_path) as gw:
+    async with target() as it, gateway(tmp_path, report_errors=True) as gw:
         gw.ads.loads.configure(0.1)
         it.handlers["/bad"] = _failing
         await gw.publish(route("app", it.port, max_conns_per_host=9))

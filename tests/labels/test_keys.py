@@ -22,6 +22,16 @@ def test_the_bare_namespace_is_reported() -> None:
     ]
 
 
+def test_at_most_a_hundred_misspelt_labels_are_reported_and_none_is_forgotten() -> None:
+    labels = {f"prxy.a{number:03}": "1" for number in range(103)} | {"other": "1"}
+    foreign: set[str] = set()
+    for _ in range(2):
+        own = filter_labels(labels, foreign)
+        assert len(own.warnings) == 101
+        assert own.warnings[-1].message == "3 more labels look misspelt, too"
+        assert foreign == {"other"}
+
+
 def test_own_labels_are_selected_whether_foreign_keys_are_known_or_not() -> None:
     labels = {"proxy.web.port": "80", "other.key": "1", "proxy.aliases": "web", "Proxy.x": "2", "proxy": "3"}
     foreign: set[str] = set()

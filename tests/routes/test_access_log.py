@@ -1,31 +1,17 @@
 from __future__ import annotations
 
-from typing import Any
-
-from pilotage.core.secrets import EVERYTHING, HIDDEN
-from pilotage.core.yaml import parse_yaml
+from pilotage.core.secrets import HIDDEN
 from pilotage.routes.access_log import AccessLog
-from pilotage.routes.fields import FieldContext
 from pilotage.routes.schema import (
     ROUTE,
 )
-
-
-def read(text: str) -> tuple[dict[str, Any], FieldContext]:
-    document = parse_yaml(text, "proxy.web")
-    assert document is not None
-    context = FieldContext(visible=EVERYTHING)
-    return ROUTE.read_fields(document.value, context), context
-
-
-def reported(context: FieldContext) -> list[tuple[str, int, int, str, str]]:
-    return [(p.path, p.line, p.column, p.message, p.hint) for p in context.problems]
+from tests.support.field_values import read_route, reported_at
 
 
 def test_an_access_log_needs_a_destination() -> None:
-    found, context = read("access_log: {format: json}")
+    found, context = read_route("access_log: {format: json}")
     assert "access_log" not in found
-    assert [message for *_, message, _ in reported(context)] == ["path or stdout is required"]
+    assert [message for *_, message, _ in reported_at(context)] == ["path or stdout is required"]
 
 
 def test_an_access_log_names_its_retention_in_json() -> None:
@@ -34,7 +20,7 @@ def test_an_access_log_names_its_retention_in_json() -> None:
 
 
 def test_every_detail_of_an_access_log_is_read_in_any_spelling() -> None:
-    found, context = read(
+    found, context = read_route(
         """access_log:
   path: /var/log/app.log
   stdout: true
@@ -53,7 +39,7 @@ def test_every_detail_of_an_access_log_is_read_in_any_spelling() -> None:
     cookie: {default: redact}
 """
     )
-    assert reported(context) == []
+    assert reported_at(context) == []
     assert found["access_log"].fields.headers.config == {"X-A": "drop"}
     _, log = ROUTE.fields["access_log"].kind.dump("access_log", found["access_log"])
     assert log == {
@@ -85,5 +71,7 @@ def test_an_access_log_drops_headers_and_cookies_and_keeps_the_query_by_default(
 
 
 def test_an_access_log_without_a_destination_says_how_to_name_one() -> None:
-    _, context = read("access_log: {format: json}")
-    assert [hint for *_, hint in reported(context)] == ["set access_log.stdout to true, or access_log.path to a file"]
+    _, context = read_route("access_log: {format: json}")
+    assert [hint for *_, hint in reported_at(context)] == [
+        "set access_log.stdout to true, or access_log.path to a file"
+    ]

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from pilotage.core.secrets import EVERYTHING
-from pilotage.core.yaml import Located, parse_yaml
+from pilotage.core.yaml import Located
 from pilotage.labels.key_schema import Key, fold
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.fields import FieldContext
@@ -22,19 +20,9 @@ from pilotage.routes.schema import (
     LoadBalance,
     RouteSettings,
 )
+from tests.support.field_values import read_route, reported_at
 
 STRUCTS = [RouteSettings, HealthCheck, LoadBalance, Homepage, AccessLog]
-
-
-def read(text: str) -> tuple[dict[str, Any], FieldContext]:
-    document = parse_yaml(text, "proxy.web")
-    assert document is not None
-    context = FieldContext(visible=EVERYTHING)
-    return ROUTE.read_fields(document.value, context), context
-
-
-def reported(context: FieldContext) -> list[tuple[str, int, int, str, str]]:
-    return [(p.path, p.line, p.column, p.message, p.hint) for p in context.problems]
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
@@ -83,7 +71,7 @@ def test_all_spellings_name_one_field() -> None:
 
 
 def test_fields_are_read_at_any_depth() -> None:
-    found, context = read(
+    found, context = read_route(
         """
         scheme: https
         port: 2222:22
@@ -97,7 +85,7 @@ def test_fields_are_read_at_any_depth() -> None:
           filters: {status_codes: {values: [404, 500-599]}}
         """
     )
-    assert reported(context) == []
+    assert reported_at(context) == []
     assert found["port"] == PortPair(2222, 22)
     assert found["healthcheck"] == HealthCheck(disable=True, interval=10.0, path="/up")
     assert found["load_balance"] == LoadBalance(link="shop", weight=3, sticky_max_age=7200.0)
@@ -108,12 +96,12 @@ def test_fields_are_read_at_any_depth() -> None:
 
 
 def test_every_error_is_reported_with_its_path_and_place() -> None:
-    found, context = read(
+    found, context = read_route(
         "port: 80\nbogus: 1\nhealthcheck:\n  pth: /x\n  interval: 5x\nscheme: ftp\nmax_conns_per_host: many\n"
     )
     assert found["port"] == PortPair(0, 80)
     assert found["healthcheck"] == HealthCheck()
-    assert reported(context) == [
+    assert reported_at(context) == [
         ("bogus", 2, 1, "unknown field", ""),
         ("healthcheck.pth", 4, 3, "unknown field", "did you mean 'path'?"),
         ("healthcheck.interval", 5, 13, "'5x': unknown unit 'x'; the units are ms, s, m, h, d, w, M (month)", ""),
@@ -128,7 +116,7 @@ def test_every_error_is_reported_with_its_path_and_place() -> None:
     [("sheme: x", "did you mean 'scheme'?"), ("shceme: x", "did you mean 'scheme'?"), ("colour: x", "")],
 )
 def test_an_unknown_field_is_reported_with_the_nearest_known_one(text: str, hint: str) -> None:
-    _, context = read(text)
+    _, context = read_route(text)
     assert [problem.hint for problem in context.problems] == [hint]
 
 
@@ -145,8 +133,8 @@ def test_every_label_below_an_unknown_field_is_reported() -> None:
 
 
 def test_an_empty_field_name_is_reported() -> None:
-    _, context = read("'': 1")
-    assert reported(context) == [("", 1, 1, "empty field name", "write proxy.<alias>.<field>")]
+    _, context = read_route("'': 1")
+    assert reported_at(context) == [("", 1, 1, "empty field name", "write proxy.<alias>.<field>")]
 
 
 @pytest.mark.parametrize(
@@ -170,22 +158,22 @@ def test_an_empty_field_name_is_reported() -> None:
     ],
 )
 def test_an_error_in_a_protective_field_refuses_the_route(text: str, fatal: bool) -> None:
-    _, context = read(text)
+    _, context = read_route(text)
     assert len(context.problems) == 1
     assert context.refused is fatal
 
 
 @pytest.mark.parametrize("key", ["idlewatcher", "path_patterns", "proxmox"])
 def test_fields_that_only_godoxy_has_are_reported_as_unsupported(key: str) -> None:
-    _, context = read(f"{key}: {{}}")
-    ((path, _, _, message, hint),) = reported(context)
+    _, context = read_route(f"{key}: {{}}")
+    ((path, _, _, message, hint),) = reported_at(context)
     assert (path, hint) == (key, "remove it")
     assert "a GoDoxy field that pilotage does not support" in message
 
 
 def test_null_leaves_a_field_as_it_is() -> None:
-    found, context = read("scheme:\nhealthcheck: ~\nmiddlewares: null\n")
-    assert (found, reported(context)) == ({}, [])
+    found, context = read_route("scheme:\nhealthcheck: ~\nmiddlewares: null\n")
+    assert (found, reported_at(context)) == ({}, [])
 
 
 # ---- health checks --------------------------------------------------------------------------------------------------
@@ -219,6 +207,8 @@ def test_durations_in_json_have_their_unit_and_unset_fields_are_absent() -> None
 
 
 def test_any_settings_can_be_written_as_json() -> None:
-    found, _ = read("healthcheck: {interval: 0, timeout: 0, retries: 0}\naccess_log: {path: /x, rotate_interval: 0}")
+    found, _ = read_route(
+        "healthcheck: {interval: 0, timeout: 0, retries: 0}\naccess_log: {path: /x, rotate_interval: 0}"
+    )
     for name, value in found.items():
         msgspec.json.encode(ROUTE.fields[name].kind.dump(name, value))

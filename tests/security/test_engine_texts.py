@@ -1,136 +1,48 @@
-"""A hostile engine writes long and odd texts everywhere: none is reported whole, or taken for an error of pilotage."""
+"""A hostile engine writes long and odd texts everywhere, and a running daemon shows none of them whole."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import json
-import logging
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage import DockerProviderConfig, discover
-from pilotage.daemon import change_log
-from pilotage.daemon import logging as logs
-from pilotage.discovery.detect import candidates, probe_all
-from pilotage.discovery.timing import Timing
-from tests.support.faults import VERSION, answer, behave, json_answer, puppet
+from pilotage.testing import FakeEngine
+from tests.support.command import pilotage_serve
+from tests.support.engine_texts import ATTACKS, events, listed
+from tests.support.faults import behave, json_answer, puppet
+from tests.support.gateway import target
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.support.faults import Exchange, Puppet
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-LONG = "\x1b[31m\u202e" + "x" * 20_000
-HUGE = 10**4000
-ID = "a" * 64
+_LONGEST = 10_000
 
 
-def listed(**more: Any) -> dict[str, Any]:
-    network = {"bridge": {"IPAddress": "172.17.0.2", "NetworkID": "b" * 64}}
-    return {
-        "Id": ID, "Names": ["/web"], "Image": "app", "State": "running", "Status": "Up", "Created": 1, "Labels": {},
-        "Ports": [{"PrivatePort": 80, "Type": "tcp"}], "NetworkSettings": {"Networks": network}, **more,
-    }  # fmt: skip
-
-
-def events(*found: dict[str, Any]) -> Any:
-    async def send(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
-        for event in found:
-            await exchange.send(json.dumps(event).encode() + b"\n")
-        await exchange.gone()
-
-    return send
-
-
-def event(**actor: Any) -> dict[str, Any]:
-    return {"Type": "container", "Action": "start", "Actor": {"ID": ID, **actor}}
-
-
-BAD_LABELS = {"proxy.aliases": "web", "proxy.network": LONG, f"proxy.web.{LONG}": LONG, "proxy.web.port": LONG}
-
-ATTACKS: dict[str, dict[str, Any]] = {
-    "huge API version": {"version": json_answer(VERSION | {"ApiVersion": "9" * 20_000 + ".1"})},
-    "odd API version": {"version": json_answer(VERSION | {"ApiVersion": LONG})},
-    "old engine, odd minimum": {"version": json_answer({"ApiVersion": "1.12", "MinAPIVersion": LONG})},
-    "long versions": {
-        "version": json_answer(
-            VERSION | {"Version": LONG, "MinAPIVersion": LONG, "Components": [{"Name": LONG, "Version": LONG}]}
-        )
-    },
-    "versions of another type": {"version": json_answer(VERSION | {"ApiVersion": [LONG]})},
-    "long reason": {"json": answer(f"500 {'y' * 20_000}", b"")},
-    "reason with controls": {"json": answer("500 \x1b[31m\x9b1m", b"")},
-    "long message": {"json": json_answer({"message": LONG}, status="403 no")},
-    "long plain message": {"json": answer("409 Conflict", LONG.encode(), "Content-Type: text/plain")},
-    "long redirect": {"json": answer("302 Found", b"", f"Location: {'z' * 20_000}")},
-    "long encoding": {"json": answer("200 OK", b"", f"Content-Encoding: {'z' * 20_000}")},
-    "not a list": {"json": json_answer({LONG: LONG})},
-    "long name": {"json": json_answer([listed(Names=[f"/{LONG}"], Labels=BAD_LABELS)])},
-    "long names of networks": {
-        "json": json_answer(
-            [listed(NetworkSettings={"Networks": {f"{n}{LONG}": {} for n in range(5)}}, Labels=BAD_LABELS)]
-        )
-    },
-    "long addresses": {"json": json_answer([listed(NetworkSettings={"Networks": {"b": {"IPAddress": LONG}}})])},
-    "long state": {"json": json_answer([listed(State=LONG, Status=LONG, Image=LONG)])},
-    "huge numbers": {"json": json_answer([listed(Created=HUGE, Ports=[{"PrivatePort": HUGE, "PublicPort": HUGE}])])},
-    "other types": {"json": json_answer([listed(Created=LONG), listed(Id=1), LONG, HUGE, None])},
-    "long events": {
-        "json": json_answer([listed()]),
-        "events": events(
-            event(Attributes={"name": LONG}),
-            {"Type": "container", "Action": f"health_status: {LONG}", "Actor": {"ID": ID}, "timeNano": HUGE},
-            event(Attributes={"container": ID, "name": LONG}) | {"Type": "network", "Action": "connect"},
-        ),
-    },
-    "event of another type": {"events": events({"Type": LONG, "Action": HUGE})},
-    "long services": {
-        "json": json_answer([listed(Labels={f"com.docker.swarm.service.{key}": LONG for key in ("id", "name")})]),
-        "services": json_answer([{"ID": LONG, "Spec": {"Name": LONG, "Labels": {LONG: LONG}}}]),
-    },
-}  # fmt: skip
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    root, ours = logging.getLogger(), logging.getLogger("pilotage")
-    levels = root.level, ours.level
-    handler = logs.configure_logging("text", "debug", stream)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-
-
-def settled(engine: Puppet, state: str) -> bool:
-    return state != "pending" and any("/events" in line or "/version" in line for line in engine.requests)
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-async def test_no_text_of_an_engine_is_reported_whole_or_taken_for_an_error_of_ours(
-    attack: str, log: io.StringIO
-) -> None:
-    usual = {"json": json_answer([listed()]), "events": events()}
-    async with puppet(behave(**(usual | ATTACKS[attack]))) as engine:
-        config = DockerProviderConfig(engine.url, name="hostile")
-        async with discover([config], timing=Timing(first_pause=0.01)) as discovery:
-
-            async def follow() -> None:
-                async for update in discovery:
-                    change_log.log_changes(update)
-
-            following = asyncio.create_task(follow())
-            await until(lambda: settled(engine, discovery.table.engines["hostile"].state))
-            await asyncio.sleep(0.05)
-            texts = [discovery.table.engines["hostile"].error, *map(str, discovery.table.problems)]
-            following.cancel()
-        (probe,) = await probe_all(candidates([config], "test"))
-    texts += [probe.version, probe.api, probe.error, *log.getvalue().splitlines()]
-    assert not [text[:300] for text in texts if "internal error" in text or "bug in pilotage" in text]
-    assert not [text[:300] for text in texts if len(text) > 10_000]
-    assert not [text[:300] for text in texts if not text.isprintable()]
+async def test_no_text_of_an_engine_floods_the_log_or_a_problem(tmp_path: Path) -> None:
+    """Each attack is an engine; another one, whose container is served all the while, is the victim."""
+    async with contextlib.AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(target("mine"))
+        victim = await stack.enter_async_context(FakeEngine())
+        labels = {"proxy.aliases": "shop", "proxy.shop.port": str(shop.port)}
+        victim.add("shop", networks=(), ports=(f"{shop.port}:{shop.port}",), labels=labels)
+        attacks = [{"json": json_answer([listed()]), "events": events(), **attack} for attack in ATTACKS.values()]
+        engines = [await stack.enter_async_context(puppet(behave(**handlers))) for handlers in attacks]
+        served = await stack.enter_async_context(pilotage_serve(tmp_path, victim, *engines))
+        await until(lambda: all(len(engine.requests) > 1 for engine in engines))
+        await asyncio.sleep(1)  # what follows the first answers: events, retries, their messages
+        assert await served.status("shop.localhost") == 200
+        lines = (tmp_path / "log").read_text().splitlines()
+        problems = (await served.get("/v1/problems"))["problems"]
+        states = (await served.get("/v1/engines"))["engines"]
+    said = [text for it in problems for text in (it["message"], it["hint"], it["value"])]
+    said += [text for it in states for text in it.values() if isinstance(text, str)]
+    assert len(problems) > len(ATTACKS) / 2
+    assert len(states) == len(ATTACKS) + 1
+    assert not [text[:300] for text in (*lines, *said) if "internal error" in text or "bug in pilotage" in text]
+    assert not [text[:300] for text in (*lines, *said) if len(text) > _LONGEST]
+    assert not [line[:300] for line in lines if not line.isprintable()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pilotage.sleep.activity import Activity
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.quiescing import Quiescing
 from pilotage.table.table import Table
 from pilotage.xds.load_reports import Load, Report
@@ -42,7 +43,7 @@ class Evening:
         routes = {"shop": route("shop", 80, **settings), "auth": route("auth", 81)}
         source: Any = SimpleNamespace(table=Table(routes))
         keeper: Any = self.keeper
-        self.quiescing = Quiescing(Activity(lambda: [self.report]), keeper, source, self.now)
+        self.quiescing = Quiescing(Activity(lambda: [self.report]), keeper, source, Datagrams(), self.now)
         self.unit = unit()
         self.unit.aliases = {"shop"}
 

@@ -163,6 +163,20 @@ def test_a_route_does_not_sleep_until_the_last_that_uses_it_for_forwardauth_is_g
 POOL = {"proxy.*.load_balance.link": "all"}
 
 
+def test_containers_behind_udp_sleep_if_datagrams_can_wait() -> None:
+    known = Known()
+    udp = {**IDLE, "proxy.dns.scheme": "udp", "proxy.dns.port": "5300:53"}
+    known.put("dns", udp)
+    assert Registry(known, lambda _engine: True, lambda: 7, udp=True).follow("dns", 1.0).unit is not None
+    found = registry(known)
+    assert found.follow("dns", 1.0).unit is None
+    assert "a udp route behind an Envoy that pilotage does not run" in found.refused["dns"].message
+    known.put("dns", {**udp, **POOL})
+    pooled = Registry(known, lambda _engine: True, lambda: 7, udp=True)
+    assert pooled.follow("dns", 1.0).unit is None
+    assert "a pool of udp routes" in pooled.refused["dns"].message
+
+
 def test_the_routes_of_a_pool_are_one_unit_that_is_described_by_its_oldest_container() -> None:
     known = Known()
     known.put("one", {**IDLE, **POOL})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -184,13 +185,25 @@ async def test_the_table_shows_whether_containers_are_awake() -> None:
         await until(lambda: night.discovery.table.wakefulness["web"].remark == "awake")
 
 
-async def test_containers_behind_udp_are_reported_and_left_alone() -> None:
-    udp = container("dns", labels={**IDLE, "proxy.dns.scheme": "udp", "proxy.dns.port": "5300:53"})
-    async with FakeEngine([udp]) as engine, sleeping(engine) as night:
-        await until(lambda: len(night.sleeper.problems()) == 1)
-        (problem,) = night.sleeper.problems()
-        assert problem.message == "a datagram cannot wake a container, so it does not sleep"
-        assert night.sleeper.statuses() == []
+async def test_a_datagram_wakes_a_container_and_a_session_keeps_it_awake() -> None:
+    labels = {**IDLE, "proxy.dns.scheme": "udp", "proxy.dns.port": "5300:53"}
+    async with FakeEngine([container("dns", labels=labels, state="exited")]) as engine, sleeping(engine) as night:
+        await night.until_state("asleep", "dns")
+        relay = night.keeper.gates["dns"].relay
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+            socket.socket(type=socket.SOCK_DGRAM) as client,
+        ):
+            server.bind(("127.0.0.1", 0))
+            night.datagrams.targets = lambda _alias: [server.getsockname()]
+            client.sendto(b"hello", ("127.0.0.1", relay))
+            await night.until_state("ready", "dns")
+            assert night.keeper.gates["dns"].relay == relay
+            await until(lambda: night.status("dns").in_progress == 1)
+            assert night.status("dns").awake_because == "1 request in progress"
+            night.datagrams.close("dns")
+            assert night.status("dns").in_progress == 0
+            assert server.recv(100) == b"hello"
 
 
 async def test_the_containers_of_a_pool_sleep_and_wake_together() -> None:
@@ -232,7 +245,7 @@ async def test_a_container_is_found_by_alias_name_and_id() -> None:
 
 
 async def test_an_engine_that_says_yes_and_does_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.sleep.sleeper._STOPPED_AFTER", 0.2)
+    monkeypatch.setattr("pilotage.sleep.waking._STOPPED_AFTER", 0.2)
     async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")
         engine.spoil("stop", status=204, body=b"")

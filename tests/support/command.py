@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from pilotage.testing import FakeEngine
-
 __all__ = ["Command", "pilotage_serve"]
+
+
+class _Engine(Protocol):
+    @property
+    def url(self) -> str: ...
 
 
 class Command:
@@ -78,7 +81,7 @@ class Command:
 
 @contextlib.asynccontextmanager
 async def pilotage_serve(
-    folder: Path, *engines: FakeEngine, config: str = "", options: tuple[str, ...] = ()
+    folder: Path, *engines: _Engine, config: str = "", options: tuple[str, ...] = ()
 ) -> AsyncIterator[Command]:
     """Run ``pilotage serve`` for some engines, ``engine0`` and so on.
 

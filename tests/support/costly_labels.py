@@ -24,6 +24,10 @@ def one(key: str, text: Callable[[int], str]) -> Labels:
     return lambda number: {key: text(number)}
 
 
+def long(part: str, size: int = 1_000) -> str:
+    return part * (size // len(part))
+
+
 def aliases(number: int) -> str:
     return ",".join(numbered("a{i}", number))
 
@@ -118,6 +122,15 @@ DIMENSIONS: dict[str, Labels] = {
     "dependencies by Compose": one("com.docker.compose.depends_on", lambda number: "a:b:c," * number),
     "a network": one("proxy.network", lambda number: "x" * number),
     "container settings below aliases": of_each("proxy.a{i}.idle_timeout", "1h"),
+    "long wrong ports": of_each("proxy.a{i}.port", long("key a:b=c key: x@y ")),
+    "long wrong icons": of_each("proxy.a{i}.homepage.icon", long("key a:b=c key: x@y ")),
+    "long wrong lists": of_each("proxy.a{i}.ssl_protocols", long("key a:b=c key: x@y ")),
+    "long wrong networks": of_each("proxy.a{i}.middlewares.cidr_whitelist.allow", long("key a:b=c key: x@y ")),
+    "long wrong names": of_each("proxy.a{i}.load_balance.link", long("token-token=?a@")),
+    "longer wrong retentions": of_each("proxy.a{i}.access_log.retention", long("key a:b=c key: x@y ", 4_000)),
+    "secret aliases": one("proxy.aliases", lambda number: "key a:b=c key: x@y," * number),
+    "a secret shortcut": one("proxy.ports", lambda number: "key a:b=c key: x@y," * number),
+    "long near misses of the namespace": of_each("prxy.a{i}." + long("key:a@b="), "1"),
     "ports in a mapping": one("proxy.web.port", lines("listning{i}: 1")),
 }
 

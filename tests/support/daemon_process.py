@@ -95,7 +95,7 @@ class Served:
 
     async def phase(self, container: str) -> str:
         """Return what a container that sleeps is doing; ``""`` if the daemon knows no such container."""
-        units = (await self._get("/v1/sleep"))["units"]
+        units = (await self.get("/v1/sleep"))["units"]
         return next((str(it["state"]) for it in units if it["container"] == container), "")
 
     async def enters(self, container: str, *phases: str) -> None:
@@ -108,12 +108,20 @@ class Served:
         """Wait until an Envoy is connected and has accepted a route."""
         async with asyncio.timeout(60):
             while True:
-                routes = (await self._get("/v1/envoys"))["routes"]
+                routes = (await self.get("/v1/envoys"))["routes"]
                 if routes.get(alias, {}).get(node, {}).get("state") == "accepted":
                     return
                 await asyncio.sleep(0.02)
 
-    async def _get(self, path: str) -> Any:
+    async def post(self, path: str) -> None:
+        """Send a command to its API."""
+        connector = aiohttp.UnixConnector(f"{self.folder}/api.sock")
+        async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
+            async with session.post(path) as answer:
+                assert answer.status < 300, await answer.text()
+
+    async def get(self, path: str) -> Any:
+        """Return what its API says."""
         connector = aiohttp.UnixConnector(f"{self.folder}/api.sock")
         async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
             async with session.get(path) as answer:

@@ -1,4 +1,4 @@
-"""A web server, and a static Envoy configuration that routes to it."""
+"""A web server, a static Envoy configuration that routes to it, and a gateway that runs Envoy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from tests.support.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ["static_bootstrap", "web_server"]
+    from pilotage.gateway.process import Gateway
+
+__all__ = ["running", "static_bootstrap", "web_server"]
 
 
 @contextlib.asynccontextmanager
@@ -63,3 +65,19 @@ def static_bootstrap(port: int, upstream: int) -> dict[str, Any]:
 
 def _place(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+@contextlib.asynccontextmanager
+async def running(gateway: Gateway) -> AsyncIterator[asyncio.Task[None]]:
+    """The gateway's task, once it is ready; cancelled at the end."""
+    task = asyncio.create_task(gateway.run())
+    ready = asyncio.create_task(gateway.ready())
+    try:
+        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        yield task
+    finally:
+        ready.cancel()
+        task.cancel()
+        await asyncio.wait({task, ready})

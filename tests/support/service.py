@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
-__all__ = ["CLOSES", "DEAF", "PATIENT", "Service", "run_app"]
+__all__ = ["CLOSES", "DEAF", "PATIENT", "Service", "run_app", "run_python"]
 
 CLOSES: Final = "closes"
 DEAF: Final = "deaf"
@@ -29,13 +29,17 @@ _APP: Final = Path(__file__).with_name("app.py")
 def run_app(
     engine: Engine, name: str, labels: Mapping[str, str] | None = None, end: str = CLOSES, linger: float = 5
 ) -> None:
-    """Start a container that runs :mod:`tests.support.app` with this machine's Python, mounted into it."""
+    """Start a container that runs :mod:`tests.support.app`."""
+    run_python(engine, name, labels, "/app.py", name, end, f"{linger}")
+
+
+def run_python(engine: Engine, name: str, labels: Mapping[str, str] | None, *arguments: str) -> None:
+    """Start a container that runs this machine's Python, mounted into it."""
     places = dict.fromkeys(path for path in (sys.base_prefix, "/usr", "/lib", "/lib64") if Path(path).exists())
     mounts = [f"{path}:{path}:ro" for path in places] + [f"{_APP}:/app.py:ro"]
     options = [option for mount in mounts for option in ("-v", mount)]
     python = str(Path(sys.executable).resolve())
-    command = (python, "-I", "-S", "/app.py", name, end, f"{linger}")
-    engine.run(name, GRACEFUL, labels, *options, command=command)
+    engine.run(name, GRACEFUL, labels, *options, command=(python, "-I", "-S", *arguments))
 
 
 class Service:

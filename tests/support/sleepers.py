@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pilotage import discover
 from pilotage.daemon.sleep import DiscoverySource
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.sleeper import Sleeper
 from tests.support.discoveries import QUICK, config
 from tests.support.waiting import until
@@ -61,6 +62,7 @@ class Night:
         self.answers = True
         self.reports: list[Report] = []
         self.envoys = 0
+        self.datagrams = Datagrams(is_enabled=True)
         self.sleeper = Sleeper(
             source := DiscoverySource(discovery),
             keeper,
@@ -70,7 +72,9 @@ class Night:
             envoys=lambda: self.envoys,
             on_state=source.show,
             probe=self._probe,
+            datagrams=self.datagrams,
         )
+        self.datagrams.want, self.datagrams.changed = self.sleeper.want, self.sleeper.sessions_changed
 
     async def _probe(self, _route: Route, _endpoint: Endpoint) -> bool:
         return self.answers

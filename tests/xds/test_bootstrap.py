@@ -94,10 +94,11 @@ async def _has_failed(admin: Path) -> bool:
 
 
 async def test_envoy_logs_no_warning_at_startup(envoy: Envoy) -> None:
-    async with envoy(compression=False) as gw:
+    async with envoy() as gw:
         warnings = [line for line in gw.log.splitlines() if "[warning]" in line]
-        # The only way to pass on methods that Envoy does not know, and a setting that it deprecates but still requires.
-        known = ("allow_custom_methods", "access_loggers.stats.v3.Config.stat_prefix")
+        # The only ways to pass on methods that Envoy does not know and to choose what is compressed, and a setting that
+        # it deprecates but still requires.
+        known = ("allow_custom_methods", "content_type", "access_loggers.stats.v3.Config.stat_prefix")
         assert [line for line in warnings if not any(it in line for it in known)] == []
 
 
@@ -108,8 +109,5 @@ async def test_envoy_keeps_only_the_statistics_that_are_read(envoy: Envoy) -> No
         connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
         async with aiohttp.ClientSession(connector=connector) as admin, admin.get("http://envoy/stats") as answer:
             lines = (await answer.text()).splitlines()
-        counted = {line.partition(": ")[0].removeprefix("cluster.route/app.") for line in lines if "route/app" in line}
-        assert counted >= {"upstream_rq_total", "upstream_rq_2xx", "upstream_rq_retry", "upstream_cx_connect_fail"}
-        assert counted >= {"membership_healthy", "upstream_rq_time", "upstream_cx_rx_bytes_total"}
-        assert len(counted) < 20
+        assert [line for line in lines if "route/app" in line] == []
         assert any(line.startswith("http.http.downstream_rq_2xx: 1") for line in lines)

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from envoy.config.route.v3 import route_components_pb2
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import backend_settings, http_filters, on_demand
+from pilotage.xds.filters import TARGET, backend_settings, http_filters, on_demand, scope_settings
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import packed
 from tests.support.gateway import becomes, route, target
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
-        assert [it.name for it in chain if it.disabled] == ["pilotage.page"]  # which keeps nobody out
+        assert [it.name for it in chain if it.disabled] == ["pilotage.page", "pilotage.gzip"]  # which keep nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 
@@ -32,18 +33,30 @@ def test_a_plain_route_enables_no_filter() -> None:
 ODD = ("APP.example.com", "app:80", "app.example.com.", "aPP")
 
 
+@pytest.mark.parametrize("service", [(), ("local", "shop", "web")])
 @pytest.mark.parametrize("host", ODD)
-async def test_hosts_in_unusual_spellings_need_no_control_plane(envoy: Envoy, host: str) -> None:
+async def test_hosts_in_unusual_spellings_need_no_control_plane(
+    envoy: Envoy, host: str, service: tuple[str, ...]
+) -> None:
     async with target() as it, envoy() as gw:
-        await gw.publish(route("app", it.port), route("*.wild.org", it.port))
+        await gw.publish(route("app", it.port, service=service), route("*.wild.org", it.port, service=service))
         await gw.ads.close()
         assert (await gw.ask(host)).status == 200
         assert (await gw.ask("any.WILD.org")).status == 200
 
 
-@pytest.mark.parametrize("alias", ["app", "*.wild.org"])
+def test_only_scopes_with_plain_routes_set_the_address_of_a_target() -> None:
+    plain, own = (scope_settings(plain=it) for it in (True, False))
+    assert set(own) - set(plain) == {TARGET}
+    off = packed(route_components_pb2.FilterConfig(disabled=True))
+    assert all(it == off for it in own.values())
+
+
+@pytest.mark.parametrize(("alias", "service"), [("app", ()), ("app", ("local", "shop", "web")), ("*.wild.org", ())])
 @pytest.mark.parametrize("middleware", ["forwardauth", "cidr_whitelist", "rate_limit"])
-async def test_hosts_in_unusual_spellings_do_not_bypass_protection(envoy: Envoy, alias: str, middleware: str) -> None:
+async def test_hosts_in_unusual_spellings_do_not_bypass_protection(
+    envoy: Envoy, alias: str, service: tuple[str, ...], middleware: str
+) -> None:
     cases: dict[str, dict[str, Any]] = {
         "forwardauth": {"route": "auth", "auth_endpoint": "/deny"},
         "cidr_whitelist": {"allow": ["10.0.0.0/8"]},
@@ -56,7 +69,8 @@ async def test_hosts_in_unusual_spellings_do_not_bypass_protection(envoy: Envoy,
 
     async with target() as it, target("auth") as auth, envoy() as gw:
         auth.handlers["/deny"] = deny
-        await gw.publish(route(alias, it.port, middlewares={middleware: options}), route("auth", auth.port))
+        protected = route(alias, it.port, middlewares={middleware: options}, service=service)
+        await gw.publish(protected, route("auth", auth.port))
         hosts = ODD if alias == "app" else ("any.wild.org", "ANY.wild.org", "any.wild.org:80", "any.wild.org.")
         refused = 429 if middleware == "rate_limit" else 403
         found = [(await gw.ask(host)).status for host in (*hosts, *hosts)]
@@ -275,37 +289,7 @@ async def test_access_is_denied_while_the_auth_service_is_away(envoy: Envoy, app
         assert [method for method, *_ in it.seen] == ["GET"]
 
 
-# ---- compression, redirection --------------------------------------------------------------------------------------
-
-
-async def test_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) -> None:
-    async with target() as it, envoy() as gw:
-        text = "pilotage " * 1000
-
-        async def page(request: web.Request) -> web.Response:
-            return web.Response(text=text, content_type=request.query["type"])
-
-        it.handlers["/page"] = page
-        await gw.publish(route("app", it.port), route("raw", it.port, disable_compression=True))
-        accepting = {"Accept-Encoding": "gzip"}
-        for host, kind, headers, encoded in [
-            ("app", "text/html", accepting, True),
-            ("app", "application/json", accepting, True),
-            ("app", "image/png", accepting, False),
-            ("app", "text/html", {"Accept-Encoding": "identity"}, False),
-            ("raw", "text/html", accepting, False),
-            ("RAW", "text/html", accepting, False),
-        ]:
-            answer = await gw.ask(host, f"/page?type={kind}", headers=headers)
-            assert (host, kind, answer.headers.get("Content-Encoding")) == (host, kind, "gzip" if encoded else None)
-            assert (gzip.decompress(answer.body) if encoded else answer.body) == text.encode()
-
-
-async def test_compression_can_be_disabled_globally(envoy: Envoy) -> None:
-    async with target() as it, envoy(compression=False) as gw:
-        await gw.publish(route("app", it.port, disable_compression=True), route("web", it.port))
-        answer = await gw.ask("web", headers={"Accept-Encoding": "gzip", "X-Long": "x" * 5000})
-        assert "Content-Encoding" not in answer.headers
+# ---- redirection --------------------------------------------------------------------------------------
 
 
 async def test_a_route_can_redirect_plain_http(envoy: Envoy) -> None:
@@ -322,30 +306,6 @@ async def test_many_requests_can_wait_for_forward_auth(envoy: Envoy, approving: 
         await gw.publish(route("auth", auth.port), route("app", it.port, middlewares=approving))
         answers = await asyncio.gather(*(gw.ask("app", headers={"Cookie": "session=good"}) for _ in range(50)))
         assert {answer.status for answer in answers} == {200}
-
-
-async def test_parts_and_responses_with_an_etag_are_not_compressed(envoy: Envoy) -> None:
-    text = "x" * 10_000
-
-    async def part(_request: web.Request) -> web.Response:
-        return web.Response(status=206, text=text[100:5100], headers={"Content-Range": "bytes 100-5099/10000"})
-
-    async def tagged(_request: web.Request) -> web.Response:
-        return web.Response(text=text, headers={"ETag": '"abc"'})
-
-    async def plain(_request: web.Request) -> web.Response:
-        return web.Response(text=text)
-
-    async with target() as it, envoy() as gw:
-        it.handlers |= {"/part": part, "/tagged": tagged, "/plain": plain}
-        await gw.publish(route("app", it.port))
-        accept = {"Accept-Encoding": "gzip"}
-        found = await gw.ask("app", "/part", headers=accept | {"Range": "bytes=100-5099"})
-        assert (found.status, found.headers.get("Content-Encoding"), len(found.body)) == (206, None, 5_000)
-        assert found.headers["Content-Length"] == "5000"
-        found = await gw.ask("app", "/tagged", headers=accept)
-        assert (found.headers["ETag"], found.headers.get("Content-Encoding")) == ('"abc"', None)
-        assert (await gw.ask("app", "/plain", headers=accept)).headers["Content-Encoding"] == "gzip"
 
 
 def test_envoy_does_not_give_up_on_a_cluster_by_itself() -> None:

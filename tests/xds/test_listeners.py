@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -51,7 +52,11 @@ def test_a_listening_address_names_protocol_host_and_port() -> None:
 
 
 async def _lines(port: int, *, host: str = "127.0.0.1") -> str:
-    reader, writer = await asyncio.open_connection(host, port)
+    """Send a line over TCP and return the answer, or ``refused``."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except ConnectionRefusedError:
+        return "refused"
     writer.write(b"hello\n")
     try:
         return (await reader.readline()).decode().strip()
@@ -83,12 +88,7 @@ async def test_a_tcp_route_has_its_own_listener(envoy: Envoy) -> None:
         tcp = {"scheme": "tcp", "bind": "127.0.0.1", "port": PortPair(mine, port)}
         await gw.publish(route("db", port, **tcp))
 
-        async def answer() -> str:
-            try:
-                return await _lines(mine)
-            except ConnectionRefusedError:
-                return "refused"
-
+        answer = partial(_lines, mine)
         await becomes(answer, "HELLO")
         await gw.publish(route("db", port, **tcp, relay_proxy_protocol_header=True))
         await becomes(answer, "PROXY HELLO")
@@ -161,12 +161,7 @@ async def test_the_older_of_two_routes_gets_the_port(envoy: Envoy) -> None:
         await gw.publish(new, old)
         assert [(problem.route, problem.path) for problem in gw.ads.problems] == [("new", "port")]
 
-        async def answer() -> str:
-            try:
-                return await _lines(mine)
-            except ConnectionRefusedError:
-                return "refused"
-
+        answer = partial(_lines, mine)
         await becomes(answer, "HELLO")
         await gw.publish(new)
         assert gw.ads.problems == ()
@@ -197,12 +192,7 @@ async def test_a_tcp_route_listens_only_while_it_has_an_endpoint(envoy: Envoy) -
     async with server, envoy() as gw:
         tcp = {"scheme": "tcp", "bind": "127.0.0.1", "port": PortPair(mine, port)}
 
-        async def answer() -> str:
-            try:
-                return await _lines(mine)
-            except ConnectionRefusedError:
-                return "refused"
-
+        answer = partial(_lines, mine)
         for _ in range(3):
             await gw.publish(route("db", endpoints=(Endpoint("127.0.0.1", port, state="waiting"),), **tcp))
             await becomes(answer, "refused")

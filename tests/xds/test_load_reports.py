@@ -116,7 +116,7 @@ async def test_an_envoy_reports_requests_in_progress_and_completed(envoy: Envoy)
         await release.wait()
         return web.Response(status=500)
 
-    async with target() as it, envoy() as gw:
+    async with target() as it, envoy(report_errors=True) as gw:
         it.handlers["/wait"] = wait
         gw.ads.loads.configure(0.1)
         await gw.publish(route("app", it.port, max_conns_per_host=9))

@@ -45,7 +45,6 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "GatewayOptions.http_address": "0.0.0.0",
         "GatewayOptions.http_port": 8080,
         "GatewayOptions.https_address": "0.0.0.0",
-        "GatewayOptions.compression": True,
         "GatewayOptions.connect_timeout": 8.0,
         "GatewayOptions.retries": 6,
         "GatewayOptions.idle_timeout": 180.0,

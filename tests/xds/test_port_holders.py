@@ -68,7 +68,7 @@ def test_no_newcomer_takes_the_port_of_a_running_route(rival: Route) -> None:
     assert it.now(listen("db"), rival) == DB
     assert [text.partition(" of ")[0].partition(": ")[0] for text in it.problems] == ["rival"]
     assert it.problems[0].endswith("belongs to db, which had it first")
-    it.snapshot.configure(GatewayOptions(compression=False))
+    it.snapshot.configure(GatewayOptions(compression=True))
     assert it.now(listen("db"), rival) == DB
 
 

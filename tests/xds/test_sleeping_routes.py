@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from envoy.config.cluster.v3 import cluster_pb2
 
 from pilotage.routes.gate import Gate
 from pilotage.xds.backend import Backend, epoch_cluster, gate_of, route_backend
 from pilotage.xds.clusters import own_clusters
+from pilotage.xds.listeners import stream_listener
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.scoped_routes import scope
 from tests.support.summaries import route
 
 if TYPE_CHECKING:
     from envoy.config.route.v3 import route_components_pb2
+
+    from pilotage.routes.gate import Opening
 
 OPTIONS = GatewayOptions()
 
@@ -54,6 +58,17 @@ def test_the_name_of_a_cluster_has_the_epoch() -> None:
 )
 def test_envoys_have_the_clusters_of_the_epochs_that_may_have_requests(gate: Gate, names: list[str]) -> None:
     assert clusters(gate) == names
+
+
+@pytest.mark.parametrize("opening", ["open", "closed", "failed"])
+def test_datagrams_always_go_to_the_relay(opening: Opening) -> None:
+    labels = {"proxy.idle_timeout": "5m", "proxy.web.scheme": "udp", "proxy.web.port": "5300:53"}
+    made = route_backend(route(labels), gate=Gate(7, opening, relay=4321))
+    (cluster,) = own_clusters(made, OPTIONS)
+    assert cluster.name == "route/web"
+    found = cluster_pb2.Cluster.FromString(cluster.body).load_assignment.endpoints[0].lb_endpoints[0]
+    assert found.endpoint.address.socket_address.port_value == 4321
+    assert stream_listener(made, OPTIONS).clusters == {"route/web"}
 
 
 def test_a_closed_gate_references_no_cluster_and_an_open_one_does() -> None:

@@ -176,7 +176,7 @@ def test_certificates_survive_a_change_of_settings() -> None:
     one = secret(0, b"chain", b"key")
     assert snapshot.set_secrets([one]) == {one.key}
     assert snapshot.set_secrets([one]) == frozenset()
-    changed = snapshot.configure(GatewayOptions(compression=False))
+    changed = snapshot.configure(GatewayOptions(compression=True))
     assert (LISTENER, "http") in changed
     assert snapshot.resources is resources  # conversations look into it
     assert one.key in resources
@@ -184,7 +184,7 @@ def test_certificates_survive_a_change_of_settings() -> None:
 
 
 def test_after_a_change_of_settings_everything_is_as_if_it_had_been_built_with_them() -> None:
-    now, options = table(route("app", 80), route("own", 80, 81)), GatewayOptions(compression=False)
+    now, options = table(route("app", 80), route("own", 80, 81)), GatewayOptions(compression=True)
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(now)
     changed = snapshot.configure(options)
@@ -228,7 +228,7 @@ def test_a_lingering_route_survives_a_change_of_settings() -> None:
     snapshot.replace(table(route("app", 80, hold=5.0), route("web", 80)))
     snapshot.replace(table(route("web", 80)))
     left, scope = snapshot.lingering["app"], snapshot.resources[SCOPE, "app"]
-    snapshot.configure(GatewayOptions(compression=False))
+    snapshot.configure(GatewayOptions(compression=True))
     assert snapshot.lingering == {"app": left}
     assert snapshot.resources[SCOPE, "app"] == scope
     assert (CLUSTER, "route/app") in snapshot.resources
@@ -385,5 +385,5 @@ def test_a_change_of_settings_does_not_end_the_wait_for_a_restart() -> None:
     snapshot = Snapshot(_OPTIONS)
     snapshot.replace(table(_draining("app", 80)))
     snapshot.replace(table(route("app", 80)))
-    snapshot.configure(GatewayOptions(compression=False))
+    snapshot.configure(GatewayOptions(compression=True))
     assert (snapshot.backend("route/app").restarting, snapshot.restarting) == (True, {"app"})  # type: ignore[union-attr]

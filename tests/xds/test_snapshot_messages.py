@@ -167,7 +167,7 @@ _ROUTES: dict[str, Route] = {
     "hold, without an endpoint": route("app", hold=2.0, endpoints=()),
     "a time limit": route("app", 80, response_header_timeout=3.0),
     "few connections": route("app", 80, max_conns_per_host=7),
-    "without compression": route("app", 80, disable_compression=True),
+    "compressed": route("app", 80, compression=True),
     "sticky": route("app", endpoints=_TWO, load_balance=LoadBalance(sticky=True)),
     "sticky for two hours": route("app", endpoints=_TWO, load_balance=LoadBalance(sticky=True, sticky_max_age=7200.0)),
     "ip_hash": route("app", endpoints=_TWO, load_balance=LoadBalance(mode="ip_hash")),

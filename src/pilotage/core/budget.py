@@ -1,4 +1,4 @@
-"""Bounds what one container, or one file, can cost: values, characters of YAML, problems, suggestions. Pure.
+"""Bounds what one container, or one file, can cost: values, characters, problems, suggestions. Pure.
 
 Labels are written by strangers, and all containers share one event loop. So everything that is read from the labels of
 a container counts towards one budget. Rules: decisions 28 and 36.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pilotage.core.secrets import holds_secret
 from pilotage.core.suggest import nearest
 from pilotage.core.values import ParseError
 
@@ -20,6 +21,7 @@ _MAX_VALUES: Final = 20_000
 _CONTAINER_VALUES: Final = 2_000
 _CONTAINER_YAML: Final = 256 * 1024  # characters
 _CONTAINER_SUGGESTIONS: Final = 20
+_CONTAINER_SEARCHES: Final = 16 * 1024  # characters
 _UNLIMITED: Final = 2**62
 
 
@@ -36,9 +38,10 @@ class Budget:
         characters: how many characters are parsed as YAML.
         problems: how many problems are kept.
         suggestions: how many words may be compared with known names.
+        searches: how many characters may be searched for secrets; each takes about 0.5 µs.
 
     Attributes:
-        values, characters, problems, suggestions: what is left of each.
+        values, characters, problems, suggestions, searches: what is left of each.
         dropped: number of problems that were not kept.
 
     """
@@ -51,11 +54,13 @@ class Budget:
         characters: int = _UNLIMITED,
         problems: int = _UNLIMITED,
         suggestions: int = _UNLIMITED,
+        searches: int = _UNLIMITED,
     ) -> None:
         self.values = values
         self.characters = characters
         self.problems = problems
         self.suggestions = suggestions
+        self.searches = searches
         self.dropped = 0
         self._too_many = f"{whose} more than {values:,} values"
         self._too_long = f"{whose} more than {characters:,} characters of YAML"
@@ -91,6 +96,15 @@ class Budget:
         self.dropped += 1
         return False
 
+    def take_search(self, characters: int) -> bool:
+        """Return whether so many characters may be searched for secrets. If not, none of them may be shown."""
+        self.searches -= characters
+        return self.searches >= 0
+
+    def holds_secret(self, text: str) -> bool:
+        """Return whether a text holds a secret. One that may no longer be searched counts as holding one."""
+        return not self.take_search(len(text)) or holds_secret(text)
+
     def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
         """Return the name that a word most likely stands for; ``""`` if none is close, ``None`` if not looked up."""
         known = self._nearest.get((word, names))
@@ -110,4 +124,5 @@ def container_budget() -> Budget:
         characters=_CONTAINER_YAML,
         problems=MAX_PROBLEMS,
         suggestions=_CONTAINER_SUGGESTIONS,
+        searches=_CONTAINER_SEARCHES,
     )

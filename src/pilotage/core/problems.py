@@ -6,6 +6,7 @@ column if that value is YAML; or a file, line and column. A problem never stops 
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Final, Literal
 
 import msgspec
@@ -71,7 +72,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     ) -> Problem:
         """Return a copy with the given parts of the place set; ``None`` keeps a part as it is."""
         given = {"provider": provider, "container": container, "route": route, "label": label}
-        return msgspec.structs.replace(self, **{name: value for name, value in given.items() if value is not None})
+        found = copy(self)  # without cleaning its texts again
+        for name, value in given.items():
+            if value is not None:
+                msgspec.structs.force_setattr(found, name, value)
+        return found
 
     @property
     def place(self) -> str:

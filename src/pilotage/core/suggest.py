@@ -28,6 +28,9 @@ def edit_distance(a: str, b: str, most: int | None = None) -> int:
     """
     if most is not None and abs(len(a) - len(b)) > most:
         return most + 1
+    start = _common(a, b)
+    end = _common(a[start:][::-1], b[start:][::-1])
+    a, b = a[start : len(a) - end], b[start : len(b) - end]
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, ca in enumerate(a, 1):
@@ -40,6 +43,11 @@ def edit_distance(a: str, b: str, most: int | None = None) -> int:
         if most is not None and min(row) > most and min(before) > most:
             return most + 1
     return row[-1]
+
+
+def _common(a: str, b: str) -> int:
+    """Return the number of characters with which both words begin."""
+    return next((at for at, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), min(len(a), len(b)))
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

@@ -67,14 +67,17 @@ def shorten(value: object, limit: int = 60) -> str:
     These are removed before the text is cut, because afterwards they could not be recognized.
     """
     text = value if isinstance(value, str) else str(value)
-    text = clean(text[:SEARCHED])
+    return _one_line(clean(text[:SEARCHED]), limit)
+
+
+def _one_line(text: str, limit: int) -> str:
     line = printable(text[: limit + 1])
     return line if len(line) <= limit and len(text) <= limit else line[: limit - 1] + "…"
 
 
 def shorten_value(value: str, limit: int = 60) -> str:
     """Return the text of a label or a field as :func:`shorten`, also without headers and what looks like a key."""
-    return shorten(clean_value(value[:SEARCHED]), limit)
+    return _one_line(clean_value(value[:SEARCHED]), limit)
 
 
 def count(number: int, noun: str) -> str:

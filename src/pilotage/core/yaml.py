@@ -73,21 +73,22 @@ def bare(located: Located) -> Any:
 
 
 def beginning(located: Located) -> Any:
-    """Return the plain value, cut off after more parts than any message shows."""
-    return _start(located.value, [_SHOWN])
+    """Return the plain value, cut off after more parts and characters than any message shows."""
+    return _start(located.value, [SEARCHED])
 
 
-_SHOWN: Final = 60  # values; each takes at least one character
+_LEAST: Final = SEARCHED // 60  # of the characters, for a value; a message shows 60 characters
 
 
 def _start(value: Any, left: list[int]) -> Any:
     """Return the plain value up to the point where :func:`shorten` would cut it off."""
-    left[0] -= 1
+    text = value[: max(left[0], 0)] if isinstance(value, str) else ""
+    left[0] -= max(len(text), _LEAST)
     if isinstance(value, dict):
         return {key: _start(item.value, left) for key, item in value.items() if left[0] > 0}
     if isinstance(value, list):
         return [_start(item.value, left) for item in value if left[0] > 0]
-    return value[:SEARCHED] if isinstance(value, str) else value
+    return text if isinstance(value, str) else value
 
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})

@@ -241,7 +241,8 @@ class Daemon:
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
-            self.sleeper = await start_sleeper(self.discovery, self.ads, f"{folder}/{PAGES_SOCKET}", stack)
+            pages = f"{folder}/{PAGES_SOCKET}"
+            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:

@@ -140,6 +140,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
+    options = msgspec.structs.replace(options, report_errors=not flags.gateway)
     if flags.gateway:
         _check_log(options.access_log, file)
     limits = envoy_limits(config.gateway) if flags.gateway else Limits()

@@ -10,6 +10,7 @@ import msgspec
 from pilotage.core.addresses import is_address
 from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.engine.pool import new_client
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
 from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.readiness import answers
@@ -149,7 +150,16 @@ async def _answers(ads: AdsServer, route: Route, endpoint: Endpoint) -> bool:
     return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
 
 
-async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack) -> Sleeper:
+def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
+    """Return the addresses of a udp route that the gateway has checked."""
+    backend = ads.snapshot.backend(f"route/{alias}")
+    members = backend.members if backend is not None else ()
+    return [(it.host, it.endpoint.port) for it in members if is_address(it.host)]
+
+
+async def start_sleeper(
+    discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, *, udp: bool
+) -> Sleeper:
     """Return a sleeper that the gateway asks to wake containers, and serve the events of its pages.
 
     Args:
@@ -157,12 +167,14 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         ads: the gateway.
         socket: path of the unix socket for events.
         stack: closes the server of events.
+        udp: whether Envoy reaches ports of this process on loopback, so that datagrams can wait here.
 
     Raises:
         OSError: the socket cannot be created.
 
     """
     source = DiscoverySource(discovery)
+    datagrams = Datagrams(is_enabled=udp)
     sleeper = Sleeper(
         source,
         ads.gates,
@@ -172,7 +184,10 @@ async def start_sleeper(discovery: DiscoveryManager, ads: AdsServer, socket: str
         probe=lambda route, endpoint: _answers(ads, route, endpoint),
         may_act=source.may_idle,
         on_state=source.show,
+        datagrams=datagrams,
     )
+    datagrams.want, datagrams.changed = sleeper.want, sleeper.sessions_changed
+    datagrams.targets = lambda alias: _targets(ads, alias)
     pages = Pages(sleeper, source)
     ads.gates.on_want, ads.gates.on_epoch, ads.gates.page = sleeper.want, sleeper.take_over, pages.page
     ads.loads.on_report = sleeper.reported

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pilotage.core.budget import container_budget
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import holds_secret
 from pilotage.core.suggest import did_you_mean
@@ -131,7 +132,8 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
         return NO_OPTIONS
     listed = labels.get(ALIASES, "").lower()
     aliases = tuple(comma_list(listed, MAX_NAMES))
-    holds_secrets = not _HARMLESS.fullmatch(listed) and holds_secret(listed)
+    budget = container_budget()
+    holds_secrets = not _HARMLESS.fullmatch(listed) and budget.holds_secret(listed)
     if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES and not holds_secrets:
         return ContainerOptions(aliases=aliases)
     exclude, problems = _exclude(labels.get(EXCLUDE, ""))
@@ -142,7 +144,8 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
         problems = (*problems, too_many("dependencies", DEPENDS_ON))
     idle, errors = parse_idle(labels)
     if holds_secrets:
-        kept = ",".join(part for part in listed.split(",", MAX_NAMES) if not holds_secret(part))
+        parts = listed.split(",", MAX_NAMES)
+        kept = ",".join(part for part in parts if _HARMLESS.fullmatch(part) or not budget.holds_secret(part))
         aliases = tuple(comma_list(kept, MAX_NAMES))
         if aliases:
             problems = (*problems, _SECRET_ALIAS)
@@ -161,7 +164,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
 
 _HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
 _SECRET_ALIAS: Final = Problem(
-    message="an alias holds a password or another secret, so it has no effect",
+    message="an alias holds a password or another secret, or is too long to be searched for one, so it has no effect",
     hint="write a name such as shop, or a host such as shop.example.com",
     label=ALIASES,
 )
@@ -275,11 +278,15 @@ class _OptionReader:
         path = value.partition("#")[0]
         if not path:
             self.error(label, value, "the start endpoint is empty before its '#'", "write a path such as /api/wake")
-        elif path != value and holds_secret(value):  # a part of it would not be recognized
+        elif path != value and _may_hold_secret(value):  # a part of it would not be recognized
             self.error(label, value, f"{shorten_value(value)!r} has a '#'", "write only the path, such as /api/wake")
         elif not (path == "*" or path.startswith("/") or _is_absolute_url(path)):
             message = f"{shorten_value(value)!r} is neither an absolute path nor a URL"
             self.error(label, value, message, f"write /{shorten_value(path.lstrip('/'))}")
+
+
+def _may_hold_secret(text: str) -> bool:
+    return len(text) > _LONGEST_URL or holds_secret(text)
 
 
 def _is_absolute_url(text: str) -> bool:

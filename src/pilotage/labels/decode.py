@@ -14,7 +14,7 @@ import msgspec
 
 from pilotage.core.budget import MAX_PROBLEMS, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import HIDDEN, holds_secret, shown_text
+from pilotage.core.secrets import HIDDEN, UNSEEN, shown_text
 from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, kind_name
@@ -231,9 +231,10 @@ class _Decoder:
                 continue
             rivals[field] = [key]
             whole = self.labels[key]
+            hides = self.budget.holds_secret(whole)  # a part of a secret would not be recognized
             for number, item in enumerate(comma_list(whole, len(self.aliases) + MAX_PROBLEMS), 1):
-                if item != whole and holds_secret(whole):
-                    item = whole  # noqa: PLW2901  # a part of a secret would not be recognized
+                if hides:
+                    item = whole  # noqa: PLW2901
                 alias = self._referenced(str(number))
                 if alias is None:
                     self._no_such_alias(str(number), key, self._shown(item, (field,)))
@@ -283,7 +284,8 @@ class _Decoder:
 
     def _shown(self, text: str, path: Iterable[str]) -> str:
         """Return the text of a label for the field at a path below an alias, as a problem shows it."""
-        return shorten(shown_text(text[:SEARCHED], self.schema.visible.at(path)))
+        visible = self.schema.visible.at(path) if self.budget.take_search(min(len(text), SEARCHED)) else UNSEEN
+        return shorten(shown_text(text[:SEARCHED], visible))
 
     def _no_such_alias(self, number: str, key: str, shown: str) -> None:
         names = ", ".join(f"#{i} ({shorten(alias)})" for i, alias in enumerate(self.aliases[:_MOST_LISTED], 1))

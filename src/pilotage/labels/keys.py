@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.budget import MAX_PROBLEMS
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import edit_distance
-from pilotage.core.text import shorten
+from pilotage.core.text import count, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
 __all__ = [
     "CONTAINER_OPTIONS",
@@ -29,7 +30,6 @@ __all__ = [
     "is_own",
     "shown_key",
     "split_key",
-    "typo_warnings",
 ]
 
 CONTAINER_OPTIONS: Final = (
@@ -166,13 +166,16 @@ def _unchecked(number: int) -> Problem:
 
 
 def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
-    """Return warnings for keys that are not ours, and remember the others."""
-    warnings = typo_warnings(others)
+    """Return warnings for keys that are not ours but look misspelt, and remember the others."""
+    misspelt = sorted(filter(_is_misspelt, others))
     if len(foreign) > _MAX_FOREIGN:
         foreign.clear()
-    foreign.update(key for key in others if len(key) < _LONG)
-    foreign.difference_update(warning.label for warning in warnings)
-    return warnings
+    foreign.update(key for key in others.difference(misspelt) if len(key) < _LONG)
+    warnings = tuple(map(_typo_warning, misspelt[:MAX_PROBLEMS]))
+    if len(misspelt) <= MAX_PROBLEMS:
+        return warnings
+    message = f"{count(len(misspelt) - MAX_PROBLEMS, 'more label')} look misspelt, too"
+    return (*warnings, Problem(message=message, severity="warning", hint=f"write {_NAMESPACE}"))
 
 
 def _size_error(number: int) -> Problem:
@@ -234,27 +237,27 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     return len(aliases), frozenset(parts)
 
 
-def typo_warnings(keys: Collection[str]) -> tuple[Problem, ...]:
-    """Return a warning for each key that looks like a misspelt ``proxy.``: ``prxy.``, ``proxy-``, ``Proxy.``.
-
-    The warnings are sorted by key.
-    """
-    warnings = [warning for key in keys if (warning := _typo_warning(key)) is not None]
-    return tuple(sorted(warnings, key=lambda warning: warning.label))
+def _first_word(key: str) -> str:
+    first = _FIRST_WORD.match(key)
+    return first.group() if first else ""
 
 
-def _typo_warning(key: str) -> Problem | None:
+def _is_misspelt(key: str) -> bool:
+    """Return whether a key looks like a misspelt ``proxy.``: ``prxy.``, ``proxy-``, ``Proxy.``."""
+    word = _first_word(key)
+    if word == "proxy-" or key == "proxy":
+        return True
+    if key[len(word) : len(word) + 1] != "." or word.endswith("-"):
+        return False
+    return word.lower() == "proxy" or edit_distance(word, "proxy", 1) <= 1
+
+
+def _typo_warning(key: str) -> Problem:
     if key == "proxy":
         message = "the label has neither an alias nor a field"
         return Problem(message=message, hint="write proxy.<alias>.<field>", label=key)
-    first = _FIRST_WORD.match(key)
-    word = first.group() if first else ""
+    word = _first_word(key)
     rest = key[len(word) :]
-    is_dashed = word == "proxy-"
-    if not is_dashed and (not rest.startswith(".") or word.endswith("-")):
-        return None
-    if not is_dashed and word.lower() != "proxy" and edit_distance(word, "proxy", 1) > 1:
-        return None
     return Problem(
         message=f"{shorten(word)!r} is not a pilotage namespace, so this label has no effect",
         severity="warning",

@@ -13,7 +13,7 @@ import msgspec
 
 from pilotage.core.budget import BudgetError
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import HIDDEN, shown_text
+from pilotage.core.secrets import HIDDEN, UNSEEN, shown_text
 from pilotage.core.text import SEARCHED, shorten
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, kind_name, parse_yaml
@@ -308,7 +308,9 @@ class _Merger:
 
     def _shown(self, entry: Entry) -> str:
         """Return the text of a label as a problem shows it."""
-        return shorten(shown_text(entry.text[:SEARCHED], self.schema.visible.at(entry.path)))
+        is_short = self.budget.take_search(min(len(entry.text), SEARCHED))
+        visible = self.schema.visible.at(entry.path) if is_short else UNSEEN
+        return shorten(shown_text(entry.text[:SEARCHED], visible))
 
     def _new(self) -> Fields:
         """Return an empty mapping that this merger may change."""

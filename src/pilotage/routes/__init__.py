@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration
     from pilotage.routes.file import RouteFile, read_route_file
-    from pilotage.routes.gate import Gate
+    from pilotage.routes.gate import Gate, Opening
     from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
@@ -65,6 +65,7 @@ __all__ = [
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
+    "Opening",
     "PortPair",
     "Route",
     "RouteBuilder",
@@ -95,6 +96,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "unexpected": "problems",
         "Gate": "gate",
+        "Opening": "gate",
         "ANY_LABEL": "hosts",
         "read_settings": "settings",
         "ContainerClaims": "claims",

@@ -15,8 +15,8 @@ from msgspec import UNSET
 
 from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import SHOWN, UNSEEN, Visibility, clean_value, holds_secret, redact
-from pilotage.core.text import shorten, shorten_value
+from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, Visibility, clean_value, redact
+from pilotage.core.text import SEARCHED, shorten, shorten_value
 from pilotage.core.values import ParseError, go_bool, parse_duration
 from pilotage.core.yaml import Located, beginning, kind_name
 
@@ -89,15 +89,23 @@ class FieldContext(msgspec.Struct):
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
         if isinstance(value.value, str):
-            return repr(shorten_value(value.value))
+            return repr(self.shorten(value.value))
         return str(value.value).lower()
+
+    def shorten(self, text: str) -> str:
+        """Return the beginning of a text that may be shown; hidden once no more characters may be searched."""
+        return shorten_value(text) if self.budget.take_search(min(len(text), SEARCHED)) else HIDDEN
 
     def _visible(self, path: str = "") -> Visibility:
         return self.visible.at((path or self.path).split("."))
 
     def _add(self, value: Located, message: str, hint: str, path: str, *, at_key: bool = False) -> None:
-        message, hint = clean_value(message), clean_value(hint)
-        self.problems.append(problem_at(value, path, message, hint, visible=self._visible(path), at_key=at_key))
+        # Once too many are reported, only one problem is kept for each route, so the remedy is left out.
+        message, hint = clean_value(message), clean_value(hint) if self.budget.problems >= 0 else ""
+        visible = self._visible(path)
+        if not self.budget.take_search(len(str(beginning(value)))):
+            visible = UNSEEN
+        self.problems.append(problem_at(value, path, message, hint, visible=visible, at_key=at_key))
 
     def did_you_mean(self, word: str, names: Iterable[str]) -> str:
         """Return ``"did you mean 'scheme'?"``, or ``""`` if no name is close or the budget allows no more look-ups."""
@@ -187,7 +195,7 @@ class Name(Text):
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)
-        if text is UNSET or not holds_secret(text):
+        if text is UNSET or not context.budget.holds_secret(text):
             return text if text is UNSET else text.strip().lower()
         context.refused = True
         return self.wrong(value, context, "write a host such as shop")
@@ -358,5 +366,5 @@ class RequestPath(Kind):
         if text is None:
             return self.wrong(value, context)
         if not text.startswith("/") or " " in text or not text.isprintable():
-            return self.wrong(value, context, f"write {'/' + shorten_value(text.strip()).lstrip('/')!r}")
+            return self.wrong(value, context, f"write {'/' + context.shorten(text.strip()).lstrip('/')!r}")
         return text

@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.core.secrets import SHOWN, Visibility, fold, holds_secret
+from pilotage.core.secrets import SHOWN, Visibility, fold
 from pilotage.routes.fields import UNSET, FieldContext, Integer, Kind, Path, Text, scalar_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Folder(Path):
         text = super().read(value, context)
         if text is UNSET or not text.startswith("/"):
             return text
-        if holds_secret(text):  # it would no longer be recognized
+        if context.budget.holds_secret(text):  # it would no longer be recognized
             return self.wrong(value, context, "write a folder such as /srv/www")
         return "/" + posixpath.normpath(text).lstrip("/")
 

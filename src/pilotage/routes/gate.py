@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Opening"]
+
+Opening = Literal["open", "closed", "failed"]
 
 
 class Gate(msgspec.Struct, frozen=True, gc=False):
@@ -23,11 +25,12 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
         start_path: the only path that wakes the containers; ``""`` for any.
         patience: maximum number of seconds that a request waits.
         is_awake: whether the containers answer requests in progress, although new ones wait.
+        relay: for a udp route, the port on loopback that takes its datagrams, whether it is open or not; otherwise 0.
 
     """
 
     epoch: int
-    opening: Literal["open", "closed", "failed"]
+    opening: Opening
     reason: str = ""
     busy: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
@@ -35,3 +38,4 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
     start_path: str = ""
     patience: float = 1200.0
     is_awake: bool = False
+    relay: int = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 import msgspec
 
+from pilotage.core.budget import BudgetError
 from pilotage.core.secrets import HIDDEN, UNSEEN, Visibility, holds_secret
 from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import Located, bare, parse_yaml
@@ -48,7 +49,7 @@ class ListOf(Kind):
             context.error(value, f"the list has more than {MAX_ELEMENTS:,} entries")
             return UNSET
         path, visible = context.path, context.visible
-        if isinstance(given, str) and holds_secret(given):
+        if isinstance(given, str) and context.budget.holds_secret(given):
             context.visible = UNSEEN  # a part of it may be the secret
         found = []
         for index, element in enumerate(elements):
@@ -62,7 +63,13 @@ class ListOf(Kind):
     def _split(self, value: Located, context: FieldContext) -> Sequence[Located] | None:
         text = value.value
         if "\n" not in text and text.lstrip()[:1] not in ("-", "["):
-            return [msgspec.structs.replace(value, value=piece) for piece in comma_list(text, MAX_ELEMENTS)]
+            pieces = comma_list(text, MAX_ELEMENTS)
+            try:
+                context.budget.take(len(pieces))
+            except BudgetError as error:
+                context.error(value, error.message)
+                return None
+            return [msgspec.structs.replace(value, value=piece) for piece in pieces]
         document = _parse_text(value, context)
         if document is None:
             return []

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.core.secrets import HEADER_NAMES, SHOWN, Visibility, holds_secret, redact
-from pilotage.core.text import shorten, shorten_value
+from pilotage.core.budget import Budget, BudgetError
+from pilotage.core.secrets import HEADER_NAMES, SHOWN, Visibility
 from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import Located, bare, beginning
 from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
@@ -112,36 +112,45 @@ class Middlewares(Kind):
         context.error(options, "unknown middleware", hint, at_key=True)
 
 
-def _elements(value: Located | None) -> list[Located]:
+def _elements(value: Located | None, budget: Budget) -> list[Located]:
+    """Split a list in a label's text. Raises BudgetError."""
     if value is None or value.value is None:
         return []
     if isinstance(value.value, list):
         return value.value
-    text = scalar_text(value.value) or ""
-    if holds_secret(text):  # a part of it would not be recognized
-        return [msgspec.structs.replace(value, value=text)]
-    pieces = comma_list(text.strip("[] \n"), MAX_ELEMENTS)
+    pieces = comma_list((scalar_text(value.value) or "").strip("[] \n"), MAX_ELEMENTS)
+    budget.take(len(pieces))
     return [msgspec.structs.replace(value, value=piece) for piece in pieces]
 
 
 def _check_cidrs(options: dict[str, Located], whole: Located, context: FieldContext) -> None:
-    allowed = _elements(options.get("allow"))
+    try:
+        allowed = _elements(options.get("allow"), context.budget)
+    except BudgetError as error:
+        context.error(options["allow"], error.message)
+        return
     if not allowed:
         context.error(whole, "'allow' needs at least one network", "write allow: [10.0.0.0/8]")
+        return
     if len(allowed) > MAX_ELEMENTS:
         context.error(whole, f"'allow' has more than {MAX_ELEMENTS:,} networks", "write larger networks")
         return
-    for item in allowed:
-        text = scalar_text(item.value) or ""
-        try:
-            ipaddress.ip_network(text.lstrip("- "), strict=False)
-        except ValueError:
-            context.error(
-                item,
-                f"{shorten_value(text)!r} is not a network",
-                "write one such as 10.0.0.0/8",
-                path=f"{context.path}.allow",
-            )
+    wrong = [item for item in allowed if not _is_network(scalar_text(item.value) or "")]
+    given = options["allow"]
+    if wrong and isinstance(given.value, str) and context.budget.holds_secret(given.value):
+        wrong = [given]  # a part of a secret would not be recognized
+    for item in wrong:
+        shown = context.shorten(scalar_text(item.value) or "")
+        path = f"{context.path}.allow"
+        context.error(item, f"{shown!r} is not a network", "write one such as 10.0.0.0/8", path=path)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text.lstrip("- "), strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_rate(options: dict[str, Located], _whole: Located, context: FieldContext) -> None:
@@ -149,7 +158,7 @@ def _check_rate(options: dict[str, Located], _whole: Located, context: FieldCont
         value = options.get(key)
         text = scalar_text(value.value) if value is not None else None
         if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
-            shown = shorten(redact(beginning(value), SHOWN))
+            shown = context.shorten(str(beginning(value)))
             context.error(value, f"{shown!r} is not a whole number of at least 1", path=f"{context.path}.{key}")
     period = options.get("period")
     if period is None or period.value is None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.core.secrets import SHOWN, Visibility, holds_secret
-from pilotage.core.text import shorten_value
+from pilotage.core.secrets import SHOWN, Visibility
 from pilotage.labels.key_schema import KeySchema
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
 
@@ -51,7 +50,7 @@ class Port(Kind):
             return self.wrong(value, context)
         first, colon, rest = text.partition(":")
         if ":" in rest:
-            context.error(value, f"{shorten_value(text)!r}: too many colons; write [listening:]target")
+            context.error(value, f"{context.shorten(text)!r}: too many colons; write [listening:]target")
             return UNSET
         before = context.errors
         listening = self._number(first, value, context) if colon and first else 0
@@ -79,9 +78,9 @@ class Port(Kind):
         """Return a port number; report anything else and return 0."""
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             whole = str(value.value)
-            part = repr(shorten_value(whole))
-            if text != whole and not holds_secret(whole):  # otherwise the part may be the secret
-                part = f"{shorten_value(text)!r} in {part}"
+            part = repr(context.shorten(whole))
+            if text != whole and not context.budget.holds_secret(whole):  # otherwise the part may be the secret
+                part = f"{context.shorten(text)!r} in {part}"
             context.error(value, f"{part} is not a port number", "a port is a number from 1 to 65535; 0 is automatic")
             return 0
         number = int(text)

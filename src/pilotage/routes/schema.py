@@ -176,7 +176,12 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_conns_per_host: Annotated[
         int, Field(Integer(0), "Maximum connections to the target; 0 for no limit.", "100")
     ] = 0
-    disable_compression: Annotated[bool, Field(_BOOLEAN, "Do not compress responses.", "true")] = False
+    compression: Annotated[bool, Field(_BOOLEAN, "Compress text responses, for clients that accept it.", "true")] = (
+        False
+    )
+    disable_compression: Annotated[
+        bool, Field(_BOOLEAN, "Do not compress responses, even if gateway.compression is on.", "true")
+    ] = False
     ssl_server_name: Annotated[
         str | None,
         Field(_TEXT, "Server name sent to the target; off sends none.", "app.internal", default="the target's host"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.sleep.datagrams import Datagrams
     from pilotage.sleep.engine_actions import SleepError
     from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
     from pilotage.sleep.page_server import PageServer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pilotage.sleep.status import SleepStatus, describe
 
 __all__ = [
+    "Datagrams",
     "PageServer",
     "Phase",
     "SleepError",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "answers": "readiness",
+        "Datagrams": "datagrams",
         "render_page": "loading_page",
         "page_headers": "loading_page",
         "describe": "status",

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
+from pilotage.xds.backend import RESTART_HOLD
 from pilotage.xds.filters import AUTH_TIMEOUT
 from pilotage.xds.middlewares import route_policy
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from pilotage.sleep.activity import Activity
+    from pilotage.sleep.datagrams import Datagrams
     from pilotage.sleep.units import GateKeeper, Source, Unit
     from pilotage.xds.resources import Key
 
@@ -30,6 +32,7 @@ class Quiescing:
         activity: what Envoys have reported.
         keeper: the gateway.
         source: the routes.
+        datagrams: the sessions of udp clients.
         clock: the time of the monotonic clock.
 
     """
@@ -39,11 +42,13 @@ class Quiescing:
         activity: Activity,
         keeper: GateKeeper,
         source: Source,
+        datagrams: Datagrams,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._activity = activity
         self._keeper = keeper
         self._source = source
+        self._datagrams = datagrams
         self._clock = clock
         self._reported = asyncio.Event()
 
@@ -51,6 +56,27 @@ class Quiescing:
         """Look again, because an Envoy has reported."""
         self._reported.set()
         self._reported = asyncio.Event()
+
+    async def settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
+        """Give up the clusters of earlier epochs when no request is in progress in them. Return whether that is so.
+
+        Args:
+            unit: the unit.
+            keys: what leads requests to another epoch.
+
+        """
+        busy = unit.busy
+        is_quiet = await self.until_quiet(unit, keys, busy)
+        await self._datagrams.until_quiet(unit.aliases)
+        if is_quiet:
+            unit.busy = tuple(epoch for epoch in unit.busy if epoch not in busy)
+        return is_quiet
+
+    async def settle_later(self, unit: Unit) -> None:
+        """Keep the clusters of earlier epochs for as long as requests in them may be retried, or are in progress."""
+        await asyncio.sleep(RESTART_HOLD)
+        while not await self.settle(unit, frozenset()):  # noqa: ASYNC110  Envoys report, or leave
+            await asyncio.sleep(_LOOK)
 
     async def until_quiet(self, unit: Unit, keys: frozenset[Key], epochs: Collection[int]) -> bool:
         """Wait until no request of some epochs of a unit is in progress. Return whether that can be told.

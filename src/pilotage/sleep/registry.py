@@ -55,15 +55,24 @@ class Registry:
         source: routes and containers.
         may_act: returns whether containers of an engine may be started and stopped.
         next_epoch: returns a number that no running Envoy may have seen.
+        udp: whether datagrams can wait for containers.
 
     """
 
-    def __init__(self, source: Source, may_act: Callable[[str], bool], next_epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        may_act: Callable[[str], bool],
+        next_epoch: Callable[[], int],
+        *,
+        udp: bool = False,
+    ) -> None:
         self.units: dict[UnitKey, Unit] = {}
         self.refused: dict[str, Problem] = {}
         self._source = source
         self._may_act = may_act
         self._next_epoch = next_epoch
+        self._takes_datagrams = udp
         self._of_alias: dict[str, Unit] = {}
         self._restless: dict[str, str] = {}  # alias whose containers never sleep -> its pool
         self._restless_in: dict[str, set[str]] = {}
@@ -195,8 +204,9 @@ class Registry:
         if len({it.pool for it in served if it.container_id == route.container_id and not it.excluded}) > 1:
             message = "its containers do not sleep, because its routes are not all in the same pool"
             return message, "give all its aliases the same load_balance.link, or none"
-        if route.scheme == "udp":
-            return "a datagram cannot wake a container, so it does not sleep", "remove proxy.idle_timeout"
+        if route.scheme == "udp" and (route.pool or not self._takes_datagrams):
+            why = "a pool of udp routes" if route.pool else "a udp route behind an Envoy that pilotage does not run"
+            return f"its containers do not sleep, because a datagram cannot wake {why}", "remove proxy.idle_timeout"
         return None
 
     def _restless_partner(self, route: Route) -> tuple[str, str] | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from pilotage.core.secrets import clean
 from pilotage.core.text import format_duration
 from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
+from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.sleep.quiescing import Quiescing
 from pilotage.sleep.readiness import answers
@@ -20,10 +22,9 @@ from pilotage.sleep.schedule import Schedule, Watchers
 from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, problems_of, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
-from pilotage.sleep.units import running_endpoints
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
-from pilotage.xds.backend import RESTART_HOLD, gate_of, pool_gate
+from pilotage.xds.backend import gate_of, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ __all__ = ["Sleeper"]
 
 log = logging.getLogger(__name__)
 
-_STOPPED_AFTER: Final = 10.0
-"""Seconds after which a container that the engine has stopped must be gone from the table."""
-
 
 class Sleeper:
     """Runs all units.
@@ -57,6 +55,7 @@ class Sleeper:
         may_act: returns whether containers of an engine may be started and stopped.
         probe: returns whether an endpoint answers.
         on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
+        datagrams: takes the datagrams of udp routes.
 
     """
 
@@ -71,6 +70,7 @@ class Sleeper:
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
         probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
+        datagrams: Datagrams | None = None,
     ) -> None:
         self._activity = Activity(reports, envoys)
         self._source = source
@@ -78,11 +78,12 @@ class Sleeper:
         self._connect = connect
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
-        self._registry = Registry(source, may_act, keeper.next_epoch)
+        self._datagrams = datagrams or Datagrams()
+        self._registry = Registry(source, may_act, keeper.next_epoch, udp=self._datagrams.is_enabled)
         self._engines: dict[str, EngineActions] = {}
         self._waker = Waker(source, self.engine, self._announce, probe)
         self._schedule = Schedule()
-        self._quiescing = Quiescing(self._activity, keeper, source)
+        self._quiescing = Quiescing(self._activity, keeper, source, self._datagrams)
         self._moved = asyncio.Event()
         self._watchers = Watchers()
         self.changed = self._watchers.changed
@@ -158,10 +159,21 @@ class Sleeper:
             self._plan(unit)
         self._quiescing.reported()
 
+    def sessions_changed(self, alias: str) -> None:
+        """Take note that a session of a udp route has begun or ended."""
+        unit = self._registry.unit(alias)
+        if unit is not None and unit.state.phase is Phase.READY:
+            now = time.monotonic()
+            unit.state.report(in_progress=self._in_progress(unit, now), issued=1, now=now)
+            self._plan(unit)
+
     def _in_progress(self, unit: Unit, now: float) -> int:
-        """Return how many requests of a unit are in progress, in all epochs."""
+        """Return how many requests of a unit are in progress, in all epochs, and sessions of udp clients."""
         epochs = {unit.state.epoch, *unit.busy}
-        return sum(self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch))
+        sessions = sum(map(self._datagrams.in_progress, unit.aliases))
+        return sessions + sum(
+            self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch)
+        )
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
         """Put a unit to sleep that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
@@ -191,6 +203,7 @@ class Sleeper:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._waker.close()
+            self._datagrams.close()
 
     # ---- what others see
 
@@ -234,10 +247,10 @@ class Sleeper:
         if (refused := self._registry.refused.get(alias)) is not None and refused != before:
             log.warning("%s", refused)
         if found.left is not None:
-            left = found.left
-            if not left.pool or not left.aliases:
+            if not (left := found.left).pool or not left.aliases:
                 self._keeper.set_gate(pool_gate(left.pool) if left.pool else alias, None)
             self._on_state(alias, None)
+            self._datagrams.close(alias)
             # A container with a negative timeout loses its routes when it stops, which its task has yet to learn.
             goes_on = left.state.phase is Phase.STOPPING and left.config.idle_timeout < 0
             if not left.aliases and left.task is not None and not goes_on:
@@ -303,26 +316,15 @@ class Sleeper:
     async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
         """Stop the containers once no request of earlier epochs is in progress; keep them awake if nobody can tell."""
         now = time.monotonic
-        if await self._settle(unit, keys):
+        if await self._quiescing.settle(unit, keys):
             self._act(unit, unit.state.quiet(now()))
         elif unit.state.phase is Phase.QUIESCING:
             unit.silent = tuple(self._activity.silent(now()))
             self._act(unit, unit.state.want(now()))
             self._begin(unit, self._settle_later(unit))
 
-    async def _settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
-        """Give up the clusters of earlier epochs when no request is in progress in them. Return whether that is so."""
-        busy = unit.busy
-        is_quiet = await self._quiescing.until_quiet(unit, keys, busy)
-        if is_quiet:
-            unit.busy = tuple(epoch for epoch in unit.busy if epoch not in busy)
-        return is_quiet
-
     async def _settle_later(self, unit: Unit) -> None:
-        """Keep the clusters of earlier epochs for as long as requests in them may be retried, or are in progress."""
-        await asyncio.sleep(RESTART_HOLD)
-        while not await self._settle(unit, frozenset()):  # noqa: ASYNC110  Envoys report, or leave
-            await asyncio.sleep(1)
+        await self._quiescing.settle_later(unit)
         self._publish(unit)
 
     async def _wake(self, unit: Unit) -> None:
@@ -352,8 +354,7 @@ class Sleeper:
         try:
             await self._waker.stop(unit)
             await stop_unit(unit, self._source, self)
-            await self._until_gone(unit)
-            if running_endpoints(unit, self._source.table):
+            if not await self._waker.is_gone(unit):
                 failure = f"the engine has not refused to stop {unit.name}, but it still runs"
         except SleepError as error:
             failure = str(error)
@@ -363,13 +364,6 @@ class Sleeper:
         if failure:
             log.error("%s", problems_of(unit)[0])
         self._act(unit, action)
-
-    async def _until_gone(self, unit: Unit) -> None:
-        """Wait until the table has no endpoint of a unit, so that what it says later is news."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOPPED_AFTER):
-                while running_endpoints(unit, self._source.table):
-                    await self._waker.changed()
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
         unit.task = self._begin(unit, coroutine)
@@ -382,7 +376,12 @@ class Sleeper:
 
     def _publish(self, unit: Unit) -> frozenset[Key]:
         gate = unit.gate
-        return frozenset(key for name in unit.gates for key in self._keeper.set_gate(name, gate))
+        keys: set[Key] = set()
+        for name in unit.gates:
+            route = self._source.table.routes.get(name)
+            relay = self._datagrams.open(name, gate.opening) if route is not None and route.scheme == "udp" else 0
+            keys |= self._keeper.set_gate(name, msgspec.structs.replace(gate, relay=relay))
+        return frozenset(keys)
 
     def _plan(self, unit: Unit) -> None:
         due = unit.state.due

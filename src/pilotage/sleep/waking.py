@@ -28,6 +28,9 @@ __all__ = ["LONGEST_WAKE", "Waker"]
 
 log = logging.getLogger(__name__)
 
+_STOPPED_AFTER: Final = 10.0
+"""Seconds after which a container that the engine has stopped must be gone from the table."""
+
 _AT_ONCE: Final = 4
 """How many containers one engine starts at the same time. The others wait for their turn."""
 
@@ -75,9 +78,13 @@ class Waker:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def changed(self) -> None:
-        """Wait for the next change of the table."""
-        await self._changed.wait()
+    async def is_gone(self, unit: Unit) -> bool:
+        """Wait until the table has no endpoint of a unit that was stopped, so that what it says later is news."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOPPED_AFTER):
+                while running_endpoints(unit, self._source.table):
+                    await self._changed.wait()
+        return not running_endpoints(unit, self._source.table)
 
     async def wake(self, unit: Unit) -> None:
         """Wake a unit and wait until one of its containers answers.

@@ -272,7 +272,7 @@ def route_backend(
         restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
-        names=_names(route.alias, gate) if gate is not None else None,
+        names=_names(route.alias, gate) if gate is not None and not gate.relay else None,
     )
 
 
@@ -348,6 +348,7 @@ _COMMON: Final = (
     "ssl_protocols",
     "response_header_timeout",
     "max_conns_per_host",
+    "compression",
     "disable_compression",
     "healthcheck",
 )

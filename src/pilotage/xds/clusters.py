@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import (
     address_pb2,
@@ -28,6 +29,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.routes.route import Endpoint
+from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
@@ -35,7 +38,6 @@ from pilotage.xds.retries import shared_retries
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
 
-    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -133,6 +135,8 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     """Return the clusters of a backend; an https backend has a second one for gRPC."""
     if backend.backing != "own":
         return []
+    if backend.gate is not None and backend.gate.relay:
+        backend = msgspec.structs.replace(backend, members=(Member(Endpoint("127.0.0.1", backend.gate.relay)),))
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
     return [_own(backend, options, name, suffix) for name in _existing(backend) for suffix in suffixes]
 

@@ -14,7 +14,6 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     base_pb2,
     config_source_pb2,
-    extension_pb2,
     grpc_service_pb2,
     http_uri_pb2,
     substitution_format_string_pb2,
@@ -22,10 +21,8 @@ from envoy.config.core.v3 import (
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
-from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
-from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
@@ -39,8 +36,9 @@ from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
+from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import host_check, path_check
-from pilotage.xds.resources import OFF, Frame, header, number, packed, seconds
+from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -95,11 +93,6 @@ _LONGEST_CHECK: Final = 60.0
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it runs."""
 _REMEMBERED_CLIENTS: Final = 10_000
-_TEXTUAL: Final = (
-    "application/javascript application/json application/manifest+json application/xhtml+xml application/xml "
-    "image/svg+xml text/css text/csv text/html text/javascript text/markdown text/plain text/xml"
-).split()
-
 FOUND: Final = "*"
 """Name of a route that is the same for many backends."""
 _ASKS: Final = "asks"
@@ -151,7 +144,6 @@ end
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
-_OFF_GZIP: Final = packed(compressor_pb2.CompressorPerRoute(disabled=True))
 
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
@@ -177,10 +169,13 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    if options.compression:
-        chain.append(_filter(_GZIP, _gzip()))
+    # Like holding, compression protects nothing.
+    chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
     chain.append(_filter(TARGET, _destination()))
-    chain.append(_filter("envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=True)))
+    # Statistics by response class and time of each cluster would take more instructions than anything else of ours.
+    counted = ON if options.report_errors else OFF
+    router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
+    chain.append(_filter("envoy.filters.http.router", router))
     return chain
 
 
@@ -251,30 +246,18 @@ _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
 """Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
 
 
-def _gzip() -> Any:
-    common = compressor_pb2.Compressor.CommonDirectionConfig(
-        min_content_length=number(1024), content_type=list(_TEXTUAL)
-    )
-    response = compressor_pb2.Compressor.ResponseDirectionConfig(
-        common_config=common,
-        # The ETag and the ranges of a response refer to its uncompressed form.
-        disable_on_etag_header=True,
-        uncompressible_response_codes=[206],
-    )
-    return compressor_pb2.Compressor(
-        response_direction_config=response,
-        compressor_library=extension_pb2.TypedExtensionConfig(
-            name="gzip", typed_config=packed(gzip_pb2.Gzip(compression_level=gzip_pb2.Gzip.COMPRESSION_LEVEL_5))
-        ),
-    )
-
-
 # ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
-def scope_settings() -> dict[str, Any]:
-    """Return the default per-route configuration: all optional filters disabled."""
-    return dict.fromkeys((_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND), _OFF)
+def scope_settings(*, plain: bool) -> dict[str, Any]:
+    """Return the default per-route configuration: all optional filters disabled.
+
+    Args:
+        plain: whether the scope has plain routes, which need the filter that sets the address.
+
+    """
+    disabled = (_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND)
+    return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
@@ -302,8 +285,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[_AUTH] = packed(_forward(policy.auth))
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
-    if options.compression and backend.route.settings.disable_compression:
-        found[_GZIP] = _OFF_GZIP
+    if (switch := compression_switch(backend.route.settings, options)) is not None:
+        found[_GZIP] = switch
     return found
 
 

@@ -303,7 +303,8 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
             listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
         )
         add_client_limit(message, options)
-    clusters = frozenset() if backend.gate is not None else frozenset({backend.cluster})
+    may_be_absent = backend.gate is not None and not backend.gate.relay
+    clusters = frozenset() if may_be_absent else frozenset({backend.cluster})
     leads_to = (backend.cluster,) if backend.names is not None else ()
     return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,), leads_to=leads_to)
 

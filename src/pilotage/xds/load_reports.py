@@ -33,7 +33,8 @@ class Load(msgspec.Struct, frozen=True):
     Attributes:
         in_progress: requests that have been sent and are not complete.
         issued: requests sent since the Envoy connected; each retry counts.
-        failed: of these, the ones with a response from 500 up or none.
+        failed: of these, the ones with a response from 500 up or none. HTTP requests count only if
+            :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
 
     """
 

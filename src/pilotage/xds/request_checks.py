@@ -9,9 +9,11 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
+from envoy.type.v3 import percent_pb2
 
 from pilotage.xds.resources import packed
 
@@ -29,10 +31,8 @@ FORGEABLE: Final = (
 )
 """Headers that only a proxy or an auth service may set, removed from other clients. A final dash marks a prefix."""
 
-# Envoy limits the size of a compiled expression, so these are two: a host with a port of up to five digits, and the
-# ports above 65535.
-_VALID_HOST: Final = r"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:[1-5]?\d{0,4}|6[0-5]\d{3}))?"
-_TOO_HIGH_PORT: Final = r".*:65(?:53[6-9]|5[4-9]\d|[6-9]\d\d)"
+_PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
+_VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"
 
 _STOP: Final = r"(?:/|\\|;|%2[fF]|%5[cC]|%3[bB])"
 _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
@@ -40,30 +40,33 @@ _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 
 
 def forget_headers(*, trusted: bool) -> Any:
-    """Return the extension that removes headers before anything reads them; from trusted proxies, only a few."""
+    """Return the extension that removes headers before anything reads them; from trusted proxies, only a few.
+
+    It is one regex for all of them, because Envoy goes through all headers of a request for each rule.
+    """
     names = _NEVER if trusted else (*_NEVER, *FORGEABLE)
+    regex = "|".join(f"{name}.*" if name.endswith("-") else name for name in names)
+    kind = mutation_rules_pb2.HeaderMutation
+    removal = kind(remove_on_match=kind.RemoveOnMatch(key_matcher=_match(regex)))
     return extension_pb2.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=[_removal(name) for name in names])),
+        typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=[removal])),
     )
-
-
-def _removal(name: str) -> Any:
-    kind = mutation_rules_pb2.HeaderMutation
-    if not name.endswith("-"):
-        return kind(remove=name)
-    return kind(remove_on_match=kind.RemoveOnMatch(key_matcher=string_pb2.StringMatcher(prefix=name)))
 
 
 def host_check() -> Any:
     """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
 
     Envoy passes hosts with user information, commas (from two ``Host`` headers) or any port on to targets. A target may
-    understand them as a different host from the one whose route was chosen.
+    understand them as a different host from the one whose route was chosen. A fault filter takes half
+    the instructions of an RBAC filter.
     """
-    valid = rbac_pb2.Permission(header=_header(_VALID_HOST))
-    too_high = rbac_pb2.Permission(header=_header(_TOO_HIGH_PORT))
-    return rbac_filter_pb2.RBAC(rules=_deny(rbac_pb2.Permission(not_rule=valid), too_high))
+    every = percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
+    return fault_pb2.HTTPFault(
+        abort=fault_pb2.FaultAbort(http_status=400, percentage=every),
+        headers=[_bad_host()],
+        disable_downstream_cluster_stats=True,
+    )
 
 
 def path_check() -> Any:
@@ -82,8 +85,7 @@ def _deny(*permissions: Any) -> Any:
 
 def bad_host() -> Any:
     """Return the filter for local replies to a request that :func:`host_check` refuses."""
-    either = [_reply(_header(_VALID_HOST, invert=True)), _reply(_header(_TOO_HIGH_PORT))]
-    return accesslog_pb2.AccessLogFilter(or_filter=accesslog_pb2.OrFilter(filters=either))
+    return _reply(_bad_host())
 
 
 def bad_path() -> Any:
@@ -107,3 +109,9 @@ def _header(regex: str, *, name: str = ":authority", invert: bool = False) -> An
 
 def _match(regex: str) -> Any:
     return string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))
+
+
+def _bad_host() -> Any:
+    matcher = _header(_VALID_HOST, invert=True)
+    matcher.treat_missing_header_as_empty = True
+    return matcher

@@ -88,7 +88,7 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
             leads_to = backend.cluster if backend.names is not None else ""
             hosts.append(encode_host(backend.name, names, host, _references(backend), leads_to=leads_to))
     hosts.sort(key=lambda host: host.name)
-    return join_hosts(label, _EVERYWHERE.SerializeToString(deterministic=True), hosts)
+    return join_hosts(label, _head(plain=any(backend.backing == "shared" for backend in ordered)), hosts)
 
 
 def build_scope(
@@ -113,12 +113,17 @@ def build_scope(
     return made, tuple(problem for *_, problems in each for problem in problems)
 
 
-_EVERYWHERE: Final = route_pb2.RouteConfiguration(
-    validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
-    ignore_port_in_host_matching=True,
-    typed_per_filter_config=scope_settings(),
-    request_headers_to_remove=["x-envoy-external-address"],
-)
+@lru_cache(maxsize=2)
+def _head(*, plain: bool) -> bytes:
+    """Return what all scopes have in common, serialized; see :func:`~pilotage.xds.filters.scope_settings`."""
+    everywhere = route_pb2.RouteConfiguration(
+        validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
+        ignore_port_in_host_matching=True,
+        typed_per_filter_config=scope_settings(plain=plain),
+        request_headers_to_remove=["x-envoy-external-address"],
+    )
+    head: bytes = everywhere.SerializeToString(deterministic=True)
+    return head
 
 
 # Most scopes differ only in a name and an address. Building a message for each would take four times as long.
@@ -149,16 +154,17 @@ def _address(backend: Backend) -> str:
 
 def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
     """Return the scope of a single plain backend: the fields of :func:`scope` in a different order, but faster."""
-    everywhere, host, clusters = _plain_parts(backend.route.scheme, options)
+    host, clusters = _plain_parts(backend.route.scheme, options)
     names = domains(backend.name, options.match_domains)
-    return join_hosts(backend.name, everywhere, [encode_host(backend.name, names, host + _metadata(backend), clusters)])
+    encoded = encode_host(backend.name, names, host + _metadata(backend), clusters)
+    return join_hosts(backend.name, _head(plain=True), [encoded])
 
 
 @lru_cache(maxsize=8)
-def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, bytes, frozenset[str]]:
-    """Return the serialized parts that plain scopes share: routes, host, clusters."""
-    everywhere, host = (it.SerializeToString(deterministic=True) for it in (_EVERYWHERE, _plain_host(scheme, options)))
-    return everywhere, host, frozenset(_clusters(_plain_backend(scheme)))
+def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, frozenset[str]]:
+    """Return what plain scopes share: a serialized virtual host, and clusters."""
+    host = _plain_host(scheme, options).SerializeToString(deterministic=True)
+    return host, frozenset(_clusters(_plain_backend(scheme)))
 
 
 def _clusters(backend: Backend) -> list[str]:
@@ -204,8 +210,8 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 def _is_plain(backend: Backend) -> bool:
     """Return whether a backend differs from most others only in name and address."""
     settings = backend.route.settings
-    plain = not (settings.middlewares or settings.response_header_timeout or settings.disable_compression)
-    return plain and backend.backing == "shared"
+    compresses = settings.compression or settings.disable_compression
+    return backend.backing == "shared" and not (settings.middlewares or settings.response_header_timeout or compresses)
 
 
 @lru_cache(maxsize=8)

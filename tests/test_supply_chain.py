@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from tests.support.install import EngineUnavailable
 from tests.support.required import missing
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 ENTRY = re.compile(r"[\w.-]+==[\w.]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+")
 

@@ -1,0 +1,318 @@
+"""Keeps the datagrams of udp routes while their containers sleep, and passes them on while they are awake.
+
+Envoy cannot hold datagrams, and reports no udp clients. So it sends the datagrams of these routes here, to a port on
+loopback for each route. As in Envoy, each client has a session with a socket of its own, so that answers find it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import resource
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pilotage.routes.gate import Opening
+
+__all__ = ["MOST_BYTES", "MOST_HELD", "SESSION_IDLE", "Datagrams"]
+
+log = logging.getLogger(__name__)
+
+MOST_HELD: Final = 256
+MOST_BYTES: Final = 1024 * 1024
+"""How many datagrams, and how many bytes, of one route wait for its containers. Further ones are dropped."""
+
+MOST_SESSIONS: Final = 1000
+"""Maximum number of sessions of all routes; an eighth of the descriptors of the process if that is less."""
+
+SESSION_IDLE: Final = 60.0
+"""Seconds without a datagram in either direction after which a session ends, as in Envoy."""
+
+_SWEEP: Final = 5.0  # seconds between two looks for idle sessions
+_ASK_AGAIN: Final = 0.2  # seconds between two wishes to wake the same containers
+_QUIET: Final = 1.0  # seconds without a datagram after which no answer is expected any more
+_LARGEST: Final = 65536
+_BATCH: Final = 64  # datagrams read from a socket before others get their turn
+_PORTION: Final = 32 * 1024
+_PAUSE: Final = 0.002  # seconds after each portion of datagrams that have waited
+_REFUSED_FOR: Final = 10.0  # seconds after waking in which a server may not listen yet
+_SEND_AGAIN: Final = 0.1
+
+_Address = tuple[str, int]
+
+
+class Datagrams:
+    """The servers that receive the datagrams of udp routes.
+
+    Attributes:
+        is_enabled: whether an Envoy sends them here.
+        want: called when a route has a datagram and is not open.
+        changed: called when the number of sessions of a route has changed.
+        targets: returns where the datagrams of a route go.
+        sessions: number of sessions of all routes.
+        most_sessions: maximum of these.
+
+    """
+
+    def __init__(self, *, is_enabled: bool = False) -> None:
+        self.is_enabled = is_enabled
+        self.want: Callable[[str], object] = lambda _alias: None
+        self.changed: Callable[[str], object] = lambda _alias: None
+        self.targets: Callable[[str], Sequence[_Address]] = lambda _alias: ()
+        self.sessions = 0
+        self.most_sessions = _session_limit()
+        self._relays: dict[str, _Relay] = {}
+
+    def open(self, alias: str, opening: Opening) -> int:
+        """Let the datagrams of a route pass, wait, or be dropped because its containers could not be woken.
+
+        Returns:
+            The port on loopback that receives them; 0 if none can.
+
+        """
+        relay = self._relays.get(alias)
+        if relay is None:
+            try:
+                relay = self._relays[alias] = _Relay(alias, self)
+            except OSError as error:
+                log.error("%s: cannot take datagrams: %s", alias, error.strerror)  # noqa: TRY400  # no traceback
+                return 0
+        relay.set_opening(opening)
+        return relay.port
+
+    def close(self, alias: str | None = None) -> None:
+        """Stop receiving the datagrams of a route, or of all routes."""
+        for name in [*self._relays] if alias is None else [alias] if alias in self._relays else []:
+            self._relays.pop(name).close()
+
+    def in_progress(self, alias: str) -> int:
+        """Return the number of sessions of a route."""
+        return len(self._relays[alias].sessions) if alias in self._relays else 0
+
+    async def until_quiet(self, aliases: Iterable[str]) -> None:
+        """Wait until no datagram of some routes has come or gone for a second."""
+        relays = [self._relays[alias] for alias in aliases if alias in self._relays]
+        while not all(relay.is_quiet for relay in relays):  # noqa: ASYNC110  # silence is no event
+            await asyncio.sleep(_ASK_AGAIN)
+
+
+class _Relay:
+    """The server of one route."""
+
+    def __init__(self, alias: str, owner: Datagrams) -> None:
+        self.alias = alias
+        self.owner = owner
+        self.loop = asyncio.get_running_loop()
+        self.sessions: dict[_Address, _Session] = {}
+        self.opening: Opening = "closed"
+        self.opened = 0.0
+        self._held: deque[tuple[_Address, bytes]] = deque()
+        self._bytes = 0
+        self._asked = 0.0
+        self._is_full = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self.socket = _socket(("127.0.0.1", 0), connect=False)
+        self.port: int = self.socket.getsockname()[1]
+        self.loop.add_reader(self.socket, self._receive)
+
+    def close(self) -> None:
+        for session in [*self.sessions.values()]:
+            session.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self.loop.remove_reader(self.socket)
+        self.socket.close()
+
+    @property
+    def is_quiet(self) -> bool:
+        now = self.loop.time()
+        return all(now - session.used > _QUIET for session in self.sessions.values())
+
+    def set_opening(self, opening: Opening) -> None:
+        before, self.opening = self.opening, opening
+        if opening == before:
+            return
+        self._asked = 0.0
+        if opening == "open":
+            self.opened = self.loop.time()
+            targets = self.owner.targets(self.alias)
+            for session in [*self.sessions.values()]:
+                if session.target in targets:
+                    session.expect_start()
+                else:
+                    session.close()
+            if self.sessions:  # nobody counted them while the containers slept
+                self.owner.changed(self.alias)
+            self._flush()
+        elif opening == "failed":
+            self._held.clear()
+            self._bytes = 0
+
+    def _flush(self) -> None:
+        """Pass on what has waited, in portions that fit into the buffer of a server."""
+        portion = 0
+        while self._held and self.opening == "open":
+            client, data = self._held.popleft()
+            self._bytes -= len(data)
+            self._pass(client, data)
+            portion += len(data)
+            if portion > _PORTION:
+                self.loop.call_later(_PAUSE, self._flush)
+                return
+
+    def _receive(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                data, client = self.socket.recvfrom(_LARGEST)
+            except OSError:  # nothing more, or an ICMP message about an answer
+                return
+            if self.opening == "open" and not self._held:
+                self._pass(client, data)
+            elif self.opening != "failed":
+                self._hold(client, data)
+
+    def _hold(self, client: _Address, data: bytes) -> None:
+        if len(self._held) < MOST_HELD and self._bytes + len(data) <= MOST_BYTES:
+            self._held.append((client, data))
+            self._bytes += len(data)
+        now = self.loop.time()
+        if self.opening == "closed" and now - self._asked > _ASK_AGAIN:
+            self._asked = now
+            self.owner.want(self.alias)
+
+    def _pass(self, client: _Address, data: bytes) -> None:
+        session = self.sessions.get(client) or self._begin(client)
+        if session is not None:
+            session.send(data)
+
+    def _begin(self, client: _Address) -> _Session | None:
+        targets = self.owner.targets(self.alias)
+        if self.owner.sessions >= self.owner.most_sessions or not targets:
+            if targets and not self._is_full:
+                log.warning(
+                    "%s: datagrams of further clients are dropped: there are %d sessions",
+                    *(self.alias, self.owner.sessions),
+                )
+            self._is_full = True
+            return None
+        self._is_full = False
+        try:
+            session = _Session(self, client, random.choice(targets))  # noqa: S311  # spreads load, hides nothing
+        except OSError as error:
+            log.warning("%s: cannot pass datagrams on: %s", self.alias, error.strerror)
+            return None
+        self.sessions[client] = session
+        self.owner.sessions += 1
+        self.owner.changed(self.alias)
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(_SWEEP, self._end_idle)
+        return session
+
+    def forget(self, session: _Session) -> None:
+        if self.sessions.pop(session.client, None) is not None:
+            self.owner.sessions -= 1
+            self.owner.changed(self.alias)
+
+    def _end_idle(self) -> None:
+        now = self.loop.time()
+        for session in [*self.sessions.values()]:
+            if now - session.used >= SESSION_IDLE:
+                session.close()
+        self._sweep = self.loop.call_later(_SWEEP, self._end_idle) if self.sessions else None
+
+
+class _Session:
+    """The datagrams between one client and one server."""
+
+    def __init__(self, relay: _Relay, client: _Address, target: _Address) -> None:
+        self.client = client
+        self.target = target
+        self.used = relay.loop.time()
+        self._relay = relay
+        self._unanswered: deque[bytes] | None = None  # until a server that was just started has answered
+        self.expect_start()
+        self._again: asyncio.TimerHandle | None = None
+        self._socket = _socket(target, connect=True)
+        relay.loop.add_reader(self._socket, self._receive)
+
+    def expect_start(self) -> None:
+        """Keep datagrams to send them again, because the server may not listen yet."""
+        self._unanswered = deque(maxlen=MOST_HELD)
+
+    def close(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        self._relay.loop.remove_reader(self._socket)
+        self._socket.close()
+        self._relay.forget(self)
+
+    def send(self, data: bytes) -> None:
+        self.used = self._relay.loop.time()
+        if self._unanswered is not None:
+            if self.used - self._relay.opened < _REFUSED_FOR:
+                self._unanswered.append(data)
+            else:
+                self._unanswered = None
+        try:
+            self._socket.send(data)
+        except ConnectionRefusedError:
+            self._refused()
+        except OSError:  # as a full buffer on the way, it costs this datagram
+            return
+
+    def _receive(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                data = self._socket.recv(_LARGEST)
+            except ConnectionRefusedError:
+                self._refused()
+                return
+            except OSError:
+                return
+            self._unanswered = None
+            self.used = self._relay.loop.time()
+            with contextlib.suppress(OSError):
+                self._relay.socket.sendto(data, self.client)
+
+    def _refused(self) -> None:
+        """Send everything again in a moment, because a server that has just been started may not listen yet."""
+        if self._unanswered and self._again is None:
+            self._again = self._relay.loop.call_later(_SEND_AGAIN, self._send_again)
+
+    def _send_again(self) -> None:
+        self._again = None
+        if self._unanswered is None or self._relay.loop.time() - self._relay.opened > _REFUSED_FOR:
+            return
+        for data in self._unanswered:
+            try:
+                self._socket.send(data)
+            except ConnectionRefusedError:
+                self._refused()
+                return
+            except OSError:
+                return
+
+
+def _socket(address: _Address, *, connect: bool) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        made.setblocking(False)  # noqa: FBT003
+        if connect:
+            made.connect(address)
+        else:
+            made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _session_limit() -> int:
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_SESSIONS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_SESSIONS, descriptors // 8))

@@ -1,0 +1,65 @@
+"""A hostile engine writes long and odd texts everywhere: none is reported whole, or taken for an error of pilotage."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage import DockerProviderConfig, discover
+from pilotage.daemon import change_log
+from pilotage.daemon import logging as logs
+from pilotage.discovery.detect import candidates, probe_all
+from pilotage.discovery.timing import Timing
+from tests.support.engine_texts import ATTACKS, events, listed
+from tests.support.faults import behave, json_answer, puppet
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.faults import Puppet
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    root, ours = logging.getLogger(), logging.getLogger("pilotage")
+    levels = root.level, ours.level
+    handler = logs.configure_logging("text", "debug", stream)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+def settled(engine: Puppet, state: str) -> bool:
+    return state != "pending" and any("/events" in line or "/version" in line for line in engine.requests)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_no_text_of_an_engine_is_reported_whole_or_taken_for_an_error_of_ours(
+    attack: str, log: io.StringIO
+) -> None:
+    usual = {"json": json_answer([listed()]), "events": events()}
+    async with puppet(behave(**(usual | ATTACKS[attack]))) as engine:
+        config = DockerProviderConfig(engine.url, name="hostile")
+        async with discover([config], timing=Timing(first_pause=0.01)) as discovery:
+
+            async def follow() -> None:
+                async for update in discovery:
+                    change_log.log_changes(update)
+
+            following = asyncio.create_task(follow())
+            await until(lambda: settled(engine, discovery.table.engines["hostile"].state))
+            await asyncio.sleep(0.05)
+            texts = [discovery.table.engines["hostile"].error, *map(str, discovery.table.problems)]
+            following.cancel()
+        (probe,) = await probe_all(candidates([config], "test"))
+    texts += [probe.version, probe.api, probe.error, *log.getvalue().splitlines()]
+    assert not [text[:300] for text in texts if "internal error" in text or "bug in pilotage" in text]
+    assert not [text[:300] for text in texts if len(text) > 10_000]
+    assert not [text[:300] for text in texts if not text.isprintable()]
