@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.load import failures, percentiles
 from tests.support.restarts import SCENARIOS, envoy_killed
 
-_TIMES = {"terminate": 10, "kill": 10, "upgrade": 5}
+_TIMES = {"terminate": 10, "kill": 10, "upgrade": 5, "versions": 5}
 _KILLED = "envoy-killed"
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from pilotage.gateway.binary import find_envoy
 from tests.support.commandline import a_process
-from tests.support.daemon_process import HOST, serving
+from tests.support.daemon_process import HOST, Served, serving
 from tests.support.images import WEB
 from tests.support.ports import free_port
 from tests.support.service import run_app, run_python
@@ -275,3 +276,41 @@ async def test_only_the_start_path_wakes(engine: Engine, tmp_path: Path) -> None
         async with session.get(f"{url}/wake?now", headers={"Host": HOST}) as answer:
             assert answer.status in (200, 404)
         await served.answers()
+
+
+async def test_a_tcp_connection_survives_a_sleep_that_is_cancelled(engine: Engine, tmp_path: Path) -> None:
+    """Envoy would close it ten minutes later if its listener had changed, or here after two seconds."""
+    port = free_port()
+    await start(engine, **{"shop.scheme": "tcp", "shop.port": f"{port}:80"})
+    request = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
+
+    async def ask(stream: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        stream[1].write(request)
+        async with asyncio.timeout(30):
+            head = await stream[0].readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), served.log
+            length = next(line for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+            await stream[0].readexactly(int(length.partition(b":")[2]))
+
+    envoy = tmp_path / "envoy"
+    envoy.write_text(f'#!/bin/sh\nexec {find_envoy()} "$@" --drain-time-s 2\n')
+    envoy.chmod(0o755)
+    gateway = {"http": f"127.0.0.1:{free_port()}", "envoy": str(envoy)}
+    served = Served(tmp_path, 0, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
+    await served.start()
+    try:
+        await served.accepted("shop", "pilotage")
+        streams = [await asyncio.open_connection("127.0.0.1", port)]
+        await ask(streams[0])
+        await served.post(f"/v1/containers/{NAME}/sleep")
+        for _ in range(20):  # the first of them cancels the sleep
+            streams.append(await asyncio.open_connection("127.0.0.1", port))
+            await ask(streams[-1])
+        await served.enters(NAME, "ready")
+        await asyncio.sleep(4)
+        for stream in streams:
+            await ask(stream)
+            stream[1].close()
+        assert await asyncio.to_thread(starts, engine) == 1
+    finally:
+        await served.stop()

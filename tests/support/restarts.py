@@ -20,12 +20,15 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from pilotage.gateway.admin import AdminClient
 from pilotage.gateway.adoption import end_kept, read_record
 from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.launch import ADMIN_SOCKET
 from pilotage.gateway.processes import start_time
 from pilotage.testing import FakeEngine
 from tests.support.daemon_process import HOST, Served
 from tests.support.envoy import web_server
+from tests.support.envoy_versions import EARLIER, earlier_envoy
 from tests.support.load import Answer, failures, load
 from tests.support.ports import free_port
 from tests.support.serving import add
@@ -191,10 +194,39 @@ async def _upgraded(folder: Path, times: int, rate: int, sockets: int) -> Outcom
         return await with_load(served, event, times, rate=rate, sockets=sockets, pause=DRAIN + 2)
 
 
+async def _versions(folder: Path, times: int, rate: int, sockets: int) -> Outcome:
+    """Start with an earlier version of Envoy, and go from one version to the other and back."""
+    async with keeping(folder) as (served, _, _):
+        binaries = [await asyncio.to_thread(earlier_envoy), find_envoy()]
+        await asyncio.to_thread(_install, binaries[0], folder)
+        await served.start()
+        found = []
+
+        async def event() -> None:
+            await served.stop()
+            binaries.reverse()
+            await asyncio.to_thread(_install, binaries[0], folder)
+            await served.start()
+            found.append(await AdminClient(folder / "api-envoy" / ADMIN_SOCKET, 5.0).version())
+
+        outcome = await with_load(served, event, times, rate=rate, sockets=sockets, pause=DRAIN + 2)
+        assert EARLIER not in found[::2]
+        assert set(found[1::2]) == {EARLIER}
+        assert served.log.count("a new Envoy takes over") == times
+    return outcome
+
+
+def _install(binary: Path, folder: Path) -> None:
+    """Replace Envoy's binary, as a package manager does: the file that runs stays."""
+    shutil.copy2(binary, folder / "envoy.new")
+    (folder / "envoy.new").replace(folder / "envoy")
+
+
 SCENARIOS: Final = {
     "terminate": ("pilotage is restarted (SIGTERM)", _terminated),
     "kill": ("pilotage is killed (SIGKILL) and started", _killed),
     "upgrade": ("Envoy is upgraded (hot restart)", _upgraded),
+    "versions": (f"Envoy is upgraded from {EARLIER}, and back (hot restart)", _versions),
 }
 
 

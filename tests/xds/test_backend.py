@@ -7,7 +7,8 @@ import pytest
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
-from pilotage.xds.backend import epoch_of, hold_cluster, key_of, may_restart, pool_backend, route_backend, usable
+from pilotage.xds.backend import may_restart, pool_backend, route_backend, usable
+from pilotage.xds.cluster_names import epoch_of, hold_cluster, key_of
 from tests.support.gateway import route
 
 

@@ -11,7 +11,8 @@ from pilotage.xds.holds import Holds
 from tests.support.gateway import route
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend, ClusterNames
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.cluster_names import ClusterNames
 
 KEY = "route/app"
 

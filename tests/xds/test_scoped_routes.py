@@ -63,30 +63,6 @@ def test_equal_tables_give_equal_versions_whatever_the_order() -> None:
     assert sorted(one[SCOPE]) == ["app", "web"]
 
 
-def test_plain_routes_equal_routes_built_in_full() -> None:
-    for scheme in ("http", "https"):
-        backend = route_backend(route("app", 80, scheme=scheme, no_tls_verify=True))
-        assert backend.backing == "shared"
-        assert scopes._plain_host(scheme, GatewayOptions()) == scopes._routes_with_policy(backend, GatewayOptions())
-
-
-@pytest.mark.parametrize("suffixes", [(), (".example.com", ".example.org")])
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("alias", ["app", "a" * 60])
-def test_serialized_plain_scopes_equal_built_ones(
-    monkeypatch: pytest.MonkeyPatch, alias: str, scheme: str, suffixes: tuple[str, ...]
-) -> None:
-    backend = route_backend(route(alias, 80, scheme=scheme, no_tls_verify=True))
-    options = GatewayOptions(match_domains=suffixes)
-    quick = scopes.scope(alias, [backend], options)
-    monkeypatch.setattr(scopes, "_plain_scope", lambda *_: pytest.fail("it was to be made the long way"))
-    monkeypatch.setattr(scopes, "_is_plain", lambda _: False)
-    slow = scopes.scope(alias, [backend], options)
-    read = ScopedRouteConfiguration.FromString
-    assert read(quick.body) == read(slow.body)
-    assert (quick.clusters, quick.answers, quick.name) == (slow.clusters, slow.answers, slow.name)
-
-
 def test_a_request_is_retried_on_an_endpoint_that_arrived_meanwhile() -> None:
     """The cluster has the newcomer before the route could say so: it must not matter to the route."""
     service = ("local", "shop", "web")

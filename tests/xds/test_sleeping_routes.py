@@ -9,7 +9,8 @@ import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 
 from pilotage.routes.gate import Gate
-from pilotage.xds.backend import Backend, epoch_cluster, gate_of, route_backend
+from pilotage.xds.backend import Backend, route_backend
+from pilotage.xds.cluster_names import epoch_cluster, gate_of
 from pilotage.xds.clusters import own_clusters
 from pilotage.xds.listeners import stream_listener
 from pilotage.xds.options import GatewayOptions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pilotage.core.problems import Problem
 from pilotage.sleep.state import Phase, SleepState
 from pilotage.sleep.units import NEVER, Unit, members_of, running_endpoints, unit_key
-from pilotage.xds.backend import pool_gate
+from pilotage.xds.cluster_names import pool_gate
 from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:

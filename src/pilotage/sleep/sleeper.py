@@ -24,7 +24,7 @@ from pilotage.sleep.status import SleepStatus, problems_of, status_of
 from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
-from pilotage.xds.backend import gate_of, pool_gate
+from pilotage.xds.cluster_names import gate_of, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import msgspec
 
 from pilotage.labels.container_options import IdleConfig
 from pilotage.sleep.state import Phase, SleepState
-from pilotage.xds.backend import epoch_cluster, pool_gate
+from pilotage.xds.cluster_names import epoch_cluster, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import RESTART_HOLD, Backend, epoch_cluster, gate_of, pool_gate
+    from pilotage.xds.agent import Agent, host_of
+    from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
+    from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
+    from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.server import AdsServer
@@ -38,12 +41,14 @@ __all__ = [
     "SHARED",
     "STATS",
     "AdsServer",
+    "Agent",
     "Backend",
     "CertificateFiles",
     "GatewayOptions",
     "Key",
     "Limits",
     "LoadReports",
+    "Member",
     "Page",
     "Report",
     "TargetGuard",
@@ -51,8 +56,10 @@ __all__ = [
     "check_capabilities",
     "epoch_cluster",
     "gate_of",
+    "host_of",
     "is_probed",
     "limits_for",
+    "look_up",
     "pool_gate",
     "route_policy",
 ]
@@ -60,10 +67,14 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "look_up": "resolver",
+        "host_of": "agent",
+        "Agent": "agent",
+        "Member": "backend",
         "route_policy": "middlewares",
-        "epoch_cluster": "backend",
-        "gate_of": "backend",
-        "pool_gate": "backend",
+        "epoch_cluster": "cluster_names",
+        "gate_of": "cluster_names",
+        "pool_gate": "cluster_names",
         "Report": "load_reports",
         "ROUTE_HEADER": "sleeping_routes",
         "Page": "sleep_gates",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -13,32 +13,26 @@ from pilotage.routes.gate import Gate
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
+from pilotage.xds.agent import Agent
+from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "RESTART_HOLD",
     "Backend",
-    "ClusterNames",
     "Member",
-    "epoch_cluster",
-    "epoch_of",
-    "gate_key",
-    "gate_of",
-    "hold_cluster",
     "insists_on_tls",
-    "key_of",
     "may_restart",
     "pool_backend",
-    "pool_gate",
     "route_backend",
     "usable",
     "without_stream_hold",
 ]
 
-Backing = Literal["none", "shared", "own"]
+Backing = Literal["none", "shared", "agent", "own"]
 
 
 RESTART_HOLD: Final = 5.0
@@ -52,36 +46,19 @@ class Member(msgspec.Struct, frozen=True, gc=False):
         endpoint: the endpoint.
         weight: its load-balancing weight.
         address: one of its ``addresses``; ``""`` if it has none.
+        agent: the agent through which it is reached; ``None`` if Envoy connects to it directly.
 
     """
 
     endpoint: Endpoint
     weight: int = 1
     address: str = ""
+    agent: Agent | None = None
 
     @property
     def host(self) -> str:
         """Where Envoy connects: an address, or a name that Envoy resolves."""
         return self.address or self.endpoint.host
-
-
-class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The clusters of a backend whose requests may wait in Envoys.
-
-    Attributes:
-        current: the cluster that requests are led to.
-        others: further clusters that Envoys have, because requests in them may be in progress.
-        absent: whether Envoys do not have the current cluster, so that requests wait.
-        answers: whether requests in the other clusters reach the endpoints although the current one is absent.
-        patience: maximum number of seconds that a request waits.
-
-    """
-
-    current: str
-    others: tuple[str, ...] = ()
-    absent: bool = False
-    answers: bool = False
-    patience: float = 0.0
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +72,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         route_policy: what the middlewares require.
         restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
-            address of its endpoint; ``none``: no endpoint.
+            address of its endpoint; ``agent``: likewise, the cluster of all plain routes of an agent; ``none``: no
+            endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
         names: its clusters; ``None`` if it has one that is named like itself.
+        agent: the agent of its route, which decides how the requests to all members look.
 
     """
 
@@ -112,6 +91,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, bytes] = {}
     gate: Gate | None = None
     names: ClusterNames | None = None
+    agent: Agent | None = None
 
     @property
     def key(self) -> str:
@@ -149,63 +129,18 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.hold, self.names.patience if self.names is not None else 0.0)
 
 
-def pool_gate(pool: str) -> str:
-    """Return the name of the gate of a pool. That of a route is its alias, which has no capital letters."""
-    return f"POOL/{pool}"
-
-
-_SLEEP: Final = "sleep/"
-_HOLD: Final = "hold/"
-"""The keys of backends begin differently."""
-
-
-def epoch_cluster(gate: str, epoch: int) -> str:
-    """Return the name of the cluster of a route or pool whose containers sleep, in one epoch."""
-    return f"{_SLEEP}{epoch}/{gate}"
-
-
-def hold_cluster(key: str, epoch: int) -> str:
-    """Return the name of the cluster of a backend whose requests have waited for an endpoint, in one epoch."""
-    return f"{_HOLD}{epoch}/{key}" if epoch else key
-
-
-def gate_of(cluster: str) -> str:
-    """Return the gate of a cluster that :func:`epoch_cluster` has named; ``""`` for other clusters."""
-    return cluster.split("/", 2)[-1] if cluster.startswith(_SLEEP) else ""
-
-
-def epoch_of(cluster: str) -> int:
-    """Return the epoch in the name of a cluster; 0 if it has none."""
-    if not cluster.startswith((_SLEEP, _HOLD)):
-        return 0
-    number = cluster.split("/", 2)[1]
-    return int(number) if re.fullmatch(r"[0-9]{1,15}", number) else 0
-
-
-def gate_key(gate: str) -> str:
-    """Return the key of the backend of a gate."""
-    return gate.replace("POOL/", "pool/", 1) if gate.startswith("POOL/") else f"route/{gate}"
-
-
-def key_of(cluster: str) -> str:
-    """Return the key of the backend of a cluster."""
-    if gate := gate_of(cluster):
-        return gate_key(gate)
-    return cluster.split("/", 2)[-1] if cluster.startswith(_HOLD) else cluster
-
-
-def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
+def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
     """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
     found: list[Member] = []
-    seen: set[tuple[str, int]] = set()
-    for endpoint, weight in endpoints:
+    seen: set[tuple[str, int, Agent | None]] = set()
+    for endpoint, weight, agent in endpoints:
         if not endpoint.addresses:
-            found.append(Member(endpoint, weight))
+            found.append(Member(endpoint, weight, "", agent))
             continue
         for address in endpoint.addresses:
-            if (address, endpoint.port) not in seen:
-                seen.add((address, endpoint.port))
-                found.append(Member(endpoint, weight, address))
+            if (address, endpoint.port, agent) not in seen:
+                seen.add((address, endpoint.port, agent))
+                found.append(Member(endpoint, weight, address, agent))
     return tuple(found)
 
 
@@ -223,12 +158,16 @@ def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[
         only_ready: return only ready endpoints, because requests can wait.
 
     """
-    found = list(endpoints)
+    return tuple(endpoint for _, endpoint in _usable_of([("", it) for it in endpoints], only_ready=only_ready))
+
+
+def _usable_of(found: Sequence[tuple[str, Endpoint]], *, only_ready: bool) -> dict[tuple[str, Endpoint], None]:
+    """Return the usable ones of endpoints on several machines, each with its agent, where addresses may recur."""
     for states in _RANKS[:1] if only_ready else _RANKS:
-        chosen = {endpoint.address: endpoint for endpoint in found if endpoint.state in states}
+        chosen = {(agent, endpoint.address): endpoint for agent, endpoint in found if endpoint.state in states}
         if chosen:
-            return tuple(chosen.values())
-    return ()
+            return dict.fromkeys((agent, endpoint) for (agent, _), endpoint in chosen.items())
+    return {}
 
 
 def insists_on_tls(route: Route) -> bool:
@@ -251,7 +190,12 @@ def without_stream_hold(route: Route) -> Route:
 
 
 def route_backend(
-    route: Route, *, used_for_auth: bool = False, restarting: bool = False, gate: Gate | None = None
+    route: Route,
+    *,
+    used_for_auth: bool = False,
+    restarting: bool = False,
+    gate: Gate | None = None,
+    agent: Agent | None = None,
 ) -> Backend:
     """Return the backend of a route.
 
@@ -261,9 +205,10 @@ def route_backend(
         restarting: whether its containers have been told to stop and may come back. Its requests are retried until
             then, in a cluster of its own.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        agent: the agent of the route.
 
     """
-    members = _members((e, 1) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
+    members = _members((e, 1, agent) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
     return Backend(
         name=route.alias,
         route=route,
@@ -272,24 +217,17 @@ def route_backend(
         restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
-        names=_names(route.alias, gate) if gate is not None and not gate.relay else None,
-    )
-
-
-def _names(name: str, gate: Gate) -> ClusterNames:
-    is_open = gate.opening == "open"
-    others = (*gate.busy, *(gate.waiting if is_open else ()))
-    return ClusterNames(
-        current=epoch_cluster(name, gate.epoch),
-        others=tuple(epoch_cluster(name, epoch) for epoch in others),
-        absent=not is_open,
-        answers=gate.is_awake,
-        patience=gate.patience,
+        agent=agent,
+        names=gate_names(route.alias, gate) if gate is not None and not gate.relay else None,
     )
 
 
 def pool_backend(
-    link: str, routes: Sequence[Route], *, gate: Gate | None = None
+    link: str,
+    routes: Sequence[Route],
+    *,
+    gate: Gate | None = None,
+    agents: Mapping[str, Agent] = MappingProxyType({}),
 ) -> tuple[Backend, tuple[Problem, ...]]:
     """Return the backend of a pool.
 
@@ -297,6 +235,7 @@ def pool_backend(
         link: the pool's name.
         routes: its members, at least one, the leader first.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        agents: address -> agent.
 
     Returns:
         The backend, and a problem for each route that cannot join because its settings differ.
@@ -308,6 +247,8 @@ def pool_backend(
         different = [name for name in _COMMON if getattr(route.settings, name) != getattr(leader.settings, name)]
         if route.scheme != leader.scheme:
             different.insert(0, "scheme")
+        if not _look_alike(agents.get(route.agent), agents.get(leader.agent)):
+            different.insert(0, "agent")
         if not different:
             joined.append(route)
             continue
@@ -322,8 +263,13 @@ def pool_backend(
             )
         )
     waits = bool(leader.settings.hold)
-    chosen = set(usable((e for route in joined for e in route.endpoints), only_ready=waits))
-    members = _members((e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
+    chosen = _usable_of([(route.agent, e) for route in joined for e in route.endpoints], only_ready=waits)
+    members = _members(
+        (e, share, agents.get(route.agent))
+        for route, share in _shares(joined)
+        for e in route.endpoints
+        if (route.agent, e) in chosen
+    )
     policy = route_policy(leader.settings.middlewares)
     return Backend(
         name=link,
@@ -333,8 +279,16 @@ def pool_backend(
         backing="own" if members or waits or gate else "none",
         pool=True,
         gate=gate,
-        names=_names(pool_gate(link), gate) if gate is not None else None,
+        names=gate_names(pool_gate(link), gate) if gate is not None else None,
+        agent=agents.get(leader.agent),
     ), tuple(problems)
+
+
+def _look_alike(one: Agent | None, other: Agent | None) -> bool:
+    """Return whether requests through two agents look the same, so that one route can lead to both."""
+    if one is None or other is None:
+        return one is other
+    return one.is_old == other.is_old
 
 
 _COMMON: Final = (
@@ -372,11 +326,16 @@ def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, 
         return "own"
     if not members:
         return "own" if settings.hold else "none"
+    agent = members[0].agent
+    if agent is not None and len(members) == 1 and not (settings.hold or settings.max_conns_per_host):
+        single = not (route.service or route.contested or used_for_auth)
+        return "agent" if single else "own"
     plain = (
         len(route.endpoints) == 1
         and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
         and not route.contested  # likewise for a successor
         and not used_for_auth
+        and agent is None
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))
         and not settings.hold
         and "healthcheck" not in route.labelled

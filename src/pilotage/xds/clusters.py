@@ -30,10 +30,12 @@ from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
 from pilotage.routes.route import Endpoint
+from pilotage.xds.agents import address_of, speak_through_agents, target_metadata
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
+from pilotage.xds.usual_routes import usual_cluster
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -135,10 +137,16 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
     """Return the clusters of a backend; an https backend has a second one for gRPC."""
     if backend.backing != "own":
         return []
+    if (usual := usual_cluster(backend, options, _usual)) is not None:
+        return [usual]
     if backend.gate is not None and backend.gate.relay:
         backend = msgspec.structs.replace(backend, members=(Member(Endpoint("127.0.0.1", backend.gate.relay)),))
-    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
+    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" and backend.agent is None else ("",)
     return [_own(backend, options, name, suffix) for name in _existing(backend) for suffix in suffixes]
+
+
+def _usual(backend: Backend, options: GatewayOptions) -> bytes:
+    return _own(backend, options, backend.cluster, "").body
 
 
 def _existing(backend: Backend) -> tuple[str, ...]:
@@ -151,7 +159,7 @@ def _existing(backend: Backend) -> tuple[str, ...]:
 
 def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
-    named = not all(is_address(member.host) for member in backend.reachable)
+    named = backend.agent is None and not all(is_address(member.host) for member in backend.reachable)
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
@@ -168,11 +176,13 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
-    if not route.is_stream:
+    if backend.agent is not None:
+        speak_through_agents(cluster, backend)
+    elif not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
     elif route.scheme == "tcp":
         cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
-    if route.scheme == "https":
+    if route.scheme == "https" and backend.agent is None:
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
         cluster.transport_socket.CopyFrom(_relaying())
@@ -189,10 +199,11 @@ def _assignment(backend: Backend, name: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=socket(member.host, member.endpoint.port, udp=backend.route.scheme == "udp"),
+                address=address_of(member, udp=backend.route.scheme == "udp"),
                 hostname=member.endpoint.host if member.address else "",  # results of probes appear under this name
             ),
             load_balancing_weight=number(max(1, member.weight)),
+            metadata=target_metadata(member.agent, member) if member.agent is not None else None,
         )
         for member in backend.reachable
     ]
@@ -329,8 +340,8 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. Health checks that the engine runs do not count."""
-    return bool(backend.reachable) and backend.route.probed
+    """Return whether Envoy runs health checks for a backend. Those that engines or agents run do not count."""
+    return bool(backend.reachable) and backend.route.probed and backend.agent is None
 
 
 def _checks(backend: Backend) -> Any:

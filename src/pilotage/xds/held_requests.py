@@ -142,7 +142,8 @@ class HeldRequests:
 
 
 def _endpoints(backend: Backend | None) -> list[tuple[str, int]]:
-    return [(member.host, member.endpoint.port) for member in backend.members] if backend is not None else []
+    members = backend.members if backend is not None else ()
+    return [(member.host, member.endpoint.port) for member in members if member.agent is None]
 
 
 async def accepts_connections(endpoints: Iterable[tuple[str, int]]) -> bool:

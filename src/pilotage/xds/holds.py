@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.xds.backend import ClusterNames, hold_cluster
+from pilotage.xds.cluster_names import ClusterNames, hold_cluster
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend

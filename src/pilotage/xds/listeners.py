@@ -19,7 +19,6 @@ from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
@@ -27,13 +26,14 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
-from pilotage.xds.filters import http_filters, on_demand
+from pilotage.xds.filters import http_filters
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
+from pilotage.xds.stream_filters import tcp_filter
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
@@ -288,20 +288,9 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         message.listener_filters.append(_udp(backend.cluster))
     else:
         message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
-        proxy = tcp_proxy_pb2.TcpProxy(
-            stat_prefix="tcp",
-            cluster=backend.cluster,
-            max_connect_attempts=number(3),
-            idle_timeout=seconds(options.tcp_timeout),
-        )
-        if backend.gate is not None:
-            source, timeout = on_demand(backend.longest_wait)
-            proxy.on_demand.CopyFrom(tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=source, timeout=timeout))
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)
-        message.filter_chains.add().filters.append(
-            listener_components_pb2.Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
-        )
+        message.filter_chains.add().filters.append(tcp_filter(backend, options))
         add_client_limit(message, options)
     may_be_absent = backend.gate is not None and not backend.gate.relay
     clusters = frozenset() if may_be_absent else frozenset({backend.cluster})

@@ -11,7 +11,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.secrets import without
 from pilotage.core.text import shorten
 from pilotage.routes.route import secrets_of
-from pilotage.xds.resources import LISTENER, SECRET, Key, Resource
+from pilotage.xds.resources import EXTENSION, LISTENER, SECRET, Key, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -125,5 +125,6 @@ def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
     what = {LISTENER: f"the listener {item.name}", SECRET: f"the {item.name.replace('/', ' ')}"}.get(
         item.type_url, "this route"
     )
-    consequence = " and keeps the previous version" if item.type_url in (LISTENER, SECRET) else ", which answers 503"
+    keeps = item.type_url in (LISTENER, SECRET, EXTENSION)
+    consequence = " and keeps the previous version" if keeps else ", which answers 503"
     return f"Envoy {node} rejected {what}{consequence}: {shorten(error, 300)}", ""

@@ -37,7 +37,7 @@ class CertificateFiles(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
+class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """The gateway's settings.
 
     Attributes:

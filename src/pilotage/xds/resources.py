@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLUSTER",
+    "EXTENSION",
     "LISTENER",
     "OFF",
     "ON",
@@ -39,6 +40,7 @@ _PREFIX: Final = "type.googleapis.com/"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
+EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 SCOPE: Final = _PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 
 ON: Final = wrappers_pb2.BoolValue(value=True)

@@ -11,30 +11,28 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
-from google.protobuf import struct_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, clean_domains
-from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.backend import Backend, Member
+from pilotage.xds.agents import PROXY_PATH, proxy_headers, removed_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.local_replies import why_unavailable
-from pilotage.xds.problems import build_failed
-from pilotage.xds.resources import OFF, Frame, Resource, header, literal, seconds
+from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, literal, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
+from pilotage.xds.templates import Template, name_samples, template
+from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from pilotage.core.problems import Problem
+    from pilotage.xds.backend import Backend, Backing
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["build_scope", "domains", "scope", "scope_label"]
+__all__ = ["domains", "scope", "scope_label"]
 
 _SAFE: Final = "GET|HEAD|OPTIONS"
 _FORWARDED: Final = (
@@ -79,8 +77,12 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
 
     """
     ordered = sorted(backends, key=lambda backend: backend.name)
-    if len(ordered) == 1 and ordered[0].name == label and _is_plain(ordered[0]):
-        return _plain_scope(ordered[0], options)
+    if len(ordered) == 1 and ordered[0].name == label and (made := _from_template(ordered[0], options)):
+        return made
+    return _built(label, ordered, options)
+
+
+def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resource:
     hosts = []
     for backend, names in _share_hosts(ordered, options):
         if names:
@@ -89,28 +91,6 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
             hosts.append(encode_host(backend.name, names, host, _references(backend), leads_to=leads_to))
     hosts.sort(key=lambda host: host.name)
     return join_hosts(label, _head(plain=any(backend.backing == "shared" for backend in ordered)), hosts)
-
-
-def build_scope(
-    label: str, backends: Sequence[Backend], options: GatewayOptions
-) -> tuple[Resource | None, tuple[Problem, ...]]:
-    """Return the scope of all backends that can be built, and a problem for each that cannot.
-
-    Args:
-        label: see :func:`scope_label`.
-        backends: its backends.
-        options: the gateway's settings.
-
-    """
-    try:
-        return scope(label, backends, options) if backends else None, ()
-    except Exception as error:  # noqa: BLE001  an error in one route must not block the others
-        if len(backends) == 1:
-            return None, (build_failed(backends[0].route, error),)
-    each = [(it, *build_scope(label, [it], options)) for it in backends]
-    valid = [backend for backend, made, _ in each if made is not None]
-    made, _ = build_scope(label, valid, options) if len(valid) < len(backends) else (None, ())
-    return made, tuple(problem for *_, problems in each for problem in problems)
 
 
 @lru_cache(maxsize=2)
@@ -126,25 +106,6 @@ def _head(*, plain: bool) -> bytes:
     return head
 
 
-# Most scopes differ only in a name and an address. Building a message for each would take four times as long.
-_HOST_METADATA: Final = Frame(route_components_pb2.VirtualHost, "metadata")
-_METADATA: Final = Frame(base_pb2.Metadata, "filter_metadata")
-_STRUCT: Final = Frame(struct_pb2.Struct, "fields")
-_KEY, _VALUE = (Frame(struct_pb2.Struct.FieldsEntry, it) for it in ("key", "value"))  # alike in every map of texts
-_TEXT: Final = Frame(struct_pb2.Value, "string_value")
-
-
-def _entry(frame: Frame, key: str, value: bytes) -> bytes:
-    """Encode an entry of a map."""
-    return frame(_KEY(key.encode()) + _VALUE(value))
-
-
-def _metadata(backend: Backend) -> bytes:
-    """Return the encoded metadata of a plain backend's virtual host: the address of its target."""
-    address = _TEXT(_address(backend).encode())
-    return _HOST_METADATA(_entry(_METADATA, TARGET, _entry(_STRUCT, ADDRESS, address)))
-
-
 def _address(backend: Backend) -> str:
     """Return the address of a plain backend. An IPv4-mapped one becomes IPv4, which Envoy requires."""
     endpoint = backend.members[0].endpoint
@@ -152,25 +113,58 @@ def _address(backend: Backend) -> str:
     return endpoint.address if mapped is None else f"{mapped}:{endpoint.port}"
 
 
-def _plain_scope(backend: Backend, options: GatewayOptions) -> Resource:
-    """Return the scope of a single plain backend: the fields of :func:`scope` in a different order, but faster."""
-    host, clusters = _plain_parts(backend.route.scheme, options)
-    names = domains(backend.name, options.match_domains)
-    encoded = encode_host(backend.name, names, host + _metadata(backend), clusters)
-    return join_hosts(backend.name, _head(plain=True), [encoded])
+def _from_template(backend: Backend, options: GatewayOptions) -> Resource | None:
+    """Return the scope of a single usual or plain backend; ``None`` if it has to be built."""
+    if is_plain(backend):
+        address = _address(backend)
+    elif is_usual(backend):
+        address = ""
+    else:
+        return None
+    name = backend.name
+    found = _scope_template(len(name.encode()), len(address), backend.backing, backend.route.scheme, options)
+    if found is None:
+        return None
+    filled, sample = found
+    body = filled.fill(name.encode(), address.encode())
+    (part,) = sample.parts
+    clusters = part.clusters if address else frozenset({backend.cluster})
+    names = tuple(domains(name, options.match_domains))
+    parts = (ScopePart(name, names, part.start, part.end, clusters),)
+    return Resource(SCOPE, name, version_of(body), body, clusters, (name,), parts=parts)
 
 
-@lru_cache(maxsize=8)
-def _plain_parts(scheme: str, options: GatewayOptions) -> tuple[bytes, frozenset[str]]:
-    """Return what plain scopes share: a serialized virtual host, and clusters."""
-    host = _plain_host(scheme, options).SerializeToString(deterministic=True)
-    return host, frozenset(_clusters(_plain_backend(scheme)))
+@lru_cache(maxsize=1024)
+def _scope_template(
+    name: int, address: int, backing: Backing, scheme: str, options: GatewayOptions
+) -> tuple[Template, Resource] | None:
+    """Return the template of a scope, and a scope made with it, by the lengths of name and address.
+
+    Args:
+        name: length of the backend's name in bytes.
+        address: length of the address of a plain backend; 0 if the backend has a cluster of its own.
+        backing: the backend's backing.
+        scheme: its scheme.
+        options: the gateway's settings.
+
+    """
+    targets = [f"{letter * (address - 2)}:1" for letter in "zw"] if address else ["", ""]
+
+    def built(alias: str, target: str = "") -> Resource:
+        backend = sample_backend(alias, target.removesuffix(":1"), 1, backing, scheme)
+        return _built(alias, [backend], options)
+
+    samples = [name_samples(name), *([(targets[0], targets[1])] if address else [])]
+    found = template(lambda *texts: built(*texts).body, *samples)
+    return (found, built(*(texts[0] for texts in samples))) if found is not None else None
 
 
 def _clusters(backend: Backend) -> list[str]:
     """Return a backend's clusters: for requests in general, for gRPC, for safe requests."""
     if backend.backing == "none":
         return []
+    if backend.agent is not None:
+        return [backend.agent.cluster if backend.backing == "agent" else backend.cluster]
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
     found = [name, name + GRPC_SUFFIX] if backend.route.scheme == "https" else [name]
     return [*found, name + SAFE_SUFFIX] if backend.backing == "shared" and repeats(backend) else found
@@ -198,30 +192,10 @@ def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[t
 
 def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
     """Return a virtual host without its name and domains."""
-    host = route_components_pb2.VirtualHost()
-    host.CopyFrom(
-        _plain_host(backend.route.scheme, options) if _is_plain(backend) else _routes_with_policy(backend, options)
-    )
+    host = _routes_with_policy(backend, options)
     if backend.backing == "shared":
         host.metadata.filter_metadata[TARGET][ADDRESS] = _address(backend)
     return host
-
-
-def _is_plain(backend: Backend) -> bool:
-    """Return whether a backend differs from most others only in name and address."""
-    settings = backend.route.settings
-    compresses = settings.compression or settings.disable_compression
-    return backend.backing == "shared" and not (settings.middlewares or settings.response_header_timeout or compresses)
-
-
-@lru_cache(maxsize=8)
-def _plain_host(scheme: str, options: GatewayOptions) -> Any:
-    """Return the part that all plain backends share, cached because building it is most of the work."""
-    return _routes_with_policy(_plain_backend(scheme), options)
-
-
-def _plain_backend(scheme: str) -> Backend:
-    return Backend(name="", route=Route(alias="", scheme=scheme), members=(Member(Endpoint("", 0)),), backing="shared")
 
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
@@ -237,8 +211,9 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         request_headers_to_add=[
             *(header(name, literal(value)) for name, value in policy.request.put),
             *(header(name, literal(value), add=True) for name, value in policy.request.add),
+            *proxy_headers(backend),
         ],
-        request_headers_to_remove=policy.request.hide,
+        request_headers_to_remove=[*policy.request.hide, *removed_headers(backend)],
         response_headers_to_add=[
             *(header(name, literal(value)) for name, value in policy.answer.put),
             *(header(name, literal(value), add=True) for name, value in policy.answer.add),
@@ -312,7 +287,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     else:
         action = _action(backend, name, lasting, retries(backend, options, safe=True))
     routes.insert(0, kinds.Route(match=safe, route=action))
-    if backend.route.scheme in {"https", "h2c"}:
+    if backend.route.scheme in {"https", "h2c"} and backend.agent is None:
         grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
         suffix = GRPC_SUFFIX if backend.route.scheme == "https" else ""
         routes.insert(0, kinds.Route(match=grpc, route=_action(backend, name + suffix, lasting)))
@@ -349,6 +324,8 @@ def _action(backend: Backend, cluster: str, silence: float | None, policy: Any =
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,
     )
+    if backend.agent is not None:
+        action.prefix_rewrite = PROXY_PATH + (backend.route_policy.prefix or "/")
     if backend.route_policy.host:
         action.host_rewrite_literal = backend.route_policy.host
     return action

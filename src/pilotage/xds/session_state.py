@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from pilotage.xds.nacks import Nack
-from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scope_parts import ScopeVariants
 from pilotage.xds.subscription import Subscription
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTP_LISTENERS", "SEND_ORDER", "SessionState"]
 
-SEND_ORDER: Final = (CLUSTER, SECRET, LISTENER, SCOPE)
+SEND_ORDER: Final = (CLUSTER, SECRET, EXTENSION, LISTENER, SCOPE)
 """The resource types, in the order in which Envoy gets them."""
 HTTP_LISTENERS: Final = ((LISTENER, "http"), (LISTENER, "https"))
 """The listeners that all HTTP routes share. An Envoy that has one subscribes to scopes."""

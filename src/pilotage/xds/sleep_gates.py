@@ -9,7 +9,7 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.type.v3 import http_status_pb2
 from google.rpc import status_pb2
 
-from pilotage.xds.backend import epoch_cluster, epoch_of, gate_key, gate_of, key_of
+from pilotage.xds.cluster_names import epoch_cluster, epoch_of, gate_key, gate_of, key_of
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.holds import MOST_WAITING
 from pilotage.xds.local_replies import CAUSE, PAGE

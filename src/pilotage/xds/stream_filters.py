@@ -1,0 +1,62 @@
+"""Builds what a tcp listener does with connections, and all resources of a backend except listeners and scopes. Pure.
+
+If the containers of a route sleep, its listener leads to another cluster in each epoch. Envoy closes the connections of
+a listener that has changed, ten minutes later. So such a listener never changes: its filter is a resource of its own,
+and a new version of that concerns new connections only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3 import config_source_pb2, extension_pb2
+from envoy.config.listener.v3 import listener_components_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+
+from pilotage.xds.clusters import own_clusters
+from pilotage.xds.filters import on_demand
+from pilotage.xds.resources import EXTENSION, Resource, number, packed, resource, seconds
+
+if TYPE_CHECKING:
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.options import GatewayOptions
+
+__all__ = ["own_resources", "tcp_filter"]
+
+_NAME: Final = "envoy.filters.network.tcp_proxy"
+
+
+def tcp_filter(backend: Backend, options: GatewayOptions) -> Any:
+    """Return the network filter of a tcp route."""
+    if backend.gate is None:
+        return listener_components_pb2.Filter(name=_NAME, typed_config=packed(_proxy(backend, options)))
+    url = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
+    source = config_source_pb2.ExtensionConfigSource(config_source=on_demand(0.0)[0], type_urls=[url])
+    return listener_components_pb2.Filter(name=_resource_name(backend), config_discovery=source)
+
+
+def own_resources(backend: Backend, options: GatewayOptions) -> list[Resource]:
+    """Return the clusters of a backend, and the resource that its :func:`tcp_filter` refers to, if it does."""
+    found = own_clusters(backend, options)
+    if backend.gate is not None and backend.route.scheme == "tcp":
+        name = _resource_name(backend)
+        message = extension_pb2.TypedExtensionConfig(name=name, typed_config=packed(_proxy(backend, options)))
+        found.append(resource(EXTENSION, name, message, answers=(backend.name,), leads_to=(backend.cluster,)))
+    return found
+
+
+def _resource_name(backend: Backend) -> str:
+    return f"tcp/{backend.gate_name}"
+
+
+def _proxy(backend: Backend, options: GatewayOptions) -> Any:
+    proxy = tcp_proxy_pb2.TcpProxy(
+        stat_prefix="tcp",
+        cluster=backend.cluster,
+        max_connect_attempts=number(3),
+        idle_timeout=seconds(options.tcp_timeout),
+    )
+    if backend.gate is not None:
+        source, timeout = on_demand(backend.longest_wait)
+        proxy.on_demand.CopyFrom(tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=source, timeout=timeout))
+    return proxy
