@@ -294,8 +294,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         add_client_limit(message, options)
     may_be_absent = backend.gate is not None and not backend.gate.relay
     clusters = frozenset() if may_be_absent else frozenset({backend.cluster})
-    leads_to = (backend.cluster,) if backend.names is not None else ()
-    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,), leads_to=leads_to)
+    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
 
 
 def _udp(cluster: str) -> Any:
