@@ -86,8 +86,7 @@ def _text(resources: Iterable[Resource]) -> str:
 def _added(options: GatewayOptions, *tables: Iterable[Route]) -> str:
     """Return what a sequence of tables adds to the messages that need no route."""
     snapshot = Snapshot(options)
-    snapshot.epochs = Epochs(7)
-    snapshot.holds = Holds(snapshot.epochs)
+    snapshot.holds = Holds(Epochs(7))
     shared = set(snapshot.resources)
     for routes in tables:
         snapshot.replace(Table({it.alias: it for it in routes}))

@@ -77,6 +77,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
         names: its clusters; ``None`` if it has one that is named like itself.
+        measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
         agent: the agent of its route, which decides how the requests to all members look.
 
     """
@@ -91,6 +92,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, bytes] = {}
     gate: Gate | None = None
     names: ClusterNames | None = None
+    measured: bool = True
     agent: Agent | None = None
 
     @property

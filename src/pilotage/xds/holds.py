@@ -57,6 +57,7 @@ class Holds:
         opening: keys of backends that have endpoints again, but are still closed; see :meth:`open`.
         leaving: key of a backend that has gone, or whose containers now sleep -> seconds after which its clusters are
             to be given up with :meth:`forget`.
+        epochs: numbers for the names of clusters.
         ended: clusters that requests may wait for and that will not come. Whoever tells Envoys so, empties it.
 
     Args:
@@ -68,7 +69,7 @@ class Holds:
         self.opening: set[str] = set()
         self.leaving: dict[str, float] = {}
         self.ended: list[str] = []
-        self._epochs = epochs
+        self.epochs = epochs
         self._holds: dict[str, _Hold] = {}
 
     def apply(self, backend: Backend) -> Backend:
@@ -95,7 +96,7 @@ class Holds:
 
     def _close(self, key: str, hold: _Hold | None) -> _Hold:
         before = (key,) if hold is None else (hold.current, *hold.waiting)
-        return _Hold(hold_cluster(key, self._epochs.next()), before=before)
+        return _Hold(hold_cluster(key, self.epochs.next()), before=before)
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
         """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""
@@ -146,7 +147,7 @@ class Holds:
         if hold is None or hold.is_open or hold.current != cluster:
             return False
         hold.waiting = (*hold.waiting, cluster)
-        hold.current = hold_cluster(key, self._epochs.next())
+        hold.current = hold_cluster(key, self.epochs.next())
         return True
 
     def expire(self, key: str, cluster: str) -> None:

@@ -60,6 +60,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
         end: offset after its last byte.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
+        measured: whether Envoy counts its requests.
         leads_to: the cluster that requests are led to, if they may wait for it; otherwise ``""``.
 
     """
@@ -70,6 +71,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
     end: int
     clusters: frozenset[str] = frozenset()
     served: bool = True
+    measured: bool = True
     leads_to: str = ""
 
 

@@ -80,7 +80,7 @@ class SleepGates:
 
     def next_epoch(self) -> int:
         """Return a number that no Envoy has seen in the name of a cluster."""
-        return self._snapshot.epochs.next()
+        return self._snapshot.holds.epochs.next()
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
@@ -101,7 +101,7 @@ class SleepGates:
             self._snapshot.gates[key] = gate
         if gate == before:
             return frozenset()
-        self._snapshot.epochs.seen(gate.epoch if gate is not None else 0)
+        self._snapshot.holds.epochs.seen(gate.epoch if gate is not None else 0)
         changed = self._snapshot.build_again(key)
         self._send(changed)
         for epoch in _epochs(before) - _epochs(gate):
@@ -140,7 +140,7 @@ class SleepGates:
         """Go on with the epochs that an Envoy knows from an earlier control plane. Return what it waits for."""
         before, session.before = session.before, set()
         for name in (*before, *session.led_before):
-            self._snapshot.epochs.seen(epoch_of(name))
+            self._snapshot.holds.epochs.seen(epoch_of(name))
         found: list[str] = []
         held: dict[str, list[str]] = {}
         for name in asked:

@@ -25,6 +25,7 @@ from pilotage.xds.epochs import Epochs
 from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
+from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
@@ -64,7 +65,7 @@ class Snapshot:
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
-        epochs, holds: names of clusters that requests wait for; which backends let requests wait for an endpoint.
+        holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
@@ -74,7 +75,7 @@ class Snapshot:
     def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
         self.options = options
         self.targets = Targets(guard or TargetGuard())
-        self.files = LabelFiles()
+        self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
@@ -82,8 +83,7 @@ class Snapshot:
         self.downgrade = Downgrade()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
-        self.epochs = Epochs()
-        self.holds = Holds(self.epochs)
+        self.holds = Holds(Epochs())
         self.awaited: set[str] = set()
         self.agents = AgentRoutes()
         self._table = Table()
@@ -170,8 +170,8 @@ class Snapshot:
             return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
-        fresh._ports = self._ports
-        fresh.gates, fresh.agents, fresh.epochs, fresh.holds = self.gates, self.agents, self.epochs, self.holds
+        fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
+        fresh.holds = self.holds
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
@@ -350,7 +350,7 @@ class Snapshot:
     def _build(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
-            backend = self.files.add_to(self._build_backend(key))
+            backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
             backend = self.holds.apply(backend) if backend is not None else None
             clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
@@ -358,7 +358,7 @@ class Snapshot:
             aliases = [name] if kind == _ROUTE else self._pools[name]
             self._report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
             return None, {}
-        self._report(f"made/{key}", ())
+        self._report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
