@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 __all__ = [
+    "MAY_REACH_TARGETS",
     "Asker",
     "Led",
     "admin",
@@ -55,6 +56,9 @@ __all__ = [
 
 _ADDRESSES: Final = 512
 """So many addresses of loopback answer; routes take turns, so that a new one needs a connection of its own."""
+
+MAY_REACH_TARGETS: Final = ({"who": {}, "may": {"targets": ["127.88.0.0/16"]}},)
+"""Rules of a policy that allow containers to have addresses of loopback, which it refuses otherwise."""
 
 ANSWER: Final = b"hello world\n"
 _RESPONSE: Final = (

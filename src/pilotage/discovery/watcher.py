@@ -60,7 +60,7 @@ _RECHECK_DELAYS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # sec
 _LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while Podman builds it
 _MAX_PENDING: Final = 2_000  # containers with waiting events; above this, one list of all is cheaper
 _LIST_PAUSE: Final = 1.0  # seconds between full lists while there are more
-_BATCH: Final = 250  # containers handled before other tasks get a turn
+_BATCH: Final = 100  # containers handled before other tasks get a turn
 _STILL_RUNNING: Final = "it kept running after its stop signal"
 
 
@@ -315,6 +315,7 @@ class EngineWatcher:
                 if change == "services":
                     state.forget_tasks()
                 listed = await self._list(client, None if everything else events)
+            await asyncio.sleep(0)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):
                 if start:
