@@ -73,7 +73,7 @@ def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
         since=at(state.since) or 0.0,
         step=clean(unit.step),
         awake_because=_why(unit),
-        sleeps_at=at(state.sleeps_at),
+        sleeps_at=at(state.sleeps_at) if not unit.silent else None,
         in_progress=state.in_progress,
         last_wake=None if state.last_wake is None else round(state.last_wake, 3),
         failure=clean(state.failure),
@@ -87,6 +87,8 @@ def _why(unit: Unit) -> str:
         return ""
     if state.in_progress:
         return f"{count(state.in_progress, 'request')} in progress"
+    if unit.silent:
+        return f"waiting for Envoy {', '.join(unit.silent)} to report its requests"
     return f"needed by {', '.join(sorted(state.users))}" if state.users else ""
 
 
