@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
-from pilotage.api.sleep import SleepResource
+from pilotage.api.sleep import SleepResource, explain_sleep, sleep_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.api.traffic import changed_traffic, traffic_json, traffic_metrics
 from pilotage.core.errors import ConfigError, GatewayError
@@ -231,7 +232,8 @@ class Api:
         return web.Response(text="ready\n" if not why else f"not ready: {why}\n", status=503 if why else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        routes = [piece async for piece in _in_turns(traffic_metrics(await self.source.traffic()), bytes)]
+        pieces = chain(traffic_metrics(await self.source.traffic()), sleep_metrics(self.source.sleeper))
+        routes = [piece async for piece in _in_turns(pieces, bytes)]
         body = b"".join([self.source.metrics.text(), *routes])
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
@@ -325,7 +327,7 @@ class Api:
         if "envoys" in request.query:
             found = _in_turns(sorted(discovery.table.routes), lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}
-        table, files = discovery.table, discovery.files()
+        table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 

@@ -22,7 +22,7 @@ from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, problems_of, status_of
-from pilotage.sleep.stopping import stop_unit, users_of
+from pilotage.sleep.stopping import stop_unit, usage, users_of
 from pilotage.sleep.units import start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
@@ -220,11 +220,14 @@ class Sleeper:
 
     def status(self, unit: Unit) -> SleepStatus:
         """Return the status of a unit."""
-        return status_of(unit, now=time.monotonic(), wall=time.time())
+        return status_of(unit, users_of(unit, self._source), now=time.monotonic(), wall=time.time())
 
     def statuses(self) -> list[SleepStatus]:
         """Return the status of each unit, sorted by engine and container."""
-        return sorted(map(self.status, self._registry.units.values()), key=lambda it: (it.engine, it.container))
+        units, now, wall = self._registry.units.values(), time.monotonic(), time.time()
+        used = {engine: usage(self._source.containers_of(engine)) for engine in {unit.engine for unit in units}}
+        found = (status_of(it, used[it.engine].get(it.container_id, ()), now=now, wall=wall) for it in units)
+        return sorted(found, key=lambda it: (it.engine, it.container))
 
     async def changed(self, alias: str) -> None:
         """Wait until the unit of a route changes its phase or step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,10 +12,15 @@ from pilotage.core.text import count, format_duration
 from pilotage.sleep.state import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pilotage.core.problems import Severity
     from pilotage.sleep.units import Unit
 
 __all__ = ["SleepStatus", "describe", "problems_of", "status_of"]
+
+
+_MOST_USERS: Final = 3  # that are named
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +56,12 @@ class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
     retry_at: float | None = None
 
 
-def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
+def status_of(unit: Unit, users: Collection[str] = (), *, now: float, wall: float) -> SleepStatus:
     """Return the status of a unit.
 
     Args:
         unit: the unit.
+        users: names of running containers that need it.
         now: the time of the monotonic clock.
         wall: the same moment, in seconds since 1970.
 
@@ -72,7 +78,7 @@ def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
         state=state.phase.value,
         since=at(state.since) or 0.0,
         step=clean(unit.step),
-        awake_because=_why(unit),
+        awake_because=_why(unit, users),
         sleeps_at=at(state.sleeps_at),
         in_progress=state.in_progress,
         last_wake=None if state.last_wake is None else round(state.last_wake, 3),
@@ -81,13 +87,15 @@ def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
     )
 
 
-def _why(unit: Unit) -> str:
+def _why(unit: Unit, users: Collection[str]) -> str:
     state = unit.state
     if state.phase is not Phase.READY:
         return ""
     if state.in_progress:
         return f"{count(state.in_progress, 'request')} in progress"
-    return f"needed by {', '.join(sorted(state.users))}" if state.users else ""
+    shown = ", ".join(sorted(users)[:_MOST_USERS])
+    more = f" and {count(len(users) - _MOST_USERS, 'other')}" if len(users) > _MOST_USERS else ""
+    return f"used by {shown}{more}" if users else ""
 
 
 def problems_of(unit: Unit) -> list[Problem]:
