@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
+    from pilotage.testing.container import State
+
 __all__ = [
     "Asker",
     "Led",
@@ -166,7 +168,7 @@ async def _be_engine(count: int, port: int, composed: bool, sleeping: bool, read
             }
         if sleeping:
             labels["proxy.idle_timeout"] = "1h"
-        state = "exited" if sleeping else "running"
+        state: State = "exited" if sleeping else "running"
         containers.append(container(name, labels=labels, ip=_address(number), ports=(port,), state=state))
     async with FakeEngine(containers) as engine:
         ready.send(engine.url)

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.api import answers
-from pilotage.api.traffic import escape
+from pilotage.api.traffic import escape, traffic_metrics
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.sleep.engine_actions import SleepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from aiohttp import web
 
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.table.table import Table
+    from pilotage.table.traffic import RouteTraffic
 
-__all__ = ["SleepResource", "explain_sleep", "sleep_metrics"]
+__all__ = ["SleepResource", "explain_sleep", "route_metrics"]
 
 _GAUGES: Final = (
     ("pilotage_sleep_state", "1 for what the containers do now."),
@@ -88,8 +89,13 @@ def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
     return msgspec.structs.replace(table, wakefulness=found)
 
 
-def sleep_metrics(sleeper: Sleeper | None) -> Iterator[bytes]:
-    """Yield the state of all containers that sleep in Prometheus's text format, in pieces."""
+def route_metrics(traffic: Mapping[str, RouteTraffic], sleeper: Sleeper | None) -> Iterator[bytes]:
+    """Yield figures about the requests of all routes, and the state of all containers that sleep, in pieces."""
+    yield from traffic_metrics(traffic)
+    yield from _sleep_metrics(sleeper)
+
+
+def _sleep_metrics(sleeper: Sleeper | None) -> Iterator[bytes]:
     found = sleeper.statuses() if sleeper is not None else []
     for name, text in _GAUGES if found else ():
         yield f"# HELP {name} {text}\n# TYPE {name} gauge\n".encode()

@@ -21,8 +21,8 @@ from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action, Phase
-from pilotage.sleep.status import SleepStatus, problems_of, status_of
-from pilotage.sleep.stopping import stop_unit, usage, users_of
+from pilotage.sleep.status import SleepStatus, problems_of, status_of, statuses_of
+from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.units import start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
@@ -224,10 +224,7 @@ class Sleeper:
 
     def statuses(self) -> list[SleepStatus]:
         """Return the status of each unit, sorted by engine and container."""
-        units, now, wall = self._registry.units.values(), time.monotonic(), time.time()
-        used = {engine: usage(self._source.containers_of(engine)) for engine in {unit.engine for unit in units}}
-        found = (status_of(it, used[it.engine].get(it.container_id, ()), now=now, wall=wall) for it in units)
-        return sorted(found, key=lambda it: (it.engine, it.container))
+        return statuses_of(self._registry.units.values(), self._source, now=time.monotonic(), wall=time.time())
 
     async def changed(self, alias: str) -> None:
         """Wait until the unit of a route changes its phase or step."""
@@ -294,8 +291,8 @@ class Sleeper:
                 unit.state.report(in_progress=0, issued=1, now=now)
             elif silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
                 unit.state.report(in_progress=0, issued=silent, now=now)
-            elif users := users_of(unit, self._source):
-                unit.state.postpone(users, now)
+            elif users_of(unit, self._source):
+                unit.state.postpone(now)
             else:
                 unit.state.advance(now)
                 self._begin_sleep(unit)

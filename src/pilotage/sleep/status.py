@@ -10,14 +10,15 @@ from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import count, format_duration
 from pilotage.sleep.state import Phase
+from pilotage.sleep.stopping import usage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pilotage.core.problems import Severity
-    from pilotage.sleep.units import Unit
+    from pilotage.sleep.units import Source, Unit
 
-__all__ = ["SleepStatus", "describe", "problems_of", "status_of"]
+__all__ = ["SleepStatus", "describe", "problems_of", "status_of", "statuses_of"]
 
 
 _MOST_USERS: Final = 3  # that are named
@@ -85,6 +86,13 @@ def status_of(unit: Unit, users: Collection[str] = (), *, now: float, wall: floa
         failure=clean(state.failure),
         retry_at=at(state.retry_at),
     )
+
+
+def statuses_of(units: Collection[Unit], source: Source, *, now: float, wall: float) -> list[SleepStatus]:
+    """Return the status of units, sorted by engine and container; arguments as for :func:`status_of`."""
+    used = {engine: usage(source.containers_of(engine)) for engine in {unit.engine for unit in units}}
+    found = (status_of(it, used[it.engine].get(it.container_id, ()), now=now, wall=wall) for it in units)
+    return sorted(found, key=lambda it: (it.engine, it.container))
 
 
 def _why(unit: Unit, users: Collection[str]) -> str:

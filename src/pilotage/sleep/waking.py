@@ -37,10 +37,10 @@ _AT_ONCE: Final = 4
 LONGEST_WAKE: Final = 900.0
 """Maximum number of seconds that an attempt may take, whatever the label says."""
 
-_PROBE_INTERVAL: Final = 0.02
-_PROBES_SLOW_DOWN: Final = 1.25
+_PROBE_INTERVAL: Final = 0.01
 _LONGEST_PROBE_INTERVAL: Final = 0.5
-"""Seconds between two attempts to connect to a server that starts: at first the lowest, then ever longer."""
+_PROBE_SHARE: Final = 0.05
+"""Seconds between two attempts to connect to a server that starts, and the share of the time that it has taken so far."""
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the engine is asked whether a container that has no address yet still runs."""
@@ -194,8 +194,8 @@ class Waker:
 
     async def _until_ready(self, unit: Unit, members: list[Container], starting: asyncio.Task[None]) -> None:
         """Wait until the table has an endpoint of the unit that answers."""
-        interval = _PROBE_INTERVAL
         loop = asyncio.get_running_loop()
+        began = 0.0  # when the table first had an endpoint
         look_at = loop.time() + _LOOK_AGAIN
         while True:
             changed = self._changed
@@ -211,8 +211,9 @@ class Waker:
                     if all(ended):
                         raise SleepError(ended[0])
             if ready:
-                await asyncio.sleep(interval)
-                interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
+                began = began or loop.time()
+                waited = loop.time() - began
+                await asyncio.sleep(min(_LONGEST_PROBE_INTERVAL, max(_PROBE_INTERVAL, waited * _PROBE_SHARE)))
             else:
                 await _event(changed, _LOOK_AGAIN)
 
