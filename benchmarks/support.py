@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pilotage.testing.container import State
 
 __all__ = [
+    "MAY_REACH_TARGETS",
     "Asker",
     "Led",
     "admin",
@@ -57,6 +58,9 @@ __all__ = [
 
 _ADDRESSES: Final = 512
 """So many addresses of loopback answer; routes take turns, so that a new one needs a connection of its own."""
+
+MAY_REACH_TARGETS: Final = ({"who": {}, "may": {"targets": ["127.88.0.0/16"]}},)
+"""Rules of a policy that allow containers to have addresses of loopback, which it refuses otherwise."""
 
 ANSWER: Final = b"hello world\n"
 _RESPONSE: Final = (

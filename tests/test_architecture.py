@@ -24,6 +24,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 FOR_USERS = {"testing": {"FakeAgent", "FakePort", "Fault"}}
 # Modules that reach no socket and no event loop, but the system in other ways.
 SYSTEM = {
+    "pilotage.agents.certificates",
     "pilotage.core.gc",
     "pilotage.core.tempdirs",
     "pilotage.core.textfile",

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from pilotage.cli.main import cli
+from tests.support.agents import AgentCertificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,9 @@ def commands() -> list[Example]:
     ]
 
 
+_CERTIFICATES = AgentCertificates()
+
+
 @pytest.mark.parametrize("example", yaml_examples(), ids=lambda example: example.page)
 def test_a_yaml_example_has_no_problems(
     example: Example, tmp_path: Path, pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
@@ -72,6 +76,8 @@ def test_a_yaml_example_has_no_problems(
         if not name.startswith("/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("")
+    for address in re.findall(r"^ +- ([\d.]+:\d+)$", example.text, re.MULTILINE):
+        _CERTIFICATES.write_zip(tmp_path / "certs" / f"{address}.zip")
     (tmp_path / "routes.yml").touch()
     (tmp_path / example.file).write_text(example.text)
     said = pilotage("check", example.file)

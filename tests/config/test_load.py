@@ -233,11 +233,11 @@ def test_an_error_of_the_file_is_reported_with_its_place(
 
 
 def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
-    config = reader.config("homepage: {}\nproviders:\n  agents: [a:1]\n  docker: {a: 'tcp://n:1'}\n")
+    config = reader.config("homepage: {}\nproviders:\n  include: [a]\n  docker: {a: 'tcp://n:1'}\n")
     assert [engine.name for engine in config.providers] == ["a"]
     assert [(p.severity, p.line, p.column, p.path) for p in config.problems] == [
         ("warning", 1, 1, "homepage"),
-        ("warning", 3, 3, "providers.agents"),
+        ("warning", 3, 3, "providers.include"),
     ]
     assert all("a GoDoxy field that pilotage does not support" in problem.message for problem in config.problems)
 
@@ -324,9 +324,9 @@ def test_an_unreadable_file_is_reported_by_name(tmp_path: Path) -> None:
 
 
 def test_files_of_routes_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
-    text = "providers:\n  files: [routes.d/*.yml, /srv/own.yml, ~/mine.yml]\n"
+    text = "providers:\n  files: [routes.d/*.yml, /srv/own.yml, ~/mine.yml~]\n"
     config = read_config(text, file="pilotage.yml", folder=tmp_path, env={"HOME": "/h"})
-    assert config.files == (f"{tmp_path}/routes.d/*.yml", "/srv/own.yml", "/h/mine.yml")
+    assert config.files == (f"{tmp_path}/routes.d/*.yml", "/srv/own.yml", "/h/mine.yml~")
 
 
 @pytest.mark.parametrize(("written", "files"), [("own.yml", ("own.yml",)), ("", ()), ("[]", ())])

@@ -57,6 +57,12 @@ gateway:
   access_log: "-"
   connect_timeout: 500ms
   retries: 0
+  idle_timeout: 3m
+  body_timeout: 4m
+  stream_timeout: 5m
+  tcp_timeout: 6m
+  max_target_connections: 77
+  max_udp_clients: 88
   drain: 1m
   keep: true
   envoy: /usr/bin/envoy
@@ -87,6 +93,12 @@ debug: true
         access_log="-",
         connect_timeout=0.5,
         retries=0,
+        idle_timeout=180.0,
+        body_timeout=240.0,
+        stream_timeout=300.0,
+        tcp_timeout=360.0,
+        max_target_connections=77,
+        max_udp_clients=88,
         match_domains=("example.com", "lan", "home.arpa"),
         debug=True,
     )

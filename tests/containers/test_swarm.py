@@ -162,6 +162,14 @@ def test_a_port_that_the_service_does_not_publish_is_not_added() -> None:
     assert parsed(services=given).private_port_mapping == {80: Port(80)}
 
 
+def test_a_service_without_a_specification_or_an_endpoint_adds_nothing() -> None:
+    bare = SwarmServices({"s1": msgspec.convert({"ID": "s1"}, Service)}, {ID: "s1"})
+    task = msgspec.convert(summary("websvc.1.abc", TASK | {"proxy.web.port": "80"}), Summary)
+    completed = bare.complete(task)
+    assert completed.Labels == task.Labels
+    assert list(completed.Ports or ()) == list(task.Ports or ())
+
+
 def test_an_element_that_is_no_task_stays_as_it_is() -> None:
     for labels in ({}, {"other": "x"}):
         completed = service({"proxy.a.port": "80"}).complete(Summary(Id="1", Labels=labels))

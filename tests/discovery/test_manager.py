@@ -370,3 +370,30 @@ async def test_a_table_without_visible_changes_is_not_published() -> None:
             update = await waiting
             assert update.old is seen
             assert [change.kind for change in update.changes] == ["health"]
+
+
+async def test_a_long_list_is_never_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.discovery.watcher._BATCH", 2)
+    async with FakeEngine([container(f"app{n}") for n in range(15)]) as engine:
+        async with discover([]) as discovery:
+            discovery.add(config(engine))
+            seen: set[int] = set()
+            while not seen or max(seen) == 0:
+                discovery.set_health({})  # as any other engine's event, it publishes what is complete
+                seen.add(len(discovery.table.routes))
+                await asyncio.sleep(0)
+            assert seen == {0, 15}
+
+
+async def test_an_engine_that_is_removed_while_it_hands_over_its_list_does_not_hold_up_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pilotage.discovery.watcher._BATCH", 2)
+    async with FakeEngine([container(f"app{n}") for n in range(15)]) as engine, FakeEngine([container("web")]) as other:
+        async with discover([config(engine, "big")]) as discovery:
+            while not discovery.store._incomplete:  # noqa: ASYNC110  # to stop exactly there
+                await asyncio.sleep(0)
+            await discovery.remove("big")
+            discovery.add(config(other, "small"))
+            await discovery.ready()
+            assert set(discovery.table.routes) == {"web"}

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from pilotage.engine.archive import check_credentials, read_archive, read_credentials
 from pilotage.engine.config import TLSFiles
-from pilotage.engine.diagnosis import DiagnosedError
+from pilotage.engine.credentials import CredentialsError
 from tests.support.agents import AgentCertificates
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def _locked() -> bytes:
 
 
 def failure(files: TLSFiles) -> tuple[str, str]:
-    with pytest.raises(DiagnosedError) as caught:
+    with pytest.raises(CredentialsError) as caught:
         check_credentials(files)
-    return caught.value.diagnosis.what, caught.value.diagnosis.remedy
+    return caught.value.what, caught.value.remedy
 
 
 def test_an_archive_of_godoxy_is_read_and_accepted(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def _bomb(path: Path) -> None:
 @pytest.mark.parametrize("make", [_absent, _text, _cut, _folder, _bomb])
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "a.zip")
-    with pytest.raises(DiagnosedError) as caught:
+    with pytest.raises(CredentialsError) as caught:
         read_archive(str(tmp_path / "a.zip"))
-    assert str(tmp_path / "a.zip") in caught.value.diagnosis.what
-    assert caught.value.diagnosis.remedy
+    assert str(tmp_path / "a.zip") in caught.value.what
+    assert caught.value.remedy

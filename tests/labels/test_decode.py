@@ -58,6 +58,11 @@ def test_a_flat_label_sets_a_field_and_a_deeper_one_a_field_of_it() -> None:
     }
 
 
+def test_a_mapping_in_a_mapping_is_merged_and_the_fields_after_it_count_too() -> None:
+    labels = {"proxy.*.healthcheck.path": "/up", "proxy.web": "healthcheck: 'interval: 5s'\nport: 81\n"}
+    assert fields(labels) == {"web": {"healthcheck": {"path": "/up", "interval": "5s"}, "port": 81}}
+
+
 def test_foreign_labels_do_not_matter() -> None:
     labels = {"traefik.enable": "true", "Traefik.web.port": "1", "proxyweb.port": "2", "com.example": "x"}
     assert fields(labels) == {"web": {}}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.policy.files import MAX_FILE, is_below, read_below
+from tests.support.leaks import descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +92,13 @@ def test_a_path_may_be_as_long_as_the_system_allows(allowed: Path) -> None:
     path = f"{allowed}/".ljust(longest, "/")
     assert is_below(path, [str(allowed)])
     assert not is_below(f"{path}/", [str(allowed)])
+
+
+def test_nothing_stays_open(allowed: Path) -> None:
+    before = descriptors()
+    assert read(allowed / "a.pem", allowed) == b"content"
+    assert read(allowed / "missing.pem", allowed) is None
+    assert descriptors() == before
 
 
 def test_the_root_folder_is_no_file() -> None:

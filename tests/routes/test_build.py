@@ -358,6 +358,12 @@ def test_a_container_that_was_not_parsed_counts_by_its_labels() -> None:
     assert [fields.alias for fields in decode_labels(parsed).routes] == ["web"]
 
 
+@pytest.mark.parametrize(("status", "problems"), [("Up (healthy)", 0), ("Up 2 minutes", 1)])
+def test_a_pool_may_rely_on_the_containers_own_health_check(status: str, problems: int) -> None:
+    labels = {"proxy.web.healthcheck.disable": "true", "proxy.web.load_balance.link": "shop"}
+    assert len(build_routes(container(labels=labels, Status=status)).problems) == problems
+
+
 # ---- one route ------------------------------------------------------------------------------------------------------
 
 

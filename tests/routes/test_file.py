@@ -112,7 +112,7 @@ def test_an_error_in_a_protective_field_takes_its_route_out_of_service() -> None
         ("app: {port: 443}", "own.yml:1:7: route app: localhost:443 is reserved for the proxy itself"),
         ("app: {scheme: fileserver}", "own.yml:1:15: route app: scheme: a file server needs root"),
         ("app: {host: nas, tls_termination: true}", "route app: tls_termination: only for scheme tcp, not http"),
-        ("app: {host: nas, agent: a}", "own.yml:1:18: route app: agent: agent is a GoDoxy field that"),
+        ("app: {host: nas, agent: [a]}", "own.yml:1:18: route app: agent: agent cannot be a list"),
         (
             "app: {host: nas, healthcheck: {disable: true}, load_balance: {link: x}}",
             "cannot disable the health check, which a load-balanced pool needs",
@@ -209,8 +209,8 @@ def test_no_text_raises(text: str) -> None:
             ),
         ),
         (
-            "app: {host: nas, agent: a}",
-            "1:18: route app: agent: agent is a GoDoxy field that pilotage does not support; remove it",
+            "app: {host: nas, agent: [a]}",
+            "1:18: route app: agent: agent cannot be a list; write the name or the address (HOST:PORT) of an agent",
         ),
         (
             "app: {host: nas, healthcheck: {disable: true}, load_balance: {link: x}}",
@@ -242,3 +242,10 @@ def test_what_is_written_is_kept_under_its_usual_name() -> None:
         "bad": [],
         "empty": [],
     }
+
+
+def test_a_route_can_lead_through_an_agent() -> None:
+    file = read_route_file("app: {host: 127.0.0.1, port: 8080, agent: attic}", "own.yml")
+    (route,) = file.routes
+    assert (route.agent, route.excluded, route.problems) == ("attic", False, ())
+    assert "agent" not in file.fields["app"]

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage import build_routes
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.routes.fields import UNSET, Choice, FieldContext, Kind, Text
 from pilotage.routes.mappings import FreeMapping, ListOf, StructKind
 from pilotage.routes.schema import HealthCheck
+from tests.support.summaries import container
 
 
 def test_bad_elements_of_a_list_are_reported_with_their_place_and_dropped() -> None:
@@ -25,6 +27,12 @@ def test_yaml_errors_are_reported_with_their_place_in_the_label(kind: Kind) -> N
     kind.read(Located("- a\n- [\n", "label"), context)
     kind.read(Located("- a\n- [\n", "label", line=7, column=3), context)
     assert [(problem.line, problem.column) for problem in context.problems] == [(3, 1), (7, 3)]
+
+
+def test_a_label_with_a_free_mapping_and_labels_below_it_are_merged() -> None:
+    labels = {"proxy.web.load_balance.options": "a: 1\nb: 2", "proxy.web.load_balance.options.b": "3"}
+    (route,) = build_routes(container(labels=labels)).routes
+    assert route.settings.load_balance.options == {"a": 1, "b": "3"}
 
 
 @pytest.mark.parametrize("text", ["80", "[a]"])

@@ -51,6 +51,7 @@ HOST_MODE = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": {"Network
         ("127.0.0.1", published(9000), True),
         ("localhost", published(9000), True),
         ("127.0.0.1", published(9000, ""), True),
+        ("127.0.0.1", published(9000, kind=""), True),  # not said, so tcp
         ("127.0.0.1", published(9001), False),  # another port
         ("127.0.0.1", published(9000, kind="udp"), False),  # another protocol
         ("127.0.0.1", published(9000, "127.0.0.1"), True),

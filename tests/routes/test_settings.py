@@ -76,6 +76,16 @@ def test_a_field_that_several_aliases_inherit_is_read_once() -> None:
     assert budget.problems == MAX_PROBLEMS - 1
 
 
+def test_aliases_with_the_same_fields_do_not_share_errors() -> None:
+    labels = {"proxy.*.port": "80", f"proxy.a.{'x' * 1100}": "1"}
+    a, b = read_all_settings(decode(filter_labels(labels), ("a", "b"), ROUTE_KEYS).routes, container_budget())
+    assert a.settings == b.settings
+    assert [problem.message for problem in a.problems] == [
+        "the label key has more than 1,024 characters, so it has no effect"
+    ]
+    assert b.problems == ()
+
+
 def test_aliases_with_the_same_labels_share_their_settings() -> None:
     decoded = decode(filter_labels({"proxy.*.port": "80", "proxy.c.port": "81"}), ("a", "b", "c"), ROUTE_KEYS)
     first, second, third = read_all_settings(decoded.routes, container_budget())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,7 @@ from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.front_door import FrontDoor
 
@@ -199,3 +202,22 @@ def test_the_log_says_once_that_a_client_is_refused(place: Place) -> None:
     place.flood(_ATTACKER, place.door.port)
     time.sleep(2)
     assert place.door.log.count("gateway.max_connections_per_client") == 1
+
+
+def test_an_envoy_that_outlives_the_daemon_limits_clients_after_its_adoption_too(tmp_path: Path) -> None:
+    with raw_target("app") as app:
+        app.silent.add("/silent")
+        routes = {"app": {"host": "127.0.0.1", "port": app.port}}
+        try:
+            for _ in range(2):
+                with front_door(tmp_path, routes, {"max_connections": 40, "keep": True}) as door:
+                    place = Place(door, 0)
+                    assert (
+                        len(place.flood(_ATTACKER, door.port, b"GET /silent HTTP/1.1\r\nHost: app\r\n\r\n")) == _ALLOWED
+                    )
+                    assert place.get(_OTHER) == 200
+                    place.release()
+            assert "adopted the Envoy" in (tmp_path / "log").read_text()
+        finally:
+            options = ["--config", f"{tmp_path}/pilotage.yml", "--api", f"unix://{tmp_path}/api.sock"]
+            subprocess.run([sys.executable, "-m", "pilotage", "stop", *options], check=True, capture_output=True)

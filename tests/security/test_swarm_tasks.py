@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pilotage import DockerProviderConfig, Pool, build_table, discover, scan_engine
+from tests.support.command import pilotage_serve
 from tests.support.engines import CommandFailed
 from tests.support.images import WEB
-from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
     from tests.support.engines import Engine
 
 pytestmark = pytest.mark.engine
@@ -40,26 +44,29 @@ def labels_of_a_task(engine: Engine) -> list[str]:
     ]
 
 
-async def test_only_tasks_of_a_service_are_handed_its_labels(own_engine: Engine) -> None:
+async def becomes(ask: Callable[[], Awaitable[Any]], condition: Callable[[Any], object]) -> Any:
+    """Wait until an answer is as expected, and return it."""
+    async with asyncio.timeout(60):
+        while not condition(found := await ask()):  # noqa: ASYNC110  # it happens in other processes
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def test_only_tasks_of_a_service_are_handed_its_labels(own_engine: Engine, tmp_path: Path) -> None:
     start_service(own_engine)
-    config = DockerProviderConfig(own_engine.host, name="local")
-    async with Pool() as pool:
-        async with discover([config], pool=pool) as discovery:
-            await discovery.ready()
+    async with pilotage_serve(tmp_path, SimpleNamespace(url=own_engine.host)) as served:
 
-            def tasks() -> set[str]:
-                found = (it for snapshot in discovery.snapshots() for it in snapshot.containers)
-                return {it.container_name for it in found if it.running and it.aliases == ("svc",)}
+        async def svc() -> dict[str, Any]:
+            return await served.route("svc") or {"endpoints": []}
 
-            await until(lambda: len(tasks()) == 2)
-            own_engine.docker("run", "--detach", "--name", "thief", *labels_of_a_task(own_engine), WEB)
-            await until(lambda: "thief" in discovery.table.routes)
-            await until(lambda: any("is not a task of the swarm" in str(it) for it in discovery.table.problems))
-            own_engine.docker("service", "scale", "--detach", "rep=4")
-            await until(lambda: len(tasks()) == 4)
-            assert "thief" not in tasks()
-            assert "canary" not in repr(discovery.table.routes["thief"])
-        table = build_table([await scan_engine(config, pool=pool)])
-    assert "canary" in repr(table.routes["svc"].settings)
-    assert "canary" not in repr(table.routes["thief"])
-    assert table.routes["thief"].service == ()
+        await becomes(svc, lambda it: len(it["endpoints"]) == 2)
+        own_engine.docker("run", "--detach", "--name", "thief", *labels_of_a_task(own_engine), WEB)
+        thief = await becomes(lambda: served.route("thief"), lambda it: it and it["endpoints"])
+        await becomes(
+            lambda: served.problems("thief"), lambda it: any("is not a task of the swarm" in text for text in it)
+        )
+        own_engine.docker("service", "scale", "--detach", "rep=4")
+        found = await becomes(svc, lambda it: len(it["endpoints"]) == 4)
+        assert "X-Key" in json.dumps(found)
+        assert "X-Key" not in json.dumps(thief)
+        assert "thief" not in {endpoint["container"] for endpoint in found["endpoints"]}

@@ -20,6 +20,10 @@ def test_times_are_given_in_seconds_since_1970() -> None:
     assert (status.since, status.sleeps_at, status.aliases) == (1_000_000.0, 1_000_300.0, ("app", "shop"))
 
 
+def test_times_are_rounded_to_milliseconds() -> None:
+    assert status_of(unit(), now=160.0, wall=1_000_060.123456).since == 1_000_000.123
+
+
 def test_secrets_in_errors_are_hidden() -> None:
     it = unit(running=False)
     it.state.want(100.0)

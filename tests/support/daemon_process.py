@@ -150,11 +150,17 @@ async def status_of(session: aiohttp.ClientSession, url: str, host: str = HOST) 
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Serve the containers of engines (name -> URL). Envoy writes its access log to ``access.log`` in the folder."""
+async def serving(
+    folder: Path, engines: Mapping[str, str], *, policy: Sequence[Mapping[str, Any]] = ()
+) -> AsyncIterator[Served]:
+    """Serve the containers of engines (name -> URL), with the rules of a policy, if any.
+
+    Envoy writes its access log to ``access.log`` in the folder.
+    """
     port = free_port()
     gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "workers": 2}
-    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway})
+    configuration: dict[str, Any] = {"providers": {"docker": dict(engines)}, "gateway": gateway}
+    served = Served(folder, port, configuration | ({"policy": list(policy)} if policy else {}))
     await served.start()
     try:
         yield served

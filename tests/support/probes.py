@@ -98,7 +98,7 @@ async def probing(directory: Path) -> AsyncIterator[Probed]:
     async with gateway(directory) as made, aiohttp.ClientSession(connector=connector) as client:
         found: Found = {}
         watch = HealthPoller(Administration(made, client), made.ads.snapshot.backend, partial(_keep, found))
-        made.ads.targets.on_touched = watch.follow
+        made.ads.targets.on_touched.append(watch.follow)
         task = asyncio.create_task(watch.run())
         try:
             yield Probed(made, watch, found)

@@ -52,6 +52,9 @@ class Told:
         self.batches.append(more)
         self.changes.append((now(), dict(changes), dict(causes)))
 
+    def prepare(self) -> bool:
+        return False
+
     def on_live(self) -> None:
         self.log.append((now(), "live"))
 

@@ -51,6 +51,7 @@ def test_engines_become_stale_and_live() -> None:
     assert changes(Table(engines=live), Table(engines=stale)) == [("stale", "local", ())]
     assert changes(Table(engines=stale), Table(engines=live)) == [("live", "local", ())]
     assert changes(Table(), Table(engines={"local": EngineStatus("pending")})) == []
+    assert changes(Table(), Table(engines=live)) == [("live", "local", ())]
     assert changes(Table(engines=live), Table()) == []
     away = {"local": EngineStatus("stale", 5.0, "connection refused")}
     assert diff(Table(engines=live), Table(engines=away)) == (
@@ -84,6 +85,7 @@ def with_health(**states: str) -> Table:
 @pytest.mark.parametrize(
     ("before", "after", "cause"),
     [
+        ({}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe"),
         ({"a": "pending"}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe"),
         ({"a": "healthy"}, {"a": "unhealthy"}, "a at 10.0.0.1:80 fails the gateway's probe"),
         ({"a": "unhealthy"}, {"a": "healthy"}, "a at 10.0.0.1:80 passes the gateway's probe again"),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pilotage.core.problems import Problem
 from pilotage.policy import Policy, PolicyRule
 from pilotage.routes.build import Built, build_routes
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import Endpoint, EndpointHealth, Route
+from pilotage.routes.schema import LoadBalance, RouteSettings
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, Table
 from tests.support import summaries
 from tests.support.claims import engine_snapshots
 from tests.support.example_engine import engine_snapshot
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def route(alias: str = "web", container: str = "web", created: int = 1, **more: Any) -> Route:
@@ -293,3 +297,68 @@ def test_a_new_policy_decides_about_pools_before_its_engines_are_listed_again() 
     assert dict(store.commit().table.pool_members) == {"shop": ("one",)}
     store.configure(policy=open_)
     assert dict(store.commit().table.pool_members) == {"shop": ("one", "two")}
+
+
+def test_while_changes_of_an_engine_are_incomplete_the_table_stays_as_it_is() -> None:
+    store = RouteStore()
+    set_routes(store, route("web"))
+    first = store.commit().table
+    store.set_incomplete("big", incomplete=True)
+    set_routes(store, route("db", provider="big"), cause="half of a list")
+    store.set_engine("local", EngineStatus("live", 1.0))
+    committed = store.commit()
+    assert (committed.table, committed.aliases, committed.problem_keys) == (first, {}, set())
+    store.set_incomplete("big", incomplete=False)
+    committed = store.commit()
+    assert set(committed.table.routes) == {"web", "db"}
+    assert committed.aliases == {"db": "half of a list"}
+    assert set(committed.table.engines) == {"local"}
+
+
+def test_a_commit_that_is_prepared_in_parts_gives_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("names", "store"):
+        monkeypatch.setattr(f"pilotage.table.{module}._BATCH", 2)
+    numbers = random.Random(3)
+    aliases = ["web", "db", "web.example.com", "db.example.com", "pool"]
+    whole, parts = RouteStore(), RouteStore()
+    for number in range(300):
+        pool = RouteSettings(load_balance=LoadBalance(link=numbers.choice(["", "pool", "web"])))
+        claims = [
+            route(alias, f"c{numbers.randrange(8)}", numbers.randrange(3), settings=pool)
+            for alias in numbers.sample(aliases, 3)
+        ]
+        owner = ("local", claims[0].container_id)
+        found = built(*claims) if numbers.random() < 0.7 else None
+        for store in (whole, parts):
+            store.set_routes(owner, found, f"cause {number}")
+            if number == 100:
+                store.settle()
+                store.keep_holders()
+        for _ in range(numbers.randrange(4)):
+            parts.prepare("local")
+        if numbers.random() < 0.3:
+            parts.set_incomplete("local", incomplete=True)
+            before = parts.table
+            while parts.prepare("local"):
+                assert parts.table is before
+            assert not parts.prepare("local")
+            assert parts.commit().table is before
+            parts.set_incomplete("local", incomplete=False)
+        if number > 100:  # from then on, holders depend on the claims at each time
+            whole.settle()
+            parts.settle()
+        if numbers.random() < 0.4:
+            one, other = whole.commit(), parts.commit()
+            assert dict(one.table.routes) == dict(other.table.routes)
+            assert dict(one.table.pool_members) == dict(other.table.pool_members)
+            assert one.table.problems == other.table.problems
+            assert one.aliases.keys() <= other.aliases.keys()
+
+
+def test_nothing_is_prepared_while_changes_of_another_engine_are_incomplete() -> None:
+    store = RouteStore()
+    store.set_incomplete("big", incomplete=True)
+    set_routes(store, route())
+    assert not store.prepare("local")
+    store.set_incomplete("big", incomplete=False)
+    assert store.commit().aliases == {"web": ""}

@@ -168,6 +168,22 @@ async def test_the_state_of_the_own_envoy_is_that_of_its_last_connection_over_th
     fleet.envoys.close()
 
 
+@pytest.mark.looptime
+async def test_what_an_envoy_rejects_and_what_it_still_has_to_answer_are_counted() -> None:
+    fleet = Fleet()
+    session = fleet.connect("edge")
+    fleet.publish(1, cluster("app"))
+    fleet.send(session, answers=False)
+    (state,) = fleet.envoys.states
+    assert (state.rejected, state.waiting) == (0, 1)
+    nonce = str(session._last_nonce)
+    refusal = {"type_url": CLUSTER, "response_nonce": nonce, "error_detail": {"message": "cluster app: no"}}
+    session.handle_request(discovery_pb2.DeltaDiscoveryRequest(**refusal))
+    (state,) = fleet.envoys.states
+    assert (state.rejected, state.waiting) == (1, 0)
+    fleet.envoys.close()
+
+
 async def test_node_ids_are_bounded_in_number_and_length_and_cannot_mislead() -> None:
     fleet = Fleet()
     for number in range(MOST_NODES + 20):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
-        assert [it.name for it in chain if it.disabled] == ["pilotage.hold", "pilotage.gzip"]  # which keep nobody out
+        off = [it.name for it in chain if it.disabled]
+        assert off == ["pilotage.hold", "pilotage.gzip", "pilotage.agent"]  # which keep nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 

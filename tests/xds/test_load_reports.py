@@ -134,3 +134,7 @@ async def test_an_envoy_reports_requests_in_progress_and_completed(envoy: Envoy)
         await asyncio.gather(*asking)
         await becomes(load, (0, 3))
         assert [report.node for report in gw.ads.loads.reports] == ["test"]
+
+
+def test_the_load_of_several_endpoints_is_their_sum() -> None:
+    assert Load(1, 20, 3) + Load(10, 200, 30) == Load(11, 220, 33)

@@ -13,6 +13,7 @@ from pilotage.table.table import Table
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.server import AdsServer
+from pilotage.xds.session import Session
 from tests.support.gateway import route, target
 from tests.support.waiting import pass_time, until
 from tests.xds.test_secrets import written
@@ -172,3 +173,15 @@ async def test_routes_from_before_a_restart_stay_until_removals_are_released(env
         await gw.ads.wait_for_acks()
         assert [(await gw.ask(host)).status for host in ("stays", "unknown")] == [200, 404]
         await gw.ads.close()
+
+
+@pytest.mark.looptime
+async def test_an_envoy_that_is_silent_is_among_the_problems() -> None:
+    ads = AdsServer(GatewayOptions())
+    session = Session(ads.snapshot.resources)
+    session.node = "edge"
+    ads.envoys.join(session)
+    assert ads.problems == ()
+    await pass_time(10.1)
+    assert ads.problems == ads.envoys.problems != ()
+    ads.envoys.close()

@@ -11,7 +11,8 @@ from pilotage.policy.target_addresses import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.precedence import Ranking
-from pilotage.xds.target_guard import TargetGuard, Targets, addressed
+from pilotage.xds.downgrade import addressed
+from pilotage.xds.target_guard import TargetGuard, Targets
 from tests.support.gateway import route
 from tests.support.steps import steps_of
 

@@ -52,7 +52,7 @@ async def test_an_address_that_is_found_later_is_told_with_its_table() -> None:
         assert backend is not None
         told.append((table, aliases, len(backend.members)))
 
-    watcher.on_touched = note
+    watcher.on_touched.append(note)
     published = table(named("nas.lan"))
     snapshot.replace(published)
     watcher.follow()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pilotage import __version__
+from pilotage.cli.commands.agent import agent
 from pilotage.cli.commands.bootstrap import envoy_bootstrap
 from pilotage.cli.commands.capture import capture
 from pilotage.cli.commands.check import check
@@ -227,7 +228,7 @@ def cli() -> None:
 
 
 for _command in (
-    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, capture, envoy,
+    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, agent, capture, envoy,
     envoy_bootstrap, licenses,
 ):  # fmt: skip
     cli.add_command(_command)

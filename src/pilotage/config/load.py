@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from pilotage.config.agents import read_agents
 from pilotage.config.errors import message_and_hint
+from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
@@ -25,7 +27,6 @@ from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
-from pilotage.labels import fold
 from pilotage.policy import Policy
 from pilotage.xds.options import GatewayOptions
 
@@ -51,6 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         api: the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
+        agent_problems: errors in the certificates of agents. Only the engines behind these cannot be reached.
         local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
     """
@@ -63,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     policy: Policy = Policy(addresses=(GatewayOptions().http_address,))
     problems: tuple[Problem, ...] = ()
+    agent_problems: tuple[Problem, ...] = ()
     local_settings: tuple[str, ...] = ()
 
     @property
@@ -102,6 +105,7 @@ def _listed(value: Any) -> Any:
 class _Providers(Section):
     # Engines are validated one by one, so that an error in one does not hide errors in others.
     docker: dict[str, Any] | None = None
+    agents: Any = None  # likewise
     files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
 
 
@@ -109,15 +113,6 @@ class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
 
-
-# GoDoxy keys that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
-# others are warnings.
-_GODOXY: Final[Mapping[DocumentPath, frozenset[str]]] = {
-    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown", "webui"}),
-    ("providers",): frozenset({"agents", "include", "maxmind", "notification", "proxmox"}),
-}
-_GODOXY_PROTECTIVE: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})
-_ENTRYPOINT_PROTECTIVE: Final = frozenset({"middlewares", "rules"})
 
 _HOST_NAME = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
@@ -170,6 +165,7 @@ class _Reader:
         self.folder = folder
         self.env = env
         self.problems: list[Problem] = list(document.problems)
+        self.agent_problems: list[Problem] = []
 
     def config(self) -> Config:
         tree = self.without_godoxy_keys(self.document.tree, ())
@@ -180,6 +176,10 @@ class _Reader:
             engine = self.engine(name, value, place)
             if engine is not None and len(self.problems) == before and self.has_address(engine, place):
                 providers.append(engine)
+        for engine in read_agents(self.provider_section(tree).get("agents"), self):
+            if engine.name in (known.name for known in providers):
+                self.add_problem(("providers", "agents"), f"two engines are called {engine.name!r}", "rename one")
+            providers.append(engine)
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
@@ -200,6 +200,7 @@ class _Reader:
             api=api,
             policy=policy,
             problems=tuple(self.problems),
+            agent_problems=tuple(self.agent_problems),
             local_settings=local_settings(sections),
         )
 
@@ -207,21 +208,24 @@ class _Reader:
         if path not in self.document.unfilled:
             self.problems.append(self.document.problem(path, message, hint=hint, at_key=at_key))
 
+    def add_agent_problem(self, path: DocumentPath, message: str, hint: str) -> None:
+        self.agent_problems.append(self.document.problem(path, message, hint=hint))
+
     def add_warning(self, path: DocumentPath, message: str, hint: str) -> None:
         warning = self.document.problem(path, message, hint=hint, at_key=True)
         self.problems.append(msgspec.structs.replace(warning, severity="warning"))
 
     def without_godoxy_keys(self, tree: Any, path: DocumentPath) -> Any:
         """Return the tree without the keys that only GoDoxy supports, and add a problem for each."""
-        if path not in _GODOXY or not isinstance(tree, dict):
+        if path not in GODOXY_KEYS or not isinstance(tree, dict):
             return tree
         kept = {}
         for key, value in tree.items():
             place = (*path, key)
-            if not path and key in _GODOXY_PROTECTIVE and _may_restrict(key, value):
+            if not path and key in PROTECTIVE_KEYS and may_restrict(key, value):
                 hint = "remove it after restricting access in another way"
                 self.add_problem(place, f"{key!r} is a GoDoxy field that pilotage does not support", hint, at_key=True)
-            elif key in _GODOXY[path] or (not path and key in _GODOXY_PROTECTIVE):
+            elif key in GODOXY_KEYS[path] or (not path and key in PROTECTIVE_KEYS):
                 self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
                 message = f"{key!r} is a GoDoxy field that pilotage does not support, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
@@ -268,10 +272,13 @@ class _Reader:
 
     def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
         """Yield the name and the unvalidated value of each engine."""
-        providers = tree.get("providers") if isinstance(tree, dict) else None
-        engines = providers.get("docker") if isinstance(providers, dict) else None
+        engines = self.provider_section(tree).get("docker")
         if isinstance(engines, dict):
             yield from engines.items()
+
+    def provider_section(self, tree: Any) -> dict[str, Any]:
+        section = tree.get("providers") if isinstance(tree, dict) else None
+        return section if isinstance(section, dict) else {}
 
     def engine(self, name: str, value: Any, place: DocumentPath) -> DockerProviderConfig | None:
         """Return the engine, or ``None`` if its value is malformed."""
@@ -374,13 +381,6 @@ class _Reader:
             if path[:2] == ("policy", "rules") and self.has_rules_only:
                 path = ("policy", *path[2:])
             self.add_problem(path, message, hint, at_key=unknown)
-
-
-def _may_restrict(key: str, value: Any) -> bool:
-    """Return whether a GoDoxy section may restrict access. In ``entrypoint``, only some keys do."""
-    if key == "entrypoint" and isinstance(value, dict):
-        return any(value.get(name) for name in value if fold(name) in _ENTRYPOINT_PROTECTIVE)
-    return value not in (None, {}, [], "")
 
 
 def _is_below(path: str, section: str) -> bool:

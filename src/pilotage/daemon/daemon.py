@@ -19,6 +19,7 @@ from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
 from pilotage.core.text import count
+from pilotage.daemon.agents import AgentKeeper, start_agents
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.held_names import HeldNames
@@ -124,6 +125,7 @@ class Daemon:
     api: Api
     ads: AdsServer
     sleeper: Sleeper
+    _agents: AgentKeeper
 
     def __init__(
         self,
@@ -241,13 +243,14 @@ class Daemon:
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
+            self._agents = await start_agents(self.discovery, self.ads, stack)
             pages = f"{folder}/{PAGES_SOCKET}"
             self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
-                self.ads.targets.on_touched = self._health.follow
+                self.ads.targets.on_touched.append(self._health.follow)
             await self._run_tasks()
 
     async def _start_discovery(self, stack: AsyncExitStack) -> None:
@@ -274,14 +277,10 @@ class Daemon:
             self._reloader.watch_certificates(self.ads),
             self._reloader.watch_config(),
             self.sleeper.run(),
+            self._agents.run(),
             self._held_names.run(self.discovery.store),
         ]
-        if self.gateway is not None:
-            coroutines.append(self.gateway.run())
-        if self._health is not None:
-            coroutines.append(self._health.run())
-        if self._overload is not None:
-            coroutines.append(self._overload.run())
+        coroutines += [it.run() for it in (self.gateway, self._health, self._overload) if it is not None]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(coroutine) for coroutine in coroutines]
@@ -384,6 +383,7 @@ class Daemon:
         done = await self.discovery.apply_config(
             new.engines, new.files, reserved_ports=new.reserved_ports, policy=new.policy
         )
+        self._agents.update()
         if old.options != new.options:
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")

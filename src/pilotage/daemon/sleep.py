@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.addresses import is_address
-from pilotage.core.errors import EngineUnreachable, PilotageError
+from pilotage.core.errors import EngineError, EngineUnreachable, PilotageError
+from pilotage.daemon.agent_health import health_query
 from pilotage.engine.pool import new_client
 from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
@@ -140,11 +141,22 @@ class Pages:
         return render_page(status, events_path=EVENTS_PATH, target=path), headers
 
 
-async def _answers(ads: AdsServer, route: Route, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint answers where Envoys would connect: at an address that the gateway has checked."""
+async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> bool:
+    """Return whether an endpoint answers where Envoys would connect: at an address that the gateway has checked.
+
+    An endpoint behind an agent is checked by the agent.
+    """
     backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()
     found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
+    if found is not None and found.agent is not None:
+        checks = "healthcheck" in route.labelled and not route.settings.healthcheck.disable
+        query = health_query(route, found, scheme="" if checks else "tcp")
+        try:
+            async with source.connect(route.provider) as client:
+                return (await client.agent_health(query, timeout=route.settings.healthcheck.timeout)).healthy
+        except EngineError:
+            return False
     if found is None or not is_address(found.host):
         return False
     return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
@@ -154,7 +166,7 @@ def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
     """Return the addresses of a udp route that the gateway has checked."""
     backend = ads.snapshot.backend(f"route/{alias}")
     members = backend.members if backend is not None else ()
-    return [(it.host, it.endpoint.port) for it in members if is_address(it.host)]
+    return [(it.host, it.endpoint.port) for it in members if it.agent is None and is_address(it.host)]
 
 
 async def start_sleeper(
@@ -181,7 +193,7 @@ async def start_sleeper(
         source.connect,
         reports=lambda: ads.loads.reports,
         envoys=lambda: len(ads.nodes),
-        probe=lambda route, endpoint: _answers(ads, route, endpoint),
+        probe=lambda route, endpoint: _answers(ads, source, route, endpoint),
         may_act=source.may_idle,
         on_state=source.show,
         datagrams=datagrams,

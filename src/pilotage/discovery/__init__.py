@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.host_addresses import HostAddresses, network_gateways
     from pilotage.discovery.inspect import update_ports
     from pilotage.discovery.manager import DiscoveryManager, discover
+    from pilotage.discovery.provider import KnownAgent
     from pilotage.discovery.scan import ScanResult, scan_all, scan_engine
     from pilotage.discovery.subscription import Subscription
     from pilotage.discovery.timing import Timing
@@ -26,6 +27,7 @@ __all__ = [
     "DiscoveryManager",
     "EngineWatcher",
     "HostAddresses",
+    "KnownAgent",
     "Probe",
     "ScanResult",
     "Subscription",
@@ -45,6 +47,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "KnownAgent": "provider",
         "DiscoveryManager": "manager",
         "EngineWatcher": "watcher",
         "HostAddresses": "host_addresses",

@@ -12,6 +12,7 @@ import msgspec
 
 from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.core.text import shorten
+from pilotage.engine.agents import AgentInfo
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, list_contexts, local_sockets, unverified_warning
 from pilotage.engine.pool import Pool, new_client
@@ -53,6 +54,7 @@ class Probe(msgspec.Struct, frozen=True):
         latency: seconds from connecting to the response to ``/version``.
         error: why it did not respond and what to do; ``""`` if it did.
         warning: what is dangerous about the connection; ``""`` if nothing is.
+        agent: what the agent says about itself that relays to it; ``None`` if there is none.
 
     """
 
@@ -63,6 +65,7 @@ class Probe(msgspec.Struct, frozen=True):
     latency: float = 0.0
     error: str = ""
     warning: str = ""
+    agent: AgentInfo | None = None
 
 
 def detect_engines(env: Mapping[str, str]) -> list[Candidate]:
@@ -118,7 +121,7 @@ async def _probe(found: Candidate, pool: Pool) -> Probe:
     try:
         async with await new_client(found.config, pool=pool, unique=True) as client:
             latency = time.perf_counter() - begin
-            version, kind, rootless = client.version, client.kind, client.is_rootless
+            version, kind, rootless, agent = client.version, client.kind, client.is_rootless, client.agent
     except PilotageError as error:
         return Probe(found, error=_one_line(error, found.config.name))
     name = kind.capitalize()
@@ -132,6 +135,7 @@ async def _probe(found: Candidate, pool: Pool) -> Probe:
         _range(shorten(version.MinAPIVersion, 20), version.ApiVersion),
         latency,
         warning="" if warning is None else warning.message,
+        agent=agent,
     )
 
 

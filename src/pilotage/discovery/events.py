@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Actor, Event
 
-__all__ = ["EVENT_FILTERS", "ContainerEvent", "Effect", "parse_event"]
+__all__ = ["EVENT_FILTERS", "ContainerEvent", "Effect", "Recheck", "parse_event"]
 
 EVENT_FILTERS: Final[Mapping[str, Sequence[str]]] = {
     "type": ["container", "network"],
@@ -134,6 +134,21 @@ class ContainerEvent(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.action} of {self.name}" if self.name else self.action
+
+
+class Recheck(NamedTuple):
+    """A container whose listed state does not reflect an event yet.
+
+    Attributes:
+        due: when to list it again, by the loop's clock.
+        tries: how often it has been listed since the event.
+        event: the event.
+
+    """
+
+    due: float
+    tries: int
+    event: ContainerEvent
 
 
 def parse_event(event: Event) -> ContainerEvent | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pilotage.core.errors import EngineUnreachable, PilotageError
 from pilotage.discovery.files import FileWatcher
-from pilotage.discovery.provider import DockerProvider, cancel_tasks
+from pilotage.discovery.provider import DockerProvider, KnownAgent, cancel_tasks
 from pilotage.discovery.subscription import Subscription
 from pilotage.engine.agents import distinct_name
 from pilotage.engine.pool import Pool
@@ -96,6 +96,11 @@ class DiscoveryManager:
         """Return the containers of all engines that have one of some addresses on their networks, in any order."""
         return [found for provider in self._providers.values() for found in provider.current.containers_at(addresses)]
 
+    def agents(self) -> dict[str, KnownAgent]:
+        """Return what is known of each agent, by its address."""
+        providers = [provider for provider in self._providers.values() if provider.config.agent]
+        return {it.config.agent: KnownAgent(it.name, it.config, it.agent) for it in providers}
+
     def files(self) -> tuple[RouteFile, ...]:
         """Return the route files, in the order of their names or patterns."""
         return tuple(self._files.files.values())
@@ -131,10 +136,9 @@ class DiscoveryManager:
             late = [each for each in providers if not (each.attempted if or_away else each.listed).is_set()]
             if late:
                 raise self._not_listed(late, timeout or 0.0) from None
-        if self._closed:
-            missing = [provider.name for provider in self._providers.values() if not provider.is_listed]
-            if missing and any(provider.name in missing for provider in providers):
-                raise PilotageError(f"discovery was closed before these engines were listed: {', '.join(missing)}")
+        missing = [provider.name for provider in self._providers.values() if not provider.is_listed]
+        if self._closed and any(provider.name in missing for provider in providers):
+            raise PilotageError(f"discovery was closed before these engines were listed: {', '.join(missing)}")
 
     def _not_listed(self, late: Sequence[DockerProvider], timeout: float) -> EngineUnreachable:
         status = self.store.engine(late[0].name)
@@ -290,7 +294,7 @@ class DiscoveryManager:
         for provider in self._providers.values():
             provider.release()
         try:
-            await cancel_tasks([*(provider.task for provider in self._providers.values()), self._file_task])
+            await cancel_tasks([*(it.task for it in self._providers.values()), self._file_task])
         finally:  # even if this call is cancelled
             for subscription in tuple(self._subscriptions):
                 subscription.close()

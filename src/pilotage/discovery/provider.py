@@ -15,6 +15,8 @@ from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.state import EngineState
 from pilotage.discovery.watcher import EngineWatcher
+from pilotage.engine.agents import AgentInfo
+from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import resolved
 from pilotage.table.table import EngineStatus
 
@@ -23,17 +25,30 @@ if TYPE_CHECKING:
 
     from pilotage.core.errors import EngineError
     from pilotage.discovery.timing import Timing
-    from pilotage.engine.agents import AgentInfo
-    from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
     from pilotage.policy import Policy
     from pilotage.routes.build import Built
     from pilotage.table.snapshot import EngineSnapshot
     from pilotage.table.store import RouteStore
 
-__all__ = ["DockerProvider", "cancel_tasks"]
+__all__ = ["DockerProvider", "KnownAgent", "cancel_tasks"]
 
 log = logging.getLogger(__name__)
+
+
+class KnownAgent(msgspec.Struct, frozen=True):
+    """An agent.
+
+    Attributes:
+        engine: the name of the engine behind it.
+        config: that engine as configured.
+        info: what the agent says about itself; ``None`` until it has.
+
+    """
+
+    engine: str
+    config: DockerProviderConfig
+    info: AgentInfo | None
 
 
 class DockerProvider:
@@ -145,8 +160,13 @@ class DockerProvider:
             return
         for container_id, built in changes.items():
             self._store.set_routes((self.name, container_id), built, causes.get(container_id, ""))
+        self._store.set_incomplete(self.name, incomplete=more)
         if not more:
             self._publish()
+
+    def prepare(self) -> bool:
+        """Do a part of the next commit of the store; return whether more is left to be done."""
+        return not self._removed and self._store.prepare(self.name)
 
     def on_live(self) -> None:
         """Mark the engine live and clear its problems."""
@@ -154,7 +174,7 @@ class DockerProvider:
             return
         self._supersede()
         if any(holder.engine == self.name for holder in self._store.reserved.values()):
-            self._publish()  # its own containers come before those that have waited
+            self._store.settle()  # its own containers come before those that have waited
             self._store.release(self.name)
         self._store.set_engine(self.name, EngineStatus("live", time.time()))
         self._store.set_problems((self.name, ""), ())
@@ -228,6 +248,8 @@ class DockerProvider:
             for container_id, built in owner.state.rebuild(ids[start : start + _BATCH]).items():
                 self._store.set_routes((owner.name, container_id), built, _RELOADED)
             await asyncio.sleep(0)
+        while self.prepare():  # noqa: ASYNC110  # it works, it does not wait
+            await asyncio.sleep(0)
         if not self._removed:
             self._publish()
 
@@ -248,6 +270,7 @@ class DockerProvider:
     def _retire(self) -> DockerProvider:
         """Ignore what the watcher still reports. Return the provider that owns the engine's routes in the store."""
         self._removed = True
+        self._store.set_incomplete(self.name, incomplete=False)
         owner, self._predecessor = self._predecessor or self, None
         if owner.name != self.name:
             self._store.set_problems((self.name, ""), ())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Subscription"]
 
-_BATCH: Final = 1000  # changes compared before other tasks get a turn
+_BATCH: Final = 250  # changes compared before other tasks get a turn
 _PRUNE_AT: Final = 1000
 
 

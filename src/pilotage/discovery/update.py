@@ -47,6 +47,9 @@ class WatchHandler(Protocol):
 
         """
 
+    def prepare(self) -> bool:
+        """Do a part of the work of publishing what has been handed over; return whether more is left to be done."""
+
     def on_live(self) -> None:
         """Handle the completion of the first full list after a (re)connect."""
 

@@ -16,13 +16,13 @@ import logging
 import random
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable, first_exception
 from pilotage.core.gc import gc_paused
 from pilotage.core.text import shorten
 from pilotage.discovery.back_off import BackOff
-from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, parse_event
+from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, Recheck, parse_event
 from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.state import EngineState, ListDiff
 from pilotage.discovery.swarm import update_services
@@ -46,14 +46,6 @@ __all__ = ["EngineWatcher"]
 log = logging.getLogger(__name__)
 
 
-class _Recheck(NamedTuple):
-    """A container whose listed state does not reflect an event yet."""
-
-    due: float
-    tries: int
-    event: ContainerEvent
-
-
 class _AllContainers:
     """A set that contains every container ID."""
 
@@ -68,7 +60,7 @@ _RECHECK_DELAYS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # sec
 _LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container disappears while Podman builds it
 _MAX_PENDING: Final = 2_000  # containers with waiting events; above this, one list of all is cheaper
 _LIST_PAUSE: Final = 1.0  # seconds between full lists while there are more
-_BATCH: Final = 250  # containers handled before other tasks get a turn
+_BATCH: Final = 100  # containers handled before other tasks get a turn
 _STILL_RUNNING: Final = "it kept running after its stop signal"
 
 
@@ -112,11 +104,12 @@ class EngineWatcher:
         self._on_lag = on_lag
         self._received_at: dict[str, float] = {}  # ID -> time of its first event that is not handled yet
         self._pending: dict[str, ContainerEvent] = {}  # ID -> event that requires a refresh, oldest first
-        self._rechecks: dict[str, _Recheck] = {}
+        self._rechecks: dict[str, Recheck] = {}
         self._in_flight: Container[str] = ()  # IDs covered by the current request
         self._removed_in_flight: set[str] = set()
         self._overflowed = False  # events were dropped since the last full list began
         self._is_flooded = False  # as reported
+        self._is_partial = False  # a part of a list has been handed over
         self._unconfirmed = False  # the event stream has not begun
         self._wakeup = asyncio.Event()
         self._last_event = 0.0
@@ -322,6 +315,7 @@ class EngineWatcher:
                 if change == "services":
                     state.forget_tasks()
                 listed = await self._list(client, None if everything else events)
+            await asyncio.sleep(0)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):
                 if start:
@@ -355,7 +349,7 @@ class EngineWatcher:
         previous = self._rechecks.pop(container_id, None)
         tries = previous.tries if previous is not None else 0
         if tries < len(_RECHECK_DELAYS) and self.state.is_behind(event):
-            self._rechecks[container_id] = _Recheck(_now() + _RECHECK_DELAYS[tries], tries + 1, event)
+            self._rechecks[container_id] = Recheck(_now() + _RECHECK_DELAYS[tries], tries + 1, event)
 
     async def _list(self, client: SharedClient, ids: Iterable[str] | None) -> ListDiff:
         """List containers and compare them with the known state, retrying if the engine answers with status 500."""
@@ -381,19 +375,23 @@ class EngineWatcher:
             self.state.diff(elements, listed)
 
     async def _publish_all(self, ids: list[str], causes: Mapping[str, str]) -> None:
-        """Hand over the state of some containers in batches, even if cancelled, and publish it in one step."""
+        """Hand over the state of some containers in batches, even if cancelled, and publish it as a whole."""
         built = self.state.built
         try:
             while len(ids) > _BATCH:
                 batch, ids = ids[:_BATCH], ids[_BATCH:]
-                self.handler.on_change({i: built.get(i) for i in batch}, causes, more=True)
+                self._is_partial = True
+                self._publish({i: built.get(i) for i in batch}, causes)
+                await asyncio.sleep(0)
+            while self._is_partial and self.handler.prepare():  # noqa: ASYNC110  # it works, it does not wait
                 await asyncio.sleep(0)
         finally:
+            self._is_partial = False
             self._publish({i: built.get(i) for i in ids}, causes)
 
     def _publish(self, changes: Mapping[str, Built | None], causes: Mapping[str, str]) -> None:
         if changes:
-            self.handler.on_change(changes, causes)
+            self.handler.on_change(changes, causes, more=self._is_partial)
 
 
 def _now() -> float:

@@ -12,9 +12,10 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
-    from pilotage.engine.agents import AgentInfo, distinct_name
+    from pilotage.engine.agents import AgentHealth, AgentInfo, distinct_name
+    from pilotage.engine.archive import check_credentials, read_credentials
     from pilotage.engine.client import EngineClient
-    from pilotage.engine.config import DockerProviderConfig, TLSFiles, is_explicit_only
+    from pilotage.engine.config import AGENT_SCHEME, DockerProviderConfig, TLSFiles, is_explicit_only
     from pilotage.engine.connection import Connection, Timeouts
     from pilotage.engine.contexts import (
         default_engine,
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
         resolved,
         unverified_warning,
     )
+    from pilotage.engine.credentials import AGENT_NAME, Credentials, CredentialsError
     from pilotage.engine.events import EventStream
     from pilotage.engine.http_response import EngineResponse
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
     from pilotage.engine.singleflight import SingleFlight
+    from pilotage.engine.sockets import open_tcp
+    from pilotage.engine.tls import TLSMaterial
     from pilotage.engine.types import (
         DECODE_ERRORS,
         Actor,
@@ -48,14 +52,19 @@ if TYPE_CHECKING:
     from pilotage.engine.x509 import read_certificates
 
 __all__ = [
+    "AGENT_NAME",
+    "AGENT_SCHEME",
     "DECODE_ERRORS",
     "LOCAL_SOCKET",
     "Actor",
     "Address",
+    "AgentHealth",
     "AgentInfo",
     "ClientRequest",
     "Clients",
     "Connection",
+    "Credentials",
+    "CredentialsError",
     "DockerProviderConfig",
     "Endpoint",
     "EngineClient",
@@ -74,10 +83,12 @@ __all__ = [
     "SingleFlight",
     "Summary",
     "TLSFiles",
+    "TLSMaterial",
     "Task",
     "Timeouts",
     "Version",
     "bracketed",
+    "check_credentials",
     "clients",
     "close_default_pool",
     "default_engine",
@@ -87,8 +98,10 @@ __all__ = [
     "list_contexts",
     "local_sockets",
     "new_client",
+    "open_tcp",
     "parse_address",
     "read_certificates",
+    "read_credentials",
     "resolve_context",
     "resolved",
     "unverified_warning",
@@ -98,6 +111,15 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "open_tcp": "sockets",
+        "TLSMaterial": "tls",
+        "AGENT_SCHEME": "config",
+        "AgentHealth": "agents",
+        "check_credentials": "archive",
+        "AGENT_NAME": "credentials",
+        "CredentialsError": "credentials",
+        "Credentials": "credentials",
+        "read_credentials": "archive",
         "distinct_name": "agents",
         "AgentInfo": "agents",
         "SingleFlight": "singleflight",

@@ -16,10 +16,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import msgspec
-
 from pilotage.core.text import shorten
-from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
+from pilotage.engine.credentials import Credentials, CredentialsError
 from pilotage.engine.x509 import parse_certificates
 
 if TYPE_CHECKING:
@@ -28,10 +26,7 @@ if TYPE_CHECKING:
     from pilotage.engine.config import TLSFiles
     from pilotage.engine.x509 import Certificate
 
-__all__ = ["AGENT_NAME", "Credentials", "check_credentials", "load_pair", "read_archive", "read_credentials"]
-
-AGENT_NAME: Final = "godoxy.agent"
-"""Server name in every agent's certificate, independent of its address (LABELS II.7.2)."""
+__all__ = ["check_credentials", "load_pair", "read_archive", "read_credentials"]
 
 _MEMBERS: Final = ("ca.pem", "cert.pem", "key.pem")
 _LARGEST_ARCHIVE: Final = 1024 * 1024
@@ -39,34 +34,11 @@ _LARGEST_MEMBER: Final = 128 * 1024
 _CREATE: Final = "copy it again from the certs folder of GoDoxy, or create it with 'pilotage agent create'"
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """What a client of an agent needs. Its repr shows no key.
-
-    Attributes:
-        ca: PEM of the CA that the server's certificate must be issued by.
-        cert: PEM of the client's certificate, with intermediate ones.
-        key: PEM of its private key.
-
-    """
-
-    ca: bytes
-    cert: bytes
-    key: bytes
-
-    def __repr__(self) -> str:
-        return "Credentials(<hidden>)"
-
-    @property
-    def client(self) -> Certificate | None:
-        """The client's certificate; ``None`` if it is not readable."""
-        return next(iter(parse_certificates(self.cert.decode("ascii", "replace"))), None)
-
-
 def read_credentials(files: TLSFiles) -> Credentials:
     """Read the certificates of an agent from its archive or from separate files.
 
     Raises:
-        DiagnosedError: a file is missing, unreadable or damaged, or lacks a member.
+        CredentialsError: a file is missing, unreadable or damaged, or lacks a member.
 
     """
     if files.zip_file:
@@ -114,7 +86,7 @@ def load_pair(context: ssl.SSLContext, credentials: Credentials, place: str) -> 
         place: the file from which they come, for messages.
 
     Raises:
-        DiagnosedError: they are not valid, do not belong together, or the key has a passphrase.
+        CredentialsError: they are not valid, do not belong together, or the key has a passphrase.
 
     """
     locked = False
@@ -154,7 +126,7 @@ def check_credentials(files: TLSFiles) -> Credentials:
     """Read the certificates of an agent and check them without connecting.
 
     Raises:
-        DiagnosedError: they cannot be read, do not belong together, are not valid now, or an agent would refuse them.
+        CredentialsError: they cannot be read, do not belong together, are not valid now, or an agent would refuse them.
 
     """
     credentials = read_credentials(files)
@@ -203,4 +175,4 @@ def _handshake(server: ssl.SSLContext, credentials: Credentials) -> str:
 
 
 def _fail(what: str, remedy: str) -> NoReturn:
-    raise DiagnosedError(Diagnosis(what, remedy))
+    raise CredentialsError(what, remedy)

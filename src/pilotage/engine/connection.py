@@ -14,7 +14,7 @@ from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused,
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 from pilotage.engine.agents import AGENT_ROOT, AgentInfo, ask_agent
-from pilotage.engine.archive import AGENT_NAME
+from pilotage.engine.credentials import AGENT_NAME
 from pilotage.engine.diagnosis import (
     OURS,
     BodyTooLargeError,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pilotage.core.text import shorten
 from pilotage.engine.archive import load_pair, read_archive
+from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
 
 if TYPE_CHECKING:
@@ -75,9 +76,12 @@ class TLSMaterial:
         if files is None:
             return self._context_for("")
         if files.zip_file:
-            credentials = read_archive(files.zip_file)
-            context = self._context_for(files.zip_file, credentials.ca)
-            load_pair(context, credentials, files.zip_file)
+            try:
+                credentials = read_archive(files.zip_file)
+                context = self._context_for(files.zip_file, credentials.ca)
+                load_pair(context, credentials, files.zip_file)
+            except CredentialsError as error:
+                _fail(error.what, error.remedy)
             return context
         context = self._context_for(files.ca_file)
         if files.cert_file:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.engine.address import bracketed
-from pilotage.engine.archive import load_pair, read_archive
+from pilotage.engine.archive import check_credentials, load_pair, read_archive
 from pilotage.engine.config import TLSFiles
-from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
+from pilotage.engine.credentials import CredentialsError
+from pilotage.engine.diagnosis import Diagnosis
 from pilotage.engine.sockets import open_tcp
 from pilotage.engine.x509 import Certificate, read_certificate, read_certificates
 
@@ -119,7 +120,7 @@ async def examine(peer: Peer) -> Shown | None:
         async with asyncio.timeout(_INSPECTION_TIMEOUT):
             sock = await open_tcp(peer.host, peer.port)
             return await _listen(sock, context, peer.server_name)
-    except (OSError, DiagnosedError):
+    except (OSError, CredentialsError):
         return None
 
 
@@ -209,8 +210,11 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
 def _client_certificate(files: TLSFiles | None, shown: Shown) -> Diagnosis:
     """Explain why the engine rejects the client. Its alert is vague; the client certificate itself shows more."""
     if files is not None and files.zip_file:
-        what = f"the agent rejects the client certificate in {files.zip_file}"
-        return Diagnosis(what, _OTHER_AGENT)
+        try:
+            check_credentials(files)
+        except CredentialsError as error:
+            return Diagnosis(error.what, error.remedy)
+        return Diagnosis(f"the agent rejects the client certificate in {files.zip_file}", _OTHER_AGENT)
     if files is None or not files.cert_file:
         return Diagnosis(
             "the engine requires a client certificate, but `tls:` has none", "add cert_file and key_file to `tls:`"

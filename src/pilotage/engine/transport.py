@@ -192,7 +192,7 @@ def dialer_for(address: Address) -> Dialer:
             from pilotage.engine.ssh import SSHDialer  # noqa: PLC0415  # most engines need neither ssh nor TLS
 
             return SSHDialer(address)
-    from pilotage.engine.archive import AGENT_NAME  # noqa: PLC0415
+    from pilotage.engine.credentials import AGENT_NAME  # noqa: PLC0415
     from pilotage.engine.tls import TLSMaterial  # noqa: PLC0415
 
     match address.scheme:

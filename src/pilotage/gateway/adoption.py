@@ -270,7 +270,7 @@ class KeepingLauncher:
                     str(self._folder / _RECORD),
                     *command,
                 ],
-                os.environ,
+                envoy_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, str(self._folder / OUTPUT), os.O_RDWR | os.O_NONBLOCK, 0),

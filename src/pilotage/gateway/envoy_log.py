@@ -21,7 +21,7 @@ _QUIET: Final = (
     "There is no configured limit to the number of allowed active downstream connections",
     "caught ENVOY_SIGTERM",
     "Using deprecated option",
-    "is marked as work-in-progress",
+    "marked as work-in-progress",
 )
 _REJECTED: Final = "rejected: "
 """What Envoy logs before it quotes configuration that it does not accept."""

@@ -145,7 +145,7 @@ class HealthPoller:
         now = ""
         if before:
             self._aliases[before].discard(alias)
-        if route is not None and route.probed:
+        if route is not None and route.probed and not route.agent:
             link = route.settings.load_balance.link
             now = self._cluster_of[alias] = f"pool/{link}" if link else f"route/{alias}"
             self._aliases.setdefault(now, set()).add(alias)

@@ -132,10 +132,11 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
         return NO_OPTIONS
     listed = labels.get(ALIASES, "").lower()
     aliases = tuple(comma_list(listed, MAX_NAMES))
-    budget = container_budget()
-    holds_secrets = not _HARMLESS.fullmatch(listed) and budget.holds_secret(listed)
-    if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES and not holds_secrets:
+    is_harmless = _HARMLESS.fullmatch(listed) is not None
+    if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES and is_harmless:
         return ContainerOptions(aliases=aliases)
+    budget = container_budget()
+    holds_secrets = not is_harmless and budget.holds_secret(listed)
     exclude, problems = _exclude(labels.get(EXCLUDE, ""))
     if len(aliases) > MAX_NAMES:
         aliases = aliases[:MAX_NAMES]

@@ -113,6 +113,7 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
     unknown = unknown_engines(config.policy, (it.name for it in config.providers)) if config.providers else ()
     problems = [
         *config.problems,
+        *config.agent_problems,
         *unknown,
         *(problem for file in files for problem in _route_problems(file, config.options)),
     ]

@@ -35,7 +35,7 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
         else:
             status = f"responds in {probe.latency * 1000:.0f} ms" + (", NOT VERIFIED" if probe.warning else "")
             style = "yellow" if probe.warning else "green"
-            rows.append([*start, (probe.kind, ""), (probe.version, ""), (probe.api, ""), (status, style)])
+            rows.append([*start, (_kind(probe), ""), (probe.version, ""), (probe.api, ""), (status, style)])
     heads = ["ENGINE", "ADDRESS", "FOUND AS", "KIND", "VERSION", "API", "STATUS"]
     print_table(out, heads, rows, give_way=[2, 1, 6, 4, 3])
     if out.is_terminal:
@@ -47,9 +47,18 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
             )
 
 
+def _kind(probe: Probe) -> str:
+    """Return the kind of an engine and, if there is one, what its agent is."""
+    agent = probe.agent
+    if agent is None:
+        return probe.kind
+    name = "" if agent.name in ("", probe.found.config.name) else f"{clean(agent.name)} "
+    return f"{probe.kind}, agent {name}{agent.version}{'' if agent.tunnels else ' without tunnels'}".rstrip()
+
+
 def engine_json(probe: Probe) -> dict[str, Any]:
     """Return an engine and its response as plain data."""
-    found = probe.found
+    found, agent = probe.found, probe.agent
     return {
         "name": found.config.name,
         "url": without_secrets(found.config.url),
@@ -62,4 +71,5 @@ def engine_json(probe: Probe) -> dict[str, Any]:
         "latency_s": round(probe.latency, 6),
         "error": probe.error,
         "warning": probe.warning,
+        "agent": None if agent is None else {"name": agent.name, "version": agent.version, "tunnels": agent.tunnels},
     }

@@ -22,10 +22,13 @@ def unknown_engines(policy: Policy, engines: Iterable[str]) -> Iterator[Problem]
 
     Args:
         policy: the policy.
-        engines: names of all engines, with or without the ``!`` that requires labels.
+        engines: names of all engines, with or without the ``!`` that requires labels. An address stands for an agent
+            whose name is not known, which any glob may match.
 
     """
     names = [name.removesuffix("!") for name in engines]
+    if any(":" in name for name in names):
+        return
     for rule in policy.rules:
         file, _, line = rule.place.rpartition(":")
         for glob in rule.engine:

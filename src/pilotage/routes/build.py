@@ -266,6 +266,7 @@ def make_route(
         tuple(problems),
         _claimant(container, claims, settings.settings),
         folders,
+        container.docker_cfg.agent if container.agent else "",
     )
 
 

@@ -33,6 +33,7 @@ __all__ = ["RouteFile", "read_route_file"]
 
 _ALIAS: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _TEMPLATE: Final = "x-"
+_AGENT: Final = "agent"
 
 
 class RouteFile(msgspec.Struct, frozen=True):
@@ -99,9 +100,11 @@ def read_route_file(
             place = {"file": name, "line": value.key_line, "column": value.key_column}
             problems.append(Problem(message=message, hint=hint, value=shorten(key), **place))
             continue
-        mine = _alias_fields(alias, value)
+        mine, agent = _without_agent(_alias_fields(alias, value))
         fields[alias] = mine.fields
-        routes.append(_make_route(mine, value, file=name, reserved_ports=reserved_ports, is_local=is_local))
+        routes.append(
+            _make_route(mine, value, file=name, agent=agent, reserved_ports=reserved_ports, is_local=is_local)
+        )
     return RouteFile(name, tuple(routes), tuple(problems), fields)
 
 
@@ -141,12 +144,31 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
     return AliasFields(alias, fields, tuple(errors))
 
 
+def _without_agent(mine: AliasFields) -> tuple[AliasFields, str]:
+    """Return the fields of a route without ``agent``, which labels cannot set, and the agent."""
+    if _AGENT not in mine.fields:
+        return mine, ""
+    fields = {name: item for name, item in mine.fields.items() if name != _AGENT}
+    item = mine.fields[_AGENT]
+    if item.value is None or (isinstance(item.value, str) and item.value.strip()):
+        return msgspec.structs.replace(mine, fields=fields), (item.value or "").strip()
+    message, hint = f"agent cannot be {kind_name(item.value)}", "write the name or the address (HOST:PORT) of an agent"
+    error = FieldError(problem_at(item, _AGENT, message, hint), _AGENT, protective=True)
+    return msgspec.structs.replace(mine, fields=fields, errors=(*mine.errors, error)), ""
+
+
 def _is_middleware(item: Located) -> bool:
     return isinstance(item.value, dict) and "use" in item.value
 
 
 def _make_route(
-    fields: AliasFields, whole: Located, *, file: str, reserved_ports: frozenset[int], is_local: Callable[[str], bool]
+    fields: AliasFields,
+    whole: Located,
+    *,
+    file: str,
+    agent: str,
+    reserved_ports: frozenset[int],
+    is_local: Callable[[str], bool],
 ) -> Route:
     """Make the route of one alias; ``whole`` is its mapping, which gives problems their position."""
     alias = fields.alias
@@ -159,7 +181,8 @@ def _make_route(
         message = "cannot disable the health check, which a load-balanced pool needs"
         problems.append(problem_at(mine.judged_later["healthcheck"], "healthcheck.disable", message))
         refused = True
-    own = None if refused else reserved_target(target, reserved_ports, is_local)
+    # Where an agent's addresses lead is known only once the agent is.
+    own = None if refused or agent else reserved_target(target, reserved_ports, is_local)
     if own is not None:
         place = fields.fields.get("port") or fields.fields.get("host") or whole
         hint = "set the target's own host or port"
@@ -180,6 +203,7 @@ def _make_route(
         settings=settings,
         labelled=mine.labelled,
         folders=None,
+        agent=agent,
         problems=tuple(_in_file(problems, file, alias)),
     )
 

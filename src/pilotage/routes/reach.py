@@ -25,6 +25,10 @@ _EVERYWHERE: Final = {"0.0.0.0": (4,), "::": (6,), "": (4, 6)}  # noqa: S104
 """Where an engine publishes a port on all addresses -> their IP versions. Podman lists no address for both."""
 
 
+_MEANT_FOR_THE_AGENT: Final = ("loopback", "unspecified")
+"""Kinds of addresses that, behind an agent, are those of the agent's machine."""
+
+
 def nowhere(_address: str) -> bool:
     """Return ``False``, as if no address belonged to this machine."""
     return False
@@ -39,9 +43,10 @@ def reach_of(container: Container, target: Target) -> Reach:
     """Return the addresses at which the target's port is the container's own.
 
     These are its own address and, where its engine publishes the port, the addresses of the engine's machine. With host
-    networking, all ports of that machine count as the container's own. Another machine's loopback cannot be reached.
+    networking, all ports of that machine count as the container's own. Another machine's loopback can be reached only
+    through an agent there.
     """
-    here = container.public_hostname == _THIS_MACHINE
+    here = container.public_hostname == _THIS_MACHINE or bool(container.agent)
     own = container.private_hostname
     addresses = [own] if is_address(own) and special_kind(own) == "" else []  # an engine may list anything
     this_host: set[int] = set()
@@ -83,11 +88,14 @@ def check_reach(
         and the error that takes the route out of service, or ``None``.
 
     """
-    own = reserved_target(target, reserved_ports, is_local)
+    elsewhere = bool(container.agent) and container.public_hostname != _THIS_MACHINE
+    own = None
+    if not elsewhere or special_kind(target.host) not in _MEANT_FOR_THE_AGENT:
+        own = reserved_target(target, reserved_ports, is_local)
     if own is not None:
         return None, own
     reach = reach_of(container, target)
-    verdict = judge_reach(reach, target, policy, is_local)
+    verdict = judge_reach(reach, target, policy, nowhere if elsewhere else is_local)
     if verdict.allowed:
         return (None if is_address(target.host) else reach), None
     return None, Problem(message=verdict.reason, hint=verdict.hint, path="host")

@@ -119,6 +119,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             file.
         folders: folders below which the files named in its settings must lie when they are read; ``None`` for a route
             from a file, which may use any file.
+        agent: address (``host:port``) of the agent that relays its requests, or, for a route from a file, perhaps its
+            name; ``""`` if there is none. Hosts and addresses of the route are those of the agent's machine.
 
     """
 
@@ -143,6 +145,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     problems: tuple[Problem, ...] = ()
     claimant: Claimant | None = None
     folders: tuple[str, ...] | None = ()
+    agent: str = ""
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:

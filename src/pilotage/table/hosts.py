@@ -5,23 +5,25 @@ Rules: decisions 31 and 32.
 
 from __future__ import annotations
 
+import heapq
 import re
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.core.text import shorten
+from pilotage.core.text import count, shorten
 from pilotage.policy import NO_POLICY, Claimant, Policy
 from pilotage.routes.route import Route
 from pilotage.table.conflicts import name_of
 from pilotage.table.precedence import Holder, Ranking, holder_of, is_draining, is_open, may_stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["HostClaims", "HostResolution", "HostRules", "resolve_host", "route_claimant"]
+__all__ = ["HostClaims", "HostResolution", "HostRules", "lost_names", "resolve_host", "route_claimant"]
 
+_MAX_LISTED: Final = 3
 _MAX_SUCCESSORS: Final = 8
 """How many other pools of one name may wait to take it over."""
 
@@ -210,3 +212,18 @@ def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
 
 def _quoted(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
+
+
+def lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
+    """Return the problem of a short alias for full names below it that other routes have: full name -> that route."""
+    listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
+    more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
+    return Problem(
+        message=f"alias {label!r} does not answer for full names that belong to others: {', '.join(listed)}{more}",
+        hint="use another alias, or list your domains in match_domains",
+        severity="warning",
+        provider="" if route.is_static else route.provider,
+        container=route.container,
+        route=route.alias,
+        file=route.provider if route.is_static else "",
+    )

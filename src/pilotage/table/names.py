@@ -7,19 +7,17 @@ resolved again.
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.core.text import count, shorten
 from pilotage.policy import NO_POLICY
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.hosts import clean_domains, first_label, is_host, served_name
 from pilotage.routes.route import Route
-from pilotage.table.conflicts import name_of, resolve_claims
-from pilotage.table.hosts import HostClaims, HostResolution, HostRules, resolve_host
+from pilotage.table.conflicts import resolve_claims
+from pilotage.table.hosts import HostClaims, HostResolution, HostRules, lost_names, resolve_host
 from pilotage.table.precedence import Ranking, holder_of, is_draining, is_open, is_ready, successor
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ __all__ = ["Names", "Owner", "Resolved"]
 Owner = tuple[str, str]
 """Who claims an alias: ``(engine, container ID)``, or ``(file, alias)`` for a route from a file."""
 
-_MAX_LISTED: Final = 3
+_BATCH: Final = 500  # names resolved before other tasks get a turn; about 2 ms
 
 
 class Resolved(msgspec.Struct):
@@ -157,15 +155,27 @@ class Names:
 
     # ---- resolving
 
-    def resolve(self) -> Resolved:
-        """Resolve every name whose claims changed since the last call."""
+    @property
+    def has_changed(self) -> bool:
+        """Whether there are names to resolve."""
+        return bool(self._touched)
+
+    def resolve(self) -> Iterator[Resolved]:
+        """Resolve every name whose claims changed since the last call.
+
+        Yields:
+            The result so far, after each few hundred names, and when it is complete. Claims may change in between.
+
+        """
         touched, self._touched = self._touched, {}
         resolved = Resolved(causes=touched)
         held: dict[str, tuple[Holder, ...]] = {}
         hosts: dict[str, str] = {}
-        for alias, cause in touched.items():
+        for number, (alias, cause) in enumerate(touched.items(), 1):
             for name in self._resolve_alias(alias, held):
                 hosts.setdefault(name, cause)
+            if number % _BATCH == 0:
+                yield resolved
         if hosts:
             held_hosts: dict[str, tuple[Holder, ...]] = {}
             for name, cause in self._below(hosts, resolved, held_hosts).items():
@@ -173,9 +183,11 @@ class Names:
             if self._keeps:
                 _update(self._held_hosts, held_hosts)
         _update(self._held, held)
-        for alias in resolved.causes:
+        for number, alias in enumerate(resolved.causes, 1):
             self._settle(alias, resolved)
-        return resolved
+            if number % _BATCH == 0:
+                yield resolved
+        yield resolved
 
     def _below(
         self, hosts: Mapping[str, str], resolved: Resolved, held: dict[str, tuple[Holder, ...]]
@@ -352,7 +364,7 @@ class Names:
             _, refusal = self._refused[alias]
             problems = (*problems, refusal) if refusal is not None else problems
         if alias in self._lost and (serving := self._serving(alias)):
-            problems = (*problems, _lost_names(alias, serving[0], self._lost[alias]))
+            problems = (*problems, lost_names(alias, serving[0], self._lost[alias]))
         resolved.routes[alias] = route
         resolved.problems[alias] = problems
 
@@ -372,17 +384,3 @@ def _update(held: dict[str, tuple[Holder, ...]], changes: Mapping[str, tuple[Hol
             held[name] = holders
         else:
             held.pop(name, None)
-
-
-def _lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
-    listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
-    more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
-    return Problem(
-        message=f"alias {label!r} does not answer for full names that belong to others: {', '.join(listed)}{more}",
-        hint="use another alias, or list your domains in match_domains",
-        severity="warning",
-        provider="" if route.is_static else route.provider,
-        container=route.container,
-        route=route.alias,
-        file=route.provider if route.is_static else "",
-    )

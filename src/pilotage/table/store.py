@@ -7,17 +7,18 @@ depend on the number of containers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from immutables import Map
 
 from pilotage.routes.build import Built
-from pilotage.table.names import Names, Owner
+from pilotage.table.names import Names, Owner, Resolved
 from pilotage.table.reserved import ReservedNames
 from pilotage.table.table import EngineStatus, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pilotage.core.problems import Problem
     from pilotage.policy import Policy
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from pilotage.table.wakefulness import Wakefulness
 
 __all__ = ["RouteStore", "build_table"]
+
+_BATCH: Final = 500  # routes put into the maps before other tasks get a turn
+_DONE: Final = object()
 
 
 class CommitResult(NamedTuple):
@@ -53,6 +57,9 @@ class RouteStore:
 
     def __init__(self) -> None:
         self._names = Names()
+        self._incomplete: set[str] = set()
+        self._work: Iterator[None] | None = None  # of the next commit
+        self._changed_aliases: dict[str, str] = {}
         self._reserved: ReservedNames | None = None
         self._changed_problems: set[ProblemKey] = set()
         self._changed_health: set[str] = set()
@@ -174,25 +181,69 @@ class RouteStore:
         self._health = self._health.set(alias, health) if health else self._health.delete(alias)
         self._changed_health.add(alias)
 
-    def commit(self) -> CommitResult:
-        """Resolve every name whose claims changed and return the resulting table."""
-        resolved = self._names.resolve()
-        touched = resolved.causes
-        if touched:
+    def set_incomplete(self, engine: str, *, incomplete: bool) -> None:
+        """Record whether more changes of an engine's list follow. Until they have, the table stays as it is."""
+        (self._incomplete.add if incomplete else self._incomplete.discard)(engine)
+
+    def prepare(self, engine: str) -> bool:
+        """Do a part of the next commit, a few milliseconds of work. The table stays as it is.
+
+        Args:
+            engine: the caller. While changes of other engines are incomplete, nothing is done, because who gets a name
+                must not depend on the order in which changes arrive.
+
+        Returns:
+            Whether more is left to be done.
+
+        """
+        return not self._incomplete - {engine} and self._do_part()
+
+    def settle(self) -> None:
+        """Decide who holds the names that have changed. The table stays as it is."""
+        while self._do_part():
+            pass
+
+    def _do_part(self) -> bool:
+        if self._work is None:
+            if not self._names.has_changed:
+                return False
+            self._work = self._apply_changes()
+        if next(self._work, _DONE) is _DONE:
+            self._work = None
+        return self._work is not None or self._names.has_changed
+
+    def _apply_changes(self) -> Iterator[None]:
+        """Resolve every name whose claims changed, and put the result into the maps of the next table."""
+        resolved = Resolved()
+        for resolved in self._names.resolve():  # noqa: B007
+            yield
+        self._changed_aliases |= resolved.causes
+        items = iter(resolved.routes.items())
+        while batch := tuple(islice(items, _BATCH)):
             with self._routes.mutate() as changing:
-                for alias, route in resolved.routes.items():
+                for alias, route in batch:
                     if route is None:
                         changing.pop(alias, None)
                     else:
                         changing[alias] = route
                 self._routes = changing.finish()
-            for name, problems in resolved.problems.items():
-                self.set_problems(("", name), problems)
-            for pool, members in resolved.pools.items():
-                self._pools = self._pools.set(pool, members) if members else self._pools.delete(pool)
-            for alias in touched:
+            for alias, _ in batch:
+                self.set_problems(("", alias), resolved.problems[alias])
                 if alias in self._health:
                     self._drop_stale_health(alias)
+            yield
+        for pool, members in resolved.pools.items():
+            self._pools = self._pools.set(pool, members) if members else self._pools.delete(pool)
+
+    def commit(self) -> CommitResult:
+        """Resolve every name whose claims changed and return the resulting table.
+
+        While the changes of an engine are incomplete, the table stays as it is.
+        """
+        if self._incomplete:
+            return CommitResult(self._table, {}, set(), set())
+        self.settle()
+        touched, self._changed_aliases = self._changed_aliases, {}
         problem_keys, self._changed_problems = self._changed_problems, set()
         health_aliases, self._changed_health = self._changed_health, set()
         old, order = self._table, self._names.engines

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend, epoch_cluster, gate_of, pool_gate
+    from pilotage.xds.agent import Agent, host_of
+    from pilotage.xds.backend import Backend, Member, epoch_cluster, gate_of, pool_gate
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
+    from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.server import AdsServer
@@ -36,12 +38,14 @@ __all__ = [
     "SHARED",
     "STATS",
     "AdsServer",
+    "Agent",
     "Backend",
     "CertificateFiles",
     "GatewayOptions",
     "Key",
     "Limits",
     "LoadReports",
+    "Member",
     "Page",
     "Report",
     "TargetGuard",
@@ -49,8 +53,10 @@ __all__ = [
     "check_capabilities",
     "epoch_cluster",
     "gate_of",
+    "host_of",
     "is_probed",
     "limits_for",
+    "look_up",
     "pool_gate",
     "route_policy",
 ]
@@ -58,6 +64,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "look_up": "resolver",
+        "host_of": "agent",
+        "Agent": "agent",
+        "Member": "backend",
         "route_policy": "middlewares",
         "epoch_cluster": "backend",
         "gate_of": "backend",

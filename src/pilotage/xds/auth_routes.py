@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.problems import auth_route_not_served, auth_route_restricted
+from pilotage.xds.problems import auth_route_behind_agent, auth_route_not_served, auth_route_restricted
 
 if TYPE_CHECKING:
     from pilotage.core.problems import Problem
@@ -30,7 +30,7 @@ def restricts_access(route: Route | None) -> bool:
 
 def approval(route: Route | None) -> tuple[bool, bool]:
     """Return whether a route is served under its own alias, and whether it restricts access."""
-    served = route is not None and not route.is_stream and not route.settings.load_balance.link
+    served = route is not None and not route.is_stream and not route.settings.load_balance.link and not route.agent
     return served, restricts_access(route)
 
 
@@ -38,7 +38,7 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
     """Return why a route cannot approve requests to another; ``None`` if it can.
 
     Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve any,
-    because they would bypass the restriction.
+    because they would bypass the restriction. Neither can a route behind an agent, whose path they would lack.
 
     Args:
         route: the route whose requests must be approved.
@@ -47,6 +47,8 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
     """
     served, restricted = approval(auth_route)
+    if auth_route is not None and auth_route.agent:
+        return auth_route_behind_agent(route, name)
     if not served:
         return auth_route_not_served(route, name)
     return auth_route_restricted(route, name) if restricted else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -12,10 +13,11 @@ from pilotage.routes.gate import Gate
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
+from pilotage.xds.agent import Agent
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "RESTART_HOLD",
@@ -34,7 +36,7 @@ __all__ = [
     "without_stream_hold",
 ]
 
-Backing = Literal["none", "shared", "own"]
+Backing = Literal["none", "shared", "agent", "own"]
 
 
 RESTART_HOLD: Final = 5.0
@@ -48,12 +50,14 @@ class Member(msgspec.Struct, frozen=True, gc=False):
         endpoint: the endpoint.
         weight: its load-balancing weight.
         address: one of its ``addresses``; ``""`` if it has none.
+        agent: the agent through which it is reached; ``None`` if Envoy connects to it directly.
 
     """
 
     endpoint: Endpoint
     weight: int = 1
     address: str = ""
+    agent: Agent | None = None
 
     @property
     def host(self) -> str:
@@ -72,9 +76,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         route_policy: what the middlewares require.
         restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
-            address of its endpoint; ``none``: no endpoint.
+            address of its endpoint; ``agent``: likewise, the cluster of all plain routes of an agent; ``none``: no
+            endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        agent: the agent of its route, which decides how the requests to all members look.
 
     """
 
@@ -87,6 +93,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     pool: bool = False
     files: dict[str, bytes] = {}
     gate: Gate | None = None
+    agent: Agent | None = None
 
     @property
     def key(self) -> str:
@@ -144,18 +151,18 @@ def key_of(cluster: str) -> str:
     return gate_key(gate) if (gate := gate_of(cluster)) else cluster
 
 
-def _members(endpoints: Iterable[tuple[Endpoint, int]]) -> tuple[Member, ...]:
+def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
     """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
     found: list[Member] = []
-    seen: set[tuple[str, int]] = set()
-    for endpoint, weight in endpoints:
+    seen: set[tuple[str, int, Agent | None]] = set()
+    for endpoint, weight, agent in endpoints:
         if not endpoint.addresses:
-            found.append(Member(endpoint, weight))
+            found.append(Member(endpoint, weight, "", agent))
             continue
         for address in endpoint.addresses:
-            if (address, endpoint.port) not in seen:
-                seen.add((address, endpoint.port))
-                found.append(Member(endpoint, weight, address))
+            if (address, endpoint.port, agent) not in seen:
+                seen.add((address, endpoint.port, agent))
+                found.append(Member(endpoint, weight, address, agent))
     return tuple(found)
 
 
@@ -173,12 +180,16 @@ def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[
         only_ready: return only ready endpoints, because requests can wait.
 
     """
-    found = list(endpoints)
+    return tuple(endpoint for _, endpoint in _usable_of([("", it) for it in endpoints], only_ready=only_ready))
+
+
+def _usable_of(found: Sequence[tuple[str, Endpoint]], *, only_ready: bool) -> dict[tuple[str, Endpoint], None]:
+    """Return the usable ones of endpoints on several machines, each with its agent, where addresses may recur."""
     for states in _RANKS[:1] if only_ready else _RANKS:
-        chosen = {endpoint.address: endpoint for endpoint in found if endpoint.state in states}
+        chosen = {(agent, endpoint.address): endpoint for agent, endpoint in found if endpoint.state in states}
         if chosen:
-            return tuple(chosen.values())
-    return ()
+            return dict.fromkeys((agent, endpoint) for (agent, _), endpoint in chosen.items())
+    return {}
 
 
 def insists_on_tls(route: Route) -> bool:
@@ -201,7 +212,12 @@ def without_stream_hold(route: Route) -> Route:
 
 
 def route_backend(
-    route: Route, *, used_for_auth: bool = False, restarting: bool = False, gate: Gate | None = None
+    route: Route,
+    *,
+    used_for_auth: bool = False,
+    restarting: bool = False,
+    gate: Gate | None = None,
+    agent: Agent | None = None,
 ) -> Backend:
     """Return the backend of a route.
 
@@ -211,9 +227,10 @@ def route_backend(
         restarting: whether its containers have been told to stop and may come back. Its requests are retried until
             then, in a cluster of its own.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        agent: the agent of the route.
 
     """
-    members = _members((e, 1) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
+    members = _members((e, 1, agent) for e in usable(route.endpoints, only_ready=bool(route.settings.hold)))
     return Backend(
         name=route.alias,
         route=route,
@@ -222,11 +239,16 @@ def route_backend(
         restarting=restarting and gate is None,
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
+        agent=agent,
     )
 
 
 def pool_backend(
-    link: str, routes: Sequence[Route], *, gate: Gate | None = None
+    link: str,
+    routes: Sequence[Route],
+    *,
+    gate: Gate | None = None,
+    agents: Mapping[str, Agent] = MappingProxyType({}),
 ) -> tuple[Backend, tuple[Problem, ...]]:
     """Return the backend of a pool.
 
@@ -234,6 +256,7 @@ def pool_backend(
         link: the pool's name.
         routes: its members, at least one, the leader first.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        agents: address -> agent.
 
     Returns:
         The backend, and a problem for each route that cannot join because its settings differ.
@@ -245,6 +268,8 @@ def pool_backend(
         different = [name for name in _COMMON if getattr(route.settings, name) != getattr(leader.settings, name)]
         if route.scheme != leader.scheme:
             different.insert(0, "scheme")
+        if not _look_alike(agents.get(route.agent), agents.get(leader.agent)):
+            different.insert(0, "agent")
         if not different:
             joined.append(route)
             continue
@@ -259,8 +284,13 @@ def pool_backend(
             )
         )
     waits = bool(leader.settings.hold)
-    chosen = set(usable((e for route in joined for e in route.endpoints), only_ready=waits))
-    members = _members((e, share) for route, share in _shares(joined) for e in route.endpoints if e in chosen)
+    chosen = _usable_of([(route.agent, e) for route in joined for e in route.endpoints], only_ready=waits)
+    members = _members(
+        (e, share, agents.get(route.agent))
+        for route, share in _shares(joined)
+        for e in route.endpoints
+        if (route.agent, e) in chosen
+    )
     policy = route_policy(leader.settings.middlewares)
     return Backend(
         name=link,
@@ -270,7 +300,15 @@ def pool_backend(
         backing="own" if members or waits or gate else "none",
         pool=True,
         gate=gate,
+        agent=agents.get(leader.agent),
     ), tuple(problems)
+
+
+def _look_alike(one: Agent | None, other: Agent | None) -> bool:
+    """Return whether requests through two agents look the same, so that one route can lead to both."""
+    if one is None or other is None:
+        return one is other
+    return one.is_old == other.is_old
 
 
 _COMMON: Final = (
@@ -308,11 +346,16 @@ def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, 
         return "own"
     if not members:
         return "own" if settings.hold else "none"
+    agent = members[0].agent
+    if agent is not None and len(members) == 1 and not (settings.hold or settings.max_conns_per_host):
+        single = not (route.service or route.contested or used_for_auth)
+        return "agent" if single else "own"
     plain = (
         len(route.endpoints) == 1
         and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
         and not route.contested  # likewise for a successor
         and not used_for_auth
+        and agent is None
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))
         and not settings.hold
         and "healthcheck" not in route.labelled

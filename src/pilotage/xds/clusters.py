@@ -30,6 +30,7 @@ from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.core.addresses import is_address
 from pilotage.routes.route import Endpoint
+from pilotage.xds.agents import address_of, speak_through_agents, target_metadata
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
@@ -138,7 +139,7 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
         return []
     if (usual := usual_cluster(backend, options, _usual)) is not None:
         return [usual]
-    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" else ("",)
+    suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" and backend.agent is None else ("",)
     return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
 
 
@@ -163,7 +164,7 @@ def _epochs(backend: Backend) -> list[Backend]:
 
 def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
-    named = not all(is_address(member.host) for member in backend.members)
+    named = backend.agent is None and not all(is_address(member.host) for member in backend.members)
     cluster = cluster_pb2.Cluster(
         name=backend.cluster + suffix,
         type=cluster_pb2.Cluster.STATIC,
@@ -180,11 +181,13 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
-    if not route.is_stream:
+    if backend.agent is not None:
+        speak_through_agents(cluster, backend)
+    elif not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
     elif route.scheme == "tcp":
         cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
-    if route.scheme == "https":
+    if route.scheme == "https" and backend.agent is None:
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
         cluster.transport_socket.CopyFrom(_relaying())
@@ -201,10 +204,11 @@ def _assignment(backend: Backend, suffix: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=socket(member.host, member.endpoint.port, udp=backend.route.scheme == "udp"),
+                address=address_of(member, udp=backend.route.scheme == "udp"),
                 hostname=member.endpoint.host if member.address else "",  # results of probes appear under this name
             ),
             load_balancing_weight=number(max(1, member.weight)),
+            metadata=target_metadata(member.agent, member) if member.agent is not None else None,
         )
         for member in backend.members
     ]
@@ -341,8 +345,8 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. Health checks that the engine runs do not count."""
-    return bool(backend.members) and backend.route.probed
+    """Return whether Envoy runs health checks for a backend. Those that engines or agents run do not count."""
+    return bool(backend.members) and backend.route.probed and backend.agent is None
 
 
 def _checks(backend: Backend) -> Any:

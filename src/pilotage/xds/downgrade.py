@@ -9,16 +9,24 @@ import msgspec
 from pilotage.core.index import Index
 from pilotage.xds.backend import insists_on_tls
 from pilotage.xds.problems import speaks_plain_http
-from pilotage.xds.target_guard import addressed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from pilotage.core.problems import Problem
     from pilotage.routes.route import Endpoint, Route
 
-__all__ = ["Downgrade"]
+__all__ = ["Downgrade", "addressed"]
+
+
+def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    """Return checked endpoints with their addresses in place of the names that pilotage resolved."""
+    for endpoint in endpoints:
+        if endpoint.addresses:
+            yield from (msgspec.structs.replace(endpoint, host=it, addresses=()) for it in endpoint.addresses)
+        else:
+            yield endpoint
 
 
 class Downgrade:
@@ -41,9 +49,9 @@ class Downgrade:
         return set(self._users[address])
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route as http if all its https endpoints speak plain HTTP, and a warning."""
+        """Return a route as http if all its https endpoints speak plain HTTP, and a warning. Agents are not asked."""
         before = self.https.pop(alias, ())
-        if route is None or route.scheme != "https" or not route.endpoints or insists_on_tls(route):
+        if route is None or route.scheme != "https" or not route.endpoints or route.agent or insists_on_tls(route):
             if before:
                 self._users.replace(alias, _addresses(before), ())
             return route, ()

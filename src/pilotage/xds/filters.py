@@ -22,6 +22,7 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
+from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
@@ -35,6 +36,7 @@ from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
+from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import host_check, path_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
@@ -79,6 +81,7 @@ ADDRESS: Final = "address"
 _DESTINATION: Final = "envoy.network.transport_socket.original_dst_address"
 """To which address Envoy's clusters of type ORIGINAL_DST connect."""
 
+_AGENT: Final = "pilotage.agent"
 _HSTS: Final = "pilotage.hsts"
 
 _MOST_GATEWAYS: Final = 8
@@ -165,8 +168,9 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    # Like holding, compression protects nothing.
+    # Like holding, compression protects nothing, and neither does our page in place of an agent's.
     chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
+    chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
     # Statistics by response class and time of each cluster would take more instructions than anything else of ours.
     counted = ON if options.report_errors else OFF
@@ -270,8 +274,10 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    if policy.prefix or policy.auth is not None:
+    if policy.prefix or policy.auth is not None or backend.agent is not None:
         found[_PATH] = packed(path_check())
+    if backend.agent is not None:
+        found[_AGENT] = unreached_page()
     if policy.allow:
         found[_WHITELIST] = packed(_whitelist(policy.allow))
     if policy.rate is not None:

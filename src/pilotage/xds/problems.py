@@ -12,7 +12,7 @@ from pilotage.core.text import shorten
 from pilotage.routes.route import secrets_of
 
 if TYPE_CHECKING:
-    from pilotage.routes.route import Route
+    from pilotage.routes.route import Endpoint, Route
     from pilotage.xds.backend import Backend
 
 __all__ = ["auth_route_not_served", "auth_route_restricted", "build_failed", "port_in_use", "speaks_plain_http"]
@@ -46,6 +46,30 @@ def auth_route_restricted(route: Route, auth_route: str) -> Problem:
         "use a route without cidr_whitelist and forwardauth, because requests for approval bypass them",
         path="middlewares.forwardauth",
     )
+
+
+def auth_route_behind_agent(route: Route, auth_route: str) -> Problem:
+    """Report that a route's forwardauth refers to a route behind an agent."""
+    return _problem(
+        route,
+        f"all requests are rejected, because the route {auth_route!r}, which must approve them, is behind an agent",
+        "run the auth service where pilotage runs, or reach its engine by ssh:// or tls://",
+        path="middlewares.forwardauth",
+    )
+
+
+def target_problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:
+    """Make a problem about the target of a route. Its place is the endpoint's container."""
+    container = endpoint.container if path == "host" else route.container
+    return Problem(
+        message=message, hint=hint, provider=route.provider, container=container, route=route.alias, path=path
+    )
+
+
+def unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
+    """Report that a host name cannot be resolved."""
+    hint = "correct the host, or check the name server of this machine"
+    return target_problem(route, endpoint, f"the host {endpoint.host!r} cannot be resolved: {error}", hint)
 
 
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:

@@ -21,6 +21,7 @@ __all__ = ["repeats", "retries", "shared_retries"]
 _RETRIES: Final = "connect-failure,refused-stream,reset-before-request"
 _ALSO_BROKEN: Final = ",reset"
 _SLOWEST_ANSWER: Final = 60.0
+_UNREACHED: Final = 502
 _HELD_WAITS: Final = (0.05, 0.2)
 
 
@@ -60,7 +61,8 @@ def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) ->
     safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
     # Prefer another endpoint even if the cluster has only one: a second one reaches the cluster before the route.
-    return _policy(tries, waits, slowest, safe=safe, another=backend.backing == "own")
+    unreached = safe and backend.agent is not None
+    return _policy(tries, waits, slowest, safe=safe, another=backend.backing == "own", unreached=unreached)
 
 
 _ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(
@@ -69,7 +71,15 @@ _ANOTHER: Final = route_components_pb2.RetryPolicy.RetryHostPredicate(
 
 
 @lru_cache(maxsize=256)  # nearly all backends share one
-def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: bool, another: bool = False) -> Any:
+def _policy(
+    tries: int,
+    waits: tuple[float, float],
+    slowest: float,
+    *,
+    safe: bool,
+    another: bool = False,
+    unreached: bool = False,
+) -> Any:
     kinds = route_components_pb2.RetryPolicy
     least, most = waits
     policy = kinds(
@@ -77,6 +87,9 @@ def _policy(tries: int, waits: tuple[float, float], slowest: float, *, safe: boo
         num_retries=number(tries),
         retry_back_off=kinds.RetryBackOff(base_interval=seconds(least), max_interval=seconds(most)),
     )
+    if unreached:  # an agent answers this if it does not reach the target, or has lost it
+        policy.retry_on += ",retriable-status-codes"
+        policy.retriable_status_codes.append(_UNREACHED)
     if slowest:
         policy.per_try_timeout.CopyFrom(seconds(slowest))
     if another:

@@ -15,6 +15,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, clean_domains
+from pilotage.xds.agents import PROXY_PATH, proxy_headers, removed_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.local_replies import why_unavailable
@@ -161,6 +162,8 @@ def _clusters(backend: Backend) -> list[str]:
     """Return a backend's clusters: for requests in general, for gRPC, for safe requests."""
     if backend.backing == "none":
         return []
+    if backend.agent is not None:
+        return [backend.agent.cluster if backend.backing == "agent" else backend.cluster]
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
     found = [name, name + GRPC_SUFFIX] if backend.route.scheme == "https" else [name]
     return [*found, name + SAFE_SUFFIX] if backend.backing == "shared" and repeats(backend) else found
@@ -207,8 +210,9 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         request_headers_to_add=[
             *(header(name, literal(value)) for name, value in policy.request.put),
             *(header(name, literal(value), add=True) for name, value in policy.request.add),
+            *proxy_headers(backend),
         ],
-        request_headers_to_remove=policy.request.hide,
+        request_headers_to_remove=[*policy.request.hide, *removed_headers(backend)],
         response_headers_to_add=[
             *(header(name, literal(value)) for name, value in policy.answer.put),
             *(header(name, literal(value), add=True) for name, value in policy.answer.add),
@@ -282,7 +286,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     else:
         action = _action(backend, name, lasting, retries(backend, options, safe=True))
     routes.insert(0, kinds.Route(match=safe, route=action))
-    if backend.route.scheme in {"https", "h2c"}:
+    if backend.route.scheme in {"https", "h2c"} and backend.agent is None:
         grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
         suffix = GRPC_SUFFIX if backend.route.scheme == "https" else ""
         routes.insert(0, kinds.Route(match=grpc, route=_action(backend, name + suffix, lasting)))
@@ -318,6 +322,8 @@ def _action(backend: Backend, cluster: str, silence: float | None, policy: Any =
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,
     )
+    if backend.agent is not None:
+        action.prefix_rewrite = PROXY_PATH + (backend.route_policy.prefix or "/")
     if backend.route_policy.host:
         action.host_rewrite_literal = backend.route_policy.host
     return action

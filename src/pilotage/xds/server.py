@@ -392,7 +392,8 @@ class AdsServer:
 
     def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
         backend = self.snapshot.backend(cluster)
-        return [(member.host, member.endpoint.port) for member in backend.members] if backend is not None else []
+        members = backend.members if backend is not None else ()
+        return [(member.host, member.endpoint.port) for member in members if member.agent is None]
 
     def _hold(self, cluster: str) -> float:
         backend = self.snapshot.backend(cluster)

@@ -13,6 +13,8 @@ from pilotage.core.index import Index
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
+from pilotage.xds.agent_routes import AgentRoutes
+from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import (
     RESTART_HOLD,
@@ -31,7 +33,8 @@ from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
-from pilotage.xds.scoped_routes import scope, scope_label
+from pilotage.xds.scope_builder import build_scope
+from pilotage.xds.scoped_routes import scope_label
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
@@ -39,8 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pilotage.core.problems import Problem
+    from pilotage.engine.credentials import Credentials
     from pilotage.routes.gate import Gate
     from pilotage.routes.route import Route
+    from pilotage.xds.agent import Agent
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -64,6 +69,7 @@ class Snapshot:
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
+        agents: the agents, and which routes use them.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
 
     """
@@ -80,6 +86,7 @@ class Snapshot:
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.awaited: set[str] = set()
+        self.agents = AgentRoutes()
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
@@ -165,15 +172,15 @@ class Snapshot:
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
         fresh._ports = self._ports
-        fresh.gates = self.gates
+        fresh.gates, fresh.agents = self.gates, self.agents
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
         fresh.files.inherit(self.files, self.lingering)
         fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
-        wanted: dict[Key, Resource | None] = dict.fromkeys(kept.keys() - fresh.resources.keys())
-        wanted |= fresh.resources
+        wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
         lingering = self.lingering  # their requests keep waiting
         self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
         changed = self._apply(wanted)
@@ -182,9 +189,17 @@ class Snapshot:
         return changed
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
-        """Replace all certificates; return the changed keys."""
-        wanted: dict[Key, Resource | None] = {key: None for key in self.resources if key[0] == SECRET}
-        return self._apply(wanted | _by_key(secrets))
+        """Replace all certificates of the gateway; return the changed keys."""
+        gone = [key for key in self.resources if key[0] == SECRET and not is_of_agent(key)]
+        return self._apply(dict.fromkeys(gone) | _by_key(secrets))
+
+    def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
+        """Replace all agents, each with credentials or those that it had; return the changed keys."""
+        wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
+        changed = self._apply({key: item for key, item in wanted.items() if item is not None})
+        self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
+        changed |= self.check_again(self.agents.replace(agents))  # no route leads to a cluster that goes
+        return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
         """Return the backend of a cluster, by its name: ``route/ALIAS``, ``pool/NAME`` or ``sleep/EPOCH/GATE``."""
@@ -206,12 +221,13 @@ class Snapshot:
         problems: tuple[Problem, ...] = ()
         self.files.refused.discard(alias)
         gone = route is None or route.excluded_reason == ExclusionReason.NOT_RUNNING
-        if route is not None:
-            if route.excluded:
-                route = None
-            else:
-                problems, servable = self._check(route)
-                route = without_stream_hold(route) if servable else None
+        if route is not None and route.excluded:
+            route = None
+        elif route is not None:
+            problems, servable = self._check(route)
+            route = without_stream_hold(route) if servable else None
+        route, found = self.agents.apply(alias, route)
+        problems += found
         if route is not None:
             route, found = self.targets.checked(route)
             problems += found
@@ -234,7 +250,7 @@ class Snapshot:
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
             problems, servable = check_capabilities(route, self.options)
-            unreadable = self.files.read(route)
+            unreadable = self.files.read(route) if not route.agent else ()  # the agent reads its own
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
         return (*problems, *unreadable), servable and not unreadable
@@ -274,7 +290,8 @@ class Snapshot:
                 self._report(f"auth/{key}", ())
                 return None
             used, restarting = name in self._auth_users, name in self.restarting
-            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=self.gates.get(key))
+            agent, gate = self.agents.known.get(route.agent), self.gates.get(key)
+            backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=gate, agent=agent)
             return self._check_auth_route(key, backend)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
         aliases = sorted(self._pools[name], key=lambda alias: (order.get(alias, len(order)), alias))
@@ -283,7 +300,7 @@ class Snapshot:
             self._report(key, ())
             self._report(f"auth/{key}", ())
             return None
-        backend, problems = pool_backend(name, members, gate=self.gates.get(key))
+        backend, problems = pool_backend(name, members, gate=self.gates.get(key), agents=self.agents.known)
         self._report(key, problems)
         return self._check_auth_route(key, backend)
 
@@ -347,27 +364,10 @@ class Snapshot:
         backends = [self._backends[key] for key in self._scopes[label]]
         # The table gives a name to one backend. Another one of that name only lingers.
         backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.cluster))
-        made = self._build_scope(label, list({backend.name: backend for backend in backends}.values()))
-        return _by_key([made]) if made is not None else {(SCOPE, label): None}
-
-    def _build_scope(self, label: str, backends: list[Backend]) -> Resource | None:
-        """Build a scope from all backends that can be built."""
-        self._report(f"made/{label}", ())
-        try:
-            return scope(label, backends, self.options) if backends else None
-        except Exception as error:  # noqa: BLE001  see _check
-            if len(backends) == 1:
-                self._report(f"made/{label}", [build_failed(backends[0].route, error)])
-                return None
-        valid: list[Backend] = []
-        problems: list[Problem] = []
-        for backend in backends:
-            if self._build_scope(label, [backend]) is not None:
-                valid.append(backend)
-            problems += self.problems.get(f"made/{label}", ())
-        made = self._build_scope(label, valid) if len(valid) < len(backends) else None
+        named = list({backend.name: backend for backend in backends}.values())
+        made, problems = build_scope(label, named, self.options)
         self._report(f"made/{label}", problems)
-        return made
+        return _by_key([made]) if made is not None else {(SCOPE, label): None}
 
     def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._listeners[port]]

@@ -14,19 +14,22 @@ import msgspec
 
 from pilotage.core.addresses import is_address
 from pilotage.core.index import Index
-from pilotage.core.problems import Problem
 from pilotage.policy import NO_POLICY, Policy
 from pilotage.policy.target_addresses import KIND_NAMES, hint_for, is_ordinary, leads_here, parse_address, special_kind
 from pilotage.policy.target_addresses import spellings as spellings_of
+from pilotage.routes.reach import nowhere
 from pilotage.table.precedence import Ranking, holder_of
+from pilotage.xds.agent import host_of
+from pilotage.xds.problems import target_problem, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pilotage.core.problems import Problem
     from pilotage.routes.route import Endpoint, Route
     from pilotage.table.precedence import Holder, Rank
 
-__all__ = ["TargetGuard", "Targets", "addressed"]
+__all__ = ["TargetGuard", "Targets"]
 
 
 class TargetGuard(msgspec.Struct, frozen=True):
@@ -59,34 +62,37 @@ class TargetGuard(msgspec.Struct, frozen=True):
         """Return whether connections to an address end on this machine."""
         return leads_here(text, self.is_local)
 
-    def is_own(self, endpoint: Endpoint, text: str) -> bool:
+    def is_own(self, route: Route, endpoint: Endpoint, text: str) -> bool:
         """Return whether an address of an endpoint is its container's own, or comes from no label."""
-        reach = endpoint.reach
-        return reach is None or reach.owns(endpoint.host, self.is_local) or reach.owns(text, self.is_local)
+        reach, is_local = endpoint.reach, nowhere if route.agent else self.is_local
+        return reach is None or reach.owns(endpoint.host, is_local) or reach.owns(text, is_local)
 
-    def refusal(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
+    def refusal(self, route: Route, endpoint: Endpoint, text: str, *, here: bool) -> Problem | None:
         """Return why Envoy must not connect to an address of an endpoint; ``None`` if it may.
 
         Args:
             route: the route.
             endpoint: one of its endpoints.
             text: its host, or the address to which its host name was resolved.
+            here: whether connections to it end on this machine.
 
         """
         named = f"{endpoint.address} is {text}, " if text != endpoint.host else f"{endpoint.address} is "
-        ours = endpoint.port in self.own_ports and route.scheme != "udp" and self.is_here(text)
-        published = self.published()
+        ours = endpoint.port in self.own_ports and route.scheme != "udp" and here
+        published = self.published() if here or not route.agent else ()
         if ours or (published and any((each, endpoint.port) in published for each in _spellings(text))):
-            return _problem(route, endpoint, f"{named}a port of pilotage itself", _OTHER_TARGET)
+            return target_problem(route, endpoint, f"{named}a port of pilotage itself", _OTHER_TARGET)
         reach = endpoint.reach
         kind = special_kind(text)
-        if reach is None or not kind or self.is_own(endpoint, text):
+        if reach is None or not kind or self.is_own(route, endpoint, text):
             return None
         verdict = self.policy.may_reach(reach.claimant, text, endpoint.port)
         if verdict.allowed:
             return None
         hint = hint_for(reach.claimant, text, endpoint.port)
-        return _problem(route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not lead there", hint)
+        return target_problem(
+            route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not lead there", hint
+        )
 
 
 _OTHER_TARGET: Final = "set the container's own host and port"
@@ -114,15 +120,6 @@ class _Since(msgspec.Struct, frozen=True):
     lasting: bool
 
 
-def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
-    """Return checked endpoints with their addresses in place of the names that pilotage resolved."""
-    for endpoint in endpoints:
-        if endpoint.addresses:
-            yield from (msgspec.structs.replace(endpoint, host=it, addresses=()) for it in endpoint.addresses)
-        else:
-            yield endpoint
-
-
 class Targets:
     """The addresses of all endpoints, and the routes that they affect.
 
@@ -130,6 +127,7 @@ class Targets:
         guard: what is refused.
         resolved: host name -> addresses, from the resolver.
         errors: host name -> why it was not resolved, from the resolver.
+        agent_addresses: address of an agent, ``host:port`` -> the address to which its host was resolved.
         names: alias -> its container, and the host names that pilotage resolves for it.
         ranking: decides between routes that claimed a port in the same change.
 
@@ -139,6 +137,7 @@ class Targets:
         self.guard = guard
         self.resolved: Mapping[str, tuple[str, ...]] = {}
         self.errors: Mapping[str, str] = {}
+        self.agent_addresses: Mapping[str, str] = {}
         self.names: dict[str, tuple[str, frozenset[str]]] = {}
         self.ranking = Ranking()
         self._users: Index[str, str] = Index()  # host name -> aliases
@@ -154,6 +153,7 @@ class Targets:
     def inherit(self, other: Targets) -> None:
         """Take over the resolved addresses, and the order in which ports were claimed."""
         self.resolved, self.errors, self.ranking = other.resolved, other.errors, other.ranking
+        self.agent_addresses = other.agent_addresses
         self._since, self._changes = dict(other._since), other._changes
 
     def users(self, name: str) -> set[str]:
@@ -205,9 +205,9 @@ class Targets:
             claims[True, udp, route.port.listening] = True
         for endpoint in route.endpoints:
             for text in self._texts(endpoint):
-                if self.guard.is_here(text) and self.guard.refusal(route, endpoint, text) is None:
+                if self._is_here(route, endpoint, text) and self._refusal(route, endpoint, text) is None:
                     claim = False, udp, endpoint.port
-                    claims[claim] = claims.get(claim, False) or self.guard.is_own(endpoint, text)
+                    claims[claim] = claims.get(claim, False) or self.guard.is_own(route, endpoint, text)
         return claims
 
     def _follow(self, alias: str, route: Route | None) -> set[str]:
@@ -249,7 +249,21 @@ class Targets:
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
         """Return whether pilotage resolves the host: names from labels and, to find loops, names from files."""
+        if route.agent and (route.is_static or endpoint.host == host_of(route.agent)):
+            return False  # the agent resolves names from files, and its own machine is loopback there
         return (endpoint.reach is not None or route.is_static) and not is_address(endpoint.host)
+
+    def _is_here(self, route: Route, endpoint: Endpoint, text: str) -> bool:
+        """Return whether connections to an address of an endpoint end on this machine.
+
+        Behind an agent elsewhere, addresses are those of the agent's machine, so only a name from a label counts.
+        """
+        if not route.agent or self.guard.is_here(self.agent_addresses.get(route.agent) or host_of(route.agent)):
+            return self.guard.is_here(text)
+        return endpoint.reach is not None and not special_kind(text) and self.guard.is_here(text)
+
+    def _refusal(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
+        return self.guard.refusal(route, endpoint, text, here=self._is_here(route, endpoint, text))
 
     def _ports_of(self, route: Route) -> tuple[frozenset[_Port], frozenset[_Port]]:
         """Return the ports of this machine to which a route leads, and those on which it listens."""
@@ -258,7 +272,7 @@ class Targets:
             (udp, endpoint.port)
             for endpoint in route.endpoints
             for text in self._texts(endpoint)
-            if self.guard.is_here(text)
+            if self._is_here(route, endpoint, text)
         )
         listening = frozenset({(udp, route.port.listening)}) if route.is_stream and route.port.listening else _NONE
         return (aimed, listening) if aimed or listening else _NO_PORTS
@@ -299,9 +313,9 @@ class Targets:
             if from_file and endpoint.port not in self.guard.ports:
                 return (endpoint.host,), []  # only Envoy, elsewhere, may know it
             error = self.errors.get(endpoint.host, "")
-            return (), [_unresolved(route, endpoint, error)] if error else []
+            return (), [unresolved(route, endpoint, error)] if error else []
         refusals = {
-            text: self.guard.refusal(route, endpoint, text) or self._collision(route, endpoint, text) for text in texts
+            text: self._refusal(route, endpoint, text) or self._collision(route, endpoint, text) for text in texts
         }
         allowed = tuple(text for text, refusal in refusals.items() if refusal is None)
         problems = [refusal for refusal in refusals.values() if refusal is not None]
@@ -319,7 +333,7 @@ class Targets:
             if other.alias == route.alias or self._order(other, (True, udp, endpoint.port)) < aim:
                 whose = "its own listener" if other.alias == route.alias else f"the listener of {other.alias}"
                 message = f"{endpoint.address} is {whose}, so requests would go round in a loop"
-                return _problem(route, endpoint, message, _OTHER_TARGET)
+                return target_problem(route, endpoint, message, _OTHER_TARGET)
         return None
 
     def _order(self, route: Route, claim: _Claim) -> tuple[bool, int, Rank, str]:
@@ -330,7 +344,7 @@ class Targets:
 
     def _listeners_at(self, route: Route, endpoint: Endpoint, text: str) -> Iterator[Route]:
         aliases = self._listening[route.scheme == "udp", endpoint.port]
-        if aliases and self.guard.is_here(text):
+        if aliases and self._is_here(route, endpoint, text):
             yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
 
     def _taken(self, route: Route) -> Problem | None:
@@ -351,7 +365,7 @@ class Targets:
                 first = order[:2] != own[:2] and not other.is_static
                 why = "which had it first" if first else self.ranking.why(other, route)
                 message = f"port {port} of this machine is the target of {alias}, {why}"
-                return _problem(route, other.endpoints[0], message, "choose another listening port", path="port")
+                return target_problem(route, other.endpoints[0], message, "choose another listening port", path="port")
         return None
 
     def _has(self, alias: str, claim: _Claim) -> bool:
@@ -360,7 +374,7 @@ class Targets:
     def _meet(self, route: Route, endpoint: Endpoint, bind: str) -> bool:
         """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would have."""
         return any(
-            self.guard.is_here(text) and _overlap(bind, text) and self.guard.refusal(route, endpoint, text) is None
+            self._is_here(route, endpoint, text) and _overlap(bind, text) and not self._refusal(route, endpoint, text)
             for text in self._texts(endpoint)
         )
 
@@ -383,16 +397,3 @@ def _spellings(text: str) -> Iterable[str]:
     """Return an address and the IPv4 addresses that it stands for, in their usual spelling."""
     address = None if is_ordinary(text) else parse_address(text)
     return (text,) if address is None else map(str, spellings_of(address))
-
-
-def _problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:
-    """Make a problem of a route. Its place is the endpoint's container."""
-    container = endpoint.container if path == "host" else route.container
-    return Problem(
-        message=message, hint=hint, provider=route.provider, container=container, route=route.alias, path=path
-    )
-
-
-def _unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
-    hint = "correct the host, or check the name server of this machine"
-    return _problem(route, endpoint, f"the host {endpoint.host!r} cannot be resolved: {error}", hint)

@@ -12,9 +12,12 @@ from pilotage.xds.resources import CLUSTER
 from pilotage.xds.tls_probe import TlsProber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from pilotage.engine.credentials import Credentials
+    from pilotage.routes.route import EndpointHealth
     from pilotage.table.table import Table
+    from pilotage.xds.agent import Agent
     from pilotage.xds.resources import Key
     from pilotage.xds.snapshot import Snapshot
 
@@ -45,7 +48,7 @@ class TargetWatcher:
         *,
         lookup: Callable[[str], tuple[str, ...]] = look_up,
     ) -> None:
-        self.on_touched: Callable[[Table, set[str]], object] = lambda _table, _aliases: None
+        self.on_touched: list[Callable[[Table, set[str]], object]] = []
         self._snapshot = snapshot
         self._on_change = on_change
         self._resolver = Resolver(self._on_resolved, lookup=lookup)
@@ -67,8 +70,8 @@ class TargetWatcher:
             self._resolver.update(alias, names, owner)
             for address in self._prober.update(alias, snapshot.downgrade.https.get(alias, ())):
                 changed |= snapshot.set_plain(address, plain=False)
-        if touched:
-            self.on_touched(snapshot.table, touched)
+        for follow in self.on_touched if touched else ():
+            follow(snapshot.table, touched)
         if self._timer is None:
             self._recheck()
         if self._retry is None and snapshot.files.refused:
@@ -104,6 +107,20 @@ class TargetWatcher:
         backends = [find(name) or find(name.removesuffix(GRPC_SUFFIX)) for name in names]
         aliases = {backend.route.alias for backend in backends if backend is not None and backend.files}
         return self._snapshot.check_again(aliases) | self.follow() if aliases else frozenset()
+
+    def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> None:
+        """Replace all agents, each with its certificates, or ``None`` to keep those that it had."""
+        changed = self._snapshot.set_agents(agents)
+        self._on_change(changed | self.follow())
+
+    def set_agent_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
+        """Replace what agents say about the endpoints of a route, by their addresses."""
+        if health:
+            self._snapshot.agents.health[alias] = health
+        else:
+            self._snapshot.agents.health.pop(alias, None)
+        changed = self._snapshot.check_again({alias})
+        self._on_change(changed | self.follow())
 
     def _on_resolved(self, name: str) -> None:
         changed = self._snapshot.set_addresses(name)

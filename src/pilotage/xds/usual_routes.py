@@ -42,6 +42,7 @@ def is_usual(backend: Backend) -> bool:
     return (
         route.scheme == "http"
         and backend.gate is None
+        and backend.agent is None
         and not backend.files
         and member.weight == 1
         and not member.address

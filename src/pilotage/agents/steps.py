@@ -1,0 +1,135 @@
+"""Walks every step of the way to an agent, and says which one fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import zlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.core.errors import EngineError
+from pilotage.engine.address import parse_address
+from pilotage.engine.archive import check_credentials
+from pilotage.engine.credentials import AGENT_NAME, CredentialsError
+from pilotage.engine.pool import Pool, new_client
+from pilotage.engine.sockets import open_tcp
+from pilotage.engine.tls import TLSMaterial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pilotage.engine.config import DockerProviderConfig, TLSFiles
+
+__all__ = ["Step", "tunnel_header", "walk"]
+
+_CONNECT: Final = 5.0
+_PROBE: Final = 5.0
+_PROTOCOL: Final = "godoxy-agent-stream/1"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step.
+
+    Attributes:
+        name: what is tried.
+        result: what came of it, or why it failed.
+        remedy: what to do if it failed.
+        ok: whether it succeeded. If not, none follows.
+
+    """
+
+    name: str
+    result: str
+    remedy: str = ""
+    ok: bool = True
+
+
+async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
+    """Yield each step as it is done.
+
+    Args:
+        config: the engine behind the agent.
+
+    Raises:
+        ConfigError: its address is not valid.
+
+    """
+    address = parse_address(config)
+    files = config.tls
+    if files is None:
+        yield Step("certificates", "there are none", "put the archive into certs/HOST:PORT.zip", ok=False)
+        return
+    try:
+        own = check_credentials(files).client
+    except CredentialsError as error:
+        yield Step("certificates", error.what, error.remedy, ok=False)
+        return
+    until = f"valid until {own.not_after:%Y-%m-%d}" if own is not None else "valid"
+    yield Step("certificates", f"{files.zip_file or files.cert_file}, {until}")
+    try:
+        async with asyncio.timeout(_CONNECT):
+            (await open_tcp(address.host, address.port)).close()
+    except (OSError, TimeoutError) as error:
+        remedy = "check the address, that the agent runs, and that no firewall is in between"
+        yield Step("connection", f"{address.host}:{address.port}: {_why(error)}", remedy, ok=False)
+        return
+    yield Step("connection", f"{address.host}:{address.port} accepts connections")
+    try:
+        async with Pool() as pool, await new_client(config, pool=pool) as client:
+            info = client.agent
+            if info is not None:
+                yield Step("agent", f"{info.name or 'no name'}, {info.version or 'no version'}, for {info.runtime}")
+            yield Step("engine", f"{client.kind} {client.version.Version}, API {client.api_version}")
+            found = len(await client.list_containers())
+            yield Step("containers", f"{found} listed")
+    except EngineError as error:
+        yield Step("agent", error.what, error.remedy, ok=False)
+        return
+    if info is not None and not info.tunnels:
+        yield Step("tcp tunnel", "the agent is too old for it")
+        return
+    yield await _probe(address.host, address.port, files)
+
+
+async def _probe(host: str, port: int, files: TLSFiles) -> Step:
+    """Open a tunnel that the agent closes at once."""
+    remedy = "upgrade the agent, or serve tcp routes of this machine in another way"
+    try:
+        async with asyncio.timeout(_PROBE):
+            sock = await open_tcp(host, port)
+            context = TLSMaterial(files, _PROTOCOL).context()
+            reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=AGENT_NAME)
+            try:
+                chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+                writer.write(tunnel_header("", 0, probe=True))
+                left = await reader.read(1)
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError) as error:
+        return Step("tcp tunnel", f"failed: {_why(error)}", remedy, ok=False)
+    if chosen != _PROTOCOL or left:
+        return Step("tcp tunnel", "the agent does not offer it", remedy, ok=False)
+    return Step("tcp tunnel", "works")
+
+
+def _why(error: OSError | TimeoutError) -> str:
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer within {_CONNECT:g} s"
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
+    """Return what a client of a tunnel sends first: version, host, port, flags and checksum, in 275 bytes.
+
+    Args:
+        host: the target, an address or a name of at most 255 bytes.
+        port: its port.
+        probe: close the tunnel at once instead.
+
+    """
+    name, number = host.encode(), str(port).encode() if port else b""
+    begin = b"0.1.0\0\0\0" + bytes([len(name)]) + name.ljust(255, b"\0")
+    begin += bytes([len(number)]) + number.ljust(5, b"\0") + bytes([1 if probe else 0])
+    return begin + zlib.crc32(begin).to_bytes(4, "big")

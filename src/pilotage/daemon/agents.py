@@ -1,0 +1,200 @@
+"""Tells Envoys how to reach the agents: their addresses, their certificates on disk, and how old they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from pilotage.core.addresses import is_address
+from pilotage.core.errors import EngineUnreachable
+from pilotage.daemon.agent_health import AgentHealthWatcher
+from pilotage.engine.archive import read_credentials
+from pilotage.engine.credentials import CredentialsError
+from pilotage.engine.pool import new_client
+from pilotage.xds.agent import Agent, host_of
+from pilotage.xds.resolver import look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AsyncExitStack
+
+    from pilotage.discovery.manager import DiscoveryManager
+    from pilotage.discovery.provider import KnownAgent
+    from pilotage.engine.agents import AgentHealth
+    from pilotage.engine.config import DockerProviderConfig, TLSFiles
+    from pilotage.engine.credentials import Credentials
+    from pilotage.routes.route import EndpointHealth
+    from pilotage.xds.backend import Member
+    from pilotage.xds.server import AdsServer
+
+__all__ = ["AgentKeeper", "start_agents"]
+
+log = logging.getLogger(__name__)
+
+_INTERVAL: Final = 1.0
+"""Seconds between two looks at the certificate files and at what agents say about themselves."""
+
+_RESOLVE: Final = 30.0
+"""Seconds between two lookups of an agent's host name."""
+
+_FIRST: Final = 5.0
+"""Seconds that the first table waits for the addresses of agents."""
+
+
+async def start_agents(discovery: DiscoveryManager, ads: AdsServer, stack: AsyncExitStack) -> AgentKeeper:
+    """Tell Envoys about the agents, and begin to check the containers behind them.
+
+    Args:
+        discovery: engines and table.
+        ads: the gateway.
+        stack: ends the checks.
+
+    """
+
+    def members(alias: str) -> Iterable[Member]:
+        route = ads.snapshot.table.routes.get(alias)
+        link = route.settings.load_balance.link if route is not None else ""
+        backend = ads.snapshot.backend(f"pool/{link}" if link else f"route/{alias}")
+        found = backend.members if backend is not None else ()
+        ids = {endpoint.container_id for endpoint in route.endpoints} if route is not None else set()
+        return [member for member in found if not link or member.endpoint.container_id in ids]
+
+    async def ask(address: str, query: Mapping[str, str], timeout: float) -> AgentHealth:  # noqa: ASYNC109
+        known = discovery.agents().get(address)
+        if known is None:
+            raise EngineUnreachable(address, "it is no longer being watched")
+        async with await new_client(known.config, pool=discovery.pool) as client:
+            return await client.agent_health(query, timeout=timeout)
+
+    def report(alias: str, health: Mapping[str, EndpointHealth]) -> None:
+        ads.targets.set_agent_health(alias, health)
+        discovery.set_health({alias: health})
+
+    watcher = AgentHealthWatcher(members, ask, report)
+    stack.push_async_callback(watcher.close)
+    ads.targets.on_touched.append(watcher.follow)
+    keeper = AgentKeeper(discovery.agents, ads.targets.set_agents)
+    await keeper.start()
+    return keeper
+
+
+class AgentKeeper:
+    """Watches what Envoys need to know about agents, and passes on every change.
+
+    Args:
+        agents: returns what discovery knows of each agent, by its address.
+        apply: called with all agents, each with its certificates, or ``None`` to keep those that it had.
+        lookup: resolves a host name in a thread.
+
+    """
+
+    def __init__(
+        self,
+        agents: Callable[[], Mapping[str, KnownAgent]],
+        apply: Callable[[Mapping[Agent, Credentials | None]], object],
+        *,
+        lookup: Callable[[str], tuple[str, ...]] = look_up,
+    ) -> None:
+        self._agents = agents
+        self._apply = apply
+        self._lookup = lookup
+        self._ips: dict[str, str] = {}  # host -> address
+        self._due = 0.0  # loop time of the next lookups
+        self._states: dict[str, tuple[object, ...]] = {}  # address -> state of its files when they were last read
+        self._sent: dict[Agent, None] = {}
+        self._has_credentials: set[str] = set()
+
+    async def start(self) -> None:
+        """Resolve the agents' hosts, and apply what is known, before the first table."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST):
+                await self._resolve()
+        self.update()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self._resolve()
+            self.update()
+
+    async def _resolve(self) -> None:
+        hosts = {host_of(address) for address in self._agents()}
+        now = asyncio.get_running_loop().time()
+        wanted = [host for host in hosts if not is_address(host) and (now >= self._due or host not in self._ips)]
+        if now >= self._due:
+            self._due = now + _RESOLVE
+        for host in wanted:
+            try:
+                found = await asyncio.to_thread(self._lookup, host)
+            except (OSError, ValueError) as error:
+                if host not in self._ips:
+                    log.warning("the host %s of an agent cannot be resolved: %s", host, error)
+                self._ips.setdefault(host, "")
+                continue
+            if self._ips.get(host) not in found:
+                self._ips[host] = found[0]
+
+    def update(self) -> None:
+        """Apply what has changed since the last call."""
+        found: dict[Agent, Credentials | None] = {}
+        news = False
+        for address, known in self._agents().items():
+            credentials, problem = self._read(address, known.config)
+            news = news or credentials is not None
+            found[self._agent(address, known, problem)] = credentials
+        for address in self._states.keys() - {agent.address for agent in found}:
+            del self._states[address]
+            self._has_credentials.discard(address)
+        if news or dict.fromkeys(found) != self._sent:
+            self._sent = dict.fromkeys(found)
+            self._apply(found)
+
+    def _agent(self, address: str, known: KnownAgent, problem: str) -> Agent:
+        host, info = host_of(address), known.info
+        ip = host if is_address(host) else self._ips.get(host, "")
+        if not ip and not problem:
+            problem = f"the host {host!r} of its agent cannot be resolved"
+        return Agent(
+            address,
+            known.engine,
+            ip,
+            is_old=info is not None and not info.has_options,
+            tunnels=info is None or info.tunnels,
+            in_host_network=info is None or info.runtime != "podman",
+            problem=problem,
+        )
+
+    def _read(self, address: str, config: DockerProviderConfig) -> tuple[Credentials | None, str]:
+        """Return the certificates if they have changed, and why the agent cannot be reached."""
+        files = config.tls
+        if files is None:
+            return None, "its agent has no certificates"
+        state = (files, *_look(files))
+        if state == self._states.get(address):
+            return None, "" if address in self._has_credentials else "the certificates of its agent cannot be read"
+        self._states[address] = state
+        try:
+            found = read_credentials(files)
+        except CredentialsError as error:
+            if address in self._has_credentials:  # Envoys keep those that they have
+                log.warning("agent %s: %s", address, error.what)
+                return None, ""
+            return None, f"its agent cannot be reached: {error.what}"
+        self._has_credentials.add(address)
+        return found, ""
+
+
+def _look(files: TLSFiles) -> Iterable[object]:
+    """Yield values that change with the files."""
+    for path in (files.zip_file, files.ca_file, files.cert_file, files.key_file):
+        if path:
+            try:
+                found = os.stat(path)  # noqa: PTH116
+            except OSError as error:
+                yield error.errno
+            else:
+                yield found.st_ino, found.st_size, found.st_mtime_ns

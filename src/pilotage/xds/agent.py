@@ -1,0 +1,64 @@
+"""Describes an agent as Envoys reach it. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pilotage.routes.route import bracketed
+
+__all__ = ["Agent", "host_of"]
+
+
+def host_of(address: str) -> str:
+    """Return the host of an address ``host:port``, without brackets."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """An agent as Envoys reach it.
+
+    Attributes:
+        address: ``host:port`` as configured, which identifies it.
+        name: the name of its engine.
+        ip: the address to which its host was resolved; ``""`` if it could not be.
+        is_old: whether it is older than 0.18.6, and so expects other headers.
+        tunnels: whether it can tunnel tcp.
+        in_host_network: whether it uses the network of its machine, as Docker's agents do.
+        problem: why it cannot be used at all; ``""`` if it can.
+
+    """
+
+    address: str
+    name: str = ""
+    ip: str = ""
+    is_old: bool = False
+    tunnels: bool = True
+    in_host_network: bool = True
+    problem: str = ""
+
+    @property
+    def host(self) -> str:
+        """The host of its address."""
+        return host_of(self.address)
+
+    @property
+    def port(self) -> int:
+        """The port of its address."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def cluster(self) -> str:
+        """Name of the cluster that its plain routes share."""
+        return f"agent/{self.address}"
+
+    def place_of(self, host: str, address: str, port: int) -> str:
+        """Return where the agent finds a target, ``host:port``. Its own machine is loopback there.
+
+        Args:
+            host: the target's host.
+            address: the address to which it was resolved, if it is a name; otherwise the same.
+            port: its port.
+
+        """
+        own = self.in_host_network and host == self.host
+        return f"{'127.0.0.1' if own else bracketed(address)}:{port}"

@@ -1,0 +1,231 @@
+"""A whole daemon with an engine behind an agent: requests, restarts, certificates, sleep and health."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from pilotage.config.engines import EngineChoice
+from pilotage.daemon.agents import AgentKeeper
+from pilotage.daemon.settings import Flags
+from pilotage.discovery.provider import KnownAgent
+from pilotage.engine.agents import AgentInfo
+from pilotage.engine.config import DockerProviderConfig, TLSFiles
+from pilotage.testing import FakeEngine
+from pilotage.xds.agent import Agent
+from tests.support.agents import AgentCertificates, agent
+from tests.support.gateway import target
+from tests.support.ports import free_port
+from tests.support.serving import add, serving
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from pilotage.engine.credentials import Credentials
+    from pilotage.testing import FakeAgent
+    from tests.support.serving import Served
+
+
+class Site:
+    """An engine, its agent, and the daemon that serves its containers."""
+
+    def __init__(self, engine: FakeEngine, running: FakeAgent, certificates: AgentCertificates, folder: Path) -> None:
+        self.engine = engine
+        self.agent = running
+        self.certificates = certificates
+        self.folder = folder
+
+    @contextlib.asynccontextmanager
+    async def serving(self, more: str = "") -> AsyncIterator[Served]:
+        text = f"providers:\n  agents: [{self.agent.address!r}]\n{more}"
+        file = self.folder / "pilotage.yml"
+        file.write_text(text)
+        async with serving(Flags(choice=EngineChoice(config=str(file))), self.folder) as served:
+            yield served
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    made = AgentCertificates()
+    async with FakeEngine() as engine, agent(engine.url, tmp_path, certificates=made, name="far") as (running, _):
+        yield Site(engine, running, made, tmp_path)
+
+
+@pytest.mark.slow
+async def test_containers_behind_an_agent_are_served(site: Site) -> None:
+    async with target("web") as web:
+        add(site.engine, "web", web.port)
+        async with site.serving() as served:
+            assert (await served.ask("web"))[0] == 200
+            assert site.agent.proxied[0][0] == "GET"
+            assert served.daemon.problems() == ()
+            assert list(served.daemon.discovery.table.engines) == ["far"]
+
+
+@pytest.mark.slow
+async def test_while_an_agent_is_away_its_routes_answer_503(site: Site) -> None:
+    async with target("web") as web:
+        add(site.engine, "web", web.port)
+        async with site.serving() as served:
+            await site.agent.crash()
+            status, text = await served.ask("web")
+            assert (status, "This service refuses connections." in text) == (503, True)
+            await until(lambda: served.daemon.discovery.table.engines["far"].state == "stale")
+            assert (await served.ask("web"))[0] == 503
+            await site.agent.listen()
+            await served.answers("web")
+
+
+@pytest.mark.slow
+async def test_certificates_that_change_on_disk_reach_envoy(site: Site) -> None:
+    async with target("web") as web:
+        add(site.engine, "web", web.port)
+        async with site.serving() as served:
+            await site.agent.crash()
+            second = AgentCertificates()
+            site.agent.use(second.server_context(site.folder))
+            await site.agent.listen()
+            assert (await served.ask("web"))[0] == 503
+            second.write_zip(site.folder / "certs" / f"{site.agent.address}.zip")
+            await served.answers("web")
+
+
+@pytest.mark.slow
+async def test_a_container_behind_an_agent_sleeps_and_wakes(site: Site) -> None:
+    async with target("web") as web:
+        labels = {"proxy.idle_timeout": "1h", "proxy.web.port": str(web.port)}
+        site.engine.add("web", networks=(), ports=(f"{web.port}:{web.port}",), labels=labels, state="exited")
+        async with site.serving() as served:
+            status, _ = await served.ask("web")
+            assert status == 200
+            assert site.engine.calls["start"] == 1
+            assert site.agent.calls["health"] >= 1
+
+
+@pytest.mark.slow
+async def test_a_target_that_its_agent_finds_unhealthy_leaves_a_pool(site: Site) -> None:
+    async with target("one") as one, target("two") as two:
+        for each in (one, two):
+            labels = {
+                f"proxy.{each.name}.port": str(each.port),
+                f"proxy.{each.name}.load_balance.link": "pool",
+                f"proxy.{each.name}.healthcheck.interval": "1s",
+                f"proxy.{each.name}.healthcheck.retries": "1",
+            }
+            site.engine.add(each.name, networks=(), ports=(f"{each.port}:{each.port}",), labels=labels)
+        async with site.serving() as served:
+            await until(lambda: states(served, "one") == ["healthy"])
+            assert {await by(served) for _ in range(10)} == {"one", "two"}
+            await two.stop()
+            await until(lambda: states(served, "two") == ["unhealthy"])
+            await served.daemon.ads.wait_for_acks()
+            before = sum("pool" in headers["host"] for _, _, headers in site.agent.proxied)
+            assert {await by(served) for _ in range(10)} == {"one"}
+            assert sum("pool" in headers["host"] for _, _, headers in site.agent.proxied) == before + 10
+
+
+def states(served: Served, alias: str) -> list[str]:
+    return [health.state for health in served.daemon.discovery.table.health_of(alias).values()]
+
+
+async def by(served: Served) -> str:
+    async with served.session.get(f"http://127.0.0.1:{served.port}/", headers={"Host": "pool"}) as answer:
+        return answer.headers.get("X-From", str(answer.status))
+
+
+# ---- what Envoys are told, without any
+
+
+class Keeping:
+    """A keeper, and what it has applied."""
+
+    def __init__(self, **agents: KnownAgent) -> None:
+        self.agents: dict[str, KnownAgent] = {it.config.agent: it for it in agents.values()}
+        self.applied: list[Mapping[Agent, Credentials | None]] = []
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.keeper = AgentKeeper(lambda: self.agents, self.applied.append, lookup=self.look_up)
+
+    def look_up(self, name: str) -> tuple[str, ...]:
+        if name not in self.names:
+            raise OSError("no such name")
+        return self.names[name]
+
+    @property
+    def last(self) -> tuple[Agent, Any]:
+        ((found, credentials),) = self.applied[-1].items()
+        return found, credentials
+
+
+def known(address: str, files: TLSFiles | None, info: AgentInfo | None = None) -> KnownAgent:
+    return KnownAgent("far", DockerProviderConfig(f"agent://{address}", files, address), info)
+
+
+async def test_what_is_known_of_an_agent_is_applied_once(tmp_path: Path) -> None:
+    files = TLSFiles(zip_file=str(AgentCertificates().write_zip(tmp_path / "a.zip")))
+    keeping = Keeping(far=known("10.0.0.2:8890", files))
+    await keeping.keeper.start()
+    found, credentials = keeping.last
+    assert found == Agent("10.0.0.2:8890", "far", "10.0.0.2")
+    assert credentials is not None
+    keeping.keeper.update()
+    assert len(keeping.applied) == 1
+    keeping.agents["10.0.0.2:8890"] = known("10.0.0.2:8890", files, AgentInfo("far", "v0.17.0", "podman", False))
+    keeping.keeper.update()
+    assert keeping.last == (
+        msgspec.structs.replace(found, is_old=True, tunnels=False, in_host_network=False),
+        None,
+    )
+
+
+async def test_a_missing_archive_is_a_problem_until_it_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    keeping = Keeping(far=known("10.0.0.2:8890", TLSFiles(zip_file=str(path))))
+    await keeping.keeper.start()
+    assert keeping.last[0].problem == f"its agent cannot be reached: {path} does not exist"
+    AgentCertificates().write_zip(path)
+    keeping.keeper.update()
+    assert keeping.last[0].problem == ""
+    path.unlink()
+    keeping.keeper.update()  # Envoys keep what they have
+    assert len(keeping.applied) == 2
+
+
+async def test_the_name_of_an_agents_host_is_resolved(tmp_path: Path) -> None:
+    files = TLSFiles(zip_file=str(AgentCertificates().write_zip(tmp_path / "a.zip")))
+    keeping = Keeping(far=known("attic.lan:8890", files))
+    await keeping.keeper.start()
+    assert keeping.last[0].problem == "the host 'attic.lan' of its agent cannot be resolved"
+    keeping.names["attic.lan"] = ("10.0.0.9",)
+    await keeping.keeper.start()
+    assert (keeping.last[0].ip, keeping.last[0].problem) == ("", "the host 'attic.lan' of its agent cannot be resolved")
+    keeping.keeper._due = 0.0
+    await keeping.keeper.start()
+    assert (keeping.last[0].ip, keeping.last[0].problem) == ("10.0.0.9", "")
+
+
+async def test_an_agent_that_goes_is_forgotten(tmp_path: Path) -> None:
+    files = TLSFiles(zip_file=str(AgentCertificates().write_zip(tmp_path / "a.zip")))
+    keeping = Keeping(far=known("10.0.0.2:8890", files))
+    await keeping.keeper.start()
+    keeping.agents.clear()
+    keeping.keeper.update()
+    assert keeping.applied[-1] == {}
+    keeping.agents["10.0.0.2:8890"] = known("10.0.0.2:8890", files)
+    keeping.keeper.update()
+    assert keeping.last[1] is not None
+
+
+async def test_the_keeper_looks_again_until_it_is_cancelled(tmp_path: Path) -> None:
+    keeping = Keeping(far=known(f"127.0.0.1:{free_port()}", None))
+    task = asyncio.create_task(keeping.keeper.run())
+    await until(lambda: keeping.applied)
+    assert keeping.last[0].problem == "its agent has no certificates"
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
