@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pilotage.labels.container_options import IdleConfig
     from pilotage.sleep.dependencies import Condition
 
-__all__ = ["EngineActions", "SleepError", "all_of"]
+__all__ = ["ALLOW", "EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
 """Seconds between two inspections while a container completes or becomes healthy. Events come earlier, if they come."""
@@ -111,7 +111,7 @@ class EngineActions:
             if error.status == _NOT_FOUND:
                 raise SleepError(f"{container.container_name} no longer exists") from error
             if error.status in _FORBIDDEN:
-                raise SleepError(f"{error.what}; {_ALLOW}") from error
+                raise SleepError(f"{error.what}; {ALLOW}") from error
             raise SleepError(str(error)) from error
         except EngineError as error:
             raise SleepError(str(error)) from error
@@ -140,7 +140,7 @@ async def _stop_by_signal(client: EngineClient, container_id: str, config: IdleC
 
 _NOT_FOUND: Final = 404
 _FORBIDDEN: Final = (401, 403, 405)
-_ALLOW: Final = (
+ALLOW: Final = (
     "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
     "or set idle: false for the engine"
 )

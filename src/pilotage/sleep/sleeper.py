@@ -240,7 +240,7 @@ class Sleeper:
     def problems(self) -> list[Problem]:
         """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
         found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
-        return [*self._registry.refused.values(), *found]
+        return [*dict.fromkeys((*self._registry.refused.values(), *found))]
 
     # ---- following the table
 

@@ -9,6 +9,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import count, format_duration
+from pilotage.sleep.engine_actions import ALLOW
 from pilotage.sleep.state import Phase
 from pilotage.sleep.stopping import usage
 
@@ -109,7 +110,10 @@ def _why(unit: Unit, users: Collection[str]) -> str:
 def problems_of(unit: Unit) -> list[Problem]:
     """Return why the containers of a unit could not be woken or put to sleep."""
     found = []
-    if unit.state.failure:
+    if unit.state.failure.endswith(ALLOW):  # the same for all containers of the engine
+        message = "containers of this engine do not sleep and wake, because it refuses to start and stop them"
+        found.append(Problem(message=message, hint=ALLOW, provider=unit.engine))
+    elif unit.state.failure:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
         found.append(_problem(unit, unit.name, f"could not be {verb}: {unit.state.failure}", "error"))
     for name, reason in unit.unstarted.items():

@@ -40,7 +40,7 @@ LONGEST_WAKE: Final = 900.0
 _PROBE_INTERVAL: Final = 0.01
 _LONGEST_PROBE_INTERVAL: Final = 0.5
 _PROBE_SHARE: Final = 0.05
-"""Seconds between two attempts to connect to a server that starts, and the share of the time that it has taken so far."""
+"""Seconds between two attempts to connect to a server that starts, and their share of the time that it has taken."""
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the engine is asked whether a container that has no address yet still runs."""
