@@ -59,5 +59,8 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "Limits.per_client": 6250,
         "Limits.per_udp_route": 3125,
         "ScopePart.served": True,
+        "ScopePart.measured": True,
+        "Host.measured": True,
+        "Backend.measured": True,
         "Host.served": True,
     }

@@ -18,16 +18,19 @@ from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.swarm import update_services
 from pilotage.engine.agents import distinct_name
+from pilotage.engine.archive import read_credentials
 from pilotage.engine.contexts import resolved
+from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.pool import new_client
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS
-from pilotage.table.snapshot import EngineSnapshot, build_snapshot
+from pilotage.table.snapshot import EngineSnapshot, FoundAgent, build_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pilotage.containers.container import Container
+    from pilotage.engine.agents import AgentInfo
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
@@ -138,9 +141,20 @@ async def scan_engine(
             containers = await _list(client, parser)
         containers = await inspect_all(containers, client)
         with gc_paused(len(containers)):
-            return build_snapshot(
+            snapshot = build_snapshot(
                 parser.config, containers, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has
             )
+        found = _found(client.agent, config) if client.agent is not None else None
+        return msgspec.structs.replace(snapshot, agent=found)
+
+
+def _found(info: AgentInfo, config: DockerProviderConfig) -> FoundAgent:
+    """Return an agent as it was found, with the end of the certificate that it has just accepted."""
+    try:
+        own = read_credentials(config.tls).client if config.tls is not None else None
+    except CredentialsError:  # replaced in the meantime
+        own = None
+    return FoundAgent(info, f"{own.not_after:%Y-%m-%d}" if own is not None else "")
 
 
 async def _list(client: EngineClient, parser: ContainerParser) -> list[Container]:

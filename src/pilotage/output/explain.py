@@ -15,7 +15,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.text import format_duration
 from pilotage.output.exclusion import remedy
-from pilotage.output.facts import Fact, container_facts, has_alias
+from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.build import decode_labels
 from pilotage.routes.schema import ROUTE
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pilotage.routes.build import Built
     from pilotage.routes.file import RouteFile
     from pilotage.routes.route import EndpointHealth, Route
-    from pilotage.table.snapshot import EngineSnapshot
+    from pilotage.table.snapshot import EngineSnapshot, FoundAgent
     from pilotage.table.table import Table
 
 __all__ = ["ContainerExplanation", "Explanation", "FileExplanation", "RouteExplanation", "explain_name", "known_names"]
@@ -170,9 +170,9 @@ def explain_name(
         names = {container.container_id: container.container_name for container in snapshot.containers}
         for container, built in zip(snapshot.containers, snapshot.built, strict=True):
             if _is_called(container, name):
-                named.append(explainer.container(container, built, built.routes, names))
+                named.append(explainer.container(container, built, built.routes, names, snapshot.agent))
             elif routes := [route for route in built.routes if _answers(route, name.lower())]:
-                claiming.append(explainer.container(container, built, routes, names))
+                claiming.append(explainer.container(container, built, routes, names, snapshot.agent))
     found = (explainer.file(file, name.lower()) for file in files)
     return Explanation(name, (*named, *claiming), tuple(each for each in found if each.routes))
 
@@ -203,7 +203,12 @@ class _Explainer:
             self._claims.setdefault(route.alias, []).append(route)
 
     def container(
-        self, container: Container, built: Built, routes: Iterable[Route], names: Mapping[str, str]
+        self,
+        container: Container,
+        built: Built,
+        routes: Iterable[Route],
+        names: Mapping[str, str],
+        agent: FoundAgent | None = None,
     ) -> ContainerExplanation:
         """Explain a container and some of its routes; ``names`` maps IDs to names of the engine's containers."""
         decoded = decode_labels(container)
@@ -215,7 +220,7 @@ class _Explainer:
             image=str(container.image),
             state=container.state,
             status=container.status,
-            facts=(*container_facts(container, names), *_deciding_rule(built)),
+            facts=(*container_facts(container, names), *agent_facts(container, agent), *_deciding_rule(built)),
             notes=() if built.routes else (_why_no_routes(container),),
             routes=tuple(self._container_route(container, route, decoded.find(route.alias)) for route in routes),
             problems=tuple(problem for problem in built.problems if problem not in of_routes),

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from pilotage.engine.types import Port
     from pilotage.labels.container_options import IdleConfig
     from pilotage.routes.route import Route
+    from pilotage.table.snapshot import FoundAgent
 
 __all__ = [
     "Fact",
     "Source",
+    "agent_facts",
     "container_facts",
     "has_alias",
 ]
@@ -103,6 +105,25 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
             "depends_on", clean_value(", ".join(depends)), source=Source(shorten_value(labels.get(key, "")), key)
         )
     yield from _idle(container)
+
+
+def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact]:
+    """Yield the agent through which a container is reached, and the path of its requests.
+
+    Args:
+        container: the container.
+        found: the agent as it was found; ``None`` if it is not known.
+
+    """
+    address = container.docker_cfg.agent
+    if not address:
+        return
+    name = clean_value(container.agent) or "an agent"
+    version = found.info.version if found is not None else ""
+    until = f"certificate valid until {found.expires}" if found is not None and found.expires else ""
+    yield Fact("agent", f"{name} at {clean_value(address)}{f', {version}' if version else ''}", until)
+    target = container.private_hostname or "the agent's machine"
+    yield Fact("path", f"gateway → agent {clean_value(address)} → {target}", "HTTP over mutual TLS to the agent")
 
 
 def _network(container: Container, others: Mapping[str, str]) -> Fact:

@@ -9,6 +9,7 @@ import msgspec
 from pilotage.containers.container import Container
 from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.core.problems import Problem
+from pilotage.engine.agents import AgentInfo
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
@@ -19,7 +20,20 @@ if TYPE_CHECKING:
 
     from pilotage.policy import Policy
 
-__all__ = ["EngineSnapshot", "build_snapshot"]
+__all__ = ["EngineSnapshot", "FoundAgent", "build_snapshot"]
+
+
+class FoundAgent(msgspec.Struct, frozen=True):
+    """An agent as it was found.
+
+    Attributes:
+        info: what it says about itself.
+        expires: the day on which the client's certificate ends, ``YYYY-MM-DD``; ``""`` if that is not known.
+
+    """
+
+    info: AgentInfo
+    expires: str = ""
 
 
 class EngineSnapshot(msgspec.Struct, frozen=True):
@@ -30,6 +44,7 @@ class EngineSnapshot(msgspec.Struct, frozen=True):
         containers: in the order of the engine's list.
         built: routes and problems of each container, in the same order.
         problems: problems with the engine itself.
+        agent: the agent that relays to it, as it was found; ``None`` if there is none, or it is not known.
 
     """
 
@@ -37,6 +52,7 @@ class EngineSnapshot(msgspec.Struct, frozen=True):
     containers: tuple[Container, ...] = ()
     built: tuple[Built, ...] = ()
     problems: tuple[Problem, ...] = ()
+    agent: FoundAgent | None = None
 
 
 def build_snapshot(

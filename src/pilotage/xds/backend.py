@@ -80,6 +80,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
             endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
         agent: the agent of its route, which decides how the requests to all members look.
 
     """
@@ -93,6 +94,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     pool: bool = False
     files: dict[str, bytes] = {}
     gate: Gate | None = None
+    measured: bool = True
     agent: Agent | None = None
 
     @property

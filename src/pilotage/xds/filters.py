@@ -263,7 +263,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 def mark(route: Any, backend: Backend) -> None:
     """Add what the Lua filters need: a name, which shows that a route was found, and whether it uses forward-auth."""
     # The name tells whose error it is if a filter answers, because only the router assigns a virtual cluster.
-    may_answer = backend.held or backend.route_policy.auth is not None
+    may_answer = backend.measured and (backend.held or backend.route_policy.auth is not None)
     route.name = route.name or (backend.name if may_answer else FOUND)
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):

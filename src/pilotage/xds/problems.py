@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Endpoint, Route
     from pilotage.xds.backend import Backend
 
-__all__ = ["auth_route_not_served", "auth_route_restricted", "build_failed", "port_in_use", "speaks_plain_http"]
+__all__ = [
+    "auth_route_not_served",
+    "auth_route_restricted",
+    "build_failed",
+    "not_measured",
+    "port_in_use",
+    "speaks_plain_http",
+]
 
 
 def build_failed(route: Route, error: Exception) -> Problem:
@@ -25,6 +32,18 @@ def build_failed(route: Route, error: Exception) -> Problem:
         route,
         f"not served, because its Envoy configuration cannot be built: {type(error).__name__}: {reason}",
         "look for an unusual value in its labels, and report this as a bug of pilotage",
+    )
+
+
+def not_measured(backend: Backend, most: int) -> Problem:
+    """Report that Envoys do not count the requests of a backend, because they know too many names."""
+    return msgspec.structs.replace(
+        _problem(
+            backend.route,
+            f"there are no figures about its requests, because Envoy has counted those of {most:,} other names",
+            "restart pilotage and Envoy",
+        ),
+        severity="warning",
     )
 
 

@@ -56,6 +56,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
         end: offset after its last byte.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
+        measured: whether Envoy counts its requests.
 
     """
 
@@ -65,6 +66,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
     end: int
     clusters: frozenset[str] = frozenset()
     served: bool = True
+    measured: bool = True
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):

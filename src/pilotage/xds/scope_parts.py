@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 from envoy.config.route.v3 import route_components_pb2, route_pb2, scoped_route_pb2
 
+from pilotage.xds.filters import FOUND
 from pilotage.xds.local_replies import REJECTED, direct_response
 from pilotage.xds.resources import SCOPE, Frame, Resource, ScopePart, version_of
 
@@ -55,6 +56,7 @@ class Host(msgspec.Struct, frozen=True, gc=False):
         body: the encoded field ``virtual_hosts``.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
+        measured: whether Envoy counts its requests.
 
     """
 
@@ -63,23 +65,29 @@ class Host(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     clusters: frozenset[str] = frozenset()
     served: bool = True
+    measured: bool = True
 
 
-def encode_host(name: str, domains: Iterable[str], body: bytes, clusters: frozenset[str]) -> Host:
+def encode_host(
+    name: str, domains: Iterable[str], body: bytes, clusters: frozenset[str], *, measured: bool = True
+) -> Host:
     """Complete a serialized virtual host with its name and domains."""
     hosts = tuple(domains)
-    return Host(name, hosts, _ROUTES_HOST(body + _named(name, hosts)), clusters)
+    encoded = _ROUTES_HOST(body + _named(name, hosts, measured=measured))
+    return Host(name, hosts, encoded, clusters, measured=measured)
 
 
-def _named(name: str, domains: Iterable[str]) -> bytes:
+def _named(name: str, domains: Iterable[str], *, measured: bool) -> bytes:
     encoded = name.encode()
-    counted = _HOST_COUNTED(_COUNTED + _COUNTED_NAME(encoded))
+    counted = _HOST_COUNTED(_COUNTED + _COUNTED_NAME(encoded)) if measured else b""
     return _HOST_NAME(encoded) + b"".join(_HOST_DOMAIN(it.encode()) for it in domains) + counted
 
 
 def _unavailable(host: Host) -> Host:
-    body = route_components_pb2.VirtualHost(routes=[unavailable(host.name, REJECTED)]).SerializeToString()
-    return Host(host.name, host.domains, _ROUTES_HOST(body + _named(host.name, host.domains)), served=False)
+    route = unavailable(host.name if host.measured else FOUND, REJECTED)
+    body = route_components_pb2.VirtualHost(routes=[route]).SerializeToString()
+    named = _named(host.name, host.domains, measured=host.measured)
+    return Host(host.name, host.domains, _ROUTES_HOST(body + named), served=False, measured=host.measured)
 
 
 def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
@@ -96,7 +104,8 @@ def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
     body = _SCOPE_NAME(name) + _SCOPE_KEY(_FRAGMENT(_STRING_KEY(name))) + _SCOPE_ROUTES(routes)
     parts, end = [], len(body)
     for host in reversed(hosts):
-        parts.append(ScopePart(host.name, host.domains, end - len(host.body), end, host.clusters, host.served))
+        start = end - len(host.body)
+        parts.append(ScopePart(host.name, host.domains, start, end, host.clusters, host.served, host.measured))
         end -= len(host.body)
     parts.reverse()
     clusters = hosts[0].clusters if len(hosts) == 1 else frozenset(it for host in hosts for it in host.clusters)
@@ -107,7 +116,7 @@ def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
 def split_hosts(scope: Resource) -> list[Host]:
     """Return the virtual hosts of a scope that :func:`join_hosts` made."""
     return [
-        Host(part.name, part.domains, scope.body[part.start : part.end], part.clusters, part.served)
+        Host(part.name, part.domains, scope.body[part.start : part.end], part.clusters, part.served, part.measured)
         for part in scope.parts
     ]
 

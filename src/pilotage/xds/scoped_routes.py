@@ -17,7 +17,7 @@ from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.xds.agents import PROXY_PATH, proxy_headers, removed_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import ADDRESS, TARGET, backend_settings, mark, scope_settings
+from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.local_replies import why_unavailable
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, literal, seconds, version_of
 from pilotage.xds.retries import repeats, retries
@@ -87,7 +87,7 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
     for backend, names in _share_hosts(ordered, options):
         if names:
             host = _virtual_host(backend, options).SerializeToString(deterministic=True)
-            hosts.append(encode_host(backend.name, names, host, _references(backend)))
+            hosts.append(encode_host(backend.name, names, host, _references(backend), measured=backend.measured))
     hosts.sort(key=lambda host: host.name)
     return join_hosts(label, _head(plain=any(backend.backing == "shared" for backend in ordered)), hosts)
 
@@ -270,7 +270,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """
     kinds = route_components_pb2
     if backend.backing == "none":
-        return [unavailable(backend.name, why_unavailable(backend.route))]
+        return [unavailable(backend.name if backend.measured else FOUND, why_unavailable(backend.route))]
     name = _clusters(backend)[0]
     lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
     own_limit = brief if brief != options.body_timeout else None

@@ -29,6 +29,7 @@ from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
+from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed
@@ -77,7 +78,7 @@ class Snapshot:
     def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
         self.options = options
         self.targets = Targets(guard or TargetGuard())
-        self.files = LabelFiles()
+        self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems: dict[str, tuple[Problem, ...]] = {}
@@ -171,8 +172,7 @@ class Snapshot:
             return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
-        fresh._ports = self._ports
-        fresh.gates, fresh.agents = self.gates, self.agents
+        fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
@@ -350,14 +350,14 @@ class Snapshot:
     def _build(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
-            backend = self.files.add_to(self._build_backend(key))
+            backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
             clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools[name]
             self._report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
             return None, {}
-        self._report(f"made/{key}", ())
+        self._report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:

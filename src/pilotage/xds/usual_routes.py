@@ -31,7 +31,8 @@ def is_plain(backend: Backend) -> bool:
     """Return whether a backend differs from other plain ones of its scheme only in name and address."""
     settings = backend.route.settings
     compresses = settings.compression or settings.disable_compression
-    return backend.backing == "shared" and not (settings.middlewares or settings.response_header_timeout or compresses)
+    plain = backend.backing == "shared" and backend.measured
+    return plain and not (settings.middlewares or settings.response_header_timeout or compresses)
 
 
 def is_usual(backend: Backend) -> bool:
@@ -42,6 +43,7 @@ def is_usual(backend: Backend) -> bool:
     return (
         route.scheme == "http"
         and backend.gate is None
+        and backend.measured
         and backend.agent is None
         and not backend.files
         and member.weight == 1

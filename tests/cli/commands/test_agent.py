@@ -58,3 +58,14 @@ def test_without_agents_there_is_nothing_to_check(pilotage: Callable[..., Said],
     file.write_text("providers: {docker: {local: 'unix:///s'}}\n")
     said = pilotage("agent", "check", "--config", str(file))
     assert (said.status, "lists no agents" in said.err) == (2, True)
+
+
+async def test_explain_shows_the_agent_and_the_path(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+    async with FakeEngine() as engine, agent(engine.url, tmp_path, name="attic") as (running, _):
+        engine.add("web", labels={"proxy.web.port": "80"})
+        file = tmp_path / "pilotage.yml"
+        file.write_text(f"providers:\n  agents: [{running.address!r}]\n")
+        said = await asyncio.to_thread(pilotage, "explain", "web", "--config", str(file))
+        text = " ".join(said.out.split())
+        assert f"agent attic at {running.address}, v0.31.0 certificate valid until 3026-" in text
+        assert f"path gateway → agent {running.address} → 172.17.0." in text
