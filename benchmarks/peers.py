@@ -329,8 +329,10 @@ async def _measure_deploys(folder: Path, peers: list[Peer], engine: Engine, time
                 contextlib.AsyncExitStack() as stack,
             ):
                 others = [proxy for proxy in proxies if not proxy.peer.discovers]
+                for proxy in others:
+                    while not await _status(proxy.site.port, _HOST):  # another process
+                        await asyncio.sleep(0.05)
                 generating = asyncio.create_task(_generate(engine, others, targets))
-                await asyncio.sleep(1)
                 await service.start()
                 for proxy in proxies:
                     await _until_served(proxy, _HOST)
@@ -354,7 +356,7 @@ def main() -> None:
     asked = parser.parse_args()
     _check()
     debian_packages({"wrk": "wrk", "nginx": "nginx", "taskset": "util-linux"})
-    size = Size((1_000, 10_000), 5, 3, 20, 30, 5) if asked.full else Size((1_000,), 2, 2, 5, 5, 2)
+    size = Size((1_000, 10_000), 3, 3, 10, 20, 5) if asked.full else Size((1_000,), 2, 2, 5, 5, 2)
     peers = [peer for peer in available() if not asked.only or peer.name in (PEERS[0].name, *asked.only)]
     parts = asked.parts or ["routes", "deploys"]
     with tempfile.TemporaryDirectory(prefix="peers-") as temporary:

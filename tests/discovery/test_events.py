@@ -57,8 +57,8 @@ def test_a_container_listed_as_running_was_started_although_only_its_creation_wa
     assert parsed("rename", name="web").cause_for(running) == "rename of web"
 
 
-def test_every_podman_kill_drains_because_it_names_no_signal() -> None:
-    assert parsed("kill").effect is Effect.DRAINING
+def test_a_podman_kill_does_not_drain_because_it_names_no_signal_and_may_only_reload() -> None:
+    assert parsed("kill").effect is Effect.REFRESH
 
 
 @pytest.mark.parametrize("signal", ["1", "10", "12", "18"])

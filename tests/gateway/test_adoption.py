@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,6 +16,7 @@ import pytest
 
 from pilotage.gateway.adoption import KeepingLauncher, end_kept, read_record
 from pilotage.gateway.binary import find_envoy
+from pilotage.gateway.client_limit import module_folder
 from pilotage.gateway.process import Gateway, GatewayTiming
 from pilotage.gateway.processes import PidfdProcess, start_time
 from tests.support.envoy import running, static_bootstrap, web_server
@@ -23,7 +25,6 @@ from tests.support.waiting import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.process
 
@@ -42,8 +43,11 @@ async def folder(short_path: Path) -> AsyncIterator[Path]:
             await process.wait()
 
 
-def launcher(folder: Path, bootstrap: dict[str, Any], *, drain: float = 1, workers: int = 1) -> KeepingLauncher:
-    return KeepingLauncher(bootstrap, folder, binary=find_envoy(), workers=workers, log_level="warning", drain=drain)
+def launcher(
+    folder: Path, bootstrap: dict[str, Any], *, drain: float = 1, workers: int = 1, binary: Path | None = None
+) -> KeepingLauncher:
+    binary = binary or find_envoy()
+    return KeepingLauncher(bootstrap, folder, binary=binary, workers=workers, log_level="warning", drain=drain)
 
 
 @contextlib.asynccontextmanager
@@ -71,6 +75,8 @@ async def test_an_envoy_that_was_left_is_adopted(folder: Path) -> None:
             pid = gateway.status.pid
             assert not launches.adopted
             assert os.getsid(pid) != os.getsid(0)  # signals to our group do not reach it
+            inherited = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+            assert f"ENVOY_DYNAMIC_MODULES_SEARCH_PATH={module_folder()}" in inherited
         assert await status(port) == 200
         async with kept(folder, bootstrap) as (gateway, launches):
             assert launches.adopted
@@ -131,6 +137,18 @@ async def test_another_configuration_takes_over_the_sockets_and_the_old_envoy_en
             assert (record.epoch, record.older) == (1, ((old, began),))
             assert json.loads((folder / "envoy-1.json").read_text())["node"] == {"id": "new"}
     assert f"a new Envoy takes over from the one with process ID {old}" in caplog.text
+
+
+async def test_an_envoy_that_writes_warnings_takes_over_too(folder: Path, tmp_path: Path) -> None:
+    """Envoy 1.40 does, where the processor controller of cgroups is missing."""
+    binary = tmp_path / "envoy"
+    binary.write_text(f'#!/bin/sh\necho "[warning] no cgroups" >&2\nexec {find_envoy()} "$@"\n')
+    binary.chmod(0o755)
+    bootstrap = static_bootstrap(free_port(), 1)
+    async with kept(folder, bootstrap, binary=binary):
+        pass
+    async with kept(folder, {**bootstrap, "node": {"id": "new"}}, binary=binary) as (_, launches):
+        assert launches.replaces
 
 
 async def test_a_configuration_that_the_new_envoy_refuses_leaves_the_old_one_serving(

@@ -93,8 +93,6 @@ def _write_no_more() -> None:
 
 
 def _invoke(args: Sequence[str], early: Callable[[int, Any], object] | None) -> int:
-    from pilotage.core.errors import PilotageError
-
     unraisable = sys.unraisablehook
     try:
         if early is not None:
@@ -108,7 +106,7 @@ def _invoke(args: Sequence[str], early: Callable[[int, Any], object] | None) -> 
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except PilotageError as error:
+    except _expected_error() as error:  # evaluated only after a failure
         complain(error)
         return NOTHING
     except _ReaderGone:
@@ -146,6 +144,13 @@ def _end_if_interrupted(
             otherwise(found)
 
     return hook
+
+
+def _expected_error() -> type[PilotageError]:
+    """Import the class of errors that are reported without a traceback. That takes a third as long as ``--help``."""
+    from pilotage.core.errors import PilotageError
+
+    return PilotageError
 
 
 def complain(error: PilotageError) -> None:

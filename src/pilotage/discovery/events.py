@@ -161,9 +161,13 @@ def parse_event(event: Event) -> ContainerEvent | None:
     attributes = event.Actor.Attributes or {}
     if event.Type != "container" or not _is_id(event.Actor.ID) or action not in EVENT_FILTERS["event"]:
         return None
-    if action == "kill" and attributes.get("signal", "15") not in _STOP_SIGNALS:
-        return None
     effect = _EFFECTS.get(action, Effect.REFRESH)
+    if action == "kill":
+        signal = attributes.get("signal")
+        if signal is None:  # Podman names none. Its stop causes no kill event, but many send HUP to reload something.
+            effect = Effect.REFRESH
+        elif signal not in _STOP_SIGNALS:
+            return None
     if action == "health_status":
         action = f"{action} {(detail or event.HealthStatus).strip()[:_LONGEST]}".strip()
     return ContainerEvent(

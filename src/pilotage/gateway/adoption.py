@@ -47,6 +47,7 @@ _HOT_SOCKET: Final = "h"
 _SHARED_MEMORY: Final = "/dev/shm/envoy_shared_memory_"  # noqa: S108  # Envoy chooses the name
 _MOST_IDS: Final = 100_000_000  # Envoy multiplies the ID by ten, in 32 bits
 _ANSWER: Final = 5.0  # seconds that an Envoy may take to say who it is before it is replaced
+_READY: Final = 10.0  # seconds that an Envoy which is to be replaced may take to get its configuration
 _CHECK: Final = 30.0  # seconds that a new binary may take to check the configuration
 _GRACE: Final = 10.0  # seconds after the drain time until an old Envoy that has not ended is killed
 
@@ -217,11 +218,12 @@ class KeepingLauncher:
 
     async def _can_take_over(self, admin: AdminClient) -> bool:
         try:
+            await _wait_until_ready(admin)  # an Envoy that has just taken over itself refuses until then
             version = (await admin.get("/hot_restart_version")).decode(errors="replace").strip()
             _, ours = await _run(str(self._binary), "--hot-restart-version")
-        except (GatewayError, OSError, TimeoutError):
+        except (GatewayError, aiohttp.ClientError, OSError, TimeoutError):
             return False
-        return version == ours.strip() and version not in ("", "disabled")
+        return version in ours.split() and version != "disabled"  # Envoy writes it after warnings, if there are any
 
     async def _take_over(self, record: Record, process: PidfdProcess) -> PidfdProcess:
         older = [(record.pid, record.started), *((old.pid, old_started) for old, old_started in _alive(record))]
@@ -260,16 +262,7 @@ class KeepingLauncher:
         try:
             pid = os.posix_spawn(  # noqa: ASYNC221  # it returns at once
                 sys.executable,
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    _LAUNCHER,
-                    template,
-                    str(self._folder / _RECORD),
-                    *command,
-                ],
+                [*(sys.executable, "-I", "-S", "-c", _LAUNCHER), template, str(self._folder / _RECORD), *command],
                 envoy_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -340,6 +333,13 @@ async def end_kept(folder: Path, drain: float) -> bool:
     (folder / _RECORD).unlink(missing_ok=True)
     _clear(folder, record)
     return process is not None
+
+
+async def _wait_until_ready(admin: AdminClient) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_READY):
+            while not await admin.is_ready():  # noqa: ASYNC110  # Envoy offers no notification
+                await asyncio.sleep(0.1)
 
 
 async def _finish(process: PidfdProcess, admin: AdminClient, limit: float) -> None:
