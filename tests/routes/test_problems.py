@@ -82,6 +82,8 @@ def test_an_unexpected_exception_asks_for_a_report() -> None:
     ],
 )
 def test_a_container_that_no_request_could_wake_is_reported(labels: dict[str, str], is_reported: bool) -> None:
-    found = [problem for problem in build_routes(container("web", labels)).problems if "never sleeps" in problem.message]
+    found = [
+        problem for problem in build_routes(container("web", labels)).problems if "never sleeps" in problem.message
+    ]
     assert len(found) == is_reported
     assert all((it.severity, it.label, it.container) == ("warning", "proxy.idle_timeout", "web") for it in found)

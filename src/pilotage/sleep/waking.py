@@ -186,7 +186,8 @@ class Waker:
             await self._shared.setdefault(key, SingleFlight(run)).result()
         finally:
             self._shared.pop(key, None)  # a later caller makes a new attempt, which finds it running
-        self._step(unit, unit.step, done=f"{name} is ready")
+        what = f"started {name}" if condition == "service_started" else _waits(name, condition).replace("ing", "ed", 1)
+        self._step(unit, unit.step, done=what)
 
     async def _start(self, engine: str, container: Container) -> None:
         async with self._slots.setdefault(engine, asyncio.Semaphore(_AT_ONCE)):
