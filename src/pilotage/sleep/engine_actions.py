@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage.core.errors import EngineError, EngineRefused, first_exception
 from pilotage.core.text import shorten
 from pilotage.engine.types import InspectState
+from pilotage.sleep.status import ALLOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pilotage.labels.container_options import IdleConfig
     from pilotage.sleep.dependencies import Condition
 
-__all__ = ["ALLOW", "EngineActions", "SleepError", "all_of"]
+__all__ = ["EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
 """Seconds between two inspections while a container completes or becomes healthy. Events come earlier, if they come."""
@@ -140,10 +141,6 @@ async def _stop_by_signal(client: EngineClient, container_id: str, config: IdleC
 
 _NOT_FOUND: Final = 404
 _FORBIDDEN: Final = (401, 403, 405)
-ALLOW: Final = (
-    "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
-    "or set idle: false for the engine"
-)
 
 
 def _is_met(name: str, state: InspectState, condition: Condition) -> bool:

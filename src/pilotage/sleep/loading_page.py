@@ -182,7 +182,7 @@ def _short(text: str, limit: int) -> str:
 
 
 def event_data(status: WakeStatus) -> bytes:
-    """Return a status as one line of JSON: the fields of :class:`WakeStatus`, and the words that the page shows."""
+    """Return a status as one line of JSON: fields of :class:`WakeStatus`, and the words that the page shows."""
     return safe_json(msgspec.json.encode(_view(status)))
 
 

@@ -9,9 +9,8 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import count, format_duration
-from pilotage.sleep.engine_actions import ALLOW
+from pilotage.sleep.dependencies import usage
 from pilotage.sleep.state import Phase
-from pilotage.sleep.stopping import usage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,10 +18,16 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Severity
     from pilotage.sleep.units import Source, Unit
 
-__all__ = ["SleepStatus", "describe", "problems_of", "status_of", "statuses_of"]
+__all__ = ["ALLOW", "SleepStatus", "describe", "problems_of", "status_of", "statuses_of"]
 
 
 _MOST_USERS: Final = 3  # that are named
+
+ALLOW: Final = (
+    "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
+    "or set idle: false for the engine"
+)
+"""How an error ends that says that the engine allows only reading."""
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
