@@ -8,7 +8,7 @@ from pilotage import Route, build_routes, from_docker
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.state import Action
 from pilotage.table.table import Table
-from pilotage.xds.backend import pool_gate
+from pilotage.xds.cluster_names import pool_gate
 from tests.support.summaries import LOCAL, summary
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,11 +14,11 @@ from pilotage.sleep.state import LONGEST_BACKOFF, Action, Phase, SleepState
 
 
 def asleep(idle_timeout: float = 10.0) -> SleepState:
-    return SleepState(idle_timeout, running=False, now=0.0, epoch=7)
+    return SleepState(idle_timeout, running=False, now=0.0, next_epoch=itertools.count(7).__next__)
 
 
 def ready(idle_timeout: float = 10.0) -> SleepState:
-    return SleepState(idle_timeout, running=True, now=0.0, epoch=7)
+    return SleepState(idle_timeout, running=True, now=0.0, next_epoch=itertools.count(7).__next__)
 
 
 def quiescing() -> SleepState:
@@ -84,7 +86,7 @@ def test_an_idle_container_is_put_to_sleep_only_after_its_requests_have_ended() 
     assert state.advance(9.9) is None
     assert state.phase is Phase.READY
     state.advance(10.0)
-    assert (state.phase, state.gate) == (Phase.QUIESCING, Gate(8, "closed"))
+    assert (state.phase, state.gate) == (Phase.QUIESCING, Gate(8, "closed", is_awake=True))
     assert state.quiet(11.0) is Action.STOP
     assert state.stopped(12.0) is None
     assert (state.phase, state.gate) == (Phase.ASLEEP, Gate(8, "closed"))

@@ -11,7 +11,7 @@ from pilotage.sleep.units import Unit
 
 
 def unit(*, running: bool = True) -> Unit:
-    state = SleepState(300.0, running=running, now=100.0, epoch=7)
+    state = SleepState(300.0, running=running, now=100.0, next_epoch=lambda: 7)
     return Unit(("local", "x"), "local", "x", "web", IdleConfig(idle_timeout=300.0), state, {"shop", "app"})
 
 

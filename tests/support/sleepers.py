@@ -33,6 +33,7 @@ class Keeper:
     def __init__(self) -> None:
         self.gates: dict[str, Gate] = {}
         self.history: list[tuple[str, str]] = []
+        self.epoch = 0
         self.accepts = asyncio.Event()
         self.accepts.set()
 
@@ -43,6 +44,10 @@ class Keeper:
             self.gates[alias] = gate
             self.history.append((alias, gate.opening))
         return frozenset()
+
+    def next_epoch(self) -> int:
+        self.epoch += 1
+        return self.epoch
 
     async def wait_for_acks(self, keys: Iterable[Key]) -> None:
         await self.accepts.wait()

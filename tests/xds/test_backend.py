@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
-from pilotage.xds.backend import pool_backend, route_backend, usable
+from pilotage.xds.backend import may_restart, pool_backend, route_backend, usable
+from pilotage.xds.cluster_names import epoch_of, hold_cluster, key_of
 from tests.support.gateway import route
 
 
@@ -125,3 +127,32 @@ def test_of_several_differences_the_scheme_is_reported_and_otherwise_the_first()
         other = route("b", 2, load_balance=balance, hold=5.0, no_tls_verify=True, **different)
         (problem,) = pool_backend("shop", [leader, other])[1]
         assert f"its {name} differs" in problem.message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"hold": 9.0}, {"load_balance": LoadBalance(link="pool")}, {"scheme": "tcp", "port": PortPair(2222, 22)}],
+)
+def test_only_http_routes_without_a_hold_or_pool_of_their_own_wait_by_default(fields: dict[str, Any]) -> None:
+    draining = (Endpoint("127.0.0.1", 80, state="draining"),)
+    assert may_restart(route("app", endpoints=draining))
+    assert not may_restart(route("app", endpoints=draining, **fields))
+
+
+def test_a_route_that_still_has_a_ready_endpoint_does_not_wait() -> None:
+    assert not may_restart(route("app", endpoints=tuple(_endpoints("draining", "ready"))))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "key", "epoch"),
+    [
+        (hold_cluster("pool/shop", 7), "pool/shop", 7),
+        (hold_cluster("route/shop", 0), "route/shop", 0),
+        ("sleep/8/shop", "route/shop", 8),
+        ("sleep/8/POOL/shop", "pool/shop", 8),
+        ("sleep/x/shop", "route/shop", 0),
+        ("shared/http", "shared/http", 0),
+    ],
+)
+def test_the_name_of_a_cluster_says_which_backend_it_has_and_in_which_epoch(cluster: str, key: str, epoch: int) -> None:
+    assert (key_of(cluster), epoch_of(cluster)) == (key, epoch)

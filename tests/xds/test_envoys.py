@@ -235,7 +235,7 @@ async def test_a_stopped_envoy_delays_nothing_for_another_and_is_reported_until_
         edge.send_signal(signal.SIGSTOP)
         try:
             asking = asyncio.create_task(gw.ask("held"))
-            await until(lambda: gw.ads.queued_requests)
+            await until(lambda: gw.ads.held.clusters)
             changed = gw.publish_unheard(route("held", it.port, hold=30.0), route("app", it.port))
             assert (await asking).status == 200  # although one Envoy has not accepted its endpoint
             await becomes(lambda: _status(gw, "app"), 200)

@@ -10,7 +10,7 @@ from aiohttp import web
 from envoy.config.route.v3 import route_components_pb2
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import TARGET, backend_settings, http_filters, on_demand_source, scope_settings
+from pilotage.xds.filters import TARGET, backend_settings, http_filters, on_demand, scope_settings
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import packed
 from tests.support.gateway import becomes, route, target
@@ -23,7 +23,7 @@ def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
         off = [it.name for it in chain if it.disabled]
-        assert off == ["pilotage.hold", "pilotage.gzip", "pilotage.agent"]  # which keep nobody out
+        assert off == ["pilotage.page", "pilotage.gzip", "pilotage.agent"]  # which keep nobody out
         assert chain[-1].name == "envoy.filters.http.router"
 
 
@@ -311,6 +311,6 @@ async def test_many_requests_can_wait_for_forward_auth(envoy: Envoy, approving: 
 
 def test_envoy_does_not_give_up_on_a_cluster_by_itself() -> None:
     """By default it does so after 15 s, which is less than many containers need to wake."""
-    source = on_demand_source()
+    source, _ = on_demand(10.0)
     assert source.HasField("initial_fetch_timeout")
     assert source.initial_fetch_timeout.ToMilliseconds() == 0

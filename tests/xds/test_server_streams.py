@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import grpc.aio
-from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotage.table.table import Table
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.server import AdsServer
-from tests.support.gateway import route, target
+from tests.support.gateway import route
 from tests.support.waiting import until
 from tests.xds.test_server import _first, _stream
 
@@ -57,24 +56,3 @@ async def test_an_envoy_that_ends_its_stream_is_forgotten(tmp_path: Path) -> Non
             await stream.done_writing()
             assert await stream.read() is grpc.aio.EOF
             assert not ads.nodes
-
-
-async def test_a_request_to_a_held_backend_waits_until_envoy_has_its_endpoint(tmp_path: Path) -> None:
-    async with target() as it, AdsServer(GatewayOptions()) as ads:
-        await ads.start(f"unix:{tmp_path}/xds.sock")
-        ads.publish(Table({"app": route("app", hold=60.0, endpoints=())}))
-        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/xds.sock") as channel:
-            ask = channel.unary_unary(
-                "/envoy.service.auth.v3.Authorization/Check",
-                request_serializer=external_auth_pb2.CheckRequest.SerializeToString,
-                response_deserializer=external_auth_pb2.CheckResponse.FromString,
-            )
-            held, other = (
-                ask(external_auth_pb2.CheckRequest(attributes={"context_extensions": {"backend": name}}))
-                for name in ("route/app", "route/other")
-            )
-            assert (await other).status.code == 0
-            await until(lambda: ads.queued_requests)
-            ads.publish(Table({"app": route("app", it.port, hold=60.0)}))
-            ads.envoys.wake_waiters()
-            assert (await held).status.code == 0

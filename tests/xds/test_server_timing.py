@@ -144,7 +144,7 @@ async def test_requests_wait_for_a_second_restart_whenever_it_comes() -> None:
         await pass_time(4.5)  # 30 s after the first restart have passed
         backend = ads.snapshot.backend("route/app")
         assert backend is not None
-        assert backend.held
+        assert backend.is_closed
         ads.publish(Table({"app": route("app", 80)}))
         await pass_time(60.0)
         assert ads.snapshot.restarting == set()

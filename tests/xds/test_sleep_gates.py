@@ -5,10 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from envoy.service.discovery.v3 import discovery_pb2
+
 from pilotage.routes.gate import Gate
 from pilotage.table.table import Table
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.resources import CLUSTER
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
 from pilotage.xds.session import Session
 from pilotage.xds.sleep_gates import SleepGates
 from pilotage.xds.snapshot import Snapshot
@@ -27,6 +29,8 @@ class Gateway:
         self.wanted: list[str] = []
         self.gates = SleepGates(self.snapshot, self.send, lambda: [self.session], self.accepted)
         self.gates.on_want = self.wanted.append
+        for type_url in (LISTENER, SCOPE):
+            self.session.handle_request(discovery_pb2.DeltaDiscoveryRequest(type_url=type_url))
         self.gates.set_gate("web", Gate(7, "closed"))
         self.snapshot.replace(Table({"web": route({"proxy.idle_timeout": "5m"})}))
 
@@ -36,16 +40,12 @@ class Gateway:
     async def accepted(self, _keys: Any) -> None: ...
 
     def ask(self, *names: str) -> None:
-        from envoy.service.discovery.v3 import discovery_pb2
-
         request = discovery_pb2.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_subscribe=names)
         self.session.handle_request(request)
         self.gates.answer(self.session)
 
     def removed(self) -> list[str]:
         """Answer everything that is sent, and return the names of clusters that are said not to exist."""
-        from envoy.service.discovery.v3 import discovery_pb2
-
         found: list[str] = []
         while responses := self.session.next_responses():
             for response in responses:

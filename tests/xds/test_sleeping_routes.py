@@ -9,7 +9,8 @@ import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 
 from pilotage.routes.gate import Gate
-from pilotage.xds.backend import Backend, epoch_cluster, gate_of, route_backend
+from pilotage.xds.backend import Backend, route_backend
+from pilotage.xds.cluster_names import epoch_cluster, gate_of
 from pilotage.xds.clusters import own_clusters
 from pilotage.xds.listeners import stream_listener
 from pilotage.xds.options import GatewayOptions
@@ -52,8 +53,8 @@ def test_the_name_of_a_cluster_has_the_epoch() -> None:
         (Gate(7, "open"), ["sleep/7/web"]),
         (Gate(7, "closed"), []),
         (Gate(7, "failed", "broken"), []),
-        (Gate(8, "closed", busy=7), ["sleep/7/web"]),
-        (Gate(8, "open", busy=7), ["sleep/8/web", "sleep/7/web"]),
+        (Gate(8, "closed", busy=(7,)), ["sleep/7/web"]),
+        (Gate(8, "open", busy=(7,)), ["sleep/8/web", "sleep/7/web"]),
     ],
 )
 def test_envoys_have_the_clusters_of_the_epochs_that_may_have_requests(gate: Gate, names: list[str]) -> None:
@@ -82,7 +83,7 @@ def test_while_closed_page_loads_come_first_and_everything_else_waits_for_the_cl
     assert events.route.cluster == "pilotage-pages"
     (header,) = events.request_headers_to_add
     assert (header.header.key, header.header.value) == ("x-pilotage-route", "web")
-    assert "pilotage.hold" in page.typed_per_filter_config
+    assert "pilotage.page" in page.typed_per_filter_config
     assert {"accept", "upgrade"} <= {matcher.name for matcher in page.match.headers}
     assert {it.route.cluster for it in [page, *others]} == {"sleep/7/web"}
 
@@ -101,11 +102,11 @@ def test_only_the_start_path_wakes() -> None:
 
 def test_after_a_failure_requests_are_rejected_and_browsers_see_why() -> None:
     _, page, last = routes_of(Gate(7, "failed", "broken"))
-    assert "pilotage.hold" in page.typed_per_filter_config
+    assert "pilotage.page" in page.typed_per_filter_config
     assert last.direct_response.status == 503
 
 
 def test_an_open_gate_changes_nothing_but_the_name() -> None:
     plain: Any = route_backend(route({"proxy.idle_timeout": "5m"}))
     assert len(routes_of(Gate(7, "open"))) == len(routes_of(Gate(8, "open")))
-    assert msgspec.structs.replace(backend(Gate(7, "open")), gate=None, backing=plain.backing) == plain
+    assert msgspec.structs.replace(backend(Gate(7, "open")), gate=None, names=None, backing=plain.backing) == plain

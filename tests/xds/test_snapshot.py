@@ -315,7 +315,8 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
     for alias in sorted(snapshot.restarting):
         snapshot.settle(alias)
     direct = Snapshot(_OPTIONS)
-    direct._ports = snapshot._ports  # who has listened on a port before is all that counts of the past
+    # Only who has listened on a port before, and what requests wait for, count of the past.
+    direct._ports, direct.holds = snapshot._ports, snapshot.holds
     direct.replace(before)
     assert snapshot.resources == direct.resources
     for each in (snapshot, direct):  # only why somebody has a port depends on when it is asked
@@ -336,7 +337,7 @@ def test_requests_wait_for_a_container_that_was_told_to_stop_and_comes_back() ->
     def backend() -> tuple[str, bool, float]:
         found = snapshot.backend("route/app")
         assert found is not None
-        return found.backing, found.held, found.hold
+        return found.backing, found.is_closed, found.hold
 
     snapshot.replace(table(route("app", 80)))
     assert backend() == ("shared", False, 0.0)
@@ -345,6 +346,9 @@ def test_requests_wait_for_a_container_that_was_told_to_stop_and_comes_back() ->
     snapshot.replace(table(stopped))
     assert backend() == ("own", True, RESTART_HOLD)
     snapshot.replace(table(route("app", 80)))
+    assert backend() == ("own", True, RESTART_HOLD)  # until it accepts connections
+    snapshot.holds.open("route/app")
+    snapshot.build_again("route/app")
     assert backend() == ("own", False, RESTART_HOLD)  # requests in flight find it in this cluster
     assert (SCOPE, "app") in snapshot.settle("app")
     assert backend() == ("shared", False, 0.0)
@@ -381,20 +385,3 @@ def test_a_change_of_settings_does_not_end_the_wait_for_a_restart() -> None:
     snapshot.replace(table(route("app", 80)))
     snapshot.configure(GatewayOptions(compression=True))
     assert (snapshot.backend("route/app").restarting, snapshot.restarting) == (True, {"app"})  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"hold": 9.0}, {"load_balance": LoadBalance(link="pool")}, {"scheme": "tcp", "port": PortPair(2222, 22)}],
-)
-def test_only_http_routes_without_a_hold_or_pool_of_their_own_wait_by_default(fields: dict[str, Any]) -> None:
-    snapshot = Snapshot(_OPTIONS)
-    snapshot.replace(table(route("app", endpoints=(Endpoint("127.0.0.1", 80, state="draining"),), **fields)))
-    assert snapshot.restarting == set()
-
-
-def test_a_route_that_still_has_a_ready_endpoint_does_not_wait() -> None:
-    snapshot = Snapshot(_OPTIONS)
-    mixed = (Endpoint("127.0.0.1", 80, state="draining"), Endpoint("127.0.0.1", 81))
-    snapshot.replace(table(route("app", endpoints=mixed)))
-    assert snapshot.restarting == set()

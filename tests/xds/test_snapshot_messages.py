@@ -22,6 +22,8 @@ from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
+from pilotage.xds.epochs import Epochs
+from pilotage.xds.holds import Holds
 from pilotage.xds.listeners import http_listeners
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 from pilotage.xds.server_names import secret
@@ -84,6 +86,7 @@ def _text(resources: Iterable[Resource]) -> str:
 def _added(options: GatewayOptions, *tables: Iterable[Route]) -> str:
     """Return what a sequence of tables adds to the messages that need no route."""
     snapshot = Snapshot(options)
+    snapshot.holds = Holds(Epochs(7))
     shared = set(snapshot.resources)
     for routes in tables:
         snapshot.replace(Table({it.alias: it for it in routes}))

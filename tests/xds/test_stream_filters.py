@@ -30,7 +30,7 @@ def proxy_of(gate: Gate) -> tcp_proxy_pb2.TcpProxy:
 
 
 def test_the_listener_stays_the_same_in_each_epoch() -> None:
-    gates = (Gate(7, "open"), Gate(8, "closed", busy=7), Gate(9, "failed", "broken"))
+    gates = (Gate(7, "open"), Gate(8, "closed", busy=(7,)), Gate(9, "failed", "broken"))
     assert len({stream_listener(backend(gate), OPTIONS).version for gate in gates}) == 1
 
 

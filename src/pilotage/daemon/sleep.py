@@ -202,7 +202,7 @@ async def start_sleeper(
     datagrams.want, datagrams.changed = sleeper.want, sleeper.sessions_changed
     datagrams.targets = lambda alias: _targets(ads, alias)
     pages = Pages(sleeper, source)
-    ads.gates.on_want, ads.gates.page = sleeper.want, pages.page
+    ads.gates.on_want, ads.gates.on_epoch, ads.gates.page = sleeper.want, sleeper.take_over, pages.page
     ads.loads.on_report = sleeper.reported
     ads.loads.configure(_REPORT_INTERVAL)
     server = PageServer(pages.status, sleeper.changed, sleeper.want)

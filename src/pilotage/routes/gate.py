@@ -19,9 +19,12 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
         opening: ``open``: the cluster has the endpoints; ``closed``: Envoys do not have the cluster, so requests wait;
             ``failed``: requests are rejected.
         reason: why they are rejected; otherwise ``""``.
-        busy: an earlier epoch whose requests may still be in progress, so its cluster stays; ``None`` if there is none.
+        busy: earlier epochs whose requests may still be in progress, so their clusters stay.
+        waiting: earlier epochs that requests may wait for. Their clusters come when it opens.
         page: whether browsers see a page while requests wait.
         start_path: the only path that wakes the containers; ``""`` for any.
+        patience: maximum number of seconds that a request waits.
+        is_awake: whether the containers answer requests in progress, although new ones wait.
         relay: for a udp route, the port on loopback that takes its datagrams, whether it is open or not; otherwise 0.
 
     """
@@ -29,7 +32,10 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
     epoch: int
     opening: Opening
     reason: str = ""
-    busy: int | None = None
+    busy: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
     page: bool = True
     start_path: str = ""
+    patience: float = 1200.0
+    is_awake: bool = False
     relay: int = 0

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Activity"]
 
+_UNNAMED: Final = "without a name"
+_LATE: Final = 1.5
+"""Number of intervals after which a report is late."""
 _MISSED: Final = 3
 """Number of intervals without a report after which an Envoy counts as busy."""
 
@@ -41,6 +44,15 @@ class Activity:
     def _silent(self) -> int:
         """How many Envoys are connected that have sent no report."""
         return max(0, self._envoys() - len(self._reports()))
+
+    def silent(self, now: float) -> list[str]:
+        """Return the connected Envoys that have missed several reports, which may have requests in progress."""
+        late = [it.node or _UNNAMED for it in self._reports() if now - it.at > _MISSED * it.interval]
+        return sorted(late) + [_UNNAMED] * self._silent
+
+    def is_current(self, now: float) -> bool:
+        """Return whether no Envoy has missed its last report."""
+        return not self._silent and all(now - it.at <= _LATE * it.interval for it in self._reports())
 
     def in_progress(self, cluster: str, now: float) -> int:
         """Return how many requests of a cluster are in progress in all Envoys; a silent Envoy counts as one."""

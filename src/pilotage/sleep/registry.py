@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pilotage.core.problems import Problem
 from pilotage.sleep.state import Phase, SleepState
 from pilotage.sleep.units import NEVER, Unit, members_of, running_endpoints, unit_key
-from pilotage.xds.backend import pool_gate
+from pilotage.xds.cluster_names import pool_gate
 from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Registry:
     Args:
         source: routes and containers.
         may_act: returns whether containers of an engine may be started and stopped.
-        first_epoch: returns the number from which a new unit counts its epochs.
+        next_epoch: returns a number that no running Envoy may have seen.
         udp: whether datagrams can wait for containers.
 
     """
@@ -65,7 +65,7 @@ class Registry:
         self,
         source: Source,
         may_act: Callable[[str], bool],
-        first_epoch: Callable[[], int],
+        next_epoch: Callable[[], int],
         *,
         udp: bool = False,
     ) -> None:
@@ -73,7 +73,7 @@ class Registry:
         self.refused: dict[str, Problem] = {}
         self._source = source
         self._may_act = may_act
-        self._first_epoch = first_epoch
+        self._next_epoch = next_epoch
         self._takes_datagrams = udp
         self._of_alias: dict[str, Unit] = {}
         self._restless: dict[str, str] = {}  # alias whose containers never sleep -> its pool
@@ -120,7 +120,7 @@ class Registry:
         unit = self._of_alias.get(alias)
         is_new = unit is None
         if unit is None:
-            unit = self.units.get(key) or self._new_unit(key, container, running=bool(route.endpoints), now=now)
+            unit = self._joined(key, alias) or self._new_unit(key, container, running=bool(route.endpoints), now=now)
             unit.pool = route.pool
             unit.aliases.add(alias)
             self.units[key] = self._of_alias[alias] = unit
@@ -130,7 +130,10 @@ class Registry:
         running = bool(route.endpoints)
         if not running and unit.state.phase in (Phase.READY, Phase.QUIESCING):  # perhaps at another alias
             running = bool(running_endpoints(unit, self._source.table))
+        before = unit.state.epoch
         action = unit.state.observe(running=running, now=now)
+        if unit.state.epoch != before:
+            unit.busy = (*unit.busy, before)
         is_changed = action is not None or is_new or unit.state.phase is not unit.shown
         return Followed(unit, action, is_changed, left, again)
 
@@ -182,6 +185,7 @@ class Registry:
             return None
         del self._of_alias[alias]
         unit.aliases.discard(alias)
+        unit.left.add(alias)
         if not unit.aliases:
             del self.units[unit.key]
             self._of_alias.pop(pool_gate(unit.pool), None)
@@ -211,9 +215,19 @@ class Registry:
         message = f"its containers do not sleep, because {min(others)!r} in the pool {route.pool!r} does not"
         return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
+    def _joined(self, key: UnitKey, alias: str) -> Unit | None:
+        """Return the unit that another alias joins; in a new epoch if the alias has been part of it before."""
+        unit = self.units.get(key)
+        if unit is not None and alias in unit.left:
+            unit.left.discard(alias)
+            before = unit.state.epoch
+            unit.state.renew()
+            unit.take_over(before)
+        return unit
+
     def _new_unit(self, key: UnitKey, container: Container, *, running: bool, now: float) -> Unit:
         config = container.idlewatcher_config or NEVER
-        state = SleepState(config.idle_timeout, running=running, now=now, epoch=self._first_epoch())
+        state = SleepState(config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch)
         return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import heapq
-import itertools
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -18,15 +15,16 @@ from pilotage.routes.problems import unexpected
 from pilotage.sleep.activity import Activity
 from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.engine_actions import EngineActions, SleepError
+from pilotage.sleep.quiescing import Quiescing
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
+from pilotage.sleep.schedule import Schedule, Watchers
 from pilotage.sleep.state import Action, Phase
 from pilotage.sleep.status import SleepStatus, problems_of, status_of, statuses_of
 from pilotage.sleep.stopping import stop_unit, users_of
-from pilotage.sleep.units import start_path
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
-from pilotage.xds.backend import gate_of, pool_gate
+from pilotage.xds.cluster_names import gate_of, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
@@ -80,17 +78,15 @@ class Sleeper:
         self._connect = connect
         self._on_state = on_state
         self._offset = time.time() - time.monotonic()
-        # Envoys may have seen the epochs of an earlier daemon; a unit sleeps at most once a second.
         self._datagrams = datagrams or Datagrams()
-        self._registry = Registry(source, may_act, lambda: int(time.time()), udp=self._datagrams.is_enabled)
+        self._registry = Registry(source, may_act, keeper.next_epoch, udp=self._datagrams.is_enabled)
         self._engines: dict[str, EngineActions] = {}
         self._waker = Waker(source, self.engine, self._announce, probe)
-        self._due: list[tuple[float, int, Unit]] = []
-        self._numbers = itertools.count()
-        self._rescheduled = asyncio.Event()
-        self._reported = asyncio.Event()
+        self._schedule = Schedule()
+        self._quiescing = Quiescing(self._activity, keeper, source, self._datagrams)
         self._moved = asyncio.Event()
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers = Watchers()
+        self.changed = self._watchers.changed
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- what happens
@@ -113,6 +109,21 @@ class Sleeper:
         if unit is not None:
             self._act(unit, unit.state.want(time.monotonic()))
 
+    def take_over(self, alias: str, epoch: int) -> None:
+        """Go on with an epoch in which an Envoy has had requests for a route since before this process.
+
+        Args:
+            alias: the route.
+            epoch: the epoch.
+
+        """
+        unit = self._registry.unit(alias)
+        if unit is None or not unit.take_over(epoch):
+            return
+        self._publish(unit)
+        if unit.busy:
+            self._begin(unit, self._settle_later(unit))
+
     def sleep(self, alias: str) -> None:
         """Put the containers of a route to sleep without waiting for their idle timeout.
 
@@ -125,11 +136,14 @@ class Sleeper:
             raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
         if users := users_of(unit, self._source):
             raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
-        if unit.busy_epoch is not None:
+        if silent := self._activity.silent(time.monotonic()):
+            raise SleepError(f"{unit.name} stays awake until Envoy {', '.join(silent)} has reported its requests")
+        if unit.busy:
             raise SleepError(f"{unit.name} still has requests that began before it was last put to sleep")
+        before = unit.state.epoch
         if not unit.state.sleep(time.monotonic()):
             raise SleepError(f"{unit.name} is {unit.state.phase}")
-        self._begin_sleep(unit)
+        self._begin_sleep(unit, before)
 
     def reported(self, report: Report) -> None:
         """Record the load report of an Envoy."""
@@ -142,9 +156,8 @@ class Sleeper:
         for key, number in issued.items():
             unit = self._registry.units[key]
             unit.state.report(in_progress=self._in_progress(unit, now), issued=number, now=now)
-            self._schedule(unit)
-        self._reported.set()
-        self._reported = asyncio.Event()
+            self._plan(unit)
+        self._quiescing.reported()
 
     def sessions_changed(self, alias: str) -> None:
         """Take note that a session of a udp route has begun or ended."""
@@ -152,11 +165,11 @@ class Sleeper:
         if unit is not None and unit.state.phase is Phase.READY:
             now = time.monotonic()
             unit.state.report(in_progress=self._in_progress(unit, now), issued=1, now=now)
-            self._schedule(unit)
+            self._plan(unit)
 
     def _in_progress(self, unit: Unit, now: float) -> int:
         """Return how many requests of a unit are in progress, in all epochs, and sessions of udp clients."""
-        epochs = {unit.state.epoch, unit.state.epoch if unit.busy_epoch is None else unit.busy_epoch}
+        epochs = {unit.state.epoch, *unit.busy}
         sessions = sum(map(self._datagrams.in_progress, unit.aliases))
         return sessions + sum(
             self._activity.in_progress(name, now) for epoch in epochs for name in unit.clusters(epoch)
@@ -164,9 +177,10 @@ class Sleeper:
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
         """Put a unit to sleep that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
-        if unit.busy_epoch is not None or not unit.state.sleep(time.monotonic()):
+        before = unit.state.epoch
+        if unit.busy or not unit.state.sleep(time.monotonic()):
             return
-        self._begin_sleep(unit)
+        self._begin_sleep(unit, before)
         while unit.state.phase in (Phase.QUIESCING, Phase.STOPPING) and not unit.task.done():
             if dependant.state.is_wanted and unit.state.phase is Phase.QUIESCING:
                 self._act(unit, unit.state.want(time.monotonic()))
@@ -179,17 +193,11 @@ class Sleeper:
         """Act whenever a unit is due, until cancelled."""
         try:
             while True:
-                rescheduled = self._rescheduled
                 now = time.monotonic()
-                while self._due and self._due[0][0] <= now:
-                    due, _, unit = heapq.heappop(self._due)
-                    if self._registry.units.get(unit.key) is unit and unit.scheduled == due:
-                        unit.scheduled = None
+                for unit in self._schedule.take_due(now):
+                    if self._registry.units.get(unit.key) is unit:
                         self._advance(unit, now)
-                delay = self._due[0][0] - now if self._due else None
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await rescheduled.wait()
+                await self._schedule.wait(now)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -226,17 +234,6 @@ class Sleeper:
         """Return the status of each unit, sorted by engine and container."""
         return statuses_of(self._registry.units.values(), self._source, now=time.monotonic(), wall=time.time())
 
-    async def changed(self, alias: str) -> None:
-        """Wait until the unit of a route changes its phase or step."""
-        event = asyncio.Event()
-        self._watchers.setdefault(alias, set()).add(event)
-        try:
-            await event.wait()
-        finally:
-            self._watchers[alias].discard(event)
-            if not self._watchers[alias]:
-                del self._watchers[alias]
-
     def problems(self) -> list[Problem]:
         """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
         found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
@@ -260,6 +257,8 @@ class Sleeper:
                 left.task.cancel()
         if found.unit is not None and found.is_changed:
             self._act(found.unit, found.action)
+            if found.unit.busy and found.unit.state.phase is not Phase.QUIESCING:
+                self._begin(found.unit, self._settle_later(found.unit))
         for other in found.again:
             self._follow(other, now)
 
@@ -276,7 +275,7 @@ class Sleeper:
         elif action is Action.STOP:
             self._run(unit, self._stop(unit))
         self._publish(unit)
-        self._schedule(unit)
+        self._plan(unit)
         self._announce(unit)
 
     def _advance(self, unit: Unit, now: float) -> None:
@@ -284,46 +283,49 @@ class Sleeper:
         if due is None:
             return
         if due > now:
-            self._schedule(unit)
+            self._plan(unit)
             return
         if unit.state.phase is Phase.READY:
-            if unit.busy_epoch is not None:  # requests from before a sleep that was cancelled
+            unit.silent = tuple(self._activity.silent(now))
+            if (
+                unit.busy or unit.silent
+            ):  # requests from before a sleep that was cancelled, or of an Envoy that is stuck
                 unit.state.report(in_progress=0, issued=1, now=now)
-            elif silent := self._in_progress(unit, now):  # Envoys that report nothing count, too
-                unit.state.report(in_progress=0, issued=silent, now=now)
+            elif issued := self._in_progress(unit, now):
+                unit.state.report(in_progress=0, issued=issued, now=now)
+            elif not self._activity.is_current(now):
+                self._schedule.add(unit, now + 1)
+                return
             elif users_of(unit, self._source):
                 unit.state.postpone(now)
             else:
+                before = unit.state.epoch
                 unit.state.advance(now)
-                self._begin_sleep(unit)
+                self._begin_sleep(unit, before)
                 return
-            self._schedule(unit)
+            self._plan(unit)
             return
         self._act(unit, unit.state.advance(now))
 
-    def _begin_sleep(self, unit: Unit) -> None:
-        unit.busy_epoch = unit.state.epoch - 1
+    def _begin_sleep(self, unit: Unit, before: int) -> None:
+        unit.begin_sleep(before)
         self._run(unit, self._quiesce(unit, self._publish(unit)))
-        self._schedule(unit)
+        self._plan(unit)
         self._announce(unit)
 
     async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
-        """Wait until no Envoy leads requests to the last epoch, and none of it is in progress.
+        """Stop the containers once no request of earlier epochs is in progress; keep them awake if nobody can tell."""
+        now = time.monotonic
+        if await self._quiescing.settle(unit, keys):
+            self._act(unit, unit.state.quiet(now()))
+        elif unit.state.phase is Phase.QUIESCING:
+            unit.silent = tuple(self._activity.silent(now()))
+            self._act(unit, unit.state.want(now()))
+            self._begin(unit, self._settle_later(unit))
 
-        Args:
-            unit: the unit.
-            keys: what leads requests to the next epoch.
-
-        """
-        busy = unit.busy_epoch
-        await self._keeper.wait_for_acks(keys)
-        since = time.monotonic()
-        while busy is not None and not all(self._activity.is_quiet(name, since) for name in unit.clusters(busy)):
-            await self._reported.wait()
-        await self._datagrams.until_quiet(unit.aliases)
-        if unit.busy_epoch == busy:
-            unit.busy_epoch = None
-        self._act(unit, unit.state.quiet(time.monotonic()))
+    async def _settle_later(self, unit: Unit) -> None:
+        await self._quiescing.settle_later(unit)
+        self._publish(unit)
 
     async def _wake(self, unit: Unit) -> None:
         try:
@@ -334,11 +336,15 @@ class Sleeper:
             self._wake_failed(unit, unexpected(error).message)
         else:
             unit.state.woke(time.monotonic())
+            if unit.waiting:
+                unit.busy, unit.waiting = (*unit.busy, *unit.waiting), ()
+                self._begin(unit, self._settle_later(unit))
             log.info("%s: %s is awake after %s", unit.engine, unit.name, format_duration(unit.state.last_wake or 0.0))
             self._act(unit, None)
 
     def _wake_failed(self, unit: Unit, reason: str) -> None:
         unit.state.wake_failed(reason, time.monotonic())
+        unit.waiting = ()
         log.error("%s", problems_of(unit)[0])
         self._act(unit, None)
 
@@ -360,18 +366,16 @@ class Sleeper:
         self._act(unit, action)
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:
+        unit.task = self._begin(unit, coroutine)
+
+    def _begin(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=f"sleep {unit.name}")
-        unit.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _publish(self, unit: Unit) -> frozenset[Key]:
-        gate = msgspec.structs.replace(
-            unit.state.gate,
-            busy=unit.busy_epoch,
-            page=not unit.config.no_loading_page,
-            start_path=start_path(unit.config.start_endpoint),
-        )
+        gate = unit.gate
         keys: set[Key] = set()
         for name in unit.gates:
             route = self._source.table.routes.get(name)
@@ -379,14 +383,10 @@ class Sleeper:
             keys |= self._keeper.set_gate(name, msgspec.structs.replace(gate, relay=relay))
         return frozenset(keys)
 
-    def _schedule(self, unit: Unit) -> None:
+    def _plan(self, unit: Unit) -> None:
         due = unit.state.due
-        if due is not None and (unit.scheduled is None or due < unit.scheduled):
-            unit.scheduled = due
-            heapq.heappush(self._due, (due, next(self._numbers), unit))
-            if self._due[0][2] is unit:
-                self._rescheduled.set()
-                self._rescheduled = asyncio.Event()
+        if due is not None:
+            self._schedule.add(unit, due)
 
     def _announce(self, unit: Unit) -> None:
         state = unit.state
@@ -395,6 +395,4 @@ class Sleeper:
         shown = Wakefulness(state.phase.value, since, clean(detail), state.last_wake)
         for alias in unit.aliases:
             self._on_state(alias, shown)
-        for name in {*unit.aliases, *unit.gates}:
-            for event in self._watchers.get(name, ()):
-                event.set()
+        self._watchers.notify({*unit.aliases, *unit.gates})

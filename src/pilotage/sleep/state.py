@@ -10,10 +10,14 @@ Seconds are those of a monotonic clock.
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pilotage.routes.gate import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["LONGEST_BACKOFF", "QUIESCE_LIMIT", "Action", "Phase", "SleepState"]
 
@@ -74,15 +78,18 @@ class SleepState:
         idle_timeout: seconds without a request until they sleep; negative if they sleep only when told to.
         running: whether at least one of them runs.
         now: the time.
-        epoch: number to count from. It must be higher than any that a running Envoy may have seen.
+        next_epoch: returns a number that no running Envoy may have seen.
 
     """
 
-    def __init__(self, idle_timeout: float, *, running: bool, now: float, epoch: int = 0) -> None:
+    def __init__(
+        self, idle_timeout: float, *, running: bool, now: float, next_epoch: Callable[[], int] | None = None
+    ) -> None:
+        self._next_epoch = next_epoch or itertools.count().__next__
         self.idle_timeout = idle_timeout
         self.phase = Phase.READY if running else Phase.ASLEEP
         self.since = now
-        self.epoch = epoch
+        self.epoch = self._next_epoch()
         self.last_used = now
         self.in_progress = 0
         self.failure = ""
@@ -98,7 +105,7 @@ class SleepState:
             return Gate(self.epoch, "open")
         if self.phase is Phase.FAILED:
             return Gate(self.epoch, "failed", self.failure)
-        return Gate(self.epoch, "closed")
+        return Gate(self.epoch, "closed", is_awake=self.phase is Phase.QUIESCING)
 
     @property
     def retry_at(self) -> float | None:
@@ -169,7 +176,7 @@ class SleepState:
         if self.due is None or now < self.due:
             return None
         if self.phase is Phase.READY:
-            self.epoch += 1
+            self.epoch = self._next_epoch()
             self._enter(Phase.QUIESCING, now)
         elif self.phase is Phase.QUIESCING:
             self.last_used = now
@@ -182,7 +189,7 @@ class SleepState:
         """Put them to sleep without waiting for the idle timeout. Return whether that begins."""
         if self.phase is not Phase.READY:
             return False
-        self.epoch += 1
+        self.epoch = self._next_epoch()
         self._enter(Phase.QUIESCING, now)
         return True
 
@@ -222,8 +229,12 @@ class SleepState:
         self.failure = reason
         self._retry_at = now + min(LONGEST_BACKOFF, 2.0**self._failures)
         self._failures = min(self._failures + 1, 10)
-        self.epoch += 1
+        self.epoch = self._next_epoch()
         self._enter(Phase.FAILED, now)
+
+    def renew(self) -> None:
+        """Begin a new epoch in the same phase, because an Envoy may have seen the current one before."""
+        self.epoch = self._next_epoch()
 
     # ---- helpers
 
@@ -233,7 +244,7 @@ class SleepState:
         return Action.WAKE
 
     def _sleep(self, now: float) -> None:
-        self.epoch += 1
+        self.epoch = self._next_epoch()
         self._enter(Phase.ASLEEP, now)
 
     def _enter(self, phase: Phase, now: float) -> None:

@@ -86,7 +86,7 @@ def status_of(unit: Unit, users: Collection[str] = (), *, now: float, wall: floa
         since=at(state.since) or 0.0,
         step=clean(unit.step),
         awake_because=_why(unit, users),
-        sleeps_at=at(state.sleeps_at),
+        sleeps_at=at(state.sleeps_at) if not unit.silent else None,
         in_progress=state.in_progress,
         last_wake=None if state.last_wake is None else round(state.last_wake, 3),
         failure=clean(state.failure),
@@ -107,6 +107,8 @@ def _why(unit: Unit, users: Collection[str]) -> str:
         return ""
     if state.in_progress:
         return f"{count(state.in_progress, 'request')} in progress"
+    if unit.silent:
+        return f"waiting for Envoy {', '.join(unit.silent)} to report its requests"
     shown = ", ".join(sorted(users)[:_MOST_USERS])
     more = f" and {count(len(users) - _MOST_USERS, 'other')}" if len(users) > _MOST_USERS else ""
     return f"used by {shown}{more}" if users else ""

@@ -9,7 +9,7 @@ import msgspec
 
 from pilotage.labels.container_options import IdleConfig
 from pilotage.sleep.state import Phase, SleepState
-from pilotage.xds.backend import epoch_cluster, pool_gate
+from pilotage.xds.cluster_names import epoch_cluster, pool_gate
 from pilotage.xds.clusters import GRPC_SUFFIX
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ __all__ = [
     "start_path",
     "unit_key",
 ]
+
+_MOST_EPOCHS: Final = 8
+"""Maximum number of earlier epochs of a unit, in case Envoys connect that other control planes have served."""
 
 UnitKey = tuple[str, ...]
 """``(engine, project, service)`` for replicas, ``(engine, container ID)`` for one container, ``("", "", pool)``."""
@@ -72,6 +75,9 @@ class GateKeeper(Protocol):
 
         """
 
+    def next_epoch(self) -> int:
+        """Return a number that no Envoy has seen in the name of a cluster."""
+
     @property
     def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
         """Waits until all Envoys have accepted some changes."""
@@ -88,11 +94,14 @@ class Unit(msgspec.Struct, eq=False):
         config: how they sleep and wake.
         state: whether they are awake.
         aliases: their routes.
+        left: aliases that have been theirs.
         pool: the name of their pool; ``""`` if they are in none.
         step: what is being done now, as text for people; ``""`` if nothing is.
         done: the steps of the current or last attempt to wake them that are finished.
         unstarted: name of a container -> why that attempt could not start it, although others were started.
-        busy_epoch: the epoch whose cluster may still have requests in progress; ``None`` if none may.
+        busy: earlier epochs whose clusters may still have requests in progress.
+        waiting: earlier epochs that requests may wait for.
+        silent: the Envoys that kept them awake when that was last checked, because they have missed several reports.
         shown: the phase that the gateway knows.
         scheduled: when it is looked at next; ``None`` if that is not planned.
         task: the task that does something with them now; ``None`` if there is none.
@@ -106,14 +115,47 @@ class Unit(msgspec.Struct, eq=False):
     config: IdleConfig
     state: SleepState
     aliases: set[str]
+    left: set[str] = msgspec.field(default_factory=set)
     pool: str = ""
     step: str = ""
     done: tuple[str, ...] = ()
     unstarted: dict[str, str] = {}
-    busy_epoch: int | None = None
+    busy: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    silent: tuple[str, ...] = ()
     shown: Phase | None = None
     scheduled: float | None = None
     task: Any = None
+
+    @property
+    def gate(self) -> Gate:
+        """Whether its requests pass."""
+        return msgspec.structs.replace(
+            self.state.gate,
+            busy=self.busy,
+            waiting=self.waiting,
+            page=not self.config.no_loading_page,
+            start_path=start_path(self.config.start_endpoint),
+        )
+
+    def begin_sleep(self, before: int) -> None:
+        """Record that new requests wait, and that those of an epoch may still be in progress."""
+        self.busy, self.waiting = (*self.busy, *self.waiting, before), ()
+
+    def take_over(self, epoch: int) -> bool:
+        """Add an epoch in which an Envoy has requests. Return whether it is new."""
+        current = self.state.epoch
+        if epoch in (current, *self.busy, *self.waiting):
+            return False
+        found: tuple[int, ...] = (epoch,)
+        if epoch > current:  # an Envoy may have seen the current one, too, and lost it
+            self.state.renew()
+            found = (current, epoch)
+        if self.state.phase is Phase.READY:
+            self.busy = (*self.busy, *found)[-_MOST_EPOCHS:]
+        else:
+            self.waiting = (*self.waiting, *found)[-_MOST_EPOCHS:]
+        return True
 
     @property
     def gates(self) -> list[str]:

@@ -12,11 +12,12 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, host_of
-    from pilotage.xds.backend import Backend, Member, epoch_cluster, gate_of, pool_gate
+    from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
+    from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
-    from pilotage.xds.filters import FOUND
+    from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
+    "AUTH_TIMEOUT",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
     "PROBED",
+    "RESTART_HOLD",
     "ROUTE_HEADER",
     "SHARED",
     "STATS",
@@ -69,20 +72,22 @@ __getattr__, __dir__ = lazy_exports(
         "Agent": "agent",
         "Member": "backend",
         "route_policy": "middlewares",
-        "epoch_cluster": "backend",
-        "gate_of": "backend",
-        "pool_gate": "backend",
+        "epoch_cluster": "cluster_names",
+        "gate_of": "cluster_names",
+        "pool_gate": "cluster_names",
         "Report": "load_reports",
         "ROUTE_HEADER": "sleeping_routes",
         "Page": "sleep_gates",
         "EVENTS_PATH": "sleeping_routes",
         "AdsServer": "server",
         "Backend": "backend",
+        "RESTART_HOLD": "backend",
         "CertificateFiles": "options",
         "GatewayOptions": "options",
         "Key": "resources",
         "Limits": "overload",
         "FOUND": "filters",
+        "AUTH_TIMEOUT": "filters",
         "GRPC_SUFFIX": "clusters",
         "LoadReports": "load_reports",
         "PROBED": "clusters",

@@ -14,6 +14,7 @@ from pilotage.routes.route import Endpoint, Route
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
 from pilotage.xds.agent import Agent
+from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
@@ -23,14 +24,9 @@ __all__ = [
     "RESTART_HOLD",
     "Backend",
     "Member",
-    "epoch_cluster",
-    "gate_key",
-    "gate_of",
     "insists_on_tls",
-    "key_of",
     "may_restart",
     "pool_backend",
-    "pool_gate",
     "route_backend",
     "usable",
     "without_stream_hold",
@@ -80,6 +76,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
             endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
+        names: its clusters; ``None`` if it has one that is named like itself.
         measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
         agent: the agent of its route, which decides how the requests to all members look.
 
@@ -94,6 +91,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     pool: bool = False
     files: dict[str, bytes] = {}
     gate: Gate | None = None
+    names: ClusterNames | None = None
     measured: bool = True
     agent: Agent | None = None
 
@@ -105,7 +103,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cluster(self) -> str:
         """Name of the backend's own cluster."""
-        return self.key if self.gate is None or self.gate.relay else epoch_cluster(self.gate_name, self.gate.epoch)
+        return self.key if self.names is None else self.names.current
 
     @property
     def gate_name(self) -> str:
@@ -114,8 +112,8 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_closed(self) -> bool:
-        """Whether requests do not reach it, because its containers are not awake."""
-        return self.gate is not None and self.gate.opening != "open"
+        """Whether requests do not reach it: its containers are not awake, or no endpoint of it answers."""
+        return self.names is not None and self.names.absent
 
     @property
     def hold(self) -> float:
@@ -123,34 +121,14 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
 
     @property
-    def held(self) -> bool:
-        """Whether requests wait because there is currently no endpoint."""
-        return not self.members and bool(self.hold) and self.gate is None
+    def reachable(self) -> tuple[Member, ...]:
+        """The members, unless none of them answers yet."""
+        return () if self.names is not None and self.names.absent and not self.names.answers else self.members
 
-
-def pool_gate(pool: str) -> str:
-    """Return the name of the gate of a pool. That of a route is its alias, which has no capital letters."""
-    return f"POOL/{pool}"
-
-
-def epoch_cluster(gate: str, epoch: int) -> str:
-    """Return the name of the cluster of a route or pool whose containers sleep, in one epoch."""
-    return f"sleep/{epoch}/{gate}"  # no other backend has a name that begins like this
-
-
-def gate_of(cluster: str) -> str:
-    """Return the gate of a cluster that :func:`epoch_cluster` has named; ``""`` for other clusters."""
-    return cluster.split("/", 2)[-1] if cluster.startswith("sleep/") else ""
-
-
-def gate_key(gate: str) -> str:
-    """Return the key of the backend of a gate."""
-    return gate.replace("POOL/", "pool/", 1) if gate.startswith("POOL/") else f"route/{gate}"
-
-
-def key_of(cluster: str) -> str:
-    """Return the key of the backend of a cluster."""
-    return gate_key(gate) if (gate := gate_of(cluster)) else cluster
+    @property
+    def longest_wait(self) -> float:
+        """Maximum number of seconds that a request waits until it is sent."""
+        return max(self.hold, self.names.patience if self.names is not None else 0.0)
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
@@ -238,10 +216,11 @@ def route_backend(
         route=route,
         members=members,
         route_policy=route_policy(route.settings.middlewares),
-        restarting=restarting and gate is None,
+        restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
         agent=agent,
+        names=gate_names(route.alias, gate) if gate is not None and not gate.relay else None,
     )
 
 
@@ -302,6 +281,7 @@ def pool_backend(
         backing="own" if members or waits or gate else "none",
         pool=True,
         gate=gate,
+        names=gate_names(pool_gate(link), gate) if gate is not None else None,
         agent=agents.get(leader.agent),
     ), tuple(problems)
 

@@ -139,40 +139,35 @@ def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
         return []
     if (usual := usual_cluster(backend, options, _usual)) is not None:
         return [usual]
+    if backend.gate is not None and backend.gate.relay:
+        backend = msgspec.structs.replace(backend, members=(Member(Endpoint("127.0.0.1", backend.gate.relay)),))
     suffixes = ("", GRPC_SUFFIX) if backend.route.scheme == "https" and backend.agent is None else ("",)
-    return [_own(it, options, suffix) for it in _epochs(backend) for suffix in suffixes]
+    return [_own(backend, options, name, suffix) for name in _existing(backend) for suffix in suffixes]
 
 
 def _usual(backend: Backend, options: GatewayOptions) -> bytes:
-    return _own(backend, options, "").body
+    return _own(backend, options, backend.cluster, "").body
 
 
-def _epochs(backend: Backend) -> list[Backend]:
-    """Return a backend once for each epoch whose cluster Envoys have; see :class:`~pilotage.routes.gate.Gate`."""
-    gate = backend.gate
-    if gate is None:
-        return [backend]
-    if gate.relay:
-        relay = Member(Endpoint("127.0.0.1", gate.relay))
-        return [msgspec.structs.replace(backend, members=(relay,))]
-    found = [backend] if gate.opening == "open" else []
-    if gate.busy is not None:
-        before = msgspec.structs.replace(gate, epoch=gate.busy, busy=None)
-        found.append(msgspec.structs.replace(backend, gate=before))
-    return found
+def _existing(backend: Backend) -> tuple[str, ...]:
+    """Return the names of the clusters of a backend that Envoys have."""
+    names = backend.names
+    if names is None:
+        return (backend.key,)
+    return names.others if names.absent else (names.current, *names.others)
 
 
-def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
+def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
-    named = backend.agent is None and not all(is_address(member.host) for member in backend.members)
+    named = backend.agent is None and not all(is_address(member.host) for member in backend.reachable)
     cluster = cluster_pb2.Cluster(
-        name=backend.cluster + suffix,
+        name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         lb_policy=_policy(backend),
         circuit_breakers=_limits(backend, options),
-        load_assignment=_assignment(backend, suffix),
+        load_assignment=_assignment(backend, name + suffix),
     )
     if _is_silent(backend):
         cluster.connect_timeout.CopyFrom(seconds(_SILENT_ATTEMPT))
@@ -200,7 +195,7 @@ def _own(backend: Backend, options: GatewayOptions, suffix: str) -> Resource:
     return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
 
 
-def _assignment(backend: Backend, suffix: str) -> Any:
+def _assignment(backend: Backend, name: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
@@ -210,9 +205,9 @@ def _assignment(backend: Backend, suffix: str) -> Any:
             load_balancing_weight=number(max(1, member.weight)),
             metadata=target_metadata(member.agent, member) if member.agent is not None else None,
         )
-        for member in backend.members
+        for member in backend.reachable
     ]
-    if backend.held:
+    if not backend.reachable:
         # Requests in flight when the last endpoint disappears are retried until the next one arrives. Retrying needs an
         # endpoint: a path on which nothing can listen, or an address that does not answer.
         pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=_NOWHERE))
@@ -220,14 +215,14 @@ def _assignment(backend: Backend, suffix: str) -> Any:
         endpoint = endpoint_components_pb2.Endpoint(address=nowhere)
         endpoints = [endpoint_components_pb2.LbEndpoint(endpoint=endpoint)]
     return endpoint_pb2.ClusterLoadAssignment(
-        cluster_name=backend.cluster + suffix,
+        cluster_name=name,
         endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)],
     )
 
 
 def _is_silent(backend: Backend) -> bool:
-    """Return whether a backend waits for containers that were told to stop. With ``hold``, retries suffice."""
-    return backend.held and backend.restarting and not backend.route.settings.hold
+    """Return whether requests in progress wait for containers that may come back. With ``hold``, retries suffice."""
+    return not backend.reachable and not backend.route.settings.hold
 
 
 def _policy(backend: Backend) -> int:
@@ -346,7 +341,7 @@ def _relaying() -> Any:
 
 def is_probed(backend: Backend) -> bool:
     """Return whether Envoy runs health checks for a backend. Those that engines or agents run do not count."""
-    return bool(backend.members) and backend.route.probed and backend.agent is None
+    return bool(backend.reachable) and backend.route.probed and backend.agent is None
 
 
 def _checks(backend: Backend) -> Any:

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from pilotage.xds.resources import Resource
     from pilotage.xds.session import Session
 
-__all__ = ["BRIEF", "MOST_NODES", "Envoys"]
+__all__ = ["MOST_NODES", "Envoys"]
 
-BRIEF: Final = 1.0
-"""Seconds that requests which wait for an endpoint wait for the acknowledgement of an Envoy."""
 MOST_NODES: Final = 100
 """Node IDs that are remembered. Envoys choose them, so their number must be bounded."""
 _REMEMBERED: Final = 3600.0
@@ -50,7 +48,6 @@ class Envoys:
     Attributes:
         sessions: their sessions; the event wakes the stream that sends responses.
         on_silent: called once for each Envoy that becomes silent.
-        on_progress: called when an Envoy has answered, left, or is no longer waited for.
 
     Args:
         resources: what every Envoy should have. The owner keeps this mapping current.
@@ -60,7 +57,6 @@ class Envoys:
     def __init__(self, resources: Callable[[], Mapping[Key, Resource]]) -> None:
         self.sessions: dict[Session, asyncio.Event] = {}
         self.on_silent: Callable[[Problem], object] = lambda _: None
-        self.on_progress: Callable[[], object] = lambda: None
         self._resources = resources
         self._known: dict[Session, _Known] = {}
         self._left: dict[str, EnvoyState] = {}
@@ -144,9 +140,8 @@ class Envoys:
         began = session.unanswered_since(known.heard) if known is not None else None
         if began is None:
             return
-        due = [began + limit for limit in (BRIEF, SILENT) if began + limit > _now()]
-        if due:
-            self._timers[session] = asyncio.get_running_loop().call_at(due[0], self._look, session)
+        if began + SILENT > _now():
+            self._timers[session] = asyncio.get_running_loop().call_at(began + SILENT, self._look, session)
 
     def _look(self, session: Session) -> None:
         del self._timers[session]
@@ -189,7 +184,6 @@ class Envoys:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self.on_progress()
 
     # ---- what they have
 

@@ -7,6 +7,7 @@ filter then uses that route's configuration.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
@@ -48,15 +49,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS",
+    "AUTH_TIMEOUT",
     "CONTROL_CLUSTER",
     "FOUND",
-    "HOLD",
-    "LONGEST_SLEEP",
+    "PAGE_FILTER",
     "TARGET",
     "backend_settings",
     "http_filters",
     "mark",
-    "on_demand_source",
+    "on_demand",
     "scope_settings",
 ]
 
@@ -71,7 +72,7 @@ _WHITELIST: Final = "pilotage.whitelist"
 _RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
 _AUTH: Final = "pilotage.auth"
-HOLD: Final = "pilotage.hold"
+PAGE_FILTER: Final = "pilotage.page"
 _ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
 TARGET: Final = "pilotage.target"
@@ -88,9 +89,12 @@ _MOST_GATEWAYS: Final = 8
 """How many more gateways of pilotage a request may pass through. Without a limit, a ring of them would take all
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
-LONGEST_HOLD: Final = 3600.0
-LONGEST_SLEEP: Final = 1200.0
-"""Seconds that Envoy holds a request for a cluster that it does not have. The control plane ends the wait earlier."""
+AUTH_TIMEOUT: Final = 10.0
+"""Seconds that an auth service may take to answer."""
+_LONGEST_CHECK: Final = 60.0
+"""Seconds that Envoy waits for the control plane to make a page."""
+_LATE: Final = 5.0
+"""Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it runs."""
 _REMEMBERED_CLIENTS: Final = 10_000
 FOUND: Final = "*"
 """Name of a route that is the same for many backends."""
@@ -158,8 +162,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
-        # It protects nothing. A request that bypasses it is retried instead of waiting.
-        _filter(HOLD, _authorization("hold", may_fail=True), disabled=True),
+        # It protects nothing. A request that bypasses it waits like those of other clients.
+        _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After everything that keeps people out, so that they wake nothing.
         _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
     ]
@@ -201,7 +205,7 @@ def _lua(script: str) -> Any:
 
 
 def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
-    """Return an ext_authz filter that asks the control plane, which may delay its response.
+    """Return an ext_authz filter that asks the control plane.
 
     Routes can override the server.
     """
@@ -212,7 +216,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
     hidden = [string_pb2.StringMatcher(prefix=name, ignore_case=True) for name in _HIDDEN]
     service = grpc_service_pb2.GrpcService(
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=CONTROL_CLUSTER),
-        timeout=seconds(LONGEST_HOLD),
+        timeout=seconds(_LONGEST_CHECK),
     )
     return ext_authz_pb2.ExtAuthz(
         grpc_service=service,
@@ -263,7 +267,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 def mark(route: Any, backend: Backend) -> None:
     """Add what the Lua filters need: a name, which shows that a route was found, and whether it uses forward-auth."""
     # The name tells whose error it is if a filter answers, because only the router assigns a virtual cluster.
-    may_answer = backend.measured and (backend.held or backend.route_policy.auth is not None)
+    may_answer = backend.measured and (backend.is_closed or backend.route_policy.auth is not None)
     route.name = route.name or (backend.name if may_answer else FOUND)
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
@@ -286,27 +290,29 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[_STRIP] = packed(_strip(policy.auth.headers))
         found[_AUTH] = packed(_forward(policy.auth))
     if backend.is_closed:
-        found[_ON_DEMAND] = _ASK
-    if backend.held:
-        check = ext_authz_pb2.CheckSettings(context_extensions={"backend": backend.cluster})
-        found[HOLD] = packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check))
+        found[_ON_DEMAND] = _ask(backend.longest_wait)
     if (switch := compression_switch(backend.route.settings, options)) is not None:
         found[_GZIP] = switch
     return found
 
 
-def on_demand_source() -> Any:
-    """Return where Envoy asks for a cluster that it does not have: in its stream to the control plane."""
+def on_demand(patience: float) -> tuple[Any, Any]:
+    """Return where Envoy asks for a cluster that it does not have, and how long it waits.
+
+    Args:
+        patience: maximum number of seconds that a request waits.
+
+    """
     never = seconds(0)  # by default, Envoy gives up after 15 s and rejects the requests that wait
-    ads, version = config_source_pb2.AggregatedConfigSource(), config_source_pb2.V3
-    return config_source_pb2.ConfigSource(ads=ads, resource_api_version=version, initial_fetch_timeout=never)
+    ads, version = config_source_pb2.AggregatedConfigSource(), config_source_pb2.V3  # its stream to the control plane
+    source = config_source_pb2.ConfigSource(ads=ads, resource_api_version=version, initial_fetch_timeout=never)
+    return source, seconds(patience + _LATE)
 
 
-_ASK: Final = packed(
-    on_demand_pb2.PerRouteConfig(
-        odcds=on_demand_pb2.OnDemandCds(source=on_demand_source(), timeout=seconds(LONGEST_SLEEP))
-    )
-)
+@lru_cache(maxsize=256)
+def _ask(patience: float) -> Any:
+    source, timeout = on_demand(patience)
+    return packed(on_demand_pb2.PerRouteConfig(odcds=on_demand_pb2.OnDemandCds(source=source, timeout=timeout)))
 
 
 def _whitelist(networks: tuple[str, ...]) -> Any:
@@ -362,7 +368,9 @@ def _forward(auth: ForwardAuth) -> Any:
     }
     exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
     service = ext_authz_pb2.HttpService(
-        server_uri=http_uri_pb2.HttpUri(uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(10)),
+        server_uri=http_uri_pb2.HttpUri(
+            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(AUTH_TIMEOUT)
+        ),
         authorization_request=ext_authz_pb2.AuthorizationRequest(
             headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
         ),

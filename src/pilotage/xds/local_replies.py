@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["CAUSE", "HELD", "PAGE", "REJECTED", "direct_response", "local_replies", "why_unavailable"]
+__all__ = ["CAUSE", "PAGE", "REJECTED", "direct_response", "local_replies", "why_unavailable"]
 
 CAUSE: Final = "pilotage.cause"
 """Key of the metadata with which the control plane says why it denies a request."""
-HELD: Final = "held"
 PAGE: Final = "page"
 """The control plane has answered with a page of its own."""
 REJECTED: Final = "The gateway rejected the configuration of this service."
@@ -90,7 +89,7 @@ def _causes() -> list[_Cause]:
         _Cause("This service has no healthy endpoint.", ("UH",)),
         _Cause("This service is busy with other requests.", ("UO", "OM")),
         _Cause("This service sent an invalid response.", ("UPE",)),
-        _Cause("This service did not start in time.", ("UAEX",), when=_answered(HELD)),
+        _Cause("This service did not start in time.", ("NC",)),
         _Cause("This service did not start in time.", ("UF",), _says("Not_a_directory")),
         _Cause("This service did not accept a connection in time.", ("UF",), _says("timeout", "timed_out")),
         _Cause("The secure connection to this service failed.", ("UF",), _says("TLS_error")),

@@ -25,6 +25,11 @@ class RemovalHold:
         """Let nothing be removed until :meth:`end`."""
         self._active = True
 
+    @property
+    def is_active(self) -> bool:
+        """Whether nothing may be removed."""
+        return self._active
+
     def holds(self, key: Key) -> bool:
         """Return whether a resource must stay for now."""
         if self._active:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from envoy.config.core.v3 import address_pb2, base_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "CLUSTER",
@@ -23,6 +26,7 @@ __all__ = [
     "Resource",
     "ScopePart",
     "header",
+    "led_to",
     "literal",
     "number",
     "packed",
@@ -57,6 +61,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
         measured: whether Envoy counts its requests.
+        leads_to: the cluster that requests are led to, if they may wait for it; otherwise ``""``.
 
     """
 
@@ -67,6 +72,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
     clusters: frozenset[str] = frozenset()
     served: bool = True
     measured: bool = True
+    leads_to: str = ""
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +81,8 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         type_url: resource type.
         name: unique within the type.
-        version: hash of the content. Envoy never gets equal content twice, not even after a restart of pilotage.
+        version: hash of the content. Envoy never gets equal content twice, not even after a restart of pilotage. The
+            clusters follow that requests may wait for, so that pilotage learns of them after a restart.
         body: the serialized message.
         clusters: the clusters that it references. Envoy needs them first.
         answers: the aliases and pools that it serves; its problems are reported for these.
@@ -113,15 +120,21 @@ def resource(
     clusters: frozenset[str] = frozenset(),
     answers: tuple[str, ...] = (),
     first: Resource | None = None,
+    leads_to: tuple[str, ...] = (),
 ) -> Resource:
     """Serialize a message. Equal messages have equal versions."""
     body = message.SerializeToString(deterministic=True)
-    return Resource(type_url, name, version_of(body), body, clusters, answers, first)
+    return Resource(type_url, name, version_of(body, leads_to), body, clusters, answers, first)
 
 
-def version_of(body: bytes) -> str:
-    """Return the hash of a serialized message."""
-    return hashlib.blake2b(body, digest_size=9).hexdigest()
+def version_of(body: bytes, leads_to: Iterable[str] = ()) -> str:
+    """Return the hash of a serialized message, and the clusters that requests may wait for."""
+    return " ".join((hashlib.blake2b(body, digest_size=9).hexdigest(), *leads_to))
+
+
+def led_to(version: str) -> list[str]:
+    """Return the clusters in a version that :func:`version_of` has made."""
+    return version.split(" ")[1:]
 
 
 class Frame:

@@ -57,6 +57,7 @@ class Host(msgspec.Struct, frozen=True, gc=False):
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
         measured: whether Envoy counts its requests.
+        leads_to: the cluster that requests are led to, if they may wait for it; otherwise ``""``.
 
     """
 
@@ -66,15 +67,22 @@ class Host(msgspec.Struct, frozen=True, gc=False):
     clusters: frozenset[str] = frozenset()
     served: bool = True
     measured: bool = True
+    leads_to: str = ""
 
 
 def encode_host(
-    name: str, domains: Iterable[str], body: bytes, clusters: frozenset[str], *, measured: bool = True
+    name: str,
+    domains: Iterable[str],
+    body: bytes,
+    clusters: frozenset[str],
+    *,
+    measured: bool = True,
+    leads_to: str = "",
 ) -> Host:
     """Complete a serialized virtual host with its name and domains."""
     hosts = tuple(domains)
     encoded = _ROUTES_HOST(body + _named(name, hosts, measured=measured))
-    return Host(name, hosts, encoded, clusters, measured=measured)
+    return Host(name, hosts, encoded, clusters, measured=measured, leads_to=leads_to)
 
 
 def _named(name: str, domains: Iterable[str], *, measured: bool) -> bytes:
@@ -105,18 +113,29 @@ def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
     parts, end = [], len(body)
     for host in reversed(hosts):
         start = end - len(host.body)
-        parts.append(ScopePart(host.name, host.domains, start, end, host.clusters, host.served, host.measured))
+        parts.append(
+            ScopePart(host.name, host.domains, start, end, host.clusters, host.served, host.measured, host.leads_to)
+        )
         end -= len(host.body)
     parts.reverse()
     clusters = hosts[0].clusters if len(hosts) == 1 else frozenset(it for host in hosts for it in host.clusters)
     answers = tuple(host.name for host in hosts)
-    return Resource(SCOPE, label, version_of(body), body, clusters, answers, parts=tuple(parts))
+    version = version_of(body, (host.leads_to for host in hosts if host.leads_to))
+    return Resource(SCOPE, label, version, body, clusters, answers, parts=tuple(parts))
 
 
 def split_hosts(scope: Resource) -> list[Host]:
     """Return the virtual hosts of a scope that :func:`join_hosts` made."""
     return [
-        Host(part.name, part.domains, scope.body[part.start : part.end], part.clusters, part.served, part.measured)
+        Host(
+            part.name,
+            part.domains,
+            scope.body[part.start : part.end],
+            part.clusters,
+            part.served,
+            part.measured,
+            part.leads_to,
+        )
         for part in scope.parts
     ]
 

@@ -87,7 +87,8 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
     for backend, names in _share_hosts(ordered, options):
         if names:
             host = _virtual_host(backend, options).SerializeToString(deterministic=True)
-            hosts.append(encode_host(backend.name, names, host, _references(backend), measured=backend.measured))
+            led, needs = backend.cluster if backend.names is not None else "", _references(backend)
+            hosts.append(encode_host(backend.name, names, host, needs, measured=backend.measured, leads_to=led))
     hosts.sort(key=lambda host: host.name)
     return join_hosts(label, _head(plain=any(backend.backing == "shared" for backend in ordered)), hosts)
 
@@ -301,7 +302,8 @@ _NO_BODY: Final = [
 
 def _silence(backend: Backend, limit: float) -> float:
     """Return a request's idle timeout in seconds, extended to the wait that its route allows; 0 means no limit."""
-    longest = max(backend.hold, backend.route.settings.response_header_timeout)
+    wait = backend.longest_wait if backend.is_closed else backend.hold
+    longest = max(wait, backend.route.settings.response_header_timeout)
     return max(limit, longest + _MARGIN) if limit and longest else limit
 
 

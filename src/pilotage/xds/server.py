@@ -14,12 +14,12 @@ import grpc.aio
 from pilotage.table.table import Table
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
-from pilotage.xds.envoys import BRIEF, Envoys
+from pilotage.xds.envoys import Envoys
+from pilotage.xds.held_requests import HeldRequests
 from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.private_sockets import bind
 from pilotage.xds.removals import RemovalHold
-from pilotage.xds.request_queue import RequestQueue
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
@@ -56,6 +56,7 @@ class AdsServer:
     Attributes:
         snapshot: what every Envoy should have.
         gates: whether requests of routes pass whose containers sleep.
+        held: the requests that wait for an endpoint.
         targets: resolves and probes what the snapshot leads to.
         envoys: the connected Envoys.
         loads: the requests that they report.
@@ -88,9 +89,17 @@ class AdsServer:
         self.loads = LoadReports()
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
-        self._queue = RequestQueue(self._is_ready, self._hold, self._endpoints)
-        self.gates = SleepGates(self.snapshot, self._send_changes, lambda: tuple(self._sessions), self.wait_for_acks)
-        self.envoys.on_progress = self._queue.release_ready
+        self.removals = RemovalHold()
+        self.held = HeldRequests(self.snapshot, self._send_changes, lambda: tuple(self._sessions))
+        self.gates = SleepGates(
+            self.snapshot,
+            self._send_changes,
+            lambda: tuple(self._sessions),
+            self.wait_for_acks,
+            self.held.asked,
+            self.removals,
+        )
+        self.gates.on_held = self._take_over
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
@@ -98,7 +107,6 @@ class AdsServer:
         self._restarting: set[str] = set()
         self._retiring: set[Key] = set()
         self._table = Table()
-        self.removals = RemovalHold()
 
     # ---- life
 
@@ -122,9 +130,8 @@ class AdsServer:
         self._servers.append(server)
 
     async def _check(self, request: Any, _context: Any = None) -> Any:
-        """Answer an ext_authz check: a request that waits for an endpoint, or a page load of a sleeping route."""
-        alias = request.attributes.context_extensions.get("page", "")
-        return self.gates.check(alias, request) if alias else await self._queue.check(request)
+        """Answer an ext_authz check: a page load of a sleeping route."""
+        return self.gates.check(request.attributes.context_extensions.get("page", ""), request)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
@@ -138,7 +145,7 @@ class AdsServer:
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
         self._closed.set()
         self._published.set()
-        self._queue.release_all()
+        self.held.close()
         for wake in self._sessions.values():
             wake.set()
         for server in servers:
@@ -178,6 +185,8 @@ class AdsServer:
     def release_removals(self) -> None:
         """End what :attr:`removals` has begun: remove from Envoys what is not in the table."""
         self._notify(self.removals.end())
+        for session in self._sessions:
+            self.gates.answer(session)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings. Return the changed keys like :meth:`publish`.
@@ -215,6 +224,7 @@ class AdsServer:
         self._notify((changed - staying) | orphaned)
         if staying:
             self._schedule(self._linger, lambda: self._retire(staying))
+        self.held.follow()
 
     def _is_served(self, cluster: str) -> bool:
         # Try the whole name first, because an alias may equal the suffix.
@@ -273,6 +283,15 @@ class AdsServer:
 
         self._schedule(self._linger, settle)
 
+    def _take_over(self, key: str, clusters: tuple[str, ...]) -> None:
+        """Let requests wait on that have waited for a backend since before this process."""
+        backend = self.snapshot.backend(key)
+        if backend is not None and not backend.hold and not backend.pool:
+            self.snapshot.restarting.add(backend.name)
+            self._schedule_settling(backend.name)
+        self.snapshot.holds.adopt(key, clusters)
+        self._send_changes(self.snapshot.build_again(key))
+
     # ---- state of the Envoys
 
     @property
@@ -284,11 +303,6 @@ class AdsServer:
         """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
         host, keys = self.snapshot.resources_of(alias)
         return self.envoys.route_states(host, keys) if keys else {}
-
-    @property
-    def queued_requests(self) -> int:
-        """Number of requests that wait for an endpoint."""
-        return self._queue.count
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -378,23 +392,3 @@ class AdsServer:
     def _route_of(self, name: str) -> Route | None:
         backend = self.snapshot.backend(f"route/{name}") or self.snapshot.backend(f"pool/{name}")
         return backend.route if backend is not None else None
-
-    # ---- for the request queue
-
-    def _is_ready(self, cluster: str) -> bool:
-        backend = self.snapshot.backend(cluster)
-        if backend is None or not backend.members:
-            return False
-        # Envoy retries a request that is released too early, so none waits for an Envoy that does not answer.
-        return all(
-            session.has_current((CLUSTER, cluster)) or self.envoys.lag(session) >= BRIEF for session in self._sessions
-        )
-
-    def _endpoints(self, cluster: str) -> list[tuple[str, int]]:
-        backend = self.snapshot.backend(cluster)
-        members = backend.members if backend is not None else ()
-        return [(member.host, member.endpoint.port) for member in members if member.agent is None]
-
-    def _hold(self, cluster: str) -> float:
-        backend = self.snapshot.backend(cluster)
-        return backend.hold if backend is not None else 0.0

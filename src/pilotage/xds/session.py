@@ -21,7 +21,7 @@ from pilotage.xds.client_limit import what_it_supports
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.removals import RemovalHold
-from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource, led_to
 from pilotage.xds.session_state import SEND_ORDER, SessionState
 from pilotage.xds.subscription import Response
 
@@ -115,7 +115,7 @@ class Session(SessionState):
         named = [name for name in added if name != "*"]
         subscription.pending |= dict.fromkeys(named)
         if request.type_url == CLUSTER:
-            self.asked += named
+            self.asked += [name for name in named if name not in request.initial_resource_versions]
         for name in request.resource_names_unsubscribe:
             subscription.names.discard(name)
             if not subscription.wildcard:
@@ -127,7 +127,10 @@ class Session(SessionState):
         type_url, names = request.type_url, request.resource_names_subscribe
         subscription.active = True
         subscription.wildcard = not names or "*" in names
+        if type_url == CLUSTER:
+            self.before.update(names, request.initial_resource_versions)
         for name, version in request.initial_resource_versions.items():
+            self.led_before.update(led_to(version))
             subscription.acked[name] = version
             if type_url == CLUSTER:
                 self._references.add_initial(name)
@@ -242,7 +245,7 @@ class Session(SessionState):
             removed.add(name)
         elif subscription.version(name) is None or self._removals.holds((type_url, name)):
             subscription.pending.pop(name, None)
-        elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self._has_subscribed):
+        elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self.has_subscribed):
             removed.add(name)
         else:
             subscription.pending.pop(name, None)

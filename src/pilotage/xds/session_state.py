@@ -27,6 +27,8 @@ class SessionState:
         node: Envoy's node ID, ``""`` before its first request.
         nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
         asked: the clusters that Envoy has asked for by name since somebody emptied this list.
+        before: the clusters that Envoy had, or had asked for, before this session.
+        led_before: the clusters that requests were led to before this session, and may have waited for.
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
@@ -37,6 +39,8 @@ class SessionState:
         self.node = ""
         self.nacks: dict[Key, Nack] = {}
         self.asked: list[str] = []
+        self.before: set[str] = set()
+        self.led_before: set[str] = set()
         self._resources = resources
         self._subscriptions = {type_url: Subscription() for type_url in SEND_ORDER}
         self._variants = ScopeVariants()
@@ -44,7 +48,7 @@ class SessionState:
     @property
     def in_sync(self) -> bool:
         """Whether Envoy has acknowledged or rejected everything that it subscribes to."""
-        if not self._has_subscribed:
+        if not self.has_subscribed:
             return False
         return all(it.responded and not it.in_flight and not it.pending for it in self._active())
 
@@ -70,7 +74,8 @@ class SessionState:
         return [it for it in self._subscriptions.values() if it.active]
 
     @property
-    def _has_subscribed(self) -> bool:
+    def has_subscribed(self) -> bool:
+        """Whether Envoy has said of every type what it has."""
         return all(self._subscriptions[type_url].active for type_url in self._expected_types())
 
     def _expected_types(self) -> tuple[str, ...]:
@@ -103,7 +108,7 @@ class SessionState:
         sent = [it.in_flight[0].sent for it in self._active() if it.in_flight and not it.is_probing]
         if sent:
             return min(sent)
-        return None if self._has_subscribed or any(it.is_probing for it in self._active()) else heard
+        return None if self.has_subscribed or any(it.is_probing for it in self._active()) else heard
 
     def accepted_version(self, key: Key) -> str | None:
         """Return the version of a resource that Envoy has acknowledged; ``None`` if there is none."""

@@ -9,9 +9,12 @@ from envoy.service.auth.v3 import external_auth_pb2
 from envoy.type.v3 import http_status_pb2
 from google.rpc import status_pb2
 
-from pilotage.xds.backend import epoch_cluster, gate_key
+from pilotage.xds.cluster_names import epoch_cluster, epoch_of, gate_key, gate_of, key_of
 from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.holds import MOST_WAITING
 from pilotage.xds.local_replies import CAUSE, PAGE
+from pilotage.xds.removals import RemovalHold
+from pilotage.xds.resources import CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -25,6 +28,12 @@ __all__ = ["Page", "SleepGates"]
 
 _UNAVAILABLE: Final = 14
 
+
+def _epochs(gate: Gate | None) -> frozenset[int]:
+    """Return the epochs that requests may wait for."""
+    return frozenset() if gate is None else frozenset((gate.epoch, *gate.busy, *gate.waiting))
+
+
 Page = tuple[str, dict[str, str]]
 """A page for a browser, and its headers."""
 
@@ -34,6 +43,9 @@ class SleepGates:
 
     Attributes:
         on_want: receives the name of a gate that an Envoy has a request for.
+        on_epoch: receives the name of a gate, and an epoch in which an Envoy has requests.
+        on_held: receives the key of a backend, and the clusters that requests for it have waited for since before this
+            process; the last is the current one.
         page: returns what a browser that asks behind a gate for a path sees; ``None`` to let it wait.
 
     Args:
@@ -41,22 +53,34 @@ class SleepGates:
         send: sends changed resources.
         sessions: returns the connected Envoys.
         wait_for_acks: waits until all Envoys have accepted some changes.
+        held: receives the key of a backend and the cluster that requests wait for; returns whether they may wait.
+        removals: says whether some engines have not been listed yet.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  the parts of the server
         self,
         snapshot: Snapshot,
         send: Callable[[frozenset[Key]], object],
         sessions: Callable[[], Iterable[Session]],
         wait_for_acks: Callable[[Iterable[Key]], Awaitable[None]],
+        held: Callable[[str, str], bool] = lambda _key, _cluster: False,
+        removals: RemovalHold | None = None,
     ) -> None:
+        self._removals = removals or RemovalHold()
         self.wait_for_acks = wait_for_acks
         self.on_want: Callable[[str], object] = lambda _alias: None
+        self.on_epoch: Callable[[str, int], object] = lambda _alias, _epoch: None
+        self.on_held: Callable[[str, tuple[str, ...]], object] = lambda _key, _clusters: None
         self.page: Callable[[str, str], Page | None] = lambda _alias, _path: None
         self._snapshot = snapshot
         self._send = send
         self._sessions = sessions
+        self._held = held
+
+    def next_epoch(self) -> int:
+        """Return a number that no Envoy has seen in the name of a cluster."""
+        return self._snapshot.holds.epochs.next()
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
@@ -77,11 +101,12 @@ class SleepGates:
             self._snapshot.gates[key] = gate
         if gate == before:
             return frozenset()
-        changed = self._snapshot.pass_gate(key)
+        self._snapshot.holds.epochs.seen(gate.epoch if gate is not None else 0)
+        changed = self._snapshot.build_again(key)
         self._send(changed)
-        if before is not None and (gate is None or gate.epoch != before.epoch):
+        for epoch in _epochs(before) - _epochs(gate):
             for session in self._sessions():
-                self._refuse(session, name, before.epoch)
+                self._refuse(session, name, epoch)
         return changed
 
     @staticmethod
@@ -92,17 +117,63 @@ class SleepGates:
     def answer(self, session: Session) -> None:
         """Handle what an Envoy has asked for: wake the containers, or say that the cluster does not exist.
 
-        After a restart of the control plane, an Envoy may ask for an earlier epoch. Such a request fails, but wakes.
+        Envoy names a cluster only once. So what it names when it connects may be what requests wait for, or what it
+        has long lost; it wakes containers only if its routes lead there.
         """
+        if not session.has_subscribed:
+            return
         asked, session.asked = session.asked, []
+        if session.before:
+            asked = self._take_over(session, asked)
         for name in asked:
-            backend = self._snapshot.backend(name.removesuffix(GRPC_SUFFIX))
-            gate = backend.gate if backend is not None else None
-            is_current = backend is not None and gate is not None and name.removesuffix(GRPC_SUFFIX) == backend.cluster
-            if backend is not None and gate is not None and gate.opening != "failed":
-                self.on_want(backend.gate_name)
-            if not is_current or gate is None or gate.opening == "failed":
+            cluster = name.removesuffix(GRPC_SUFFIX)
+            if self._snapshot.backend(cluster) is None and self._may_come(name, session):
+                session.asked.append(name)
+            elif not self._may_wait(cluster):
                 session.refuse(name)
+
+    def _may_come(self, name: str, session: Session) -> bool:
+        """Return whether the backend of a cluster that Envoy had before is still to be listed, or recreated."""
+        return name in session.led_before and (self._removals.is_active or not gate_of(name))
+
+    def _take_over(self, session: Session, asked: list[str]) -> list[str]:
+        """Go on with the epochs that an Envoy knows from an earlier control plane. Return what it waits for."""
+        before, session.before = session.before, set()
+        for name in (*before, *session.led_before):
+            self._snapshot.holds.epochs.seen(epoch_of(name))
+        found: list[str] = []
+        held: dict[str, list[str]] = {}
+        for name in asked:
+            cluster = name.removesuffix(GRPC_SUFFIX)
+            if name not in before or cluster in session.led_before:
+                found.append(name)
+            elif gate_of(cluster) or not epoch_of(cluster):
+                session.refuse(name)
+            if epoch_of(cluster) and not gate_of(cluster):
+                held.setdefault(key_of(cluster), []).append(cluster)
+        for cluster in session.led_before:
+            if alias := gate_of(cluster):
+                self.on_epoch(alias, epoch_of(cluster))
+            elif session.accepted_version((CLUSTER, cluster)) is None:
+                held.setdefault(key_of(cluster), []).append(cluster)  # requests may begin to wait for it now
+        for key, clusters in held.items():
+            latest = sorted(set(clusters), key=epoch_of)[-MOST_WAITING:]
+            self.on_held(key, tuple(latest))
+            found += [name for name in latest if name in asked]
+        return found
+
+    def _may_wait(self, cluster: str) -> bool:
+        """Return whether requests may wait for a cluster; wake its containers if they sleep."""
+        backend = self._snapshot.backend(cluster)
+        gate = backend.gate if backend is not None else None
+        if backend is None or gate is None:
+            return self._held(key_of(cluster), cluster)
+        if gate.opening == "failed":
+            return False
+        self.on_want(backend.gate_name)
+        if gate_of(cluster):
+            return epoch_of(cluster) in (gate.epoch, *gate.waiting)
+        return self._held(key_of(cluster), cluster)
 
     def check(self, alias: str, request: Any) -> Any:
         """Answer an ext_authz check of a page load of a browser: with a page, or with nothing, so that it waits."""

@@ -14,7 +14,7 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-from pilotage.xds.filters import HOLD
+from pilotage.xds.filters import PAGE_FILTER
 from pilotage.xds.local_replies import direct_response
 from pilotage.xds.resources import header, literal, packed, seconds
 
@@ -80,7 +80,7 @@ def _page(backend: Backend, route: Any) -> Any:
         ]
     )
     check = ext_authz_pb2.CheckSettings(context_extensions={"page": backend.gate_name})
-    page.typed_per_filter_config[HOLD].CopyFrom(packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check)))
+    page.typed_per_filter_config[PAGE_FILTER].CopyFrom(packed(ext_authz_pb2.ExtAuthzPerRoute(check_settings=check)))
     return page
 
 

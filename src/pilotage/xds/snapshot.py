@@ -16,17 +16,13 @@ from pilotage.table.table import Table
 from pilotage.xds.agent_routes import AgentRoutes
 from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
-from pilotage.xds.backend import (
-    RESTART_HOLD,
-    key_of,
-    may_restart,
-    pool_backend,
-    route_backend,
-    without_stream_hold,
-)
+from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
 from pilotage.xds.capabilities import check_capabilities
+from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
+from pilotage.xds.epochs import Epochs
+from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
 from pilotage.xds.measured import MeasuredNames
@@ -69,6 +65,7 @@ class Snapshot:
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
+        holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.
         awaited: aliases that began to linger or to restart since somebody emptied this set.
@@ -86,6 +83,7 @@ class Snapshot:
         self.downgrade = Downgrade()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
+        self.holds = Holds(Epochs())
         self.awaited: set[str] = set()
         self.agents = AgentRoutes()
         self._table = Table()
@@ -140,9 +138,9 @@ class Snapshot:
         """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
-    def pass_gate(self, key: str) -> frozenset[Key]:
-        """Apply a change of the gate of a backend; return the changed keys."""
-        return self._rebuild([key])
+    def build_again(self, *keys: str) -> frozenset[Key]:
+        """Build the backends with these keys again, whose gates or :attr:`holds` have changed; return changed keys."""
+        return self._rebuild(keys)
 
     def settle(self, alias: str) -> frozenset[Key]:
         """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
@@ -159,7 +157,7 @@ class Snapshot:
 
     def set_addresses(self, name: str) -> frozenset[Key]:
         """Apply the current addresses of a host name; return the changed keys."""
-        return self.change(self._table, self.targets.users(name))
+        return self.check_again(self.targets.users(name))
 
     def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
         """Check some routes again; return the changed keys."""
@@ -173,6 +171,7 @@ class Snapshot:
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
         fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
+        fresh.holds = self.holds
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
@@ -202,7 +201,7 @@ class Snapshot:
         return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend of a cluster, by its name: ``route/ALIAS``, ``pool/NAME`` or ``sleep/EPOCH/GATE``."""
+        """Return the backend of a cluster, by its name; see :func:`pilotage.xds.backend.key_of`."""
         return self._backends.get(key_of(cluster))
 
     def resources_of(self, alias: str) -> tuple[str, list[Key]]:
@@ -212,7 +211,7 @@ class Snapshot:
             return "", []
         route, label = backend.route, scope_label(backend.name)
         last = (LISTENER, listening_address(route)) if route.is_stream else (SCOPE, label)
-        return backend.name, [*sorted(self._clusters.get(backend.cluster, ())), last]
+        return backend.name, [*sorted(self._clusters.get(backend.key, ())), last]
 
     # ---- from routes to backends
 
@@ -337,6 +336,7 @@ class Snapshot:
                 self._clusters[key] = set(clusters)
             if new is None:
                 del self._backends[key]
+                self.holds.leave(key)
             else:
                 self._backends[key] = new
         for label in labels:
@@ -351,6 +351,7 @@ class Snapshot:
         """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
         try:
             backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
+            backend = self.holds.apply(backend) if backend is not None else None
             clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
@@ -363,9 +364,8 @@ class Snapshot:
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._scopes[label]]
         # The table gives a name to one backend. Another one of that name only lingers.
-        backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.cluster))
-        named = list({backend.name: backend for backend in backends}.values())
-        made, problems = build_scope(label, named, self.options)
+        backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.key))
+        made, problems = build_scope(label, [*{it.name: it for it in backends}.values()], self.options)
         self._report(f"made/{label}", problems)
         return _by_key([made]) if made is not None else {(SCOPE, label): None}
 

@@ -14,7 +14,7 @@ from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from pilotage.xds.clusters import own_clusters
-from pilotage.xds.filters import LONGEST_SLEEP, on_demand_source
+from pilotage.xds.filters import on_demand
 from pilotage.xds.resources import EXTENSION, Resource, number, packed, resource, seconds
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def tcp_filter(backend: Backend, options: GatewayOptions) -> Any:
     if backend.gate is None:
         return listener_components_pb2.Filter(name=_NAME, typed_config=packed(_proxy(backend, options)))
     url = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
-    source = config_source_pb2.ExtensionConfigSource(config_source=on_demand_source(), type_urls=[url])
+    source = config_source_pb2.ExtensionConfigSource(config_source=on_demand(0.0)[0], type_urls=[url])
     return listener_components_pb2.Filter(name=_resource_name(backend), config_discovery=source)
 
 
@@ -41,7 +41,7 @@ def own_resources(backend: Backend, options: GatewayOptions) -> list[Resource]:
     if backend.gate is not None and backend.route.scheme == "tcp":
         name = _resource_name(backend)
         message = extension_pb2.TypedExtensionConfig(name=name, typed_config=packed(_proxy(backend, options)))
-        found.append(resource(EXTENSION, name, message, answers=(backend.name,)))
+        found.append(resource(EXTENSION, name, message, answers=(backend.name,), leads_to=(backend.cluster,)))
     return found
 
 
@@ -57,6 +57,6 @@ def _proxy(backend: Backend, options: GatewayOptions) -> Any:
         idle_timeout=seconds(options.tcp_timeout),
     )
     if backend.gate is not None:
-        patience = seconds(LONGEST_SLEEP)
-        proxy.on_demand.CopyFrom(tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=on_demand_source(), timeout=patience))
+        source, timeout = on_demand(backend.longest_wait)
+        proxy.on_demand.CopyFrom(tcp_proxy_pb2.TcpProxy.OnDemand(odcds_config=source, timeout=timeout))
     return proxy

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from envoy.service.auth.v3 import external_auth_pb2
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.request_queue import RequestQueue
+from pilotage.xds.held_requests import accepts_connections
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import Gateway, route, target
 from tests.support.ports import free_port
@@ -18,39 +18,8 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pilotage.xds.session import Session
     from tests.xds.conftest import Envoy
-
-
-def _request(backend: str) -> object:
-    attributes = {"context_extensions": {"backend": backend}}
-    return external_auth_pb2.CheckRequest(attributes=attributes)
-
-
-@pytest.mark.looptime
-async def test_a_request_waits_for_the_hold_time_of_its_route() -> None:
-    queue = RequestQueue(lambda _backend: False, lambda backend: {"route/app": 5.0}.get(backend, 0.0))
-    loop = asyncio.get_running_loop()
-    before = loop.time()
-    answer = await queue.check(_request("route/app"))
-    assert loop.time() - before == 5
-    assert answer.denied_response.status.code == 503
-    assert queue.count == 0
-    assert (await queue.check(_request("route/other"))).status.code == 0
-    assert loop.time() - before == 5
-
-
-async def test_requests_are_released_when_their_backend_is_ready_and_others_wait() -> None:
-    ready: set[str] = set()
-    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0)
-    tasks = [asyncio.create_task(queue.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
-    await until(lambda: queue.count == 3)
-    ready.add("route/a")
-    queue.release_ready()
-    assert [(await task).status.code for task in tasks[:2]] == [0, 0]
-    assert queue.count == 1
-    tasks[2].cancel()
-    await asyncio.wait(tasks[2:])
-    assert queue.count == 0
 
 
 def _excluded(it: Route, reason: str) -> Route:
@@ -82,7 +51,7 @@ async def test_requests_wait_for_a_successor(envoy: Envoy, gone: Callable[[Route
             asyncio.create_task(gw.ask("app", method=method, data=io.BytesIO(b"x" * size)))
             for method, size in [("GET", 0), ("POST", 10), ("POST", 3_000_000)] * 30
         ]
-        await until(lambda: gw.ads.queued_requests == len(asking))
+        await until(lambda: gw.ads.held.clusters)
         await gw.publish(route("app", new.port, hold=20.0))
         answers = await asyncio.gather(*asking)
         assert {(answer.status, answer.by) for answer in answers} == {(200, "new")}
@@ -190,76 +159,121 @@ async def _served(statuses: list[int], more: int) -> None:
     await until(lambda: len(statuses) >= wanted)
 
 
-async def test_a_request_waits_until_the_server_of_its_container_listens() -> None:
-    port, ready = free_port(), set[str]()
-    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", port)])
-    task = asyncio.create_task(queue.check(_request("route/app")))
-    await until(lambda: queue.count)
-    ready.add("route/app")
-    queue.release_ready()
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(task), 0.1)
-    late = asyncio.create_task(queue.check(_request("route/app")))
-    async with target(port=port):
-        assert (await task).status.code == 0
-        assert (await late).status.code == 0
-    assert queue.count == 0
+async def test_requests_wait_until_the_server_of_their_container_listens(envoy: Envoy) -> None:
+    port = free_port()
+    async with envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=20.0))
+        asking = asyncio.create_task(gw.ask("app"))
+        await until(lambda: gw.ads.held.clusters)
+        await gw.publish(route("app", port, hold=20.0))
+        late = asyncio.create_task(gw.ask("app"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asking), 0.3)
+        async with target(port=port):
+            assert [(await it).status for it in (asking, late)] == [200, 200]
 
 
 @pytest.mark.parametrize("host", ["255.255.255.255", "." * 300])
-async def test_endpoints_that_only_envoy_can_reach_are_not_probed_forever(host: str) -> None:
-    ready = set[str]()
-    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [(host, 80)])
-    task = asyncio.create_task(queue.check(_request("route/app")))
-    await until(lambda: queue.count)
-    ready.add("route/app")
-    queue.release_ready()
-    assert (await task).status.code == 0
+async def test_endpoints_that_only_envoy_can_reach_count_as_listening(host: str) -> None:
+    assert await accepts_connections([(host, 80)])
+    assert not await accepts_connections([("127.0.0.1", free_port())])
 
 
-@pytest.mark.looptime
-async def test_a_long_queue_is_released_in_batches_oldest_first() -> None:
-    ready, gone = set[str](), list[int]()
-    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0)
-
-    async def ask(number: int) -> None:
-        assert (await queue.check(_request("route/app"))).status.code == 0
-        gone.append(number)
-
-    tasks = [asyncio.create_task(ask(number)) for number in range(1_000)]
-    await until(lambda: queue.count == 1_000)
-    ready.add("route/app")
-    queue.release_ready()
-    await until(lambda: gone)
-    assert len(gone) == 20
-    before = asyncio.get_running_loop().time()
-    await asyncio.wait(tasks)
-    assert asyncio.get_running_loop().time() - before < 1
-    assert gone == list(range(1_000))
+async def test_a_request_keeps_waiting_if_the_endpoint_disappears_before_it_listens(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=20.0))
+        asking = asyncio.create_task(gw.ask("app"))
+        await until(lambda: gw.ads.held.clusters)
+        for again in (route("app", free_port(), hold=20.0), route("app", endpoints=(), hold=20.0)):
+            await gw.publish(again)
+        await until(lambda: not gw.ads.held._opening)
+        assert not asking.done()
+        await gw.publish(route("app", it.port, hold=20.0))
+        assert (await asking).status == 200
 
 
-async def test_a_request_keeps_waiting_if_the_endpoint_disappears_before_it_listens() -> None:
-    ready = {"route/app"}
-    queue = RequestQueue(ready.__contains__, lambda _backend: 60.0, lambda _backend: [("127.0.0.1", free_port())])
-    ready.clear()
-    task = asyncio.create_task(queue.check(_request("route/app")))
-    await until(lambda: queue.count)
-    ready.add("route/app")
-    queue.release_ready()
-    ready.clear()
-    await until(lambda: not queue._releasing)
-    assert not task.done()
-    queue.release_all()
-    await task
+async def test_each_request_waits_for_the_hold_time_however_many_came_before(envoy: Envoy) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def wait() -> float:
+        began = loop.time()
+        assert (await gw.ask("app")).status == 503
+        return loop.time() - began
+
+    async with envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=1.0))
+        asking = []
+        for _ in range(20):
+            asking.append(asyncio.create_task(wait()))
+            await asyncio.sleep(0.1)
+        assert min(await asyncio.gather(*asking)) > 0.9  # a limit for each cluster would end some after 0.1 s
 
 
-async def test_waiting_requests_are_released_when_the_control_plane_stops() -> None:
-    queue = RequestQueue(lambda _backend: False, lambda _backend: 60.0)
-    tasks = [asyncio.create_task(queue.check(_request(f"route/{name}"))) for name in ("a", "a", "b")]
-    await until(lambda: queue.count == 3)
-    queue.release_all()
-    assert [(await task).status.code for task in tasks] == [0, 0, 0]
-    assert queue.count == 0
+async def test_requests_that_waited_for_different_clusters_are_all_answered(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=2.0))
+        asking = []
+        for number in range(12):
+            body = io.BytesIO(b"x" * 100_000) if number % 2 else None
+            asking.append(asyncio.create_task(gw.ask("app", method="POST" if body else "GET", data=body)))
+            await asyncio.sleep(0.12)
+        backend = gw.ads.snapshot.backend("route/app")
+        assert backend is not None
+        assert backend.cluster.startswith("hold/")
+        await gw.publish(route("app", it.port, hold=2.0))
+        assert {(await one).status for one in asking} == {200}
+
+
+async def test_with_a_frozen_envoy_the_requests_on_another_are_answered_once_the_container_is_back(
+    envoy: Envoy,
+) -> None:
+    async with target() as it, envoy() as gw, gw.another("edge") as edge:
+        await gw.publish(route("held", endpoints=(), hold=10.0))
+        edge.send_signal(signal.SIGSTOP)
+        try:
+            asking = [asyncio.create_task(gw.ask("held")) for _ in range(20)]
+            await until(lambda: gw.ads.held.clusters)
+            gw.publish_unheard(route("held", it.port, hold=10.0))
+            done, _ = await asyncio.wait(asking, timeout=5.0)  # half of the hold time
+            assert [one.result().status for one in done] == [200] * 20
+        finally:
+            edge.send_signal(signal.SIGCONT)
+
+
+async def test_held_requests_cost_the_daemon_one_message_and_no_memory_each(envoy: Envoy) -> None:
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=20.0))
+        asked: list[str] = []
+        answer = gw.ads.gates.answer
+
+        def watched(session: Session) -> None:
+            asked.extend(session.asked)
+            answer(session)
+
+        gw.ads.gates.answer = watched  # type: ignore[method-assign]
+        checks: list[object] = []
+        gw.ads.gates.check = lambda *args: checks.append(args)  # type: ignore[method-assign]
+        asking = [asyncio.create_task(gw.ask("app")) for _ in range(100)]
+        await until(lambda: gw.ads.held.clusters)
+        await gw.publish(route("app", it.port, hold=20.0))
+        assert {(await one).status for one in asking} == {200}
+        assert len(asked) == 1
+        assert checks == []
+
+
+async def test_requests_in_flight_during_a_second_outage_are_retried_in_their_cluster(envoy: Envoy) -> None:
+    async with target("old") as old, target("new") as new, envoy() as gw:
+        for again in (route("app", endpoints=(), hold=20.0), route("app", old.port, hold=20.0)):
+            await gw.publish(again)
+        await until(lambda: not gw.ads.snapshot.holds.opening)
+        await gw.ads.wait_for_acks()
+        assert (await gw.ask("app")).by == "old"
+        await old.stop()
+        asking = [asyncio.create_task(gw.ask("app")) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        for again in (route("app", endpoints=(), hold=20.0), route("app", new.port, hold=20.0)):
+            await gw.publish(again)
+        assert {(await one).by for one in asking} == {"new"}
 
 
 async def test_requests_wait_while_the_control_plane_restarts(envoy: Envoy) -> None:

@@ -1,0 +1,122 @@
+"""Waits until no Envoy has requests of some epochs in progress."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from pilotage.xds.backend import RESTART_HOLD
+from pilotage.xds.filters import AUTH_TIMEOUT
+from pilotage.xds.middlewares import route_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from pilotage.sleep.activity import Activity
+    from pilotage.sleep.datagrams import Datagrams
+    from pilotage.sleep.units import GateKeeper, Source, Unit
+    from pilotage.xds.resources import Key
+
+__all__ = ["Quiescing"]
+
+_MARGIN: Final = 2.0
+_LOOK: Final = 1.0
+"""Seconds after which Envoys are looked at again although none has reported."""
+
+
+class Quiescing:
+    """Waits for the end of requests.
+
+    Args:
+        activity: what Envoys have reported.
+        keeper: the gateway.
+        source: the routes.
+        datagrams: the sessions of udp clients.
+        clock: the time of the monotonic clock.
+
+    """
+
+    def __init__(
+        self,
+        activity: Activity,
+        keeper: GateKeeper,
+        source: Source,
+        datagrams: Datagrams,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._activity = activity
+        self._keeper = keeper
+        self._source = source
+        self._datagrams = datagrams
+        self._clock = clock
+        self._reported = asyncio.Event()
+
+    def reported(self) -> None:
+        """Look again, because an Envoy has reported."""
+        self._reported.set()
+        self._reported = asyncio.Event()
+
+    async def settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
+        """Give up the clusters of earlier epochs when no request is in progress in them. Return whether that is so.
+
+        Args:
+            unit: the unit.
+            keys: what leads requests to another epoch.
+
+        """
+        busy = unit.busy
+        is_quiet = await self.until_quiet(unit, keys, busy)
+        await self._datagrams.until_quiet(unit.aliases)
+        if is_quiet:
+            unit.busy = tuple(epoch for epoch in unit.busy if epoch not in busy)
+        return is_quiet
+
+    async def settle_later(self, unit: Unit) -> None:
+        """Keep the clusters of earlier epochs for as long as requests in them may be retried, or are in progress."""
+        await asyncio.sleep(RESTART_HOLD)
+        while not await self.settle(unit, frozenset()):  # noqa: ASYNC110  Envoys report, or leave
+            await asyncio.sleep(_LOOK)
+
+    async def until_quiet(self, unit: Unit, keys: frozenset[Key], epochs: Collection[int]) -> bool:
+        """Wait until no request of some epochs of a unit is in progress. Return whether that can be told.
+
+        It cannot while an Envoy is silent, which may have such requests.
+
+        Args:
+            unit: the unit.
+            keys: what leads requests to another epoch.
+            epochs: the epochs.
+
+        """
+        acks = asyncio.ensure_future(self._keeper.wait_for_acks(keys))
+        try:
+            while not (await asyncio.wait({acks}, timeout=_LOOK))[0]:
+                if self._activity.silent(self._clock()):
+                    return False
+            acks.result()
+        finally:
+            acks.cancel()
+        # A request whose auth service has yet to answer was led to its cluster before it asked.
+        limit = self._clock() + AUTH_TIMEOUT + _MARGIN
+        return await self._quiet(self._auth_clusters(unit), limit) and await self._quiet(
+            [name for epoch in epochs for name in unit.clusters(epoch)]
+        )
+
+    async def _quiet(self, clusters: Collection[str], limit: float | None = None) -> bool:
+        since = self._clock()
+        while not all(self._activity.is_quiet(name, since) for name in clusters):
+            now = self._clock()
+            if limit is not None and now >= limit:
+                return True
+            if self._activity.silent(now):
+                return False
+            waiter = asyncio.ensure_future(self._reported.wait())
+            await asyncio.wait({waiter}, timeout=_LOOK)
+            waiter.cancel()
+        return True
+
+    def _auth_clusters(self, unit: Unit) -> list[str]:
+        routes = self._source.table.routes
+        found = (route_policy(routes[it].settings.middlewares).auth for it in unit.aliases if it in routes)
+        return sorted({f"route/{auth.route}" for auth in found if auth is not None})

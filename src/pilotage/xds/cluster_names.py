@@ -1,0 +1,100 @@
+"""Names the clusters of backends whose requests may wait in Envoys. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pilotage.routes.gate import Gate
+
+__all__ = [
+    "ClusterNames",
+    "epoch_cluster",
+    "epoch_of",
+    "gate_key",
+    "gate_names",
+    "gate_of",
+    "hold_cluster",
+    "key_of",
+    "pool_gate",
+]
+
+
+class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The clusters of a backend whose requests may wait in Envoys.
+
+    Attributes:
+        current: the cluster that requests are led to.
+        others: further clusters that Envoys have, because requests in them may be in progress.
+        absent: whether Envoys do not have the current cluster, so that requests wait.
+        answers: whether requests in the other clusters reach the endpoints although the current one is absent.
+        patience: maximum number of seconds that a request waits.
+
+    """
+
+    current: str
+    others: tuple[str, ...] = ()
+    absent: bool = False
+    answers: bool = False
+    patience: float = 0.0
+
+
+def pool_gate(pool: str) -> str:
+    """Return the name of the gate of a pool. That of a route is its alias, which has no capital letters."""
+    return f"POOL/{pool}"
+
+
+_SLEEP: Final = "sleep/"
+_HOLD: Final = "hold/"
+"""The keys of backends begin differently."""
+
+
+def epoch_cluster(gate: str, epoch: int) -> str:
+    """Return the name of the cluster of a route or pool whose containers sleep, in one epoch."""
+    return f"{_SLEEP}{epoch}/{gate}"
+
+
+def hold_cluster(key: str, epoch: int) -> str:
+    """Return the name of the cluster of a backend whose requests have waited for an endpoint, in one epoch."""
+    return f"{_HOLD}{epoch}/{key}" if epoch else key
+
+
+def gate_of(cluster: str) -> str:
+    """Return the gate of a cluster that :func:`epoch_cluster` has named; ``""`` for other clusters."""
+    return cluster.split("/", 2)[-1] if cluster.startswith(_SLEEP) else ""
+
+
+def epoch_of(cluster: str) -> int:
+    """Return the epoch in the name of a cluster; 0 if it has none."""
+    if not cluster.startswith((_SLEEP, _HOLD)):
+        return 0
+    number = cluster.split("/", 2)[1]
+    return int(number) if re.fullmatch(r"[0-9]{1,15}", number) else 0
+
+
+def gate_key(gate: str) -> str:
+    """Return the key of the backend of a gate."""
+    return gate.replace("POOL/", "pool/", 1) if gate.startswith("POOL/") else f"route/{gate}"
+
+
+def key_of(cluster: str) -> str:
+    """Return the key of the backend of a cluster."""
+    if gate := gate_of(cluster):
+        return gate_key(gate)
+    return cluster.split("/", 2)[-1] if cluster.startswith(_HOLD) else cluster
+
+
+def gate_names(name: str, gate: Gate) -> ClusterNames:
+    """Return the clusters of a backend whose containers sleep, from the name of its gate."""
+    is_open = gate.opening == "open"
+    others = (*gate.busy, *(gate.waiting if is_open else ()))
+    return ClusterNames(
+        current=epoch_cluster(name, gate.epoch),
+        others=tuple(epoch_cluster(name, epoch) for epoch in others),
+        absent=not is_open,
+        answers=gate.is_awake,
+        patience=gate.patience,
+    )

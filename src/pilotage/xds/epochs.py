@@ -1,0 +1,36 @@
+"""Numbers the clusters that requests wait for. Pure.
+
+Envoy asks for the cluster of a name only once: after it was told that the cluster does not exist, or after the cluster
+was removed, it never asks for this name again. So a name must never come back while an Envoy runs that has seen it.
+"""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["Epochs"]
+
+_LARGEST = 10**15
+
+
+class Epochs:
+    """Gives out numbers, each higher than all before and than those that Envoys have seen.
+
+    Args:
+        first: the first number; by default, the current time in seconds. The clock may have been set back since an
+            Envoy saw a number, so :meth:`seen` must be called with what each Envoy has.
+
+    """
+
+    def __init__(self, first: int | None = None) -> None:
+        self._last = (int(time.time()) if first is None else first) - 1
+
+    def next(self) -> int:
+        """Return a new number."""
+        self._last += 1
+        return self._last
+
+    def seen(self, number: int) -> None:
+        """Give out only numbers above one that is in use."""
+        if number < _LARGEST:
+            self._last = max(self._last, number)

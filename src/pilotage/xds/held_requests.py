@@ -1,0 +1,163 @@
+"""Opens backends whose requests wait in Envoys, once an endpoint accepts connections, and limits how long they wait."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from pilotage.xds.clusters import GRPC_SUFFIX
+from pilotage.xds.holds import LINGER, SLICES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.resources import Key
+    from pilotage.xds.session import Session
+    from pilotage.xds.snapshot import Snapshot
+
+__all__ = ["HeldRequests", "accepts_connections"]
+
+_PROBE_INTERVAL: Final = 0.02
+_PROBES_SLOW_DOWN: Final = 1.1
+_LONGEST_PROBE_INTERVAL: Final = 0.5
+"""Seconds between two attempts to connect to a server that starts: at first the lowest, then ever longer."""
+
+_PROBE_TIMEOUT: Final = 0.5
+"""Seconds that a connection attempt may take. If the server has not started yet, the attempt is refused at once."""
+
+
+class HeldRequests:
+    """Requests that wait for an endpoint. They cost nothing here: Envoys hold them.
+
+    Engines report a container as running before its server listens, so a backend stays closed for as long as its
+    endpoints refuse connections.
+
+    Args:
+        snapshot: what every Envoy should have.
+        send: sends changed resources.
+        sessions: returns the connected Envoys.
+
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        send: Callable[[frozenset[Key]], object],
+        sessions: Callable[[], Iterable[Session]],
+    ) -> None:
+        self._snapshot = snapshot
+        self._send = send
+        self._sessions = sessions
+        self._asked: set[str] = set()  # clusters that Envoys have asked for
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    @property
+    def clusters(self) -> int:
+        """The number of clusters that requests wait for."""
+        return len(self._asked)
+
+    def follow(self) -> None:
+        """Act on a change of the snapshot: reject what waits in vain, and look at backends that have endpoints."""
+        holds = self._snapshot.holds
+        ended, holds.ended = holds.ended, []
+        for cluster in ended:
+            self._asked.discard(cluster)
+            for session in self._sessions():
+                for suffix in ("", GRPC_SUFFIX):
+                    session.refuse(cluster + suffix)
+        for key in holds.opening - self._opening.keys():
+            self._opening[key] = asyncio.create_task(self._open(key), name=f"open {key}")
+        for key in self._leaving.keys() - holds.leaving.keys():
+            self._leaving.pop(key).cancel()
+        for key in holds.leaving.keys() - self._leaving.keys():
+            self._leaving[key] = asyncio.get_running_loop().call_later(holds.leaving[key], self._forget, key)
+
+    def asked(self, key: str, cluster: str) -> bool:
+        """Record that an Envoy has requests for a cluster. Return whether they may wait."""
+        if not self._snapshot.holds.waits_for(key, cluster):
+            return False
+        backend = self._snapshot.backend(key)
+        if cluster not in self._asked and backend is not None and backend.is_closed:
+            self._asked.add(cluster)
+            self._later(backend.hold / SLICES, partial(self._rotate, key, cluster, backend.hold))
+        return True
+
+    def close(self) -> None:
+        """Stop. Envoys go on holding requests, until their own limit."""
+        for task in self._opening.values():
+            task.cancel()
+        for timer in (*self._timers, *self._leaving.values()):
+            timer.cancel()
+        self._timers.clear()
+        self._leaving.clear()
+
+    def _later(self, delay: float, action: Callable[[], object]) -> None:
+        def act() -> None:
+            self._timers.discard(timer)
+            action()
+
+        timer = asyncio.get_running_loop().call_later(delay, act)
+        self._timers.add(timer)
+
+    def _build(self, key: str) -> None:
+        self._send(self._snapshot.build_again(key))
+
+    def _rotate(self, key: str, cluster: str, hold: float) -> None:
+        """Let new requests wait for another cluster, so that this one can be given up in time."""
+        if self._snapshot.holds.rotate(key, cluster):
+            self._build(key)
+        self._later(hold, partial(self._expire, key, cluster))
+
+    def _expire(self, key: str, cluster: str) -> None:
+        self._asked.discard(cluster)
+        self._snapshot.holds.expire(key, cluster)
+        self.follow()
+
+    def _forget(self, key: str) -> None:
+        del self._leaving[key]
+        self._snapshot.holds.forget(key)
+        self._build(key)
+
+    def _trim(self, key: str, cluster: str) -> None:
+        if self._snapshot.holds.trim(key, cluster):
+            self._build(key)
+
+    async def _open(self, key: str) -> None:
+        """Open a backend as soon as one of its endpoints accepts connections."""
+        holds, interval = self._snapshot.holds, _PROBE_INTERVAL
+        try:
+            while key in holds.opening and not await accepts_connections(_endpoints(self._snapshot.backend(key))):
+                await asyncio.sleep(interval)
+                interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
+        finally:
+            del self._opening[key]
+        if key in holds.opening and holds.open(key):
+            self._build(key)
+            backend = self._snapshot.backend(key)
+            self._later(LINGER, partial(self._trim, key, backend.cluster if backend is not None else ""))
+
+
+def _endpoints(backend: Backend | None) -> list[tuple[str, int]]:
+    members = backend.members if backend is not None else ()
+    return [(member.host, member.endpoint.port) for member in members if member.agent is None]
+
+
+async def accepts_connections(endpoints: Iterable[tuple[str, int]]) -> bool:
+    """Return False if every endpoint refuses connections. Endpoints that only Envoy can reach count as listening."""
+    refused = False
+    for host, port in endpoints:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT):
+                _, writer = await asyncio.open_connection(host, port)
+        except ConnectionRefusedError:
+            refused = True
+        except (OSError, ValueError):  # includes timeouts and invalid host names
+            return True
+        else:
+            writer.close()
+            return True
+    return not refused

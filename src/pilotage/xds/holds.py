@@ -1,0 +1,182 @@
+"""Decides which backends let requests wait for an endpoint, and for which clusters they wait. Pure.
+
+While a backend has no endpoint, its route leads to a cluster that Envoy does not have. Envoy asks for the cluster once,
+and holds all requests for it. Requests that began earlier are retried in the cluster in which they began, which stays.
+
+Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route is led to a
+new cluster every quarter of the hold time, and each of these clusters is given up one hold time later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.xds.cluster_names import ClusterNames, hold_cluster
+
+if TYPE_CHECKING:
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.epochs import Epochs
+
+__all__ = ["LINGER", "MOST_WAITING", "SLICES", "Holds"]
+
+SLICES: Final = 4
+"""Into how many parts the hold time is divided."""
+
+MOST_WAITING: Final = SLICES + 2
+"""Maximum number of clusters that requests for one backend wait for at the same time."""
+
+LINGER: Final = 30.0
+"""Seconds for which the clusters stay in which requests have waited. Afterwards, none of these is retried any more."""
+
+
+class _Hold(msgspec.Struct):
+    """What is known of one backend.
+
+    Attributes:
+        current: the cluster that its route leads to.
+        is_open: whether Envoys have it.
+        patience: maximum number of seconds that a request waits.
+        waiting: clusters that requests wait for, or have waited for until it opened.
+        before: clusters in which requests may be in progress.
+
+    """
+
+    current: str
+    is_open: bool = False
+    patience: float = 0.0
+    waiting: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+
+
+class Holds:
+    """The backends whose requests wait, or have waited.
+
+    Attributes:
+        opening: keys of backends that have endpoints again, but are still closed; see :meth:`open`.
+        leaving: key of a backend that has gone, or whose containers now sleep -> seconds after which its clusters are
+            to be given up with :meth:`forget`.
+        epochs: numbers for the names of clusters.
+        ended: clusters that requests may wait for and that will not come. Whoever tells Envoys so, empties it.
+
+    Args:
+        epochs: numbers for the names of clusters.
+
+    """
+
+    def __init__(self, epochs: Epochs) -> None:
+        self.opening: set[str] = set()
+        self.leaving: dict[str, float] = {}
+        self.ended: list[str] = []
+        self.epochs = epochs
+        self._holds: dict[str, _Hold] = {}
+
+    def apply(self, backend: Backend) -> Backend:
+        """Return a backend with the clusters that its requests go to, or wait for."""
+        key = backend.key
+        self.opening.discard(key)
+        self.leaving.pop(key, None)
+        hold = self._holds.get(key)
+        if backend.gate is not None:
+            return self._under_gate(backend, hold)
+        if not backend.hold or backend.route.is_stream:
+            self.forget(key)
+            return backend
+        if not backend.members and (hold is None or hold.is_open):
+            hold = self._holds[key] = self._close(key, hold)
+        if hold is None:
+            return backend
+        if backend.members and not hold.is_open:
+            self.opening.add(key)
+        others = (*hold.before, *(hold.waiting if hold.is_open else ()))
+        hold.patience = backend.hold * (1 + 1 / SLICES)
+        names = ClusterNames(current=hold.current, others=others, absent=not hold.is_open, patience=hold.patience)
+        return msgspec.structs.replace(backend, names=names, backing="own")
+
+    def _close(self, key: str, hold: _Hold | None) -> _Hold:
+        before = (key,) if hold is None else (hold.current, *hold.waiting)
+        return _Hold(hold_cluster(key, self.epochs.next()), before=before)
+
+    def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
+        """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""
+        names = backend.names
+        if hold is None or names is None:
+            return backend
+        if not names.absent:
+            hold.is_open = True
+            self.leaving[backend.key] = LINGER
+        others = hold.before if names.absent else (*hold.before, *hold.waiting, hold.current)
+        names = msgspec.structs.replace(names, others=(*names.others, *others))
+        return msgspec.structs.replace(backend, names=names)
+
+    def leave(self, key: str) -> None:
+        """Record that a backend has gone. Requests that wait for it are answered if it comes back in time."""
+        hold = self._holds.get(key)
+        if hold is not None and not hold.is_open:
+            self.opening.discard(key)
+            self.leaving[key] = hold.patience
+        else:
+            self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """Give up the clusters of a backend, because it no longer holds requests."""
+        hold = self._holds.pop(key, None)
+        self.opening.discard(key)
+        self.leaving.pop(key, None)
+        if hold is not None and not hold.is_open:
+            self.ended += (*hold.waiting, hold.current)
+
+    def waits_for(self, key: str, cluster: str) -> bool:
+        """Return whether requests may wait for a cluster of a backend."""
+        hold = self._holds.get(key)
+        return hold is not None and cluster in (hold.current, *hold.waiting)
+
+    def open(self, key: str) -> bool:
+        """Let the requests of a backend pass. Return whether this changes anything."""
+        hold = self._holds.get(key)
+        if hold is None or hold.is_open:
+            return False
+        hold.is_open = True
+        self.opening.discard(key)
+        return True
+
+    def rotate(self, key: str, cluster: str) -> bool:
+        """Let new requests wait for another cluster than the given one. Return whether this changes anything."""
+        hold = self._holds.get(key)
+        if hold is None or hold.is_open or hold.current != cluster:
+            return False
+        hold.waiting = (*hold.waiting, cluster)
+        hold.current = hold_cluster(key, self.epochs.next())
+        return True
+
+    def expire(self, key: str, cluster: str) -> None:
+        """Give up a cluster that requests have waited for long enough."""
+        hold = self._holds.get(key)
+        if hold is not None and not hold.is_open and cluster in hold.waiting:
+            hold.waiting = tuple(name for name in hold.waiting if name != cluster)
+            self.ended.append(cluster)
+
+    def trim(self, key: str, cluster: str) -> bool:
+        """Give up the clusters of a backend from before it opened. Return whether this changes anything.
+
+        Args:
+            key: the backend.
+            cluster: the cluster that its route has led to since then.
+
+        """
+        hold = self._holds.get(key)
+        if hold is None or not hold.is_open or hold.current != cluster or not (hold.waiting or hold.before):
+            return False
+        hold.waiting = hold.before = ()
+        return True
+
+    def adopt(self, key: str, clusters: tuple[str, ...]) -> None:
+        """Take over clusters that requests already wait for, since before this process; the last is the current one."""
+        hold = self._holds.get(key)
+        known = (hold.current, *hold.waiting, *hold.before) if hold is not None else ()
+        new = tuple(name for name in clusters if name not in known)
+        if hold is None and new:
+            self._holds[key] = _Hold(new[-1], waiting=new[:-1], before=(key,))
+        elif hold is not None:
+            hold.waiting = (*hold.waiting, *new)
