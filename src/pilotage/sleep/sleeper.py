@@ -19,7 +19,7 @@ from pilotage.sleep.quiescing import Quiescing
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.schedule import Schedule, Watchers
-from pilotage.sleep.state import Action, Phase
+from pilotage.sleep.state import QUIESCE_LIMIT, Action, Phase
 from pilotage.sleep.status import SleepStatus, problems_of, status_of, statuses_of
 from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.waking import Waker
@@ -309,6 +309,7 @@ class Sleeper:
 
     def _begin_sleep(self, unit: Unit, before: int) -> None:
         unit.begin_sleep(before)
+        unit.state.quiesce_limit = max(QUIESCE_LIMIT, 5 * self._activity.interval)
         self._run(unit, self._quiesce(unit, self._publish(unit)))
         self._plan(unit)
         self._announce(unit)

@@ -72,6 +72,7 @@ class SleepState:
         last_used: when the last request was seen.
         in_progress: number of requests and connections in progress, as last reported.
         failure: why they could not be woken or stopped; ``""`` if they could.
+        quiesce_limit: how long it may take until no request is in progress, in seconds.
         last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
 
     Args:
@@ -94,6 +95,7 @@ class SleepState:
         self.in_progress = 0
         self.failure = ""
         self.last_wake: float | None = None
+        self.quiesce_limit = QUIESCE_LIMIT
         self._failures = 0
         self._retry_at = now
         self._is_wanted = False
@@ -128,7 +130,7 @@ class SleepState:
     def due(self) -> float | None:
         """When :meth:`advance` must be called next; ``None`` if only other events matter."""
         if self.phase is Phase.QUIESCING:
-            return self.since + QUIESCE_LIMIT
+            return self.since + self.quiesce_limit
         return self.retry_at if self.phase is Phase.FAILED else self.sleeps_at
 
     # ---- events
