@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
+    from pilotage.testing.container import State
+
 __all__ = [
     "MAY_REACH_TARGETS",
     "Asker",
@@ -156,7 +158,7 @@ def routes(count: int, port: int, *, service: bool = False) -> dict[str, Route]:
     return {each.alias: each for each in made}
 
 
-async def _be_engine(count: int, port: int, composed: bool, ready: Connection) -> None:  # noqa: FBT001
+async def _be_engine(count: int, port: int, composed: bool, sleeping: bool, ready: Connection) -> None:  # noqa: FBT001
     containers = []
     for number in range(count):
         name = f"app-{number}"
@@ -168,27 +170,31 @@ async def _be_engine(count: int, port: int, composed: bool, ready: Connection) -
                 "com.docker.compose.container-number": "1",
                 "com.docker.compose.oneoff": "False",
             }
-        containers.append(container(name, labels=labels, ip=_address(number), ports=(port,)))
+        if sleeping:
+            labels["proxy.idle_timeout"] = "1h"
+        state: State = "exited" if sleeping else "running"
+        containers.append(container(name, labels=labels, ip=_address(number), ports=(port,), state=state))
     async with FakeEngine(containers) as engine:
         ready.send(engine.url)
         await asyncio.get_running_loop().run_in_executor(None, ready.recv)
 
 
-def _engine(count: int, port: int, composed: bool, ready: Connection) -> None:  # noqa: FBT001
-    asyncio.run(_be_engine(count, port, composed, ready))
+def _engine(count: int, port: int, composed: bool, sleeping: bool, ready: Connection) -> None:  # noqa: FBT001
+    asyncio.run(_be_engine(count, port, composed, sleeping, ready))
 
 
 @contextlib.contextmanager
-def engine(count: int, port: int, *, composed: bool = False) -> Iterator[str]:
+def engine(count: int, port: int, *, composed: bool = False, sleeping: bool = False) -> Iterator[str]:
     """Run a fake engine with this many containers in a separate process, and yield its URL.
 
     Args:
         count: number of containers; they have the same hosts as :func:`routes`.
         port: of :func:`targets`.
         composed: whether they belong to Compose services.
+        sleeping: whether they are stopped, and woken by a request.
 
     """
-    with _process(_engine, count, port, composed) as url:
+    with _process(_engine, count, port, composed, sleeping) as url:
         yield url
 
 

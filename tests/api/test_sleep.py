@@ -10,6 +10,7 @@ import pytest
 
 from pilotage.api.listen import Listen
 from pilotage.api.server import Api
+from pilotage.api.sleep import explain_sleep
 from pilotage.testing import FakeEngine, container
 from tests.api.test_server import Told
 from tests.support.sleepers import Night, sleeping, state_of
@@ -47,6 +48,23 @@ async def test_a_container_is_woken_and_put_to_sleep(tmp_path: Path) -> None:
         assert state_of(engine, "web") == "exited"
         async with session.post("/v1/containers/web/sleep") as answer:
             assert (answer.status, (await answer.json())["error"]) == (409, "web is asleep")
+
+
+async def test_metrics_and_commands_show_the_state_and_when_it_will_change(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, night, session):
+        night.sleeper.want("web")
+        await night.until_state("ready")
+        async with session.get("/metrics") as answer:
+            text = await answer.text()
+        labels = 'engine="local",container="web"'
+        assert f'pilotage_sleep_state{{{labels},state="ready"}} 1\n' in text
+        status = night.status()
+        assert f"pilotage_sleep_at_timestamp_seconds{{{labels}}} " in text
+        assert f"pilotage_sleep_requests_in_progress{{{labels}}} 0\n" in text
+        assert f"pilotage_sleep_last_wake_seconds{{{labels}}} {status.last_wake}\n" in text
+        shown = explain_sleep(night.discovery.table, night.sleeper).wakefulness["web"]
+        assert shown.sleeps_at == pytest.approx(status.sleeps_at, abs=1)
+        assert explain_sleep(night.discovery.table, None) is night.discovery.table
 
 
 async def test_an_unknown_container_is_named_with_the_nearest_one(tmp_path: Path) -> None:

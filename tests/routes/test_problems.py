@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage import build_routes
 from pilotage.core.problems import Problem
 from pilotage.routes.problems import identity, limited, place, unexpected, unique
 from tests.support.summaries import container
@@ -69,3 +70,20 @@ def test_an_unexpected_exception_asks_for_a_report() -> None:
     problem = unexpected(ValueError("canary"))
     assert problem.message == "its labels cannot be processed, so it gets no routes: ValueError"
     assert problem.hint == "this is a bug in pilotage; please report it with the container's labels"
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_reported"),
+    [
+        ({"proxy.idle_timeout": "5m", "proxy.exclude": "true"}, True),
+        ({"proxy.idle_timeout": "-1s", "proxy.exclude": "true"}, False),
+        ({"proxy.idle_timeout": "5m"}, False),
+        ({"proxy.idle_timeout": "5m", "proxy.web.port": "nonsense"}, False),
+    ],
+)
+def test_a_container_that_no_request_could_wake_is_reported(labels: dict[str, str], is_reported: bool) -> None:
+    found = [
+        problem for problem in build_routes(container("web", labels)).problems if "never sleeps" in problem.message
+    ]
+    assert len(found) == is_reported
+    assert all((it.severity, it.label, it.container) == ("warning", "proxy.idle_timeout", "web") for it in found)

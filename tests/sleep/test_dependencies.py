@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pilotage import from_docker
 from pilotage.containers.container import Container
 from pilotage.labels.container_options import IdleConfig
-from pilotage.sleep.dependencies import Dependency, Directory, WakePlan, parse_dependency, plan_wake
-from tests.support.summaries import LOCAL
+from pilotage.sleep.dependencies import Dependency, Directory, WakePlan, parse_dependency, plan_wake, usage
+from tests.support.summaries import LOCAL, summary
 
 
 def service(name: str, *needs: str, project: str = "shop", number: int = 1) -> Container:
@@ -117,3 +118,12 @@ def test_the_number_of_dependencies_is_limited() -> None:
     assert plan(web, *many) == "shop-web-1 needs more than 100 other containers"
     chain = [service(f"s{number}", f"s{number + 1}") for number in range(3_000)]
     assert plan(chain[0], *chain[1:], service("s3000")) == "shop-s0-1 needs more than 100 other containers"
+
+
+def test_usage_names_the_running_containers_that_need_each_other_one() -> None:
+    def known(name: str, needs: str = "", state: str = "running") -> Container:
+        labels = {"proxy.depends_on": needs, "com.docker.compose.project": "shop", "com.docker.compose.service": name}
+        return from_docker(summary(name, labels, Id=name.ljust(64, "0"), State=state), LOCAL)
+
+    found = usage([known("db"), known("web", "db, lost"), known("api", "db"), known("job", "db", "exited")])
+    assert found == {"db".ljust(64, "0"): frozenset({"web", "api"})}

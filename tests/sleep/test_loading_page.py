@@ -331,7 +331,7 @@ def test_the_data_of_an_event_is_one_line_with_all_fields() -> None:
     data = event_data(but(FAILED, failure="first\nsecond\rthird\u2028fourth"))
     assert len(data.splitlines()) == 1
     assert data.isascii()
-    assert json.loads(data).keys() > set(WakeStatus.__struct_fields__)
+    assert json.loads(data).keys() > set(WakeStatus.__struct_fields__) - {"container"}
     assert json.loads(data)["phase"] == "failed"
     assert json.loads(event_data(but(FAILED, retry_in=0.25)))["retry_in"] == 0.25
     assert json.loads(event_data(but(FAILED, retry_in=-1.0)))["retry_in"] == 0
@@ -351,6 +351,14 @@ START = but(WAKING, step="", done=())
         (START, but(START, step="waiting for Shop to become healthy"), "waiting_ready"),
         (START, but(START, step="waiting for shop-1 to answer"), "waiting_ready"),
         (START, but(START, step="waiting for shop to answer", done=("starting shop",)), "container_woke"),
+        (START, but(START, step="waiting for shop to answer", done=("started shop",)), "container_woke"),
+        (
+            START,
+            but(START, step="waiting for shop-1 to answer", done=("started shop-1",), container="shop-1"),
+            "container_woke",
+        ),
+        (START, but(START, step="starting shop-1", container="shop-1"), "starting"),
+        (START, but(START, step="starting shop-1", done=("started db",), container="shop-1"), "dep_ready"),
         (but(START, done=("starting db",)), but(START, done=()), "starting"),
         (START, but(START, phase=Phase.READY, done=("starting shop",)), "ready"),
         (START, FAILED, "error"),

@@ -259,6 +259,17 @@ async def test_many_changes_at_once_become_one_event(site: Site, monkeypatch: py
         assert (await events.event())[0] == "ready"
 
 
+async def test_one_route_takes_only_some_of_the_streams(site: Site) -> None:
+    site.server._most_of_route = 1
+    async with site.events() as first:
+        await first.event()
+        async with site.events() as second:
+            assert (second.response.status, second.response.headers["Retry-After"]) == (503, "2")
+    await until(lambda: not site.server._streams_of)
+    async with site.events() as third:
+        await third.event()
+
+
 async def test_streams_are_limited_and_a_place_is_free_as_soon_as_a_browser_leaves(site: Site) -> None:
     site.server._most_streams = 2
     async with site.events() as first:

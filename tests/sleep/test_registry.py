@@ -121,6 +121,7 @@ def test_an_engine_on_which_nothing_may_be_started_is_reported() -> None:
     assert found.follow("web", 1.0).unit is None
     problem = found.refused["web"]
     assert (problem.severity, problem.hint) == ("warning", "set idle: true for the engine local")
+    assert (problem.provider, problem.container) == ("local", "")  # one for all its containers
     known.drop("web")
     found.follow("web", 2.0)
     assert found.refused == {}

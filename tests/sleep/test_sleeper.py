@@ -66,6 +66,23 @@ async def test_an_engine_that_refuses_is_reported_with_its_words_and_requests_ar
         assert night.sleeper.problems() == []
 
 
+async def test_an_engine_that_allows_only_reading_is_one_problem_however_many_containers_sleep() -> None:
+    names = ("one", "two", "three")
+    containers = [container(name, labels=IDLE, state="exited") for name in names]
+    async with FakeEngine(containers) as engine, sleeping(engine) as night:
+        await night.until_state("asleep", "three")
+        engine.spoil("start", status=403, message="forbidden by the socket proxy")
+        for name in names:
+            night.sleeper.want(name)
+        for name in names:
+            await night.until_state("failed", name)
+        (problem,) = night.sleeper.problems()
+        assert (problem.provider, problem.container) == ("local", "")
+        assert "it refuses to start and stop them" in problem.message
+        assert "POST /containers/*/start, stop, kill, pause and unpause" in problem.hint
+        assert "forbidden" in night.status("one").failure
+
+
 async def test_an_operator_puts_a_container_to_sleep_once_no_envoy_leads_requests_to_it() -> None:
     async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")

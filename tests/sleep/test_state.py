@@ -156,10 +156,10 @@ def test_a_container_that_somebody_else_starts_is_served_once_it_is_ready() -> N
 
 def test_a_container_that_others_need_stays_awake() -> None:
     state = ready()
-    state.postpone(frozenset({"web"}), 10.0)
-    assert (state.users, state.sleeps_at) == (frozenset({"web"}), 20.0)
+    state.postpone(10.0)
+    assert state.sleeps_at == 20.0
     state.advance(20.0)
-    assert (state.users, state.phase) == (frozenset(), Phase.QUIESCING)
+    assert state.phase is Phase.QUIESCING
 
 
 def test_an_operator_puts_a_container_to_sleep_at_once() -> None:
@@ -203,7 +203,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def needed(self) -> None:
-        self.state.postpone(frozenset({"web"}), self.now)
+        self.state.postpone(self.now)
 
     @rule()
     def quiet(self) -> None:

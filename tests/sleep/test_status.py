@@ -36,7 +36,6 @@ def test_secrets_in_errors_are_hidden() -> None:
     [
         (lambda _: None, "sleeps in 4m without a request"),
         (lambda it: it.state.report(in_progress=3, issued=0, now=160.0), "awake: 3 requests in progress"),
-        (lambda it: it.state.postpone(frozenset({"web", "api"}), 160.0), "awake: needed by api, web"),
         (lambda it: it.state.sleep(160.0), "falling asleep"),
         (lambda it: it.state.observe(running=False, now=160.0), "asleep; the next request wakes it"),
     ],
@@ -45,6 +44,20 @@ def test_a_phrase_says_what_comes_next(change: object, text: str) -> None:
     it = unit()
     change(it)  # type: ignore[operator]
     assert describe(status_of(it, now=160.0, wall=1060.0), wall=1060.0) == text
+
+
+@pytest.mark.parametrize(
+    ("users", "why"),
+    [
+        ({"web"}, "used by web"),
+        ({"web", "api"}, "used by api, web"),
+        ({"a", "b", "c", "d", "e"}, "used by a, b, c and 2 others"),
+    ],
+)
+def test_the_containers_that_need_it_are_named(users: set[str], why: str) -> None:
+    status = status_of(unit(), users, now=160.0, wall=1060.0)
+    assert status.awake_because == why
+    assert describe(status, wall=1060.0) == f"awake: {why}"
 
 
 def test_a_phrase_says_what_is_being_done() -> None:

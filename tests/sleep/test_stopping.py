@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage import from_docker
-from pilotage.sleep.stopping import usage
 from pilotage.testing import FakeContainer, FakeEngine, container
 from pilotage.xds.load_reports import Load, Report
 from tests.support.sleepers import Night, sleeping
-from tests.support.summaries import LOCAL, summary
 from tests.support.waiting import until
-
-if TYPE_CHECKING:
-    from pilotage import Container
 
 PROJECT = {"com.docker.compose.project": "shop"}
 HIDDEN = {"proxy.exclude": "true"}
@@ -124,15 +117,6 @@ async def test_a_negative_timeout_needs_a_route_that_can_wait() -> None:
         await until(lambda: len(night.sleeper.problems()) == 1)
         await put_to_sleep(night)
         assert (state(engine, "web"), state(engine, "db")) == ("exited", "running")
-
-
-def test_usage_names_the_running_containers_that_need_each_other_one() -> None:
-    def known(name: str, needs: str = "", state: str = "running") -> Container:
-        labels = {"proxy.depends_on": needs, "com.docker.compose.project": "shop", "com.docker.compose.service": name}
-        return from_docker(summary(name, labels, Id=name.ljust(64, "0"), State=state), LOCAL)
-
-    found = usage([known("db"), known("web", "db, lost"), known("api", "db"), known("job", "db", "exited")])
-    assert found == {"db".ljust(64, "0"): frozenset({"web", "api"})}
 
 
 @pytest.mark.parametrize(("method", "state_then"), [("stop", "exited"), ("pause", "paused"), ("kill", "exited")])

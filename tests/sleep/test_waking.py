@@ -35,7 +35,7 @@ async def test_dependencies_start_first_and_shared_ones_once() -> None:
         names = [found.name for which in started if (found := engine.find(which)) is not None]
         assert sorted(names) == ["shop-api-1", "shop-cache-1", "shop-db-1", "shop-web-1"]
         assert names.index("shop-db-1") < min(names.index("shop-web-1"), names.index("shop-api-1"))
-        assert "shop-db-1 is ready" in night.sleeper.unit("web").done  # type: ignore[union-attr]
+        assert "started shop-db-1" in night.sleeper.unit("web").done  # type: ignore[union-attr]
 
 
 async def test_a_missing_dependency_fails_the_attempt_with_its_name() -> None:

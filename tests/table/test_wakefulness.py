@@ -40,5 +40,8 @@ def test_a_change_of_the_state_is_a_change_of_the_table_but_not_of_the_route() -
     assert (change.kind, change.alias, change.cause) == ("wakefulness", "web", "waking: starting web")
     store.set_wakefulness("web", Wakefulness("waking", 2.0, "starting web"))
     assert store.commit().table is third
+    store.set_wakefulness("web", Wakefulness("ready", 3.0, last_wake=2.5))
+    (change,) = diff(third, store.commit().table)
+    assert change.cause == "awake after 2.5s"
     store.set_wakefulness("web", None)
     assert "web" not in store.commit().table.wakefulness

@@ -62,5 +62,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "ScopePart.measured": True,
         "Host.measured": True,
         "Backend.measured": True,
+        "Agent.in_host_network": True,
+        "Agent.tunnels": True,
         "Host.served": True,
     }

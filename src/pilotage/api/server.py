@@ -20,9 +20,9 @@ from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
-from pilotage.api.sleep import SleepResource
+from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
-from pilotage.api.traffic import changed_traffic, traffic_json, traffic_metrics
+from pilotage.api.traffic import changed_traffic, traffic_json
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
@@ -231,8 +231,8 @@ class Api:
         return web.Response(text="ready\n" if not why else f"not ready: {why}\n", status=503 if why else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        routes = [piece async for piece in _in_turns(traffic_metrics(await self.source.traffic()), bytes)]
-        body = b"".join([self.source.metrics.text(), *routes])
+        pieces = _in_turns(route_metrics(await self.source.traffic(), self.source.sleeper), bytes)
+        body = self.source.metrics.text() + b"".join([piece async for piece in pieces])
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _envoy_metrics(self, _: web.Request) -> web.Response:
@@ -325,7 +325,7 @@ class Api:
         if "envoys" in request.query:
             found = _in_turns(sorted(discovery.table.routes), lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}
-        table, files = discovery.table, discovery.files()
+        table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pilotage.api import answers
+from pilotage.api.traffic import escape, traffic_metrics
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.sleep.engine_actions import SleepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from aiohttp import web
 
     from pilotage.sleep.sleeper import Sleeper
+    from pilotage.table.table import Table
+    from pilotage.table.traffic import RouteTraffic
 
-__all__ = ["SleepResource"]
+__all__ = ["SleepResource", "explain_sleep", "route_metrics"]
+
+_GAUGES: Final = (
+    ("pilotage_sleep_state", "1 for what the containers do now."),
+    ("pilotage_sleep_state_since_timestamp_seconds", "Unix time at which that began."),
+    ("pilotage_sleep_requests_in_progress", "Requests and connections that keep them awake."),
+    ("pilotage_sleep_at_timestamp_seconds", "Unix time at which they go to sleep without further requests."),
+    ("pilotage_sleep_last_wake_seconds", "Duration of the last successful attempt to wake them."),
+)
 
 
 class SleepResource:
@@ -63,3 +74,36 @@ class SleepResource:
         except SleepError as refusal:
             return answers.error(409, str(refusal))
         return answers.json(msgspec.to_builtins(sleeper.status(unit)), status=202)
+
+
+def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
+    """Return a table that also says why containers are awake and when they will sleep, as of now."""
+    if sleeper is None or not table.wakefulness:
+        return table
+    found = {
+        alias: msgspec.structs.replace(awake, awake_because=status.awake_because, sleeps_at=status.sleeps_at)
+        for status in sleeper.statuses()
+        for alias in status.aliases
+        if (awake := table.wakefulness.get(alias)) is not None
+    }
+    return msgspec.structs.replace(table, wakefulness=found)
+
+
+def route_metrics(traffic: Mapping[str, RouteTraffic], sleeper: Sleeper | None) -> Iterator[bytes]:
+    """Yield figures about the requests of all routes, and the state of all containers that sleep, in pieces."""
+    yield from traffic_metrics(traffic)
+    yield from _sleep_metrics(sleeper)
+
+
+def _sleep_metrics(sleeper: Sleeper | None) -> Iterator[bytes]:
+    found = sleeper.statuses() if sleeper is not None else []
+    for name, text in _GAUGES if found else ():
+        yield f"# HELP {name} {text}\n# TYPE {name} gauge\n".encode()
+        for it in found:
+            labels = f'engine="{escape(it.engine)}",container="{escape(it.container)}"'
+            if name == "pilotage_sleep_state":
+                labels += f',state="{it.state}"'
+            values = (1, it.since, it.in_progress, it.sleeps_at, it.last_wake)
+            value = dict(zip((gauge for gauge, _ in _GAUGES), values, strict=True))[name]
+            if value is not None:
+                yield f"{name}{{{labels}}} {value}\n".encode()

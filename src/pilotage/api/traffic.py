@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pilotage.table.traffic import RouteTraffic
 
-__all__ = ["changed_traffic", "traffic_json", "traffic_metrics"]
+__all__ = ["changed_traffic", "escape", "traffic_json", "traffic_metrics"]
 
 _COUNTERS: Final = (
     ("pilotage_route_requests_total", "counter", "Requests of the route.", "requests"),
@@ -24,11 +24,11 @@ def traffic_metrics(traffic: Mapping[str, RouteTraffic]) -> Iterator[bytes]:
     for name, kind, text, attribute in _COUNTERS:
         yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
         for alias, figures in traffic.items():
-            yield f'{name}{{route="{_escape(alias)}"}} {getattr(figures, attribute)}\n'.encode()
+            yield f'{name}{{route="{escape(alias)}"}} {getattr(figures, attribute)}\n'.encode()
     yield f"# HELP {_DURATION} Durations of a random sample of the requests.\n# TYPE {_DURATION} histogram\n".encode()
     for alias, figures in traffic.items():
         if figures.measured:
-            yield _histogram(_escape(alias), figures).encode()
+            yield _histogram(escape(alias), figures).encode()
 
 
 def _histogram(alias: str, figures: RouteTraffic) -> str:
@@ -42,7 +42,8 @@ def _histogram(alias: str, figures: RouteTraffic) -> str:
     return "".join(buckets) + end + f'{_DURATION}_count{{route="{alias}"}} {figures.measured}\n'
 
 
-def _escape(label: str) -> str:
+def escape(label: str) -> str:
+    """Return the value of a label as Prometheus's text format has it."""
     return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

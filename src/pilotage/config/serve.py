@@ -153,8 +153,7 @@ def _listener(value: Any) -> Any:
 
 def _xds_listener(value: Any) -> Any:
     """Parse the path of a unix socket, a port or ``host:port``; return path, host and port."""
-    text = str(value)
-    if not text.startswith("unix:"):
+    if not (text := str(value)).startswith("unix:"):
         return ("", *_listener(value))
     path = text.removeprefix("unix:").removeprefix("//")
     if not path.startswith("/") or len(os.fsencode(path)) > MAX_SOCKET_PATH:
@@ -265,6 +264,7 @@ class _Gateway(Section):
     access_log: str = _OPTIONS.access_log
     connect_timeout: Seconds = _OPTIONS.connect_timeout
     retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10)] = _OPTIONS.retries
+    max_waiting_requests: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_waiting_requests
     idle_timeout: Seconds = _OPTIONS.idle_timeout
     body_timeout: Seconds = _OPTIONS.body_timeout
     stream_timeout: Seconds = _OPTIONS.stream_timeout
@@ -337,6 +337,7 @@ class ServeSections(Section):
             trusted_proxies=tuple(section.trusted_proxies),
             connect_timeout=section.connect_timeout,
             retries=section.retries,
+            max_waiting_requests=section.max_waiting_requests,
             idle_timeout=section.idle_timeout,
             body_timeout=section.body_timeout,
             stream_timeout=section.stream_timeout,

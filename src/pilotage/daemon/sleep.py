@@ -130,6 +130,7 @@ class Pages:
             failure=state.failure,
             retry_in=None if state.retry_at is None else max(0.0, state.retry_at - now),
             typical=state.last_wake,
+            container=unit.name,
         )
 
     def page(self, alias: str, path: str) -> Page | None:

@@ -281,7 +281,8 @@ class _Explainer:
                 yield f"{endpoint.address} {health.remark}{_since(health)}"
         if (awake := self._table.wakefulness.get(winner.alias)) is not None:
             woke = f"; the last time, waking took {format_duration(awake.last_wake)}" if awake.last_wake else ""
-            yield f"{awake.remark} since {_clock(awake.since)}{woke}"
+            planned = f"; sleeps at {_clock(awake.sleeps_at)} without a request" if awake.sleeps_at else ""
+            yield f"{awake.remark} since {_clock(awake.since)}{planned}{woke}"
         if link := route.pool:
             pooled = self._table.pool_members.get(link, ())
             others = [alias for alias in pooled if alias != route.alias]

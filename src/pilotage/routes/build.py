@@ -20,7 +20,7 @@ from pilotage.policy import NO_POLICY, Claimant
 from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
-from pilotage.routes.problems import identity, limited, place, unexpected, unique
+from pilotage.routes.problems import identity, limited, place, sleepless, unexpected, unique
 from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
@@ -169,6 +169,8 @@ class RouteBuilder:
             routes.append(route)
             if route.problems:
                 problems += route.problems
+        if container.idles:
+            problems += sleepless(container, routes)
         if not problems:
             return Built(tuple(routes))
         problems, more = unique(problems, unplaced)

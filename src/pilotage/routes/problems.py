@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from pilotage.core.budget import MAX_PROBLEMS
 from pilotage.core.problems import Problem
 from pilotage.core.text import count
+from pilotage.labels.container_options import IDLE_TIMEOUT
 
 if TYPE_CHECKING:
-    from pilotage.containers.container import Container
+    from collections.abc import Iterable
 
-__all__ = ["identity", "limited", "place", "unexpected", "unique"]
+    from pilotage.containers.container import Container
+    from pilotage.routes.route import Route
+
+__all__ = ["identity", "limited", "place", "sleepless", "unexpected", "unique"]
 
 
 def place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
@@ -25,6 +29,15 @@ def unexpected(error: Exception) -> Problem:
         message=f"its labels cannot be processed, so it gets no routes: {type(error).__name__}{_at(error)}",
         hint="this is a bug in pilotage; please report it with the container's labels",
     )
+
+
+def sleepless(container: Container, routes: Iterable[Route]) -> list[Problem]:
+    """Report a container that labels let sleep, although it has no route whose requests could wake it."""
+    if any(not route.excluded or route.problems for route in routes):
+        return []
+    message = "it never sleeps, because it has no route whose requests could wake it"
+    hint = "remove the label, or write -1s if it is to sleep with the containers that need it"
+    return [place(Problem(message=message, hint=hint, severity="warning", label=IDLE_TIMEOUT), container)]
 
 
 def _at(error: Exception) -> str:

@@ -17,7 +17,7 @@ from pilotage.core.text import shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Condition", "Dependency", "Directory", "WakePlan", "parse_dependency", "plan_wake"]
+__all__ = ["Condition", "Dependency", "Directory", "WakePlan", "parse_dependency", "plan_wake", "usage"]
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 _CONDITIONS: Final = ("service_started", "service_healthy", "service_completed_successfully")
@@ -191,3 +191,18 @@ def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan
         if container_id not in together:
             stages.setdefault(planner.depth[container_id], []).append(container)
     return WakePlan(tuple(tuple(stages[level]) for level in sorted(stages)), planner.conditions, planner.needs)
+
+
+def usage(containers: Iterable[Container]) -> Mapping[str, frozenset[str]]:
+    """Return, for containers of one engine, ID -> names of the running containers that need it."""
+    found: dict[str, set[str]] = {}
+    containers = list(containers)
+    directory = Directory(containers)
+    for container in containers:
+        if container.depends_on and container.running:
+            for entry in container.depends_on:
+                dependency = parse_dependency(entry)
+                if not isinstance(dependency, str) and dependency.name:
+                    for target in directory.find(dependency.name, container):
+                        found.setdefault(target.container_id, set()).add(container.container_name)
+    return {container_id: frozenset(users) for container_id, users in found.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage.core.errors import EngineError, EngineRefused, first_exception
 from pilotage.core.text import shorten
 from pilotage.engine.types import InspectState
+from pilotage.sleep.status import ALLOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
@@ -111,7 +112,7 @@ class EngineActions:
             if error.status == _NOT_FOUND:
                 raise SleepError(f"{container.container_name} no longer exists") from error
             if error.status in _FORBIDDEN:
-                raise SleepError(f"{error.what}; {_ALLOW}") from error
+                raise SleepError(f"{error.what}; {ALLOW}") from error
             raise SleepError(str(error)) from error
         except EngineError as error:
             raise SleepError(str(error)) from error
@@ -140,10 +141,6 @@ async def _stop_by_signal(client: EngineClient, container_id: str, config: IdleC
 
 _NOT_FOUND: Final = 404
 _FORBIDDEN: Final = (401, 403, 405)
-_ALLOW: Final = (
-    "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
-    "or set idle: false for the engine"
-)
 
 
 def _is_met(name: str, state: InspectState, condition: Condition) -> bool:

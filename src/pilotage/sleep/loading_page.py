@@ -94,6 +94,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
         failure: why the last attempt to wake it failed; ``""`` if it did not.
         retry_in: seconds until another attempt is allowed; ``None`` if it is.
         typical: seconds that the last wake took; ``None`` before the first.
+        container: the name of its container in the steps; ``""`` if it is ``name``.
 
     """
 
@@ -106,6 +107,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
     failure: str
     retry_in: float | None
     typical: float | None
+    container: str = ""
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -180,7 +182,7 @@ def _short(text: str, limit: int) -> str:
 
 
 def event_data(status: WakeStatus) -> bytes:
-    """Return a status as one line of JSON: the fields of :class:`WakeStatus`, and the words that the page shows."""
+    """Return a status as one line of JSON: fields of :class:`WakeStatus`, and the words that the page shows."""
     return safe_json(msgspec.json.encode(_view(status)))
 
 
@@ -196,19 +198,22 @@ def event_name(before: WakeStatus | None, status: WakeStatus) -> str:
         return "error"
     if status.phase is not Phase.WAKING:
         return status.phase.value
+    own = status.container or status.name
     finished = status.done[len(before.done) :] if before is not None else ()
     if finished:
-        return "container_woke" if _concerns(finished[-1], status.name) else "dep_ready"
+        return "container_woke" if _concerns(finished[-1], own) else "dep_ready"
     if status.step.endswith(" to answer"):  # dependencies are only waited for to run, to be healthy or to complete
         return "waiting_ready"
-    if not status.step or _concerns(status.step, status.name):
+    if not status.step or _concerns(status.step, own):
         return "waiting_ready" if status.step.startswith("waiting ") else "starting"
     return "waking_dep"
 
 
 def _concerns(step: str, name: str) -> bool:
     """Return whether a step is about the service itself, not about one that it needs."""
-    subject = step.removeprefix("starting ").removeprefix("resuming ").removeprefix("waiting for ")
+    subject = step
+    for verb in ("starting ", "started ", "resuming ", "waiting for "):
+        subject = subject.removeprefix(verb)
     name = name.casefold()
     return subject.casefold() == name or subject.casefold().startswith(f"{name} to ")
 

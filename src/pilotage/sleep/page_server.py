@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import socket
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +44,8 @@ MOST_STREAMS: Final = 1000
 Further pages reload themselves instead.
 """
 
+_SHARE: Final = 4
+"""One route may have a quarter of all streams."""
 _MORE: Final = 100  # connections for pages beside those for streams
 _SILENCE: Final = 10.0  # seconds from connecting until the request is complete
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet stream, which keep proxies from closing it
@@ -77,7 +80,9 @@ class PageServer:
         self._changed = changed
         self._wake = wake
         self._streams: set[asyncio.Task[Any]] = set()
+        self._streams_of: Counter[str] = Counter()
         self._most_streams = _stream_limit()
+        self._most_of_route = max(1, self._most_streams // _SHARE)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._path: Path | None = None
@@ -164,6 +169,8 @@ class PageServer:
         """Stream the status of a route, now and whenever it changes. Watching does not wake it."""
         if self._status(alias) is None:
             return _text(404, "nothing to wait for")
+        if self._streams_of[alias] >= self._most_of_route:
+            return _text(503, "there are already too many event streams of this service", {"Retry-After": str(REFRESH)})
         if len(self._streams) >= self._most_streams:
             retry = {"Retry-After": str(REFRESH)}
             return _text(503, f"there are already {self._most_streams} event streams", retry)
@@ -173,6 +180,7 @@ class PageServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # always set in a coroutine
         self._streams.add(task)
+        self._streams_of[alias] += 1
         try:
             await response.prepare(request)
             if request.method == "GET":
@@ -184,6 +192,7 @@ class PageServer:
             log.exception("the event stream for route %s failed", shorten(alias))
         finally:
             self._streams.discard(task)
+            self._streams_of -= Counter([alias])
         return response
 
     async def _stream(self, request: web.BaseRequest, response: web.StreamResponse, alias: str) -> None:

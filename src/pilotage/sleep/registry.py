@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Followed", "Registry"]
 
+_NOT_ALLOWED: Final = "its containers do not sleep, because pilotage may not start and stop containers of this engine"
+
 _SHORTEST_ID: Final = 4
 """Characters of a container's ID that may be enough to find it."""
 
@@ -192,10 +194,7 @@ class Registry:
     def _obstacle(self, route: Route) -> tuple[str, str] | None:
         """Return why the containers of a route cannot sleep, so that they are left alone, and what to do."""
         if not self._may_act(route.provider):
-            return (
-                "its containers do not sleep, because pilotage may not start and stop containers of this engine",
-                f"set idle: true for the engine {route.provider}",
-            )
+            return _NOT_ALLOWED, f"set idle: true for the engine {route.provider}"
         if users := self._auth_users.get(route.alias):
             message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
             return message, "remove proxy.idle_timeout"
@@ -233,11 +232,12 @@ class Registry:
 
 
 def _refusal(route: Route, message: str, hint: str) -> Problem:
+    concerns_engine = message == _NOT_ALLOWED
     return Problem(
         message=message,
         hint=hint,
         severity="warning",
         provider=route.provider,
-        container=route.container,
-        label="proxy.idle_timeout",
+        container="" if concerns_engine else route.container,
+        label="" if concerns_engine else "proxy.idle_timeout",
     )

@@ -19,8 +19,8 @@ from pilotage.sleep.quiescing import Quiescing
 from pilotage.sleep.readiness import answers
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.schedule import Schedule, Watchers
-from pilotage.sleep.state import Action, Phase
-from pilotage.sleep.status import SleepStatus, problems_of, status_of
+from pilotage.sleep.state import QUIESCE_LIMIT, Action, Phase
+from pilotage.sleep.status import SleepStatus, problems_of, status_of, statuses_of
 from pilotage.sleep.stopping import stop_unit, users_of
 from pilotage.sleep.waking import Waker
 from pilotage.table.wakefulness import Wakefulness
@@ -228,16 +228,16 @@ class Sleeper:
 
     def status(self, unit: Unit) -> SleepStatus:
         """Return the status of a unit."""
-        return status_of(unit, now=time.monotonic(), wall=time.time())
+        return status_of(unit, users_of(unit, self._source), now=time.monotonic(), wall=time.time())
 
     def statuses(self) -> list[SleepStatus]:
         """Return the status of each unit, sorted by engine and container."""
-        return sorted(map(self.status, self._registry.units.values()), key=lambda it: (it.engine, it.container))
+        return statuses_of(self._registry.units.values(), self._source, now=time.monotonic(), wall=time.time())
 
     def problems(self) -> list[Problem]:
         """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
         found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
-        return [*self._registry.refused.values(), *found]
+        return [*dict.fromkeys((*self._registry.refused.values(), *found))]
 
     # ---- following the table
 
@@ -296,8 +296,8 @@ class Sleeper:
             elif not self._activity.is_current(now):
                 self._schedule.add(unit, now + 1)
                 return
-            elif users := users_of(unit, self._source):
-                unit.state.postpone(users, now)
+            elif users_of(unit, self._source):
+                unit.state.postpone(now)
             else:
                 before = unit.state.epoch
                 unit.state.advance(now)
@@ -309,6 +309,7 @@ class Sleeper:
 
     def _begin_sleep(self, unit: Unit, before: int) -> None:
         unit.begin_sleep(before)
+        unit.state.quiesce_limit = max(QUIESCE_LIMIT, 5 * self._activity.interval)
         self._run(unit, self._quiesce(unit, self._publish(unit)))
         self._plan(unit)
         self._announce(unit)

@@ -71,8 +71,8 @@ class SleepState:
         epoch: the number of the current or next time that they are awake.
         last_used: when the last request was seen.
         in_progress: number of requests and connections in progress, as last reported.
-        users: names of awake containers that need these, when that was last checked.
         failure: why they could not be woken or stopped; ``""`` if they could.
+        quiesce_limit: how long it may take until no request is in progress, in seconds.
         last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
 
     Args:
@@ -93,9 +93,9 @@ class SleepState:
         self.epoch = self._next_epoch()
         self.last_used = now
         self.in_progress = 0
-        self.users: frozenset[str] = frozenset()
         self.failure = ""
         self.last_wake: float | None = None
+        self.quiesce_limit = QUIESCE_LIMIT
         self._failures = 0
         self._retry_at = now
         self._is_wanted = False
@@ -130,7 +130,7 @@ class SleepState:
     def due(self) -> float | None:
         """When :meth:`advance` must be called next; ``None`` if only other events matter."""
         if self.phase is Phase.QUIESCING:
-            return self.since + QUIESCE_LIMIT
+            return self.since + self.quiesce_limit
         return self.retry_at if self.phase is Phase.FAILED else self.sleeps_at
 
     # ---- events
@@ -156,9 +156,8 @@ class SleepState:
             self._enter(Phase.ASLEEP, now)
         return None
 
-    def postpone(self, users: frozenset[str], now: float) -> None:
+    def postpone(self, now: float) -> None:
         """Let them stay awake for another idle timeout, because awake containers need them."""
-        self.users = users
         self.last_used = now
 
     def report(self, *, in_progress: int, issued: int, now: float) -> None:
@@ -179,7 +178,6 @@ class SleepState:
         if self.due is None or now < self.due:
             return None
         if self.phase is Phase.READY:
-            self.users = frozenset()
             self.epoch = self._next_epoch()
             self._enter(Phase.QUIESCING, now)
         elif self.phase is Phase.QUIESCING:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean
 from pilotage.core.text import count, format_duration
+from pilotage.sleep.dependencies import usage
 from pilotage.sleep.state import Phase
 
 if TYPE_CHECKING:
-    from pilotage.core.problems import Severity
-    from pilotage.sleep.units import Unit
+    from collections.abc import Collection
 
-__all__ = ["SleepStatus", "describe", "problems_of", "status_of"]
+    from pilotage.core.problems import Severity
+    from pilotage.sleep.units import Source, Unit
+
+__all__ = ["ALLOW", "SleepStatus", "describe", "problems_of", "status_of", "statuses_of"]
+
+
+_MOST_USERS: Final = 3  # that are named
+
+ALLOW: Final = (
+    "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
+    "or set idle: false for the engine"
+)
+"""How an error ends that says that the engine allows only reading."""
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +63,12 @@ class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
     retry_at: float | None = None
 
 
-def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
+def status_of(unit: Unit, users: Collection[str] = (), *, now: float, wall: float) -> SleepStatus:
     """Return the status of a unit.
 
     Args:
         unit: the unit.
+        users: names of running containers that need it.
         now: the time of the monotonic clock.
         wall: the same moment, in seconds since 1970.
 
@@ -72,7 +85,7 @@ def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
         state=state.phase.value,
         since=at(state.since) or 0.0,
         step=clean(unit.step),
-        awake_because=_why(unit),
+        awake_because=_why(unit, users),
         sleeps_at=at(state.sleeps_at) if not unit.silent else None,
         in_progress=state.in_progress,
         last_wake=None if state.last_wake is None else round(state.last_wake, 3),
@@ -81,7 +94,14 @@ def status_of(unit: Unit, *, now: float, wall: float) -> SleepStatus:
     )
 
 
-def _why(unit: Unit) -> str:
+def statuses_of(units: Collection[Unit], source: Source, *, now: float, wall: float) -> list[SleepStatus]:
+    """Return the status of units, sorted by engine and container; arguments as for :func:`status_of`."""
+    used = {engine: usage(source.containers_of(engine)) for engine in {unit.engine for unit in units}}
+    found = (status_of(it, used[it.engine].get(it.container_id, ()), now=now, wall=wall) for it in units)
+    return sorted(found, key=lambda it: (it.engine, it.container))
+
+
+def _why(unit: Unit, users: Collection[str]) -> str:
     state = unit.state
     if state.phase is not Phase.READY:
         return ""
@@ -89,13 +109,18 @@ def _why(unit: Unit) -> str:
         return f"{count(state.in_progress, 'request')} in progress"
     if unit.silent:
         return f"waiting for Envoy {', '.join(unit.silent)} to report its requests"
-    return f"needed by {', '.join(sorted(state.users))}" if state.users else ""
+    shown = ", ".join(sorted(users)[:_MOST_USERS])
+    more = f" and {count(len(users) - _MOST_USERS, 'other')}" if len(users) > _MOST_USERS else ""
+    return f"used by {shown}{more}" if users else ""
 
 
 def problems_of(unit: Unit) -> list[Problem]:
     """Return why the containers of a unit could not be woken or put to sleep."""
     found = []
-    if unit.state.failure:
+    if unit.state.failure.endswith(ALLOW):  # the same for all containers of the engine
+        message = "containers of this engine do not sleep and wake, because it refuses to start and stop them"
+        found.append(Problem(message=message, hint=ALLOW, provider=unit.engine))
+    elif unit.state.failure:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
         found.append(_problem(unit, unit.name, f"could not be {verb}: {unit.state.failure}", "error"))
     for name, reason in unit.unstarted.items():

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pilotage.labels.container_options import STOP_TIMEOUT, IdleConfig
-from pilotage.sleep.dependencies import Directory, parse_dependency, plan_wake
+from pilotage.sleep.dependencies import Directory, plan_wake, usage
 from pilotage.sleep.engine_actions import all_of
 from pilotage.sleep.state import Phase
 from pilotage.sleep.units import by_engine, members_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.sleep.engine_actions import EngineActions
     from pilotage.sleep.units import Source, Unit
 
-__all__ = ["Stops", "stop_unit", "usage", "users_of"]
+__all__ = ["Stops", "stop_unit", "users_of"]
 
 _ENGINE_SOCKETS: Final = ("/docker.sock", "/podman.sock")
 
@@ -35,21 +35,6 @@ class Stops(Protocol):
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
         """Put a unit to sleep that the dependant needed. Returns early if either of them is wanted."""
-
-
-def usage(containers: Iterable[Container]) -> Mapping[str, frozenset[str]]:
-    """Return, for containers of one engine, ID -> names of the running containers that need it."""
-    found: dict[str, set[str]] = {}
-    containers = list(containers)
-    directory = Directory(containers)
-    for container in containers:
-        if container.depends_on and container.running:
-            for entry in container.depends_on:
-                dependency = parse_dependency(entry)
-                if not isinstance(dependency, str) and dependency.name:
-                    for target in directory.find(dependency.name, container):
-                        found.setdefault(target.container_id, set()).add(container.container_name)
-    return {container_id: frozenset(users) for container_id, users in found.items()}
 
 
 def users_of(unit: Unit, source: Source) -> frozenset[str]:

@@ -37,10 +37,10 @@ _AT_ONCE: Final = 4
 LONGEST_WAKE: Final = 900.0
 """Maximum number of seconds that an attempt may take, whatever the label says."""
 
-_PROBE_INTERVAL: Final = 0.02
-_PROBES_SLOW_DOWN: Final = 1.25
+_PROBE_INTERVAL: Final = 0.01
 _LONGEST_PROBE_INTERVAL: Final = 0.5
-"""Seconds between two attempts to connect to a server that starts: at first the lowest, then ever longer."""
+_PROBE_SHARE: Final = 0.05
+"""Seconds between two attempts to connect to a server that starts, and their share of the time that it has taken."""
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the engine is asked whether a container that has no address yet still runs."""
@@ -186,7 +186,8 @@ class Waker:
             await self._shared.setdefault(key, SingleFlight(run)).result()
         finally:
             self._shared.pop(key, None)  # a later caller makes a new attempt, which finds it running
-        self._step(unit, unit.step, done=f"{name} is ready")
+        what = f"started {name}" if condition == "service_started" else _waits(name, condition).replace("ing", "ed", 1)
+        self._step(unit, unit.step, done=what)
 
     async def _start(self, engine: str, container: Container) -> None:
         async with self._slots.setdefault(engine, asyncio.Semaphore(_AT_ONCE)):
@@ -194,8 +195,8 @@ class Waker:
 
     async def _until_ready(self, unit: Unit, members: list[Container], starting: asyncio.Task[None]) -> None:
         """Wait until the table has an endpoint of the unit that answers."""
-        interval = _PROBE_INTERVAL
         loop = asyncio.get_running_loop()
+        began = 0.0  # when the table first had an endpoint
         look_at = loop.time() + _LOOK_AGAIN
         while True:
             changed = self._changed
@@ -211,8 +212,9 @@ class Waker:
                     if all(ended):
                         raise SleepError(ended[0])
             if ready:
-                await asyncio.sleep(interval)
-                interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
+                began = began or loop.time()
+                waited = loop.time() - began
+                await asyncio.sleep(min(_LONGEST_PROBE_INTERVAL, max(_PROBE_INTERVAL, waited * _PROBE_SHARE)))
             else:
                 await _event(changed, _LOOK_AGAIN)
 

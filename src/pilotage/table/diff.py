@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from pilotage.core.problems import Problem
+from pilotage.core.text import format_duration
 from pilotage.routes.route import Route
 from pilotage.table.table import problem_order
 
@@ -166,7 +167,9 @@ def _wakefulness_change(alias: str, old: Table, new: Table) -> Change | None:
         return None
     if before is None and now.state in ("asleep", "ready"):
         return None
-    return Change("wakefulness", alias, route, engine=route.provider, cause=now.remark)
+    took = now.last_wake if before is not None and before.state == "waking" and now.state == "ready" else None
+    cause = now.remark if took is None else f"{now.remark} after {format_duration(took)}"
+    return Change("wakefulness", alias, route, engine=route.provider, cause=cause)
 
 
 _MAX_LISTED: Final = 3

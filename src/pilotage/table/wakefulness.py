@@ -19,6 +19,8 @@ class Wakefulness(msgspec.Struct, frozen=True, gc=False):
         since: start of this state, in seconds since 1970.
         detail: what is being done now, or why they could not be woken; otherwise ``""``.
         last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
+        awake_because: why they do not go to sleep now; ``""`` in the table, which does not change with each request.
+        sleeps_at: when they go to sleep without further requests, in seconds since 1970; ``None`` in the table.
 
     """
 
@@ -26,10 +28,14 @@ class Wakefulness(msgspec.Struct, frozen=True, gc=False):
     since: float
     detail: str = ""
     last_wake: float | None = None
+    awake_because: str = ""
+    sleeps_at: float | None = None
 
     @property
     def remark(self) -> str:
         """The state in one phrase."""
+        if self.state == "ready" and self.awake_because:
+            return f"awake: {self.awake_because}"
         if self.state == "waking":
             return f"waking: {self.detail}" if self.detail else "waking"
         if self.state == "failed":

@@ -41,6 +41,7 @@ from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import host_check, path_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
+from pilotage.xds.waiting_limit import WAITING_FILTER, idle_limit, waiting_limit
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -165,6 +166,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         # It protects nothing. A request that bypasses it waits like those of other clients.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After everything that keeps people out, so that they wake nothing.
+        _filter(WAITING_FILTER, idle_limit(), disabled=True),
         _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
     ]
     if https and options.hsts_max_age:
@@ -291,6 +293,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[_AUTH] = packed(_forward(policy.auth))
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
+        found[WAITING_FILTER] = waiting_limit(options.max_waiting_requests)
     if (switch := compression_switch(backend.route.settings, options)) is not None:
         found[_GZIP] = switch
     return found

@@ -94,6 +94,7 @@ def _causes() -> list[_Cause]:
         _Cause("This service did not accept a connection in time.", ("UF",), _says("timeout", "timed_out")),
         _Cause("The secure connection to this service failed.", ("UF",), _says("TLS_error")),
         _Cause("The gateway could not ask whether you may use this service.", ("UAEX",), _says("ext_authz_error")),
+        _Cause("Too many requests wait for this service.", (), _says("local_rate_limited")),
         _Cause("", (), "response.code_details == 'direct_response'"),
         # What an auth service responds is its own.
         _Cause("This service cannot be reached.", (), "response.code_details != 'ext_authz_denied'"),

@@ -69,5 +69,8 @@ def _outcome(route: Route, view: View) -> Cell:
         return f"waiting: container {elsewhere}{winner.container} has this alias", "red"
     if winner.excluded:
         return winner.excluded_reason, "red"
-    text, style = route_status(route)
+    awake = view.table.wakefulness.get(route.alias)
+    text, style = route_status(route, wakefulness=awake)
+    if awake is not None and awake.state != "ready":
+        return text, style
     return (route.target or text, "" if text == "ready" else style)

@@ -42,7 +42,8 @@ def route_status(
     if route.excluded:
         return route.excluded_reason, "yellow"
     if wakefulness is not None and wakefulness.state != "ready":
-        return wakefulness.remark, "red" if wakefulness.state == "failed" else "cyan"
+        since = f" since {_clock(wakefulness.since)}" if wakefulness.state == "asleep" else ""
+        return wakefulness.remark + since, "red" if wakefulness.state == "failed" else "cyan"
     if not route.endpoints:
         return ("asleep", "cyan") if route.idle_watcher else ("ready", "green")
     failing = {address: found.since for address, found in health.items() if found.state == "unhealthy"}
@@ -74,7 +75,7 @@ def print_routes(out: Out, view: View) -> None:
     for route in routes:
         alias = route.alias
         text, style = route_status(route, view.table.health_of(alias), view.table.wakefulness.get(alias))
-        listen = f", listens on {route.listen}" if route.listen else ""
+        listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.listen}" if route.listen else "")
         listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
@@ -99,6 +100,15 @@ def print_routes(out: Out, view: View) -> None:
         for row in rows:
             row.append(_accepted(view.on_envoys.get(row[0][0], {})))
     print_table(out, heads, rows, give_way=give_way)
+
+
+def _awake(wakefulness: Wakefulness | None) -> str:
+    """Return why containers that sleep are awake, or when they go to sleep."""
+    if wakefulness is None or wakefulness.state != "ready":
+        return ""
+    if wakefulness.awake_because:
+        return f", {wakefulness.awake_because}"
+    return f", sleeps at {_clock(wakefulness.sleeps_at)}" if wakefulness.sleeps_at else ""
 
 
 def _accepted(states: Mapping[str, RouteState]) -> Cell:
