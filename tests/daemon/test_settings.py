@@ -77,7 +77,7 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
           tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,
           idle_timeout: 1m, body_timeout: 1m, stream_timeout: 2h, tcp_timeout: 3h,
-          max_target_connections: 20, max_connections_per_client: 30, max_udp_clients: 10}
+          max_target_connections: 20, max_waiting_requests: 40, max_connections_per_client: 30, max_udp_clients: 10}
 """
     )
     options = build_settings(Flags(), {}).options

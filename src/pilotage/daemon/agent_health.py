@@ -30,7 +30,7 @@ def health_query(route: Route, member: Member, *, scheme: str = "") -> dict[str,
 
     """
     agent = member.agent
-    place = agent.place_of(member.endpoint.host, member.host, member.endpoint.port) if agent is not None else ""
+    place = agent.place_of(member.endpoint, member.host) if agent is not None else ""
     return {"scheme": scheme or route.scheme, "host": place, "path": route.settings.healthcheck.path or "/"}
 
 

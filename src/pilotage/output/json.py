@@ -124,6 +124,7 @@ def container_json(container: Container) -> dict[str, Any]:
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     """Return a problem as plain data."""
+    problem = problem.shown
     return {
         "provider": problem.provider,
         "container": problem.container,
