@@ -221,7 +221,7 @@ def test_without_a_gateway_a_warning_says_if_no_envoy_can_fetch_its_configuratio
 ) -> None:
     monkeypatch.setattr("pilotage.daemon.settings._own_socket", lambda _: None)
     (problem,) = warnings("")
-    assert problem.endswith("this user can create no socket for it; set gateway.xds.listen")
+    assert problem.endswith("this user cannot create a socket for it; set gateway.xds.listen")
 
 
 def test_a_rule_about_an_engine_that_is_not_watched_is_a_warning() -> None:

@@ -37,8 +37,8 @@ def health_query(route: Route, member: Member, *, scheme: str = "") -> dict[str,
 class AgentHealthWatcher:
     """Checks the endpoints of routes behind agents, each at the interval of its route.
 
-    An endpoint counts as unhealthy after as many failed checks in a row as its route allows. While an agent is away,
-    nothing changes.
+    An endpoint counts as unhealthy after as many failed checks in a row as its route allows. While an agent is
+    unreachable, its endpoints keep their health.
 
     Args:
         members: returns the members of a route that is served.

@@ -188,7 +188,7 @@ def _shortcuts() -> Iterator[LabelEntry]:
 
 
 def matching(word: str) -> tuple[tuple[LabelEntry, ...], str]:
-    """Return the labels that contain a word, in any accepted spelling; if there are none, what may have been meant.
+    """Return the labels that contain a word, in any accepted spelling, or a suggestion if there are none.
 
     Returns:
         The entries and ``""``; or none and ``"did you mean ...?"`` (``""`` if nothing is close).
