@@ -268,6 +268,6 @@ async def test_an_engine_that_says_yes_and_does_nothing_is_reported(monkeypatch:
         engine.spoil("stop", status=204, body=b"")
         night.sleeper.sleep("web")
         await until(night.sleeper.problems)
-        assert "the engine has not refused to stop web, but it still runs" in night.sleeper.problems()[0].message
+        assert "the engine reported no error, but web is still running" in night.sleeper.problems()[0].message
         assert night.status().state == "ready"
         assert engine.calls["stop"] == 1

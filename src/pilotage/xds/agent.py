@@ -52,11 +52,11 @@ class Agent(msgspec.Struct, frozen=True):
         return f"agent/{self.address}"
 
     def place_of(self, host: str, address: str, port: int) -> str:
-        """Return where the agent finds a target, ``host:port``. Its own machine is loopback there.
+        """Return where the agent connects to reach a target, as ``host:port``. On its own machine, it uses loopback.
 
         Args:
             host: the target's host.
-            address: the address to which it was resolved, if it is a name; otherwise the same.
+            address: the address to which the host was resolved, or the host itself if it is an address.
             port: its port.
 
         """
