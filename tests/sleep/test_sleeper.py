@@ -78,7 +78,7 @@ async def test_an_engine_that_allows_only_reading_is_one_problem_however_many_co
             await night.until_state("failed", name)
         (problem,) = night.sleeper.problems()
         assert (problem.provider, problem.container) == ("local", "")
-        assert "it refuses to start and stop them" in problem.message
+        assert "the engine refuses to start and stop them" in problem.message
         assert "POST /containers/*/start, stop, kill, pause and unpause" in problem.hint
         assert "forbidden" in night.status("one").failure
 
