@@ -135,7 +135,7 @@ async def test_the_first_agents_knew_only_docker() -> None:
     ("answers", "why"),
     [
         ({}, "it has neither /info nor /name"),
-        ({"info": b"<html>"}, "its response to /info is not an agent's"),
+        ({"info": b"<html>"}, "its response to /info does not come from one"),
         ({"info": b'{"name":"a","version":"v1.0.0","runtime":"nerdctl"}'}, "its runtime is 'nerdctl'"),
     ],
 )

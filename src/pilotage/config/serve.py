@@ -1,7 +1,6 @@
 """Defines the sections of ``pilotage.yml`` for serving: ``gateway``, ``api``, ``match_domains``, ``debug``. Pure.
 
-Pydantic models validate the text. They are converted to frozen values: the options for all Envoys, and the settings for
-running one.
+Pydantic models validate the text. They are converted to frozen values: options for all Envoys, and how to run one.
 """
 
 from __future__ import annotations
@@ -85,8 +84,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
         max_connections: maximum number of client connections; 0 means as many as descriptors and memory allow.
-        max_client_connections: maximum number of connections from one client; 0 for no limit, ``None`` for an eighth of
-            ``max_connections``.
+        max_client_connections: maximum per client; 0 for no limit, ``None`` for an eighth of ``max_connections``.
         log_level: one of Envoy's log levels.
         xds: the listener for other Envoys.
 

@@ -25,7 +25,7 @@ class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
     """How one group of fields, such as the request headers, is logged."""
 
     default: Annotated[str, Field(Choice(("keep", "drop", "redact")), "keep, drop or redact.", "drop")] = "drop"
-    config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same choice for individual names.")] = None
+    config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for individual names.")] = None
 
 
 class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):

@@ -214,6 +214,6 @@ def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem
         message, hint = problem.message, problem.hint
         if problem.path == "alias":
             message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
-        if fold(problem.path) in UNSUPPORTED:
+        if problem.path != _AGENT and fold(problem.path) in UNSUPPORTED:
             message = f"{problem.path} is a GoDoxy field that pilotage does not support"
         yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")

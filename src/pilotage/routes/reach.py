@@ -84,8 +84,8 @@ def check_reach(
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     Returns:
-        The container's own addresses, for later checks, if the target is an allowed host name, else ``None``; and the
-        error that takes the route out of service, or ``None``.
+        The container's own addresses, for later checks, and the error that takes the route out of service. The
+        addresses are ``None`` unless the target is allowed and is a host name or the machine of the container's agent.
 
     """
     elsewhere = bool(container.agent) and container.public_hostname != _THIS_MACHINE
@@ -97,7 +97,8 @@ def check_reach(
     reach = reach_of(container, target)
     verdict = judge_reach(reach, target, policy, nowhere if elsewhere else is_local)
     if verdict.allowed:
-        return (None if is_address(target.host) else reach), None
+        is_of_agent = bool(container.agent) and target.host == container.public_hostname
+        return (reach if is_of_agent or not is_address(target.host) else None), None
     return None, Problem(message=verdict.reason, hint=verdict.hint, path="host")
 
 

@@ -113,7 +113,7 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
     category: Annotated[str, Field(_TEXT, "Displayed group.", "Media")] = ""
     description: Annotated[str, Field(_TEXT, "Text below the name.", "Family pictures", ("desc",))] = ""
     url: Annotated[str, Field(_TEXT, "Address to open.", "", default="the route's own")] = ""
-    favorite: Annotated[bool, Field(_BOOLEAN, "Show it among the favourites.", "true")] = False
+    favorite: Annotated[bool, Field(_BOOLEAN, "Show the route among the favourites.", "true")] = False
     widget_config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of a widget.", "", ("widget",))] = (
         None
     )
@@ -170,7 +170,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Field(
             _SECONDS,
-            "Time limit until the response begins. The default does not apply to GET and others that may be retried.",
+            "Time limit until the response begins. The default does not cover requests that may be retried, e.g. GET.",
             "2m",
             default="1m",
         ),
@@ -190,7 +190,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     ssl_trusted_certificate: Annotated[str, Field(_PATH, "CA file that verifies the target's certificate.")] = ""
     ssl_certificate: Annotated[str, Field(_PATH, "Client certificate for the target.")] = ""
-    ssl_certificate_key: Annotated[str, Field(_PATH, "Private key for the client certificate.")] = ""
+    ssl_certificate_key: Annotated[str, Field(_PATH, "Key of the client certificate.")] = ""
     ssl_protocols: Annotated[
         tuple[str, ...],
         Field(
@@ -245,7 +245,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 _UNSUPPORTED_HERE: Final = "a GoDoxy field that pilotage does not support"
 UNSUPPORTED: Final = {
-    "agent": ("a route uses the agent of its container's engine, so agent cannot be set", True),
+    "agent": ("agent cannot be set, because a route uses the agent of its container's engine", True),
     "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; use proxy.idle_timeout and the other idle labels", False),
     "pathpatterns": (f"path_patterns is {_UNSUPPORTED_HERE}", False),
     "proxmox": (f"proxmox is {_UNSUPPORTED_HERE}", False),
