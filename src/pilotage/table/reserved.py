@@ -31,11 +31,14 @@ class HeldName(msgspec.Struct, frozen=True):
     Attributes:
         engine: name of the engine.
         container: name of the container.
+        agent: address of the agent behind which the engine is; ``""`` if there is none. Agents name their engines
+            themselves, so another agent could choose the same name.
 
     """
 
     engine: str
     container: str
+    agent: str = ""
 
 
 class ReservedNames:
@@ -43,13 +46,17 @@ class ReservedNames:
 
     Args:
         held: alias, or name of a pool -> who held it.
-        engines: names of the watched engines. Names that containers on other engines held are free.
+        engines: names of the watched engines, or the address of an agent whose name is not known yet. Names that
+            containers on other engines held are free.
 
     """
 
     def __init__(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
         watched = set(engines)
-        self._held = {name: holder for name, holder in held.items() if holder.engine in watched}
+        by_address = {
+            name: _at(holder, holder.agent) if holder.agent in watched else holder for name, holder in held.items()
+        }
+        self._held = {name: holder for name, holder in by_address.items() if holder.engine in watched}
         self._missing = {holder.engine for holder in self._held.values()}
         self._below: dict[str, list[str]] = {}  # first label -> full names that begin with it
         for name in self._held:
@@ -86,6 +93,14 @@ class ReservedNames:
         self._waiting[owner] = built, cause
         return Built(tuple(routes), tuple(problems))
 
+    def rename(self, old: str, new: str) -> None:
+        """Keep the names of an engine that has another name now."""
+        if old in self._missing:
+            self._missing = self._missing - {old} | {new}
+            self._held = {
+                name: _at(holder, new) if holder.engine == old else holder for name, holder in self._held.items()
+            }
+
     def release(self, engine: str) -> dict[Owner, tuple[Built, str]]:
         """Free the names of an engine that has been listed or removed; return the routes that waited, with causes."""
         if engine not in self._missing:
@@ -114,6 +129,10 @@ class ReservedNames:
             for full in self._below.get(name, ()):
                 if not domains or full[len(name) + 1 :] in domains:
                     yield full
+
+
+def _at(holder: HeldName, engine: str) -> HeldName:
+    return msgspec.structs.replace(holder, engine=engine)
 
 
 def _taken(route: Route) -> Route:

@@ -133,6 +133,8 @@ class RouteStore:
     def rename_engine(self, old: str, new: str) -> None:
         """Let an engine's containers keep their names when the engine is renamed."""
         self._names.rename_engine(old, new)
+        if self._reserved is not None:
+            self._reserved.rename(old, new)
 
     def set_problems(self, key: ProblemKey, problems: Iterable[Problem]) -> None:
         """Replace the problems recorded under a key."""
