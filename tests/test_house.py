@@ -39,6 +39,7 @@ WHOLE = {
     "test_documents.py",
     "test_engine_texts.py",
     "test_failures.py",
+    "live/test_agents.py",
     "test_fuzz.py",
     "test_house.py",
     "test_library.py",

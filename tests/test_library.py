@@ -60,6 +60,12 @@ INTERNAL = {
     *("Address", "Connection"),  # Pool(connect=...), for tests of the pool
     *("OwnLabels", "Located"),  # Container.own_labels and RouteFile.fields, which only later steps read
     "Reach",  # Endpoint.reach, which only the gateway reads
+    *(
+        "AgentInfo",
+        "AgentHealth",
+        "FoundAgent",
+        "KnownAgent",
+    ),  # what an agent says, which only commands and daemon read
 }
 
 

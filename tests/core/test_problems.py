@@ -56,3 +56,12 @@ def test_long_texts_are_cut_wherever_they_come_from() -> None:
     assert len(str(problem)) < 5_000
     assert len(Problem(message="bad", container="web", route=long).place) < 300
     assert Problem(message="bad", label=long).label == long
+
+
+@pytest.mark.parametrize("name", ["provider", "container", "route", "label", "path"])
+def test_a_long_name_in_its_place_is_shown_cut_but_kept_whole(name: str) -> None:
+    problem = Problem(message="m", **{name: "n" * 20_000})  # type: ignore[arg-type]
+    assert getattr(problem, name) == "n" * 20_000
+    assert getattr(problem.shown, name) == "n" * 199 + "…"
+    short = Problem(message="m", **{name: "n" * 200})  # type: ignore[arg-type]
+    assert short.shown is short

@@ -45,7 +45,7 @@ async def test_a_kept_envoy_survives_its_daemon_and_is_adopted_by_the_next(short
         assert f"adopted the Envoy with process ID {record.pid}" in served.log
         await served.stop()
         await served.answers()
-        assert "Envoy goes on serving" in served.log
+        assert "Envoy keeps serving" in served.log
 
 
 async def test_the_routes_of_an_engine_that_is_away_at_the_restart_stay(short_path: Path) -> None:
@@ -84,7 +84,7 @@ async def test_two_daemons_do_not_share_an_envoy(short_path: Path) -> None:
     with kept_folder(str(short_path / "p-envoy"), DAEMON_LOCK) as folder:
         assert (folder / DAEMON_LOCK).read_text() == str(os.getpid())
         with (
-            pytest.raises(GatewayError, match=r"another pilotage uses the Envoy in .*pilotage stop"),
+            pytest.raises(GatewayError, match=r"another pilotage process uses the Envoy in .*pilotage stop"),
             kept_folder(str(folder), DAEMON_LOCK),
         ):
             pass

@@ -56,7 +56,7 @@ def test_an_unreadable_file_is_reported_and_ignored(
 ) -> None:
     (tmp_path / "names.json").write_text(text)
     assert names_in(tmp_path) == {}
-    assert "names.json cannot be read, so nobody's names are kept from the last run" in caplog.text
+    assert "names.json cannot be read, so no names are kept from the last run" in caplog.text
 
 
 @pytest.mark.looptime

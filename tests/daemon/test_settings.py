@@ -77,7 +77,7 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
           tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,
           idle_timeout: 1m, body_timeout: 1m, stream_timeout: 2h, tcp_timeout: 3h,
-          max_target_connections: 20, max_connections_per_client: 30, max_udp_clients: 10}
+          max_target_connections: 20, max_waiting_requests: 40, max_connections_per_client: 30, max_udp_clients: 10}
 """
     )
     options = build_settings(Flags(), {}).options
@@ -221,7 +221,7 @@ def test_without_a_gateway_a_warning_says_if_no_envoy_can_fetch_its_configuratio
 ) -> None:
     monkeypatch.setattr("pilotage.daemon.settings._own_socket", lambda _: None)
     (problem,) = warnings("")
-    assert problem.endswith("this user can create no socket for it; set gateway.xds.listen")
+    assert problem.endswith("this user cannot create a socket for it; set gateway.xds.listen")
 
 
 def test_a_rule_about_an_engine_that_is_not_watched_is_a_warning() -> None:

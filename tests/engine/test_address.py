@@ -93,7 +93,7 @@ def test_the_same_engine_with_the_same_files_has_one_address_however_it_is_writt
         ("ssh://-oProxyCommand=evil", "cannot start with a dash", "check the address"),
         ("ssh://-lroot@host", "cannot start with a dash", "check the address"),
         ("agent://host", "is not an agent address", "write agent://host:8890"),
-        ("context://", "has no context name", "write context://NAME, see `docker context ls`"),
+        ("context://", "has no context name", "write context://NAME; `docker context ls` lists them"),
         (
             "tls://host:2376",
             "needs certificate files",

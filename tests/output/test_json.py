@@ -169,3 +169,10 @@ def test_containers_of_all_engines_are_there() -> None:
         "local",
         "other",
     ]
+
+
+def test_no_name_of_a_strangers_container_makes_a_problem_long() -> None:
+    long = "n" * 20_000
+    problem = Problem(message="m", provider=long, container=long, route=long, label=long, path=long)
+    shown = problem_json(problem)
+    assert {len(shown[name]) for name in ("provider", "container", "route", "label", "path")} == {200}

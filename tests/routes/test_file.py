@@ -112,7 +112,7 @@ def test_an_error_in_a_protective_field_takes_its_route_out_of_service() -> None
         ("app: {port: 443}", "own.yml:1:7: route app: localhost:443 is reserved for the proxy itself"),
         ("app: {scheme: fileserver}", "own.yml:1:15: route app: scheme: a file server needs root"),
         ("app: {host: nas, tls_termination: true}", "route app: tls_termination: only for scheme tcp, not http"),
-        ("app: {host: nas, agent: [a]}", "own.yml:1:18: route app: agent: agent cannot be a list"),
+        ("app: {host: nas, agent: [a]}", "own.yml:1:25: route app: agent: agent cannot be a list"),
         (
             "app: {host: nas, healthcheck: {disable: true}, load_balance: {link: x}}",
             "cannot disable the health check, which a load-balanced pool needs",
@@ -210,7 +210,7 @@ def test_no_text_raises(text: str) -> None:
         ),
         (
             "app: {host: nas, agent: [a]}",
-            "1:18: route app: agent: agent cannot be a list; write the name or the address (HOST:PORT) of an agent",
+            "1:25: route app: agent: agent cannot be a list; write the name or the address (HOST:PORT) of an agent",
         ),
         (
             "app: {host: nas, healthcheck: {disable: true}, load_balance: {link: x}}",

@@ -11,6 +11,7 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.reach import check_reach, is_own_address, nowhere, reach_of, reserved_target
 from pilotage.routes.target import Target
+from pilotage.xds.agent import is_of_machine
 from tests.support.summaries import ADDRESS, LOCAL, REMOTE, container
 
 if TYPE_CHECKING:
@@ -185,6 +186,14 @@ def test_behind_an_agent_addresses_are_those_of_its_machine(
     host: str, port: int, fields: dict[str, Any], expected: bool
 ) -> None:
     assert served(host, port, **fields) is expected
+
+
+@pytest.mark.parametrize(("fields", "owned"), [({}, False), (published(9000), True), (HOST_MODE, True)])
+def test_a_port_of_the_agents_machine_is_the_containers_only_where_it_is_published(
+    fields: dict[str, Any], owned: bool
+) -> None:
+    (endpoint,) = route("10.0.0.9", 9000, config=FAR, **fields).endpoints
+    assert is_of_machine("10.0.0.9:8890", endpoint) is owned
 
 
 def test_the_problem_names_the_place_and_prints_the_rule() -> None:

@@ -39,8 +39,7 @@ async def test_no_text_of_an_engine_floods_the_log_or_a_problem(tmp_path: Path) 
         lines = (tmp_path / "log").read_text().splitlines()
         problems = (await served.get("/v1/problems"))["problems"]
         states = (await served.get("/v1/engines"))["engines"]
-    said = [text for it in problems for text in (it["message"], it["hint"], it["value"])]
-    said += [text for it in states for text in it.values() if isinstance(text, str)]
+    said = [text for it in (*problems, *states) for text in it.values() if isinstance(text, str)]
     assert len(problems) > len(ATTACKS) / 2
     assert len(states) == len(ATTACKS) + 1
     assert not [text[:300] for text in (*lines, *said) if "internal error" in text or "bug in pilotage" in text]

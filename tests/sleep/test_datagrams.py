@@ -156,6 +156,35 @@ async def test_only_so_many_bytes_wait(site: Site, client: Client) -> None:
         await until(lambda: len(server.received) == MOST_BYTES // size)
 
 
+async def test_only_so_many_bytes_are_kept_to_be_sent_again_for_all_clients(site: Site, client: Client) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:  # never answers
+        silent.bind(("127.0.0.1", 0))
+        site.port = silent.getsockname()[1]
+        site.relays.open("dns", "open")
+        (relay,) = site.relays._relays.values()
+        for number in range(MOST_BYTES // 60_000 + 2):
+            client().sendto(b"x" * 60_000, site.address)
+            await until(lambda: len(relay.sessions) == number + 1)  # noqa: B023  called at once
+        assert relay.kept == MOST_BYTES // 60_000 * 60_000
+        site.relays.open("dns", "closed")
+        site.relays.open("dns", "open")
+        assert relay.kept == 0
+
+
+async def test_a_target_that_cannot_be_reached_is_logged_once(
+    site: Site, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.relays.targets = lambda _alias: [("255.255.255.255", 9)]  # connecting to broadcast is refused
+    site.relays.open("dns", "open")
+    (relay,) = site.relays._relays.values()
+    for _ in range(5):
+        client().sendto(b"x", site.address)
+    await until(lambda: caplog.records)
+    await asyncio.sleep(0.05)
+    assert (len(caplog.records), len(relay.sessions)) == (1, 0)
+    assert "cannot pass datagrams on" in caplog.text
+
+
 async def test_datagrams_are_dropped_after_a_failure(site: Site, client: Client) -> None:
     one = client()
     async with serving() as (server, site.port):

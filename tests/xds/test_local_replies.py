@@ -124,7 +124,7 @@ async def test_a_cluster_without_a_healthy_endpoint(envoy: Envoy, monkeypatch: p
             found.append(resource(CLUSTER, it.name, message, answers=it.answers))
         return found
 
-    monkeypatch.setattr("pilotage.xds.snapshot.own_clusters", empty)
+    monkeypatch.setattr("pilotage.xds.stream_filters.own_clusters", empty)
     async with envoy() as gw:
         await gw.publish(route("app", 9, max_conns_per_host=9))
         await _check(gw, "app", "This service has no healthy endpoint.")

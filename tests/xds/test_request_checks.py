@@ -75,7 +75,16 @@ def test_a_path_that_climbs_once_its_slashes_are_decoded_is_refused(path: str, r
 
 
 def test_the_reply_to_a_refused_host_has_the_conditions_of_the_refusal() -> None:
-    assert [bad_host().header_filter.header] == list(host_check().headers)
+    flag, header = bad_host().or_filter.filters
+    assert list(flag.response_flag_filter.flags) == ["FI"]
+    (condition,) = host_check().headers
+    assert header.header_filter.header.string_match == condition.string_match
+    assert header.header_filter.header.invert_match
+
+
+def test_a_reply_to_a_request_whose_headers_envoy_did_not_keep_is_not_about_its_host() -> None:
+    _, header = bad_host().or_filter.filters
+    assert not header.header_filter.header.treat_missing_header_as_empty
 
 
 @pytest.mark.parametrize("trusted", [False, True])
@@ -119,4 +128,4 @@ def test_only_replies_with_status_403_are_those_to_a_refused_path() -> None:
     assert (comparison.op, comparison.value.default_value) == (comparison.EQ, 403)
     assert comparison.value.runtime_key == "pilotage.refused"
     assert header.header_filter.header.name == ":path"
-    assert bad_host().header_filter.header.name == ":authority"
+    assert bad_host().or_filter.filters[1].header_filter.header.name == ":authority"

@@ -325,3 +325,12 @@ def test_names_of_files_and_of_the_agent_itself_are_not_resolved_here() -> None:
     answers = checked(found, of_file, own)
     assert found.names == {}
     assert answers == {"file": (["db.lan:80"], ""), "own": (["attic.lan:80"], "")}
+
+
+@pytest.mark.parametrize(("address", "allowed"), [("10.0.0.9", True), ("127.0.1.1", False)])
+def test_the_name_of_an_agent_is_checked_like_others_if_the_port_is_not_the_containers(
+    address: str, allowed: bool
+) -> None:
+    found = targets(attic_lan=(address,))
+    answers = checked(found, named("attic.lan", 6379, agent="attic.lan:8890"))
+    assert bool(answers["app"][0]) is allowed

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Refusal", "is_from_socket", "refusal"]
 
-_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing more
+_OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing else
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

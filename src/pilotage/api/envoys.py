@@ -37,7 +37,7 @@ class EnvoyMetrics(Collector):
         """Yield the metrics."""
         states = list(self._states())
         connected = GaugeMetricFamily(
-            "pilotage_envoy_connected", "1 if the Envoy is connected, 0 for an hour after that.", labels=["node"]
+            "pilotage_envoy_connected", "1 while the Envoy is connected, 0 for an hour afterwards.", labels=["node"]
         )
         lag = GaugeMetricFamily(
             "pilotage_envoy_lag_seconds",

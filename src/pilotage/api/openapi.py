@@ -146,12 +146,12 @@ _ON_ENVOY: Final = _object(
     state={"enum": ["accepted", "rejected", "waiting"]},
     version={
         **_or_null(_WHOLE),
-        "description": "Version of the table since which what the Envoy has of the route is unchanged; null if unknown",
+        "description": "Table version that the Envoy's configuration of the route dates from; null if unknown",
     },
 )
 _TRAFFIC: Final = _object(
     requests=_WHOLE,
-    errors={**_WHOLE, "description": "Requests that clients got a status from 500 up for"},
+    errors={**_WHOLE, "description": "Requests that were answered with status 500 or higher"},
     in_progress=_WHOLE,
     duration_s={
         **_object(count=_WHOLE, sum={"type": "number"}, buckets=_list(_object(le={"type": "number"}, count=_WHOLE))),

@@ -81,10 +81,10 @@ class Source(Protocol):
         """Return the state of each Envoy that is or was connected."""
 
     def route_states(self, alias: str) -> Mapping[str, RouteState]:
-        """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
+        """Return the state of a route on each connected Envoy, by node ID; empty for a route that is not served."""
 
     async def traffic(self) -> Mapping[str, RouteTraffic]:
-        """Return figures about the requests of each route and pool; none while Envoy does not respond."""
+        """Return the request statistics of each route and pool; empty while Envoy does not respond."""
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's metrics in Prometheus's text format.
@@ -332,7 +332,7 @@ class Api:
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then every change and, if ``traffic`` is in the query, figures. ``table`` ends a batch."""
+        """Stream all routes, then every change; for ``traffic``, also statistics. A ``table`` event ends each batch."""
         if len(self._streams) >= _MOST_STREAMS:
             return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["SleepResource", "explain_sleep", "route_metrics"]
 
 _GAUGES: Final = (
-    ("pilotage_sleep_state", "1 for what the containers do now."),
-    ("pilotage_sleep_state_since_timestamp_seconds", "Unix time at which that began."),
-    ("pilotage_sleep_requests_in_progress", "Requests and connections that keep them awake."),
-    ("pilotage_sleep_at_timestamp_seconds", "Unix time at which they go to sleep without further requests."),
-    ("pilotage_sleep_last_wake_seconds", "Duration of the last successful attempt to wake them."),
+    ("pilotage_sleep_state", "1 for the current state."),
+    ("pilotage_sleep_state_since_timestamp_seconds", "Unix time at which the current state began."),
+    ("pilotage_sleep_requests_in_progress", "Requests and connections that keep the containers awake."),
+    ("pilotage_sleep_at_timestamp_seconds", "Unix time at which the containers go to sleep if no request arrives."),
+    ("pilotage_sleep_last_wake_seconds", "Duration of the last successful attempt to wake the containers."),
 )
 
 
 class SleepResource:
-    """The paths about sleep.
+    """Handles the API's paths for sleep.
 
     Args:
-        sleeper: returns what runs the units; ``None`` if containers do not sleep here.
+        sleeper: returns the object that puts containers to sleep; ``None`` if containers do not sleep here.
 
     """
 
@@ -61,7 +61,7 @@ class SleepResource:
         return self._command(request, lambda sleeper, alias: sleeper.sleep(alias))
 
     def _command(self, request: web.Request, act: Callable[[Sleeper, str], Any]) -> web.Response:
-        """Run a command for a container, given by ID, name or alias. It is done once the state says so."""
+        """Start a command for a container, given by ID, name or alias. The container's state shows when it is done."""
         name = request.match_info["name"]
         sleeper = self._sleeper()
         unit = sleeper.find(name) if sleeper is not None else None
@@ -90,7 +90,7 @@ def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
 
 
 def route_metrics(traffic: Mapping[str, RouteTraffic], sleeper: Sleeper | None) -> Iterator[bytes]:
-    """Yield figures about the requests of all routes, and the state of all containers that sleep, in pieces."""
+    """Yield the request statistics of all routes and the state of all containers that can sleep, in pieces."""
     yield from traffic_metrics(traffic)
     yield from _sleep_metrics(sleeper)
 

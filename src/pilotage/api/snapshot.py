@@ -41,7 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         files: route files.
         routes, problems_by_key, engines, table_version, health, pool_members, engine_order, wakefulness: fields of a
             :class:`~pilotage.Table`.
-        on_envoys: alias -> node ID -> what this Envoy has of the route, if the command asked for it.
+        on_envoys: alias -> node ID -> state of the route on this Envoy, if the command asked for it.
 
     """
 
@@ -97,7 +97,7 @@ def pack(
         problems: problems that are not in the table: with the configuration, and what Envoy rejected.
         files: the route files.
         file: absolute path of the configuration file.
-        on_envoys: what each Envoy has of each route.
+        on_envoys: the state of each route on each Envoy.
 
     """
     problems_by_key = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]

@@ -1,4 +1,4 @@
-"""Serializes the figures about the requests of each route, as Prometheus metrics and as plain data."""
+"""Serializes the request statistics of each route, as Prometheus metrics and as plain data."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 __all__ = ["changed_traffic", "escape", "traffic_json", "traffic_metrics"]
 
 _COUNTERS: Final = (
-    ("pilotage_route_requests_total", "counter", "Requests of the route.", "requests"),
-    ("pilotage_route_errors_total", "counter", "Requests that clients got a status from 500 up for.", "errors"),
-    ("pilotage_route_requests_in_progress", "gauge", "Requests that are not complete.", "in_progress"),
+    ("pilotage_route_requests_total", "counter", "Requests to the route.", "requests"),
+    ("pilotage_route_errors_total", "counter", "Requests that were answered with status 500 or higher.", "errors"),
+    ("pilotage_route_requests_in_progress", "gauge", "Requests that are not complete yet.", "in_progress"),
 )
 _DURATION: Final = "pilotage_route_duration_seconds"
 
 
 def traffic_metrics(traffic: Mapping[str, RouteTraffic]) -> Iterator[bytes]:
-    """Yield the figures in Prometheus's text format, in pieces of one route."""
+    """Yield the statistics in Prometheus's text format, one route at a time."""
     for name, kind, text, attribute in _COUNTERS:
         yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
         for alias, figures in traffic.items():
@@ -48,7 +48,7 @@ def escape(label: str) -> str:
 
 
 def traffic_json(figures: RouteTraffic) -> dict[str, Any]:
-    """Return the figures of a route as plain data."""
+    """Return the statistics of a route as plain data."""
     bounds = [{"le": bound, "count": number} for bound, number in sorted(figures.durations.items())]
     return {
         "requests": figures.requests,
@@ -63,6 +63,6 @@ def traffic_json(figures: RouteTraffic) -> dict[str, Any]:
 
 
 def changed_traffic(old: Mapping[str, RouteTraffic], new: Mapping[str, RouteTraffic]) -> dict[str, Any]:
-    """Return the figures that have changed, as plain data; ``None`` for those that are gone."""
+    """Return the statistics that have changed, as plain data; ``None`` for those that are gone."""
     found: dict[str, Any] = {name: traffic_json(it) for name, it in new.items() if old.get(name) != it}
     return found | dict.fromkeys(old.keys() - new.keys())

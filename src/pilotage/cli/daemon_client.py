@@ -1,4 +1,4 @@
-"""Asks a running daemon over its unix socket: for its snapshot, and to wake containers and put them to sleep."""
+"""Talks to a running daemon over its unix socket: fetches its snapshot, wakes containers and puts them to sleep."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def closed_socket(env: Mapping[str, str]) -> Path | None:
 
 
 def fetch(env: Mapping[str, str], *, with_envoys: bool = False) -> Snapshot | None:
-    """Return the snapshot of a running daemon; ``None`` if none is accessible and has this version.
+    """Return the snapshot of a running daemon; ``None`` unless there is an accessible one of this version.
 
     Args:
         env: environment variables.
-        with_envoys: also ask what each Envoy has of each route.
+        with_envoys: also ask for the state of each route on each Envoy.
 
     """
     for path in socket_candidates(env):
@@ -70,7 +70,7 @@ async def _fetch(path: Path, target: str) -> Snapshot | None:
 
 
 class Refused(Exception):
-    """The daemon refuses a command, or there is none. Its text says why, and what to do.
+    """The daemon refuses a command, or no daemon can be reached. The message says why and what to do.
 
     Attributes:
         is_unreachable: whether no daemon can be reached.
@@ -101,7 +101,7 @@ def command(env: Mapping[str, str], verb: str, name: str) -> SleepStatus:
 
 
 def statuses(env: Mapping[str, str]) -> list[SleepStatus]:
-    """Return the containers that sleep, and whether they are awake.
+    """Return the status of all containers that can sleep.
 
     Raises:
         Refused: no daemon can be reached.

@@ -134,7 +134,8 @@ def _end_if_interrupted(
 ) -> Callable[[sys.UnraisableHookArgs], object]:
     """Return a hook for exceptions that Python ignores, such as those in destructors and callbacks of weak references.
 
-    Python would only print an interrupt there and go on with the command. Loading a module has many such places.
+    In such a place, Python would only print the interrupt and continue with the command. Importing a module runs
+    through many of them.
     """
 
     def hook(found: sys.UnraisableHookArgs) -> None:

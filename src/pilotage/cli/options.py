@@ -102,7 +102,7 @@ def views_of(
     """Return one view per recording, or else one view of all engines.
 
     ``early`` receives the view of the engines that responded within two seconds, if others did not. With ``wide``, the
-    view of a running daemon says what each Envoy has of each route.
+    view of a running daemon includes the state of each route on each Envoy.
     """
     from pilotage.cli import sources
     from pilotage.config.engines import EngineChoice, find_config_file
@@ -135,7 +135,8 @@ def views_of(
 def _ask_daemon(*, with_envoys: bool) -> View | None:
     """Return the view of a running daemon; ``None`` if there is none or other engines are selected.
 
-    These variables select other engines, and so does a configuration file that is not the daemon's.
+    ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``CONTAINER_HOST`` and any configuration file but the daemon's select other
+    engines.
     """
     if any(map(os.environ.get, ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"))):
         return None

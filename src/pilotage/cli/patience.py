@@ -28,7 +28,7 @@ async def ask_all(
     error says which engines are still awaited. This happens at most once.
 
     Args:
-        work: the name of each engine and what to do. It must convert the engine's failure to a result.
+        work: the name of each engine and its coroutine, which must convert the engine's failure to a result.
         show: receives the results so far, if there are any.
 
     """

@@ -146,7 +146,7 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
 
 
 def json_printer(out: Out) -> Callable[[Update], None]:
-    """Return a function that prints updates as JSON, one object per line; the first update has everything."""
+    """Return a function that prints updates as JSON, one object per line. The first update has the whole table."""
 
     def show(update: Update) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -20,6 +20,7 @@ Severity = Literal["error", "warning"]
 
 _LONGEST: Final = 2_000  # characters of a message, a hint or a value
 _LONGEST_NAME: Final = 200  # characters of a name in a place; engines and labels can have longer ones
+_PLACE: Final = ("provider", "container", "route", "label", "path")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -76,6 +77,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         for name, value in given.items():
             if value is not None:
                 msgspec.structs.force_setattr(found, name, value)
+        return found
+
+    @property
+    def shown(self) -> Problem:
+        """The problem with long names in its place cut, for display. Whole names find what it concerns."""
+        long = {name: text for name in _PLACE if len(text := getattr(self, name)) > _LONGEST_NAME}
+        if not long:
+            return self
+        found = copy(self)
+        for name, text in long.items():
+            msgspec.structs.force_setattr(found, name, _cut(text, _LONGEST_NAME))
         return found
 
     @property

@@ -30,15 +30,15 @@ def health_query(route: Route, member: Member, *, scheme: str = "") -> dict[str,
 
     """
     agent = member.agent
-    place = agent.place_of(member.endpoint.host, member.host, member.endpoint.port) if agent is not None else ""
+    place = agent.place_of(member.endpoint, member.host) if agent is not None else ""
     return {"scheme": scheme or route.scheme, "host": place, "path": route.settings.healthcheck.path or "/"}
 
 
 class AgentHealthWatcher:
     """Checks the endpoints of routes behind agents, each at the interval of its route.
 
-    An endpoint counts as unhealthy after as many failed checks in a row as its route allows. While an agent is away,
-    nothing changes.
+    An endpoint counts as unhealthy after as many failed checks in a row as its route allows. While an agent is
+    unreachable, its endpoints keep their health.
 
     Args:
         members: returns the members of a route that is served.

@@ -1,4 +1,4 @@
-"""Tells Envoys how to reach the agents: their addresses, their certificates on disk, and how old they are."""
+"""Tells Envoys how to reach agents: their addresses, their certificates on disk, and what they support."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["AgentKeeper", "start_agents"]
 log = logging.getLogger(__name__)
 
 _INTERVAL: Final = 1.0
-"""Seconds between two looks at the certificate files and at what agents say about themselves."""
+"""Seconds between two checks of the certificate files and of what agents report about themselves."""
 
 _RESOLVE: Final = 30.0
 """Seconds between two lookups of an agent's host name."""
@@ -86,7 +86,7 @@ class AgentKeeper:
 
     Args:
         agents: returns what discovery knows of each agent, by its address.
-        apply: called with all agents, each with its certificates, or ``None`` to keep those that it had.
+        apply: called with all agents, each with its certificates, or with ``None`` to keep its previous ones.
         lookup: resolves a host name in a thread.
 
     """
@@ -180,7 +180,7 @@ class AgentKeeper:
         try:
             found = read_credentials(files)
         except CredentialsError as error:
-            if address in self._has_credentials:  # Envoys keep those that they have
+            if address in self._has_credentials:  # Envoys keep the previous ones
                 log.warning("agent %s: %s", address, error.what)
                 return None, ""
             return None, f"its agent cannot be reached: {error.what}"

@@ -198,11 +198,11 @@ class Daemon:
         return self.ads.envoys.states
 
     def route_states(self, alias: str) -> Mapping[str, RouteState]:
-        """Return what each connected Envoy has of a route; see :meth:`AdsServer.route_states`."""
+        """Return the state of a route on each connected Envoy; see :meth:`AdsServer.route_states`."""
         return self.ads.route_states(alias)
 
     async def traffic(self) -> Mapping[str, RouteTraffic]:
-        """Return figures about the requests of each route; see :meth:`TrafficReader.read`."""
+        """Return the request statistics of each route; see :meth:`TrafficReader.read`."""
         return await self._traffic.read()
 
     async def gateway_statistics(self) -> bytes:
@@ -297,7 +297,7 @@ class Daemon:
             return
         if self.settings.keep_folder:
             self.gateway.leave()
-            log.info("stopping; Envoy goes on serving (pilotage stop ends it, too)")
+            log.info("stopping; Envoy keeps serving (to stop it, too, run 'pilotage stop')")
         else:
             await shut_down(self.gateway, self.settings.gateway.drain, self._stop_now)
 

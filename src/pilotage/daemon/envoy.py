@@ -1,4 +1,4 @@
-"""Makes the daemon's own Envoy: one that ends with it, one that outlives it, or one that somebody else starts."""
+"""Makes the daemon's own Envoy, which stops with the daemon, outlives it, or is started by ``pilotage envoy``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ DAEMON_LOCK: Final = "daemon.lock"
 ENVOY_LOCK: Final = "envoy.lock"
 """Files in the kept folder that the daemon and ``pilotage envoy`` hold locked. They contain a process ID."""
 
-_LONGEST_NAME: Final = "h_udp_parent_1234567890"  # of the sockets in the folder
+_LONGEST_NAME: Final = "h_udp_parent_1234567890"  # longest name of a socket in the folder
 _ANSWER: Final = 2.0
 
 
@@ -101,16 +101,16 @@ def kept_folder(path: str, lock: str) -> Iterator[Path]:
     """
     folder = Path(path)
     if len(os.fsencode(folder / _LONGEST_NAME)) > MAX_SOCKET_PATH:
-        raise GatewayError(f"the path {folder} is too long for sockets", "name a shorter one with api.listen")
+        raise GatewayError(f"the path {folder} is too long for sockets", "choose a shorter one with api.listen")
     try:
         private_folder_of(str(folder / lock))
         held = lock_file(folder / lock)
     except OSError as error:
-        remedy = "gateway.keep needs a folder for Envoy's sockets next to that of the API; see api.listen"
+        remedy = "gateway.keep needs a folder for Envoy's sockets next to the API's socket; see api.listen"
         raise GatewayError(f"cannot use {folder}: {error.strerror}", remedy) from error
     if held is None:
         raise GatewayError(
-            f"another pilotage uses the Envoy in {folder}", "end it with pilotage stop, or change api.listen"
+            f"another pilotage process uses the Envoy in {folder}", "run 'pilotage stop' first, or change api.listen"
         )
     try:
         os.truncate(held, 0)
@@ -121,7 +121,7 @@ def kept_folder(path: str, lock: str) -> Iterator[Path]:
 
 
 async def free_ports(settings: DaemonSettings, folder: Path) -> None:
-    """Check that the ports of the gateway are free, or that the kept Envoy has them.
+    """Check that the ports of the gateway are free, or used by the kept Envoy.
 
     Raises:
         ConfigError: a port is in use, or this user cannot listen on it.
@@ -165,7 +165,7 @@ async def shut_down(gateway: Gateway, limit: float, now: asyncio.Event) -> None:
     Args:
         gateway: the Envoy.
         limit: how long requests may take to finish, in seconds.
-        now: the request to wait no longer.
+        now: set to stop Envoy without waiting any longer.
 
     """
     log.info("stopping: active requests have %g s to finish (send the signal again to stop now)", limit)

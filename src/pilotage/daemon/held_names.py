@@ -1,7 +1,7 @@
-"""Remembers between two runs which engine's container held which name, if there is a folder for state.
+"""Remembers from one run to the next which container held which name, if there is a folder for state.
 
-Without it, a container of another engine could take a name while its holder's engine is unreachable at the start. The
-file contains only names, no settings of routes.
+Otherwise, a container on another engine could take a name if the holder's engine is unreachable at startup. The file
+contains only names, and no settings of routes.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class HeldNames:
             return {}
         try:
             with self.path.open("rb") as file:
-                text = file.read(_LARGEST)  # a longer one is cut, and so is no JSON
+                text = file.read(_LARGEST)  # a longer one is cut off, so it is not valid JSON
             self._written = msgspec.json.decode(text, type=_Content).names
         except FileNotFoundError:
             pass
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-            log.warning("%s cannot be read, so nobody's names are kept from the last run: %s", self.path, error)
+            log.warning("%s cannot be read, so no names are kept from the last run: %s", self.path, error)
         return dict(self._written)
 
     async def run(self, store: RouteStore) -> None:
@@ -90,7 +90,7 @@ class HeldNames:
         text = msgspec.json.encode(_Content(names))
         try:
             if len(text) >= _LARGEST:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # noqa: TRY301  # as of a system with such a limit
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # noqa: TRY301  # like a system with this limit
             handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{_FILE}-")  # of mode 0600
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -113,8 +113,8 @@ def _names(store: RouteStore) -> Iterator[tuple[str, HeldName]]:
     table = store.table
     for alias, route in table.routes.items():
         if not (route.excluded or route.is_static) and len(alias) <= _LONGEST:
-            yield alias, HeldName(route.provider, route.container[:_LONGEST])
+            yield alias, HeldName(route.provider, route.container[:_LONGEST], route.agent)
     for pool, members in table.pool_members.items():
         leader = table.routes.get(members[0]) if members else None
         if leader is not None and not leader.is_static and len(pool) <= _LONGEST:
-            yield pool, HeldName(leader.provider, leader.container[:_LONGEST])
+            yield pool, HeldName(leader.provider, leader.container[:_LONGEST], leader.agent)

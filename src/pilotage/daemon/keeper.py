@@ -1,4 +1,4 @@
-"""Runs an Envoy apart from the daemon (``pilotage envoy``), and ends both (``pilotage stop``)."""
+"""Runs an Envoy separately from the daemon (``pilotage envoy``), and stops both (``pilotage stop``)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["run_envoy", "stop_both"]
 
 log = logging.getLogger(__name__)
 
-_END: Final = 10.0  # seconds that a daemon that keeps its Envoy may take to end
+_END: Final = 10.0  # seconds that a daemon may take to stop if it keeps its Envoy
 
 
 async def run_envoy(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> None:
@@ -70,7 +70,7 @@ async def run_envoy(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
 
 
 class _Keeper:
-    """What the signals ask for."""
+    """Runs Envoy, and stops or replaces it when a signal arrives."""
 
     def __init__(self, systemd: Systemd) -> None:
         self.renew = asyncio.Event()
@@ -112,7 +112,7 @@ class _Keeper:
 
 
 async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tuple[bool, bool]:
-    """End the daemon that keeps an Envoy, and then the Envoy, whose requests have ``gateway.drain`` to finish.
+    """Stop the daemon that keeps an Envoy, and then the Envoy. Its requests may take ``gateway.drain`` to finish.
 
     Args:
         config: the configuration file; ``""`` for the default one.
@@ -123,7 +123,7 @@ async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
         Whether there was a daemon, and whether there was an Envoy.
 
     Raises:
-        PilotageError: the configuration has errors, or a process cannot be ended.
+        PilotageError: the configuration has errors, or a process cannot be stopped.
 
     """
     settings = envoy_settings(config, api, env)
@@ -149,9 +149,9 @@ async def _end_holder(path: Path, limit: float) -> bool:
         async with asyncio.timeout(limit):
             await process.wait()
     except PermissionError as error:
-        raise GatewayError(f"cannot end process {process.pid}", "run this as the daemon's user") from error
+        raise GatewayError(f"cannot stop process {process.pid}", "run this as the daemon's user") from error
     except TimeoutError as error:
-        raise GatewayError(f"process {process.pid} did not end within {limit:g} s", "kill it") from error
+        raise GatewayError(f"process {process.pid} did not stop within {limit:g} s", "kill it") from error
     return True
 
 

@@ -16,7 +16,7 @@ def envoy_trouble(status: GatewayStatus, ads: AdsServer, node: str) -> str:
 
     Args:
         status: the state of its process.
-        ads: the control plane. What other Envoys do does not matter.
+        ads: the control plane. The state of other Envoys does not matter.
         node: its node ID.
 
     """

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def log_warnings(settings: DaemonSettings, previous: DaemonSettings | None = None) -> None:
-    """Log the warnings about the configuration that are new."""
+    """Log the new warnings about the configuration."""
     for problem in settings.problems:
         if previous is None or problem not in previous.problems:
             log.warning("%s", problem)

@@ -186,7 +186,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
 
 
 def _without_gateway(settings: DaemonSettings, local: Sequence[str]) -> Iterator[Problem]:
-    """Yield warnings about what has no effect if the daemon runs no Envoy.
+    """Yield warnings about settings that have no effect if the daemon runs no Envoy.
 
     Args:
         settings: the settings.
@@ -203,12 +203,12 @@ def _without_gateway(settings: DaemonSettings, local: Sequence[str]) -> Iterator
         )
         yield Problem(message=message, hint=hint, severity="warning", file=settings.file)
     if not settings.xds_address:
-        message = "no Envoy can fetch its configuration: this user can create no socket for it"
+        message = "no Envoy can fetch its configuration: this user cannot create a socket for it"
         yield Problem(message=message, hint="set gateway.xds.listen", severity="warning", file=settings.file)
 
 
 class EnvoySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is needed to run an Envoy apart from the daemon.
+    """What is needed to run an Envoy separately from the daemon.
 
     Attributes:
         gateway: how to run it.

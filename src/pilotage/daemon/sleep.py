@@ -1,4 +1,4 @@
-"""Connects the sleep of containers with the daemon's table, engines and gateway."""
+"""Connects the sleeper with the daemon's table, engines and gateway."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _REPORT_INTERVAL: Final = 1.0
 
 
 class DiscoverySource:
-    """What discovery knows, as the sleeper needs it.
+    """Gives the sleeper what discovery knows.
 
     Args:
         discovery: engines and table.
@@ -102,7 +102,7 @@ class DiscoverySource:
 
 
 class Pages:
-    """What browsers see while containers wake.
+    """Makes the pages that browsers show while containers wake.
 
     Args:
         sleeper: knows the containers.
@@ -134,7 +134,7 @@ class Pages:
         )
 
     def page(self, alias: str, path: str) -> Page | None:
-        """Return the page of a route that is not awake, and its headers; ``None`` if it is."""
+        """Return the page for a route that is not awake, with its headers; ``None`` if the route is awake."""
         status = self.status(alias)
         if status is None or status.phase is Phase.READY:
             return None
@@ -173,7 +173,7 @@ def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
 async def start_sleeper(
     discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, *, udp: bool
 ) -> Sleeper:
-    """Return a sleeper that the gateway asks to wake containers, and serve the events of its pages.
+    """Return a sleeper that wakes containers when the gateway asks for them, and serve the events of loading pages.
 
     Args:
         discovery: engines and table.

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["DEMO_POLICY", "demo_site"]
 
 _NETWORKS: Final = range(64, 128)
-"""First value of x in the containers' addresses, 127.77.x.y. Another demonstration on this machine uses the next
-one."""
+"""Possible values of x in the containers' addresses, 127.77.x.y. Each demonstration on this machine uses its own."""
 
 
 DEMO_POLICY: Final = Policy(rules=(PolicyRule(name="demo", engine=("demo",), targets=("127.77.0.0/16",)),))
@@ -39,7 +38,7 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
     """Run the demonstration engine with containers that respond.
 
     Each running container has its own address in 127.0.0.0/8, all of which Linux routes to loopback, and a web server
-    on each of its ports above 1023. So has a container that sleeps: it answers as soon as it is woken. If another
+    on each of its ports above 1023. A sleeping container has them, too, and responds as soon as it is woken. If another
     program already listens on such a port on all addresses, the container is stopped instead.
 
     Args:

@@ -54,7 +54,7 @@ class Probe(msgspec.Struct, frozen=True):
         latency: seconds from connecting to the response to ``/version``.
         error: why it did not respond and what to do; ``""`` if it did.
         warning: what is dangerous about the connection; ``""`` if nothing is.
-        agent: what the agent says about itself that relays to it; ``None`` if there is none.
+        agent: what the agent in front of the engine reports about itself; ``None`` if there is no agent.
 
     """
 

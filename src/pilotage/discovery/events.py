@@ -50,7 +50,7 @@ class Effect(Enum):
     RESTARTED = "restarted"
     """Like REFRESH, and the container is no longer draining.
 
-    ``unpause`` is not among these: stopping a paused container unpauses it right after the stop signal.
+    ``unpause`` does not have this effect: stopping a paused container unpauses it right after the stop signal.
     """
 
     DRAINING = "draining"
@@ -96,7 +96,7 @@ class ContainerEvent(NamedTuple):
 
     @property
     def may_be_ours(self) -> bool:
-        """Whether the container can have our labels. True if the event does not include labels."""
+        """Whether the container may have pilotage's labels. True if the event does not include labels."""
         return self.labels is None or any(map(is_own, self.labels))
 
     @property
@@ -164,7 +164,7 @@ def parse_event(event: Event) -> ContainerEvent | None:
     effect = _EFFECTS.get(action, Effect.REFRESH)
     if action == "kill":
         signal = attributes.get("signal")
-        if signal is None:  # Podman names none. Its stop causes no kill event, but many send HUP to reload something.
+        if signal is None:  # Podman. Its stop causes no kill event, and a signal is often HUP, to reload something.
             effect = Effect.REFRESH
         elif signal not in _STOP_SIGNALS:
             return None

@@ -180,9 +180,10 @@ class FileWatcher:
                     return
 
     def _directories(self) -> list[str]:
-        """Return the directories that contain the files, or may contain them later, if changes in them are reported.
+        """Return the directories to watch: those that contain the files or may contain them later.
 
-        The system reports no changes in a directory that this user may not read. It is polled like the others.
+        Directories that this user may not read are left out, because the system reports no changes in them. They are
+        only polled.
         """
         found: set[str] = set()
         for pattern in self.patterns:
@@ -210,7 +211,7 @@ def _content(name: str) -> _Content:
     except UnreadableFile as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _ABSENT:
-            hint = "check the name under providers.files, and in a container, that the file is mounted"
+            hint = "check the name under providers.files; in a container, also check that the file is mounted"
             return _Content(problem=Problem(message="no such file", hint=hint, file=name), is_missing=True)
         if isinstance(cause, OSError):
             return _Content(problem=_unreadable(name, "read", cause))

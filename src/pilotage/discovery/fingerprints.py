@@ -42,7 +42,7 @@ def _unordered(entries: list[msgspec.Raw] | None) -> bytes | frozenset[bytes]:
 _RAW_FIELDS: Final = msgspec.json.Decoder(_RawFields)
 
 
-_VARIANTS: Final = 8  # of one entry's bytes; dockerd rotates ports and mounts, so most containers have fewer
+_VARIANTS: Final = 8  # byte sequences remembered per container; dockerd varies only the order of ports and mounts
 
 
 class Fingerprints:

@@ -43,7 +43,7 @@ class HostAddresses:
         return address in self()
 
     def __call__(self) -> frozenset[str]:
-        """Return all addresses in their usual spelling, read at most two seconds ago."""
+        """Return all addresses in canonical form, read at most two seconds ago."""
         now = self._clock()
         if now - self._read_at >= _MAX_AGE:
             self._read_at = now
@@ -54,7 +54,7 @@ class HostAddresses:
 def network_gateways(table: Path = _ROUTES) -> frozenset[str]:
     """Return the IPv4 gateways of this machine's networks.
 
-    In a container these are addresses of the machine around it: engines give it the first address of each network.
+    In a container, these are addresses of the host: engines give the host the first address of each network.
 
     Args:
         table: the kernel's table of IPv4 routes.

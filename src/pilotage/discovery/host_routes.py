@@ -1,4 +1,4 @@
-"""Finds out whether this host has a route to an address other than its default route."""
+"""Finds out whether any of this host's routes, apart from the default route, leads to an address."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _REJECT: Final = 0x200
 
 
 def routes_to(address: str, *, ipv4: Path = _IPV4, ipv6: Path = _IPV6) -> bool:
-    """Return whether this host has a route to an address other than its default route.
+    """Return whether any of this host's routes, apart from the default route, leads to an address.
 
-    Without one, traffic to the address leaves this machine, and may reach a stranger's machine with that address.
+    If none does, traffic to the address leaves this machine and may reach a stranger's machine with that address.
 
     Args:
-        address: an IP address. Any other text has no route.
+        address: an IP address; any other text returns False.
         ipv4: the kernel's table of IPv4 routes.
         ipv6: the kernel's table of IPv6 routes.
 

@@ -28,7 +28,7 @@ _CONCURRENCY: Final = 8  # inspections in flight per engine
 async def inspect_all(
     containers: Iterable[Container], client: EngineClient, *, network_owners: Collection[str] = ()
 ) -> list[Container]:
-    """Complete the containers that need it by inspecting them; the others are returned as they are.
+    """Complete the containers that need it by inspecting them. The others are returned unchanged.
 
     If the engine refuses one inspection, that container gets a problem.
 

@@ -93,7 +93,7 @@ class DiscoveryManager:
         return tuple(provider.snapshot() for provider in self._providers.values())
 
     def containers_at(self, addresses: Collection[str]) -> list[Container]:
-        """Return the containers of all engines that have one of some addresses on their networks, in any order."""
+        """Return all engines' containers that have one of the given addresses on a network, in any order."""
         return [found for provider in self._providers.values() for found in provider.current.containers_at(addresses)]
 
     def agents(self) -> dict[str, KnownAgent]:
@@ -115,12 +115,12 @@ class DiscoveryManager:
         return self._provider(name).watcher
 
     async def ready(self, *names: str, or_away: bool = False, timeout: float | None = None) -> None:  # noqa: ASYNC109  # its error has the reason
-        """Wait for the first full list of engines. The table is complete for these engines then.
+        """Wait for the first full list of each engine. After that, the table is complete for these engines.
 
         Args:
             names: the engines; all if omitted.
             or_away: whether to stop waiting for an engine once its first attempt has failed.
-            timeout: seconds to wait; ``None`` waits until every engine responds, however long it is unreachable.
+            timeout: seconds to wait; ``None`` waits until every engine responds, however long that takes.
 
         Raises:
             EngineUnreachable: the timeout has passed. The message says which engine is missing and why.
@@ -162,7 +162,7 @@ class DiscoveryManager:
         self.publish()
 
     def _rename(self, provider: DockerProvider, wanted: str) -> str:
-        """Let a provider go by the name of its agent, unless another one has it; return its name."""
+        """Name a provider after its agent; return the name, which has an addition if another provider has it."""
         name = distinct_name(wanted, provider.config, self._providers)
         self._providers = {name if it is provider else key: it for key, it in self._providers.items()}
         return name
@@ -243,7 +243,7 @@ class DiscoveryManager:
                         f"renamed engine {old} to {name}")  # fmt: skip
         self._providers = {name: self._providers[name] for name in order}
         self.publish()
-        if not is_same and self._providers:  # in tasks of their own, which go on if this call is cancelled
+        if not is_same and self._providers:  # in tasks of their own, which continue if this call is cancelled
             await asyncio.wait([self._group.create_task(it.apply(reserved, policy)) for it in self._providers.values()])
             done.append("rebuilt the routes of all engines")
         await cancel_tasks(provider.task for provider in (*ended, *replaced.values()))
@@ -320,16 +320,16 @@ class DiscoveryManager:
                 subscription.notify(result.aliases, result.problem_keys, result.health_aliases)
 
     def set_health(self, health: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
-        """Record probe results: alias -> endpoint address -> health, in place of all that are known of these aliases.
+        """Record probe results: alias -> endpoint address -> health. They replace all earlier ones for these aliases.
 
-        They change no routes, and so affect no traffic.
+        They do not change routes, so they do not affect traffic.
         """
         for alias, found in health.items():
             self.store.set_health(alias, found)
         self.publish()
 
     def subscribe(self) -> Subscription:
-        """Return a new subscription. The first update has the whole table; after :meth:`close`, it is the only one."""
+        """Return a new subscription. Its first update has the whole table, and is the only one after :meth:`close`."""
         self._subscriptions.add(subscription := Subscription(self.store))
         if self._closed:
             subscription.close()

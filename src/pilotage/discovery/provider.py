@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 
 
 class KnownAgent(msgspec.Struct, frozen=True):
-    """An agent.
+    """An agent and its engine.
 
     Attributes:
         engine: the name of the engine behind it.
         config: that engine as configured.
-        info: what the agent says about itself; ``None`` until it has.
+        info: what the agent reports about itself; ``None`` until its first report.
 
     """
 
@@ -52,7 +52,7 @@ class KnownAgent(msgspec.Struct, frozen=True):
 
 
 class DockerProvider:
-    """The engine's watcher and state, and its part of the route store.
+    """One engine's watcher and state, and its part of the route store.
 
     It implements :class:`~pilotage.discovery.watcher.WatchHandler`.
 
@@ -67,7 +67,7 @@ class DockerProvider:
         policy: what containers may claim.
         timing: intervals and timeouts of the watcher.
         on_lag: receives the seconds between an event and the change it caused.
-        rename: called with this provider and the name that its agent has given itself; returns the name to use.
+        rename: called with this provider and the name that its agent reports; returns the name to use.
 
     Raises:
         ConfigError: the address is invalid. The store is unchanged; :meth:`start` writes to it first.
@@ -81,7 +81,8 @@ class DockerProvider:
         listed: set after the first full list, and when waiting for it is no longer useful.
         attempted: set after the first full list or the first failure, and when waiting for them is no longer useful.
         is_listed: whether there has been a full list.
-        agent: what the agent says about itself that relays to the engine; ``None`` until it has, or if there is none.
+        agent: what the agent in front of the engine reports about itself; ``None`` before its first report, and if
+            there is no agent.
 
     """
 
@@ -151,7 +152,7 @@ class DockerProvider:
         return (self._predecessor or self).state
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
-        """Return whether a configuration differs only in its name."""
+        """Return whether a new configuration differs from this one only in its name."""
         return msgspec.structs.replace(self.config, name=config.name) == config
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
@@ -165,7 +166,7 @@ class DockerProvider:
             self._publish()
 
     def prepare(self) -> bool:
-        """Do a part of the next commit of the store; return whether more is left to be done."""
+        """Do part of the work for the store's next commit. Return whether there is more to do."""
         return not self._removed and self._store.prepare(self.name)
 
     def on_live(self) -> None:
@@ -174,7 +175,7 @@ class DockerProvider:
             return
         self._supersede()
         if any(holder.engine == self.name for holder in self._store.reserved.values()):
-            self._store.settle()  # its own containers come before those that have waited
+            self._store.settle()  # this engine's own containers come before those that waited for its names
             self._store.release(self.name)
         self._store.set_engine(self.name, EngineStatus("live", time.time()))
         self._store.set_problems((self.name, ""), ())
@@ -183,7 +184,7 @@ class DockerProvider:
         self.release()
 
     def on_agent(self, info: AgentInfo) -> None:
-        """Record what the agent says about itself. If the engine has no name of its own, it takes the agent's once."""
+        """Record what the agent reports about itself. An engine without a name takes the agent's first name."""
         first, self.agent = self.agent is None, info
         if self._removed or not (first and info.name and self.config.takes_agent_name):
             return
@@ -195,6 +196,7 @@ class DockerProvider:
         if name == before:
             return
         self.name = name
+        self._store.rename_engine(before, name)
         if self._predecessor is None or self._predecessor.name != before:
             status = self._store.engine(before)
             self._store.set_problems((before, ""), ())
@@ -248,7 +250,7 @@ class DockerProvider:
             for container_id, built in owner.state.rebuild(ids[start : start + _BATCH]).items():
                 self._store.set_routes((owner.name, container_id), built, _RELOADED)
             await asyncio.sleep(0)
-        while self.prepare():  # noqa: ASYNC110  # it works, it does not wait
+        while self.prepare():  # noqa: ASYNC110  # the loop works and does not wait for anything
             await asyncio.sleep(0)
         if not self._removed:
             self._publish()

@@ -71,7 +71,7 @@ class EngineState:
         containers: ID -> container. A container that shares another one's network has the address and ports of that
             network.
         built: ID -> its routes and problems.
-        draining: ID -> end of the grace period, by the caller's clock; the earliest first.
+        draining: ID -> end of the grace period, by the caller's clock; earliest first.
 
     """
 
@@ -107,7 +107,7 @@ class EngineState:
         )
 
     def rebuild(self, ids: Iterable[str]) -> dict[str, Built | None]:
-        """Build the routes of some known containers again; return those that changed, as :meth:`update` does."""
+        """Build the routes of some known containers again. Return those that changed, in the form of :meth:`update`."""
         return self._rebuild(container_id for container_id in ids if container_id in self._listed)
 
     def __len__(self) -> int:
@@ -237,7 +237,7 @@ class EngineState:
         return not (self.podman and container.running and not container.network_mode)
 
     def is_behind(self, event: ContainerEvent) -> bool:
-        """Return whether the last list did not reflect an event yet, or a task's container is not known as one yet."""
+        """Return whether the last list does not show an event yet, or the swarm has not reported a container's task."""
         listed = self._listed.get(event.container_id)
         if listed is None:
             return False
@@ -284,7 +284,7 @@ class EngineState:
         return self._rebuild(affected)
 
     def containers_at(self, addresses: Iterable[str]) -> list[Container]:
-        """Return the containers that have one of some addresses on their networks, in any order."""
+        """Return the containers that have one of the given addresses on a network, in any order."""
         return [self.containers[container_id] for address in addresses for container_id in self._addresses[address]]
 
     @property
@@ -301,7 +301,7 @@ class EngineState:
     # ---- internals
 
     def _users_of(self, container_id: str, name: str) -> list[str]:
-        """Return the IDs of containers that use this container's network, which may be given by ID or by name."""
+        """Return the IDs of containers that use this container's network; they refer to it by its ID or its name."""
         if not self._network_users:
             return []
         return sorted(self._network_users.get(container_id, set()) | self._network_users.get(name, set()))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ServicesChange", "read_services", "update_services"]
 
 ServicesChange = Literal["", "tasks", "services"]
-"""What changed: nothing, the tasks that are known, or the services, too."""
+"""What changed: nothing, only the known tasks, or also the services."""
 
 
 async def update_services(
@@ -29,19 +29,20 @@ async def update_services(
     *,
     present: Collection[str] | None = None,
 ) -> ServicesChange:
-    """Read what the engine's swarm reports about some containers, if they have labels of tasks.
+    """Read what the engine's swarm reports about some containers, if their labels say that they are tasks.
 
-    Only tasks that are not known are asked for, so the cost does not depend on the number of tasks.
+    Only unknown tasks are requested, so the cost does not depend on the total number of tasks.
 
     Args:
         parser: the parser of the engine's containers. It receives what is read.
         containers: parsed containers.
         client: the engine.
-        present: IDs of all containers, after a full list. Services are then read even if all are known, provided that
-            there have been tasks, and tasks whose containers are gone are forgotten.
+        present: IDs of all containers, after a full list. If it is given, services are read again once there have been
+            any tasks, and tasks whose containers are gone are forgotten.
 
     Returns:
-        What changed. Then the tasks among ``containers`` must be parsed again; if services changed, so must all others.
+        What changed. After any change, parse the tasks among ``containers`` again. If services changed, parse all
+        other containers again, too.
 
     Raises:
         EngineError: the connection failed or the response is invalid.
@@ -68,7 +69,7 @@ async def _with_tasks(
     client: EngineClient,
     present: Collection[str] | None,
 ) -> SwarmServices:
-    """Return the services with the tasks known before and those among some containers."""
+    """Return the services together with their tasks: those known before, and those among the given containers."""
     before: Mapping[str, str] = known.tasks if known is not None else {}
     if present is not None:
         before = {container_id: service for container_id, service in before.items() if container_id in present}

@@ -48,7 +48,7 @@ class WatchHandler(Protocol):
         """
 
     def prepare(self) -> bool:
-        """Do a part of the work of publishing what has been handed over; return whether more is left to be done."""
+        """Do part of the work of publishing the changes received so far. Return whether there is more to do."""
 
     def on_live(self) -> None:
         """Handle the completion of the first full list after a (re)connect."""
@@ -57,7 +57,7 @@ class WatchHandler(Protocol):
         """Handle a lost or failed connection. The known containers stay as they are."""
 
     def on_agent(self, info: AgentInfo) -> None:
-        """Handle what an agent says about itself, after each (re)connect and before the first list."""
+        """Handle what an agent reports about itself, after each (re)connect and before the first list."""
 
     def on_flood(self, limit: int) -> None:
         """Report that events for more than ``limit`` containers are dropped; ``limit`` 0 means that this is over."""

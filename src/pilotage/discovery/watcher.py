@@ -1,8 +1,8 @@
 """Follows one engine until stopped and keeps its :class:`~pilotage.discovery.state.EngineState` up to date.
 
-Three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and lists all
-containers, and a refresh lists the containers mentioned in events. Events only trigger a refresh; the list is the
-source of truth. The watcher lists everything after each (re)connect and every half minute.
+There are three nested loops: :meth:`EngineWatcher.run` reconnects with back-off, a session opens the event stream and
+lists all containers, and a refresh lists the containers mentioned in events. Events only trigger a refresh; the list is
+the source of truth. The watcher lists everything after each (re)connect and every half minute.
 
 There is no debounce timer. While a request is in flight, container IDs accumulate, and the next request covers all of
 them. A single change is handled at once, and a flood costs no more requests than the engine can answer. If the list
@@ -383,7 +383,7 @@ class EngineWatcher:
                 self._is_partial = True
                 self._publish({i: built.get(i) for i in batch}, causes)
                 await asyncio.sleep(0)
-            while self._is_partial and self.handler.prepare():  # noqa: ASYNC110  # it works, it does not wait
+            while self._is_partial and self.handler.prepare():  # noqa: ASYNC110  # the loop works and does not wait
                 await asyncio.sleep(0)
         finally:
             self._is_partial = False

@@ -141,7 +141,7 @@ _UNVERIFIED: Final = TLSFiles(verify=False)
 
 _SSH_HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
 _SSH_USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
-"""ssh puts both into commands of its configuration, such as ProxyCommand, that a shell runs."""
+"""Hosts and users are restricted because ssh's configuration may insert them into shell commands (ProxyCommand)."""
 
 
 class _Parser:
@@ -169,7 +169,7 @@ class _Parser:
             return self.unix(rest)
         if scheme == "context":
             if not rest or "/" in rest:
-                self.fail(f"{self.url!r} has no context name", "write context://NAME, see `docker context ls`")
+                self.fail(f"{self.url!r} has no context name", "write context://NAME; `docker context ls` lists them")
             return Address("context", host=rest)
         parts = self.split()
         if scheme == "ssh":

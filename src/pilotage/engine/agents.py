@@ -1,4 +1,4 @@
-"""Asks an agent who it is, and through it for the health of its containers (LABELS II.7.2)."""
+"""Asks an agent about itself, and defines what agents report (LABELS II.7.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["AGENT_ROOT", "AgentHealth", "AgentInfo", "ask_agent", "distinct_name", "is_before"]
 
 AGENT_ROOT: Final = "/godoxy/agent"
-"""Below it are the agent's own resources; everything else is the engine's."""
+"""Path prefix of the agent's own resources. All other paths belong to the engine."""
 
 _RUNTIMES: Final = ("docker", "podman")
 _MISSING: Final = frozenset({404, 405, 501})
@@ -28,7 +28,7 @@ _VERSION: Final = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})")
 
 
 class AgentInfo(msgspec.Struct, frozen=True):
-    """What an agent says about itself.
+    """What an agent reports about itself.
 
     Attributes:
         name: its name; ``""`` if it has none that can be shown.
@@ -45,17 +45,17 @@ class AgentInfo(msgspec.Struct, frozen=True):
 
     @property
     def has_options(self) -> bool:
-        """Whether it knows ``X-Proxy-Scheme`` and ``X-Proxy-Config``, as agents do since 0.18.6."""
+        """Whether the agent supports ``X-Proxy-Scheme`` and ``X-Proxy-Config``, which 0.18.6 introduced."""
         return not is_before(self.version, (0, 18, 6))
 
 
 class AgentHealth(msgspec.Struct, frozen=True):
-    """What an agent says about a target.
+    """What an agent reports about a target.
 
     Attributes:
-        healthy: whether it answers.
-        detail: why it does not.
-        latency: how long it took, in nanoseconds.
+        healthy: whether the target responds.
+        detail: why it does not respond.
+        latency: duration of the check in nanoseconds.
 
     """
 
@@ -65,13 +65,13 @@ class AgentHealth(msgspec.Struct, frozen=True):
 
 
 def is_before(version: str, other: tuple[int, int, int]) -> bool:
-    """Return whether a version is older than another. A version that is no number counts as new."""
+    """Return whether a version is older than another. A version that is not a number counts as newer."""
     match = _VERSION.match(version)
     return match is not None and (int(match[1]), int(match[2]), int(match[3])) < other
 
 
 async def ask_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> AgentInfo:
-    """Ask an agent who it is.
+    """Ask an agent about itself.
 
     Args:
         get: requests a path and returns the body; raises EngineRefused for an error status.
@@ -90,12 +90,12 @@ async def ask_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> Agen
     try:
         found = msgspec.json.decode(body, type=AgentInfo)
     except DECODE_ERRORS as error:
-        raise _no_agent(engine, "its response to /info is not an agent's") from error
+        raise _no_agent(engine, "its response to /info does not come from one") from error
     return _checked(found, engine)
 
 
 async def _ask_old_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> AgentInfo:
-    """Ask an agent that has no ``/info``. The first ones had no ``/runtime`` either, because they knew only Docker."""
+    """Ask an agent without ``/info``. The first agents also had no ``/runtime``, because they supported only Docker."""
     texts: dict[str, str] = {}
     for name in ("name", "version", "runtime"):
         try:
@@ -107,7 +107,7 @@ async def _ask_old_agent(get: Callable[[str], Awaitable[bytes]], engine: str) ->
 
 
 def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[str]) -> str:
-    """Return the name of an engine behind an agent: the agent's own, with its address if another engine has it.
+    """Return the name of an engine behind an agent: the agent's own name, plus its address if that name is taken.
 
     Args:
         wanted: the agent's own name.
@@ -115,10 +115,11 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
         taken: the names of other engines.
 
     """
-    if wanted not in taken:
+    plain = wanted.removesuffix("!")  # names that differ only in this are one engine to rules
+    if plain not in taken and f"{plain}!" not in taken:
         return wanted
     ending = "!" if wanted.endswith("!") else ""
-    return f"{wanted.removesuffix('!')}@{config.agent}{ending}"
+    return f"{plain}@{config.agent}{ending}"
 
 
 def _checked(found: AgentInfo, engine: str) -> AgentInfo:

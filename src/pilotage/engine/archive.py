@@ -1,6 +1,6 @@
-"""Reads the certificates of an agent from the archive that GoDoxy keeps, ``certs/<host:port>.zip``.
+"""Reads an agent's certificates from the archive that GoDoxy keeps, ``certs/<host:port>.zip``.
 
-Its members are ``ca.pem``, the CA of this one agent; ``cert.pem``, the client's certificate; ``key.pem``, its key.
+Its members are ``ca.pem`` (a CA for this agent only), ``cert.pem`` (the client's certificate) and ``key.pem``, its key.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CREATE: Final = "copy it again from the certs folder of GoDoxy, or create it wi
 
 
 def read_credentials(files: TLSFiles) -> Credentials:
-    """Read the certificates of an agent from its archive or from separate files.
+    """Read an agent's certificates from its archive or from separate files.
 
     Raises:
         CredentialsError: a file is missing, unreadable or damaged, or lacks a member.
@@ -56,11 +56,11 @@ def read_archive(path: str) -> Credentials:
                 with contextlib.suppress(KeyError), archive.open(name) as member:
                     found[name] = member.read(_LARGEST_MEMBER + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, ValueError) as error:
-        _fail(f"{path} is not an archive that can be read ({shorten(error, 80)})", _CREATE)
+        _fail(f"{path} is not a readable archive ({shorten(error, 80)})", _CREATE)
     if missing := [name for name in _MEMBERS if not found.get(name)]:
         _fail(f"{path} has no {' and no '.join(missing)}", _CREATE)
     if large := [name for name, content in found.items() if len(content) > _LARGEST_MEMBER]:
-        _fail(f"{large[0]} in {path} has more than {_LARGEST_MEMBER // 1024} KiB", _CREATE)
+        _fail(f"{large[0]} in {path} is larger than {_LARGEST_MEMBER // 1024} KiB", _CREATE)
     return Credentials(*(found[name] for name in _MEMBERS))
 
 
@@ -73,7 +73,7 @@ def _read(path: str) -> bytes:
     except OSError as error:
         _fail(f"{path} cannot be read ({error.strerror})", "check its owner and mode")
     if len(body) > _LARGEST_ARCHIVE:
-        _fail(f"{path} has more than {_LARGEST_ARCHIVE // 1024} KiB", _CREATE)
+        _fail(f"{path} is larger than {_LARGEST_ARCHIVE // 1024} KiB", _CREATE)
     return body
 
 
@@ -82,11 +82,11 @@ def load_pair(context: ssl.SSLContext, credentials: Credentials, place: str) -> 
 
     Args:
         context: the context.
-        credentials: with the certificate and key.
-        place: the file from which they come, for messages.
+        credentials: contain the certificate and key.
+        place: the file that they come from, for messages.
 
     Raises:
-        CredentialsError: they are not valid, do not belong together, or the key has a passphrase.
+        CredentialsError: they are invalid or do not belong together, or the key has a passphrase.
 
     """
     locked = False
@@ -109,7 +109,7 @@ def load_pair(context: ssl.SSLContext, credentials: Credentials, place: str) -> 
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """Give content a path, because ``ssl`` reads keys only from files. On Linux, it never reaches a disk."""
+    """Give content a path, because ``ssl`` reads keys only from files. On Linux, the content never reaches a disk."""
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("pilotage", os.MFD_CLOEXEC), "wb") as file:
             file.write(content)
@@ -123,7 +123,7 @@ def _as_file(content: bytes) -> Iterator[str]:
 
 
 def check_credentials(files: TLSFiles) -> Credentials:
-    """Read the certificates of an agent and check them without connecting.
+    """Read an agent's certificates and check them without connecting.
 
     Raises:
         CredentialsError: they cannot be read, do not belong together, are not valid now, or an agent would refuse them.
@@ -146,7 +146,7 @@ def check_credentials(files: TLSFiles) -> Credentials:
     server.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if error := _handshake(server, credentials):
         why = "" if own is None or own.for_clients else ", because it is not valid for clients"
-        _fail(f"the CA in {place} does not accept the certificate in it{why or f' ({shorten(error)})'}", _CREATE)
+        _fail(f"the certificate in {place} fails verification by the CA there{why or f' ({shorten(error)})'}", _CREATE)
     return credentials
 
 
@@ -155,7 +155,7 @@ def _period(certificate: Certificate) -> str:
 
 
 def _handshake(server: ssl.SSLContext, credentials: Credentials) -> str:
-    """Present the client's certificate to a server in memory; return its error, ``""`` if it accepts."""
+    """Present the client's certificate to a server in memory. Return the server's error, ``""`` if there is none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the other end is this function
     load_pair(context, credentials, "")

@@ -75,7 +75,7 @@ class EngineClient:
 
     @property
     def kind(self) -> Literal["docker", "podman"]:
-        """The kind of engine."""
+        """Whether the engine is Docker or Podman."""
         components = self.version.Components or []
         return "podman" if any(c.Name == "Podman Engine" for c in components) else "docker"
 
@@ -91,7 +91,7 @@ class EngineClient:
 
     @property
     def agent(self) -> AgentInfo | None:
-        """What the agent says about itself that relays to the engine; ``None`` if there is none."""
+        """What the agent in front of the engine reports about itself; ``None`` if there is no agent."""
         return self._connection.agent
 
     # ---- liveness
@@ -130,10 +130,10 @@ class EngineClient:
     ) -> None:
         """List containers like :meth:`list_containers`, but pass them on while the list arrives.
 
-        So the whole list is never in memory. If the request fails, part of the list may already have been passed on.
+        The whole list is therefore never in memory. If the request fails, part of it may already have been passed on.
 
         Args:
-            take: receives some containers at a time; it must not block.
+            take: receives the containers in batches; it must not block.
             ids: full IDs to list; unknown IDs are ignored. ``None`` lists every container.
             all: include containers that are not running.
 

@@ -25,7 +25,7 @@ class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
         cert_file, key_file: client certificate and its private key; both set or both empty.
         verify: ``False`` accepts any server certificate. Only Docker contexts (``SkipTLSVerify``), and ``DOCKER_TLS``
             without ``DOCKER_TLS_VERIFY``, set it. Commands and the daemon warn about it.
-        zip_file: an archive with all three, for agents only; then the others are empty.
+        zip_file: an archive with all three, for agents only; if it is set, the other fields are empty.
 
     """
 
@@ -45,8 +45,8 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
         tls: certificate files, if any.
         name: the provider's name in the configuration; ``""`` if it has none. A trailing ``!`` makes it
             explicit-only (LABELS II.1.5).
-        idle: whether containers may be started and stopped, so that they sleep and wake; ``None`` for the default,
-            which is only on a unix socket and behind an agent.
+        idle: whether containers may be started and stopped, so that they can sleep and wake. ``None`` is the default:
+            they may on a unix socket and behind an agent.
 
     """
 
@@ -57,17 +57,17 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
 
     @property
     def may_idle(self) -> bool:
-        """Whether containers of this engine may be started and stopped. Contexts must have been resolved."""
+        """Whether containers on this engine may be started and stopped. Contexts must already be resolved."""
         return self.url.startswith(("unix://", AGENT_SCHEME)) if self.idle is None else self.idle
 
     @property
     def agent(self) -> str:
-        """The address of the agent that relays to it, ``host:port``; ``""`` if there is none."""
+        """The address of the agent in front of the engine, ``host:port``; ``""`` if there is no agent."""
         return self.url.removeprefix(AGENT_SCHEME) if self.url.startswith(AGENT_SCHEME) else ""
 
     @property
     def takes_agent_name(self) -> bool:
-        """Whether it is to go by the name that its agent has given itself, because its own is only an address."""
+        """Whether the engine takes the name that its agent reports, because its own name is only an address."""
         return bool(self.agent) and self.name in ("", self.agent, self.url)
 
     @property

@@ -214,7 +214,7 @@ class Connection:
             timeouts: time limits.
             versioned: whether to negotiate a version and prefix the path with it.
             limit: maximum body size in bytes.
-            sink: receives the body in pieces, and the result is then empty. An exception from it ends the request.
+            sink: receives the body in pieces; the result is then empty. An exception from it ends the request.
 
         Raises:
             EngineError: the request failed.
@@ -237,7 +237,7 @@ class Connection:
             return await self._send(request, path, query, versioned=True)
 
     def reading(self, engine: str, path: str, timeouts: Timeouts) -> AbstractAsyncContextManager[None]:
-        """Convert errors that occur while the body of a :meth:`stream` is read to EngineError."""
+        """Raise EngineError in place of errors that occur while the body of a :meth:`stream` is read."""
         return _ConvertedErrors(self, self._request(engine, "GET", path, timeouts))
 
     async def close(self) -> None:
@@ -313,7 +313,7 @@ class Connection:
 
 
 class _ConvertedErrors:
-    """Converts exceptions inside ``async with`` by :meth:`Connection.convert`. A generator would take twice as long."""
+    """Passes exceptions inside ``async with`` to :meth:`Connection.convert`. A generator would take twice as long."""
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection

@@ -47,7 +47,7 @@ class Context(msgspec.Struct, frozen=True):
         name: name, as in ``docker context ls``.
         url: engine URL.
         tls: certificate files, if any.
-        description: the owner's description.
+        description: free text from whoever created the context.
 
     """
 
@@ -185,7 +185,7 @@ def _read(file: Path) -> Context:
 
 
 def _may_be(file: Path) -> bool:
-    """Return whether a file may exist. True if the folder is closed; reading the file then reports the reason."""
+    """Return whether a file may exist. True if its folder is inaccessible; reading the file then reports the reason."""
     try:
         return file.is_file()
     except PermissionError:

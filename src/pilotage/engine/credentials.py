@@ -1,4 +1,4 @@
-"""Defines what a client of an agent needs. Pure."""
+"""Defines the credentials with which a client connects to an agent. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AGENT_NAME: Final = "godoxy.agent"
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a client of an agent needs. Its repr shows no key.
+    """The credentials with which a client connects to an agent. Their repr does not show the key.
 
     Attributes:
-        ca: PEM of the CA that the server's certificate must be issued by.
-        cert: PEM of the client's certificate, with intermediate ones.
-        key: PEM of its private key.
+        ca: the CA that must have issued the server's certificate, as PEM.
+        cert: the client's certificate and any intermediate certificates, as PEM.
+        key: the client's private key, as PEM.
 
     """
 
@@ -41,8 +41,8 @@ class CredentialsError(Exception):
     """The certificates of an agent cannot be used.
 
     Attributes:
-        what: what is wrong with them.
-        remedy: what to do.
+        what: the problem.
+        remedy: how to fix it.
 
     """
 

@@ -30,17 +30,17 @@ _BEGINS_EVENT: Final = re.compile(rb"\s*(?:\{|$)").match
 class EventStream:
     """The events of an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
 
-    ``async with`` returns once the engine has started its response. Later events are in the stream, so a list requested
-    inside the block misses none. Only :meth:`close` ends the iteration normally. The stream may be silent for any time;
-    ping the engine to check it.
+    ``async with`` returns once the engine has started its response. The stream has every event from then on, so no
+    change goes unnoticed after a list that is requested inside the block. Only :meth:`close` ends the iteration
+    normally. The stream may be silent for any length of time; to check the engine, ping it.
 
-    An agent starts its response only with the first event. There, ``async with`` returns once the request has been
-    sent; as long as :attr:`is_confirmed` is false, an event may be missed, so list again soon.
+    An agent starts its response only when the first event occurs. Behind an agent, ``async with`` therefore returns
+    once the request has been sent. While :attr:`is_confirmed` is false, events may be missed, so list again soon.
 
     Raises:
         EngineError: the stream cannot be opened.
-        EngineUnreachable: during iteration, the stream broke, ended, or contained something other than an event or an
-            event longer than 4 MiB.
+        EngineUnreachable: during iteration, the stream broke or ended, or it contained an event longer than 4 MiB or
+            something that is not an event.
 
     """
 

@@ -38,15 +38,15 @@ class HTTPClient:
         self._dialer = dialer
         self._head = f"Host: {host}\r\nUser-Agent: pilotage\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         self._slots = asyncio.Semaphore(dialer.limit)
-        self._idle: list[tuple[HTTPStream, float]] = []  # and since when, oldest first
-        self._waiting: set[HTTPStream] = set()  # for the headers of a response
+        self._idle: list[tuple[HTTPStream, float]] = []  # each with the time at which it became idle, oldest first
+        self._waiting: set[HTTPStream] = set()  # those that wait for the headers of a response
         self._open: set[EngineResponse] = set()
         self._closed = False
 
     async def request(self, method: str, path: str, query: Mapping[str, str], connect_timeout: float) -> EngineResponse:
         """Send a request without a body; return after the response's headers.
 
-        A repeatable request that finds a reused connection closed by the engine is sent again over another.
+        If the engine has closed a reused connection, a repeatable request is sent again over another one.
 
         Args:
             method: HTTP method.

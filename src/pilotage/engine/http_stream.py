@@ -18,7 +18,7 @@ __all__ = ["CutShortError", "DisconnectedError", "HTTPStream", "NotHTTPError"]
 
 _HEAD_LIMIT: Final = 2**16  # bytes
 _LINE_LIMIT: Final = 2**12  # bytes between chunks
-_MOST_PARTS: Final = 2**13  # of what one read returns; engines send a whole event in a chunk, which has three parts
+_MOST_PARTS: Final = 2**13  # parts that one read may return; an event is one chunk, which is parsed as three parts
 _MOST_EXTRAS: Final = 20
 _BEGIN: Final = b"HTTP/1."
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]*))?")
@@ -29,7 +29,7 @@ _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class NotHTTPError(Exception):
-    """The peer sent something that is not HTTP, or HTTP that no engine sends. The argument is the beginning of it."""
+    """The peer sent something that is not HTTP, or HTTP that no engine sends. The argument is how it begins."""
 
 
 class DisconnectedError(ConnectionError):
@@ -55,7 +55,7 @@ class HTTPStream(asyncio.Protocol):
     def __init__(self) -> None:
         self.is_reusable = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._head: asyncio.Future[EngineResponse] | None = None  # of the current request, until it has arrived
+        self._head: asyncio.Future[EngineResponse] | None = None  # the current request's response, until it arrives
         self._response: EngineResponse | None = None
         self._is_head = False
         self._keep_alive = False
@@ -111,11 +111,11 @@ class HTTPStream(asyncio.Protocol):
             self.close()
 
     def _parse_all(self, data: bytes) -> int:
-        """Return the end of what could be parsed."""
+        """Parse as much as possible. Return where the unparsed rest begins."""
         at = 0
         for _ in range(_MOST_PARTS):
             end = self._parse(data, at)
-            if end in (at, len(data)):  # if it stays where it was, more has to arrive
+            if end in (at, len(data)):  # without progress, more data has to arrive
                 return end
             at = end
         raise NotHTTPError(data[at : at + 16])
@@ -128,7 +128,7 @@ class HTTPStream(asyncio.Protocol):
             cut_short.__cause__ = cause
             self._response.end(cause if isinstance(cause, NotHTTPError) else cut_short)
 
-    # ---- each parses the next part of `data` and returns its end, or `at` if it has not arrived completely
+    # ---- each method parses the next part of `data` and returns its end, or `at` if the part has not fully arrived
 
     def _parse_head(self, data: bytes, at: int) -> int:
         if self._head is None or not data.startswith(_BEGIN[: len(data) - at], at):
@@ -232,7 +232,7 @@ class HTTPStream(asyncio.Protocol):
         return end
 
     def _line_end(self, data: bytes, at: int) -> int:
-        """Return the end of a line between chunks, behind its line break; ``at`` if it has not arrived completely."""
+        """Return the end of a line between chunks, after its line break; ``at`` if the line has not fully arrived."""
         end = data.find(b"\r\n", at, at + _LINE_LIMIT)
         if end < 0 and len(data) - at >= _LINE_LIMIT:
             raise NotHTTPError(data[at : at + 16])

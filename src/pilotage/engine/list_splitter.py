@@ -1,7 +1,7 @@
 """Splits the response to ``GET /containers/json`` into entries while it arrives. Pure.
 
-The body is never held in one piece, so a list takes little memory beyond what is kept of its entries, and limits are
-enforced before they are exceeded.
+The body is never held in one piece, so splitting takes little memory beyond the entries that are kept. Size limits take
+effect while the list arrives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["LIST_MAXIMUM", "ElementTooLongError", "ListSplitter", "TooManyContainersError"]
 
 LIST_MAXIMUM: Final = 50_000
-"""Maximum number of containers of one engine."""
+"""Maximum number of containers on one engine."""
 
 ELEMENT_LIMIT: Final = 4 * 2**20
 """Maximum bytes of one container in the list."""
@@ -41,7 +41,7 @@ class ListSplitter:
     """Passes on the entries of one list while the list arrives.
 
     Args:
-        take: receives some entries at a time, one raw JSON slice per container.
+        take: receives the entries in batches, as one raw JSON slice per container.
 
     Attributes:
         count: number of entries so far.
@@ -95,7 +95,7 @@ class ListSplitter:
         return max((match.start(1) for match in _LOOSE_SEAM.finditer(self._rest)), default=0)
 
     def _take(self, end: int) -> bool:
-        """Split the text before a seam. Return False if it is not one: nested objects may begin with an ``Id``, too."""
+        """Split the text before a seam. Return False if it is not a real one: nested objects may also begin with Id."""
         try:
             found = split_list(b"".join((b"[" if self._begun else b"", memoryview(self._rest)[:end], b"]")))
         except DECODE_ERRORS:

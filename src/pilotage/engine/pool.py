@@ -127,14 +127,14 @@ class Pool:
         entry.connected = True
 
     def all(self) -> Clients:
-        """Return a client for every connection in the pool, including idle ones. The caller releases each."""
+        """Return a client for every connection in the pool, including idle ones. The caller must release each one."""
         connected = [entry for entry in self._entries.values() if entry.connected]
         for entry in connected:
             self._acquire(entry)
         return Clients(self._handle(entry, entry.connection.address.url, self.timeouts) for entry in connected)
 
     async def close(self) -> None:
-        """Close every connection, including unique ones. Running requests fail; clients need no release after it."""
+        """Close every connection, including unique ones. Running requests fail. Clients then need no release."""
         self._closed = True
         for entry in self._entries.values():
             if entry.timer is not None:
@@ -285,6 +285,6 @@ async def _connected(
 
 
 def clients(pool: Pool | None = None) -> Clients:
-    """Return a client for every connection in the pool (default: the loop's pool). The caller releases each."""
+    """Return a client for every connection in the pool (default: the loop's pool). The caller must release each one."""
     pool = pool or _default_pools.existing()
     return pool.all() if pool else Clients()

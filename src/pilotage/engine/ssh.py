@@ -30,8 +30,8 @@ _OUTPUT_LIMIT: Final = 4096
 """Number of bytes that are kept from the end of ssh's standard error."""
 
 _EXIT_TIMEOUT: Final = 1.0
-"""Seconds that ssh gets to exit: after SIGTERM, before it is killed; after the end of its stream, before its output is
-read.
+"""Seconds that ssh has to exit: after SIGTERM, before it is killed; and after the end of its stream, before its output
+is read.
 """
 
 _KEPT_VARIABLES: Final = (
@@ -70,8 +70,8 @@ class _Process(asyncio.SubprocessProtocol):
     """An ssh process.
 
     Futures report the end of the process, because ``asyncio.run`` cancels all tasks, but no futures, before it closes
-    connections. :meth:`end` waits until the event loop has released the process, which would otherwise log an error
-    after the loop is closed.
+    connections. :meth:`end` waits until the event loop has released the process. Without that wait, asyncio would log
+    an error after the loop is closed.
 
     Attributes:
         output: the last part of what ssh wrote to standard error.
@@ -146,7 +146,7 @@ class _Tunnel:
             await self.process.end()
 
     async def close(self) -> None:
-        """End both."""
+        """End the process and its stream."""
         self.closing.set()
         self.transport.abort()
         await asyncio.wait([self.task])

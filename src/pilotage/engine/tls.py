@@ -92,7 +92,7 @@ class TLSMaterial:
         return context
 
     def _context_for(self, ca_file: str, ca: bytes = b"") -> ssl.SSLContext:
-        """Return a context that trusts a CA; ``ca_file`` is where it comes from if it is given."""
+        """Return a context that trusts the CA in ``ca``, or else in ``ca_file``, or else the system's CAs."""
         try:
             if ca:
                 context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
@@ -123,7 +123,7 @@ class TLSMaterial:
             _fail(f"the key {key} is encrypted with a passphrase", "use a key without one (openssl pkey -in … -out …)")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                _fail(f"the key {key} does not belong to the certificate {cert}", "use the key that it was issued for")
+                _fail(f"the key {key} does not belong to the certificate {cert}", "use the certificate's own key")
             _fail(
                 f"{cert} and {key} are not a certificate and its key in PEM form ({shorten(error.reason or '')})",
                 "check that the files were not swapped or damaged",

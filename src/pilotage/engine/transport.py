@@ -1,7 +1,7 @@
 """Defines dialers, which connect to an :class:`~pilotage.engine.address.Address`; one class per transport.
 
-A dialer opens streams, including TLS, and knows nothing about HTTP. :mod:`pilotage.engine.http` is the same over every
-transport.
+A dialer opens streams, with TLS if necessary, and knows nothing about HTTP. :mod:`pilotage.engine.http` works the same
+over every transport.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Dialer(Protocol):
         ...
 
     def is_rootless(self, *, podman: bool) -> bool:
-        """Return whether the engine of the last connection runs as an ordinary user of this machine."""
+        """Return whether the engine that was last connected runs as an ordinary user of this machine."""
         ...
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
@@ -61,7 +61,7 @@ class Dialer(Protocol):
 
 
 class _SocketDialer:
-    """Base of dialers that own no processes."""
+    """Base class of dialers that own no processes."""
 
     limit = 100
 
@@ -74,7 +74,7 @@ class _SocketDialer:
 
 
 class UnixDialer(_SocketDialer):
-    """A Unix socket.
+    """Connects to a Unix socket.
 
     Args:
         path: path of the socket.
@@ -101,7 +101,7 @@ class UnixDialer(_SocketDialer):
 
 
 class TCPDialer(_SocketDialer):
-    """A TCP port.
+    """Connects to a TCP port.
 
     Args:
         host: host name or IP address.
@@ -129,7 +129,7 @@ class TCPDialer(_SocketDialer):
 
 
 class TLSDialer(_SocketDialer):
-    """TLS over a TCP port.
+    """Connects to a TCP port with TLS.
 
     Args:
         host: host name or IP address.

@@ -152,6 +152,7 @@ def _is_about_engine(problem: Problem) -> bool:
 
 
 def _problem(change: Change, problem: Problem) -> ChangeLine:
+    problem = problem.shown
     place = problem.label or (problem.path if problem.path != problem.route else "")
     if problem.line:
         where = f"line {problem.line}, column {problem.column}"

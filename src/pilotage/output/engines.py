@@ -48,7 +48,7 @@ def print_engines(out: Out, probes: Sequence[Probe]) -> None:
 
 
 def _kind(probe: Probe) -> str:
-    """Return the kind of an engine and, if there is one, what its agent is."""
+    """Return the kind of an engine and, if it is behind an agent, the agent's name and version."""
     agent = probe.agent
     if agent is None:
         return probe.kind

@@ -1,4 +1,4 @@
-"""Explains excluded routes: the details behind the reason, and what to do to have them served. Pure.
+"""Explains excluded routes: the details behind the reason, and how to get the routes served. Pure.
 
 :mod:`pilotage.routes.build` excludes routes because of errors, :mod:`pilotage.routes.exclusion` for all other reasons.
 """

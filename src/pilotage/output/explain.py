@@ -45,7 +45,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
         target: the target URL; ``None`` if it is not known yet.
         served: whether the route is in use: it is not excluded, and it owns its alias.
         reason: why it is not served; ``""`` if it is.
-        remedy: how to have it served.
+        remedy: how to get it served.
         facts: scheme, host and port, then the settings by name.
         notes: sentences about replicas, pools, probes and other claims to the alias.
         problems: the problems with its labels.
@@ -248,7 +248,7 @@ class _Explainer:
         conflicts = tuple(problem for problem in about if problem.severity == "error")
         if not reason and not is_owner:
             reason = f"the alias belongs to {self._owner(winner, route)}"
-            change = "this route takes over if the other goes away; to serve both, give one of them another alias"
+            change = "this route takes over if the other one is removed; to serve both, give one of them another alias"
         elif not reason and winner.excluded:
             reason, change = winner.excluded_reason, ""
             if conflicts:

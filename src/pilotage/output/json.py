@@ -73,7 +73,7 @@ def document(
 ) -> dict[str, Any]:
     """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``.
 
-    With ``on_envoys``, which says what each Envoy has of each route, each route has a key ``envoys``.
+    ``on_envoys`` has the state of each route on each Envoy. If it is given, each route has a key ``envoys``.
     """
     containers = [container_json(container) for snapshot in snapshots for container in snapshot.containers]
     found = {"containers": containers, **_table_json(table)}
@@ -84,7 +84,7 @@ def document(
 
 
 def route_on_envoys(states: Mapping[str, RouteState]) -> dict[str, Any]:
-    """Return what each Envoy has of a route as plain data: node ID -> state and version."""
+    """Return the state of a route on each Envoy as plain data: node ID -> state and version."""
     return {node: msgspec.structs.asdict(state) for node, state in sorted(states.items())}
 
 
@@ -124,6 +124,7 @@ def container_json(container: Container) -> dict[str, Any]:
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     """Return a problem as plain data."""
+    problem = problem.shown
     return {
         "provider": problem.provider,
         "container": problem.container,

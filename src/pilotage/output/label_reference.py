@@ -112,14 +112,14 @@ CONTAINER: Final = (
         "start_endpoint",
         "request path",
         "any path",
-        "The only path that wakes it when requested.",
+        "The only path that wakes the container.",
         "/wake",
     ),
     _container(
         "depends_on",
         "list",
         "Compose's depends_on",
-        "Containers to wake before it: service or service:condition.",
+        "Containers to wake first: service or service:condition.",
         "db:service_healthy",
     ),
     _container(
@@ -188,7 +188,7 @@ def _shortcuts() -> Iterator[LabelEntry]:
 
 
 def matching(word: str) -> tuple[tuple[LabelEntry, ...], str]:
-    """Return the labels that contain a word, in any accepted spelling; if there are none, what may have been meant.
+    """Return the labels that contain a word, in any accepted spelling, or a suggestion if there are none.
 
     Returns:
         The entries and ``""``; or none and ``"did you mean ...?"`` (``""`` if nothing is close).
@@ -215,7 +215,7 @@ _INTRODUCTION: Final = """\
 routes/schema.py or routes/access_log.py. -->
 
 Labels that begin with `proxy.` configure the routes of a container. `pilotage labels WORD` prints the entries below
-that contain a word; `pilotage explain NAME` shows which label sets which field.
+that contain this word; `pilotage explain NAME` shows which label sets which field.
 
 ```yaml
 services:
@@ -235,12 +235,12 @@ services:
 values replace each other.
 
 **Aliases.** Without `proxy.aliases` a container answers under its own name. A label for an alias that is not listed
-adds that alias. `#1` (or `$1`, written `$$1` in Compose) is the first alias, and so on. A dot in a label is always
+adds this alias. `#1` (or `$1`, written `$$1` in Compose) is the first alias, and so on. A dot in a label is always
 a separator, so address an alias that contains dots by its number.
 
 **Values.** Field names are case-insensitive and may omit underscores. Booleans are `true` and `false` (and Go's other
-spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a bare number is seconds. YAML is YAML 1.2: `no`,
-`on` and `22:22` are text.
+spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a number without a unit is in
+seconds. YAML means YAML 1.2, so `no`, `on` and `22:22` are text.
 
 **Errors.** A value that cannot be parsed is reported, and the field keeps its default. An error in a field marked 🛡
 takes the route out of service instead: a mistyped allow-list must not mean "open to all".
@@ -254,7 +254,7 @@ port or mount, and except on engines whose name ends in `!`.
 
 **Not in effect yet.** pilotage reads these labels and reports errors in them, but does not act on them:
 
-- `homepage`: there is no dashboard.
+- `homepage`: there is no dashboard. Only the page that a sleeping service shows uses `name` and `icon`.
 - `access_log` of a route, `load_balance.options`, and the middlewares `modify_html`, `themed`, `error_page` and
   `cloudflare_real_ip`: reported, and the route is served without them.
 - `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver`, an HTTP route with its own
@@ -283,7 +283,7 @@ def markdown() -> str:
         "[The Envoy page](../background/envoy.md#middlewares) says what they do:\n\n"
     )
     parts.append(", ".join(f"`{name}`" for name in sorted(set(MIDDLEWARES.values()))) + ".\n")
-    parts.append("\n## Not supported\n\npilotage does not support these GoDoxy fields, and reports them:\n\n")
+    parts.append("\n## Not supported\n\npilotage reports these GoDoxy fields, because labels cannot set them:\n\n")
     parts += [f"- {message}\n" for message, _ in UNSUPPORTED.values()]
     return "".join(parts)
 

@@ -22,7 +22,7 @@ class View(msgspec.Struct, frozen=True):
         errors: one for each engine that failed.
         is_demo: whether this is the demonstration, which contains errors on purpose.
         files: the route files.
-        on_envoys: alias -> node ID -> what this Envoy has of the route; ``None`` if no daemon was asked for it.
+        on_envoys: alias -> node ID -> state of the route on this Envoy; ``None`` if no daemon was asked for it.
 
     """
 

@@ -14,7 +14,7 @@ A recording is a JSON object:
 ``inspect``
     container ID -> further fields of the inspection, for engines with an incomplete list.
 ``rootless``
-    whether the engine runs as an ordinary user; recordings of pilotage 0.1 leave it out, and the URL decides.
+    whether the engine runs as an ordinary user. Recordings made by pilotage 0.1 leave it out; then the URL decides.
 """
 
 from __future__ import annotations

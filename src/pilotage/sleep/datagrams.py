@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 MOST_HELD: Final = 256
 MOST_BYTES: Final = 1024 * 1024
-"""How many datagrams, and how many bytes, of one route wait for its containers. Further ones are dropped."""
+"""How many datagrams, and how many bytes, of one route wait for its containers. Further ones are dropped.
+
+So many bytes of one route, and so many datagrams of each client, are also kept to be sent again to a server that does
+not listen yet. Further ones are sent once.
+"""
 
 MOST_SESSIONS: Final = 1000
 """Maximum number of sessions of all routes; an eighth of this process's file descriptors if that is less."""
@@ -115,7 +119,9 @@ class _Relay:
         self._held: deque[tuple[_Address, bytes]] = deque()
         self._bytes = 0
         self._asked = 0.0
+        self.kept = 0  # bytes that sessions may send again
         self._is_full = False
+        self._fails = False
         self._sweep: asyncio.TimerHandle | None = None
         self.socket = _socket(("127.0.0.1", 0), connect=False)
         self.port: int = self.socket.getsockname()[1]
@@ -205,8 +211,11 @@ class _Relay:
         try:
             session = _Session(self, client, random.choice(targets))  # noqa: S311  # spreads load, hides nothing
         except OSError as error:
-            log.warning("%s: cannot pass datagrams on: %s", self.alias, error.strerror)
+            if not self._fails:  # whoever sends datagrams must not fill the log
+                log.warning("%s: cannot pass datagrams on: %s", self.alias, error.strerror)
+            self._fails = True
             return None
+        self._fails = False
         self.sessions[client] = session
         self.owner.sessions += 1
         self.owner.changed(self.alias)
@@ -235,17 +244,22 @@ class _Session:
         self.target = target
         self.used = relay.loop.time()
         self._relay = relay
-        self._unanswered: deque[bytes] | None = None  # until the server, which was just started, has answered
-        self.expect_start()
+        self._unanswered: list[bytes] | None = []  # until the server, which was just started, has answered
         self._again: asyncio.TimerHandle | None = None
         self._socket = _socket(target, connect=True)
         relay.loop.add_reader(self._socket, self._receive)
 
     def expect_start(self) -> None:
         """Keep datagrams to send them again, because the server may not listen yet."""
-        self._unanswered = deque(maxlen=MOST_HELD)
+        self._keep_none()
+        self._unanswered = []
+
+    def _keep_none(self) -> None:
+        self._relay.kept -= sum(map(len, self._unanswered or ()))
+        self._unanswered = None
 
     def close(self) -> None:
+        self._keep_none()
         if self._again is not None:
             self._again.cancel()
         self._relay.loop.remove_reader(self._socket)
@@ -255,10 +269,11 @@ class _Session:
     def send(self, data: bytes) -> None:
         self.used = self._relay.loop.time()
         if self._unanswered is not None:
-            if self.used - self._relay.opened < _REFUSED_FOR:
+            if self.used - self._relay.opened >= _REFUSED_FOR:
+                self._keep_none()
+            elif len(self._unanswered) < MOST_HELD and self._relay.kept + len(data) <= MOST_BYTES:
                 self._unanswered.append(data)
-            else:
-                self._unanswered = None
+                self._relay.kept += len(data)
         try:
             self._socket.send(data)
         except ConnectionRefusedError:
@@ -275,7 +290,7 @@ class _Session:
                 return
             except OSError:
                 return
-            self._unanswered = None
+            self._keep_none()
             self.used = self._relay.loop.time()
             with contextlib.suppress(OSError):
                 self._relay.socket.sendto(data, self.client)

@@ -38,7 +38,7 @@ class FakeEngineState:
         containers: ID -> container, oldest first.
         hub: delivers events.
         services: entries in the response to ``GET /services``; ``None`` unless the engine is a manager of a swarm.
-        tasks: entries in the response to ``GET /tasks``; ``None`` for one for each container with a task's labels.
+        tasks: entries in the response to ``GET /tasks``; ``None`` makes one for each container with a task's labels.
 
     """
 

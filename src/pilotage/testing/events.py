@@ -159,7 +159,7 @@ class EventHub:
 
 
 def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]], dialect: Dialect) -> bool:
-    """Return whether an event passes the filters. Unknown filters are ignored, as by real engines."""
+    """Return whether an event passes the filters. Like real engines, ignore unknown filters."""
     for name, values in filters.items():
         match name:
             case "type":
@@ -185,7 +185,7 @@ def matches(event: FakeEvent, filters: Mapping[str, frozenset[str]], dialect: Di
 
 
 def _filter_names(event: FakeEvent, dialect: Dialect) -> set[str]:
-    """Return the names by which the filter ``event`` accepts an event: Podman before version 5 calls ``die`` died."""
+    """Return the names under which the filter ``event`` accepts an event. Podman before 5 calls ``die`` ``died``."""
     if dialect.podman and event.action == "die":
         return {"die", "died"} if dialect.modern else {"died"}
     return {event.action, event.action.partition(":")[0]}

@@ -41,7 +41,7 @@ class FakeAgent:
         engine: URL of the engine, ``unix:///…`` or ``tcp://host:port``.
         context: the TLS context of its server: certificate, and the CA of its clients.
         name: its name.
-        version: its version. Before 0.18.6, it expects other headers of the proxy.
+        version: its version. Agents before 0.18.6 expect other headers from the proxy.
         runtime: ``docker`` or ``podman``.
         port: where it listens on loopback; 0 for any.
         has_info: whether it has ``/info``; older agents have ``/name``, ``/version`` and ``/runtime``.
@@ -129,7 +129,7 @@ class FakeAgent:
             writer.transport.abort()
             await asyncio.wait([gone, work])
             if not work.cancelled():
-                work.exception()  # a broken connection concerns nobody
+                work.exception()  # marks it as retrieved: a broken connection is no error of the agent
             self._tasks.discard(task)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:

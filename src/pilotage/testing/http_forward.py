@@ -47,7 +47,7 @@ class Head:
 
 
 async def read_head(reader: StreamReader) -> Head | None:
-    """Read a head; ``None`` if the connection ends before it does."""
+    """Read a head; return ``None`` if the connection ends before the head is complete."""
     try:
         text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -58,7 +58,7 @@ async def read_head(reader: StreamReader) -> Head | None:
 
 
 async def copy_bytes(reader: StreamReader, writer: StreamWriter) -> None:
-    """Copy until the end."""
+    """Copy bytes until the connection ends."""
     while data := await reader.read(_PIECE):
         writer.write(data)
         await writer.drain()
@@ -140,7 +140,7 @@ async def _copy_body(body: AsyncIterator[bytes], writer: StreamWriter) -> None:
 
 
 async def _body(head: Head, reader: StreamReader, *, is_request: bool = False) -> AsyncIterator[bytes]:
-    """Yield a body as it is on the wire."""
+    """Yield a body in pieces, exactly as received."""
     if head.get("transfer-encoding").lower() == "chunked":
         while True:
             line = await reader.readuntil(b"\r\n")

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from pilotage.routes.reach import nowhere
 from pilotage.routes.route import bracketed
 
-__all__ = ["Agent", "host_of"]
+if TYPE_CHECKING:
+    from pilotage.routes.route import Endpoint
+
+__all__ = ["Agent", "host_of", "is_of_machine"]
 
 
 def host_of(address: str) -> str:
     """Return the host of an address ``host:port``, without brackets."""
     return address.rpartition(":")[0].strip("[]")
+
+
+def is_of_machine(agent: str, endpoint: Endpoint) -> bool:
+    """Return whether an endpoint is a port of an agent's machine that may be reached on loopback there.
+
+    A label may lead to another port of that machine, but not to a service that listens only on loopback.
+
+    Args:
+        agent: address of the agent.
+        endpoint: the endpoint.
+
+    """
+    host, reach = host_of(agent), endpoint.reach
+    return endpoint.host == host and (reach is None or reach.owns(host, nowhere))
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -51,14 +71,13 @@ class Agent(msgspec.Struct, frozen=True):
         """Name of the cluster that its plain routes share."""
         return f"agent/{self.address}"
 
-    def place_of(self, host: str, address: str, port: int) -> str:
-        """Return where the agent connects to reach a target, as ``host:port``. On its own machine, it uses loopback.
+    def place_of(self, endpoint: Endpoint, address: str) -> str:
+        """Return where the agent connects to reach an endpoint, as ``host:port``. On its own machine, it uses loopback.
 
         Args:
-            host: the target's host.
-            address: the address to which the host was resolved, or the host itself if it is an address.
-            port: its port.
+            endpoint: the endpoint.
+            address: the address to which its host was resolved, or the host itself if it is an address.
 
         """
-        own = self.in_host_network and host == self.host
-        return f"{'127.0.0.1' if own else bracketed(address)}:{port}"
+        own = self.in_host_network and is_of_machine(self.address, endpoint)
+        return f"{'127.0.0.1' if own else bracketed(address)}:{endpoint.port}"

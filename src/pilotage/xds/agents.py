@@ -164,7 +164,7 @@ def target_metadata(agent: Agent, member: Member) -> base_pb2.Metadata:
 
 
 def _place_of(agent: Agent, member: Member) -> str:
-    return agent.place_of(member.endpoint.host, member.host, member.endpoint.port)
+    return agent.place_of(member.endpoint, member.host)
 
 
 def speak_through_agents(cluster: Any, backend: Backend) -> None:

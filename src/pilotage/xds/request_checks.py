@@ -64,7 +64,7 @@ def host_check() -> Any:
     every = percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
     return fault_pb2.HTTPFault(
         abort=fault_pb2.FaultAbort(http_status=400, percentage=every),
-        headers=[_bad_host()],
+        headers=[_header(_VALID_HOST, invert=True, missing_is_empty=True)],
         disable_downstream_cluster_stats=True,
     )
 
@@ -84,8 +84,13 @@ def _deny(*permissions: Any) -> Any:
 
 
 def bad_host() -> Any:
-    """Return the filter for local replies to a request that :func:`host_check` refuses."""
-    return _reply(_bad_host())
+    """Return the filter for local replies to a request that :func:`host_check` refuses.
+
+    Envoy also replies when it has no headers yet, for example because they are too large. Such a reply stays.
+    """
+    refused = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["FI"]))
+    either = [refused, _reply(_header(_VALID_HOST, invert=True))]
+    return accesslog_pb2.AccessLogFilter(or_filter=accesslog_pb2.OrFilter(filters=either))
 
 
 def bad_path() -> Any:
@@ -103,15 +108,14 @@ def _reply(matcher: Any) -> Any:
     return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
 
 
-def _header(regex: str, *, name: str = ":authority", invert: bool = False) -> Any:
-    return route_components_pb2.HeaderMatcher(name=name, string_match=_match(regex), invert_match=invert)
+def _header(regex: str, *, name: str = ":authority", invert: bool = False, missing_is_empty: bool = False) -> Any:
+    return route_components_pb2.HeaderMatcher(
+        name=name,
+        string_match=_match(regex),
+        invert_match=invert,
+        treat_missing_header_as_empty=missing_is_empty,
+    )
 
 
 def _match(regex: str) -> Any:
     return string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))
-
-
-def _bad_host() -> Any:
-    matcher = _header(_VALID_HOST, invert=True)
-    matcher.treat_missing_header_as_empty = True
-    return matcher

@@ -19,7 +19,7 @@ from pilotage.policy.target_addresses import KIND_NAMES, hint_for, is_ordinary, 
 from pilotage.policy.target_addresses import spellings as spellings_of
 from pilotage.routes.reach import nowhere
 from pilotage.table.precedence import Ranking, holder_of
-from pilotage.xds.agent import host_of
+from pilotage.xds.agent import host_of, is_of_machine
 from pilotage.xds.problems import target_problem, unresolved
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Targets:
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
         """Return whether pilotage resolves the host: names from labels and, to find loops, names from files."""
-        if route.agent and (route.is_static or endpoint.host == host_of(route.agent)):
+        if route.agent and (route.is_static or is_of_machine(route.agent, endpoint)):
             return False  # the agent resolves names from files, and its own machine is loopback there
         return (endpoint.reach is not None or route.is_static) and not is_address(endpoint.host)
 

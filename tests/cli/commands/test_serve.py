@@ -159,7 +159,7 @@ def test_or_demo_uses_the_next_port_if_the_default_one_is_in_use(
     taken = {8080, 8081}
     monkeypatch.setattr("pilotage.api.listen.port_error", lambda host, port: "taken" if port in taken else "")
     assert _with_free_port(Flags()).port == 8082
-    assert capsys.readouterr().err == "Port 8080 is in use; using port 8082. Set another with --port.\n"
+    assert capsys.readouterr().err == "Port 8080 is in use; using port 8082. To use another one, set --port.\n"
     assert _with_free_port(Flags(port=8080)).port == 8080
     assert _with_free_port(Flags(gateway=False)).port is None
     taken.update(range(8080, 8100))

@@ -1,4 +1,4 @@
-"""``pilotage agent``: add an agent on another machine, and check the way to one."""
+"""``pilotage agent``: add an agent on another machine, and check the connection to agents."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
     """Create certificates for an agent, and print the Compose file that starts it.
 
     The certificates of pilotage go to certs/HOST:PORT.zip next to the configuration. The Compose file contains the
-    agent's own keys: bring it to the other machine by a safe way, and start it there with docker compose up -d.
+    agent's own keys: copy it to the other machine over a secure channel, and start it there with docker compose up -d.
     """
     from pathlib import Path
 
@@ -68,7 +68,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
     try:
         write_archive(path, made, replace=replace)
     except FileExistsError:
-        raise click.UsageError(f"{path} exists already; --replace makes new certificates.") from None
+        raise click.UsageError(f"{path} already exists; --replace creates new certificates.") from None
     except OSError as error:
         click.echo(f"error: cannot write {path}: {error.strerror}", err=True)
         return NOTHING
@@ -82,7 +82,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
 @click.argument("names", nargs=-1, metavar="[NAME|HOST:PORT]...")
 @_config_option
 def check(names: tuple[str, ...], config: str) -> int:
-    """Walk every step of the way to agents, and say which one fails.
+    """Check the connection to agents step by step, and show which step fails.
 
     Without arguments, checks all agents of the configuration.
     """

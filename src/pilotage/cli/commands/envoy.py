@@ -24,7 +24,7 @@ def _daemon_options(function: Callable[..., int]) -> Callable[..., int]:
         help="The daemon's configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]",
     )
     api = click.option(
-        "--api", metavar="ADDRESS", multiple=True, help="The daemon's --api, next to whose socket Envoy's folder is."
+        "--api", metavar="ADDRESS", multiple=True, help="The daemon's --api. Envoy's folder is next to its socket."
     )
     return config(api(function))
 
@@ -32,7 +32,7 @@ def _daemon_options(function: Callable[..., int]) -> Callable[..., int]:
 @click.command(cls=WithExamples, examples=("pilotage envoy", "pilotage envoy --config /etc/pilotage/pilotage.yml"))
 @_daemon_options
 def envoy(config: str, api: tuple[str, ...]) -> int:
-    """Run Envoy apart from the daemon, for pilotage serve --keep external.
+    """Run Envoy separately from the daemon, for pilotage serve --keep external.
 
     The daemon can then be restarted or replaced without an interruption. SIGTERM finishes running requests before
     stopping. SIGHUP reads the configuration again; if it or Envoy's binary has changed, a new Envoy takes over, and the
@@ -53,9 +53,9 @@ def envoy(config: str, api: tuple[str, ...]) -> int:
 @click.command(cls=WithExamples, examples=("pilotage stop", "pilotage stop --config /etc/pilotage/pilotage.yml"))
 @_daemon_options
 def stop(config: str, api: tuple[str, ...]) -> int:
-    """Stop a daemon with gateway.keep and its Envoy.
+    """Stop a daemon that keeps its Envoy (gateway.keep), and then the Envoy.
 
-    Running requests have gateway.drain to finish. Exit status 1 if neither is running.
+    Running requests may take up to gateway.drain to finish. Exit status 1 if neither is running.
     """
     import asyncio
 

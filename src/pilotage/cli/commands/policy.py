@@ -18,7 +18,7 @@ class _Group(WithExamples, click.Group):
 
 @click.group(cls=_Group, examples=("pilotage policy test compose.yml",))
 def policy() -> None:
-    """Try the rules that say what containers may claim."""
+    """Try out the rules that decide what containers may claim."""
 
 
 @policy.command(

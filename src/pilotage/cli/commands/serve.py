@@ -42,7 +42,7 @@ __all__ = ["gateway_ports", "serve"]
 @click.option(
     "--keep",
     type=click.Choice(["no", "yes", "external"]),
-    help="Let Envoy outlive pilotage; external: pilotage envoy runs it. [default: gateway.keep]",
+    help="Keep Envoy running when pilotage stops; external: 'pilotage envoy' runs it. [default: gateway.keep]",
 )
 @click.option("--demo", is_flag=True, help="Serve the built-in demonstration.")
 @click.option(
@@ -169,7 +169,7 @@ def _with_free_port(flags: Flags) -> Flags:
     free = next((port for port in _PORTS if not port_error("0.0.0.0", port)), None)  # noqa: S104
     if free is None:
         return flags  # the gateway reports that the default port is in use
-    _note(f"Port {default} is in use; using port {free}. Set another with --port.")
+    _note(f"Port {default} is in use; using port {free}. To use another one, set --port.")
     return msgspec.structs.replace(flags, port=free)
 
 

@@ -17,7 +17,7 @@ __all__ = ["sleep", "wake"]
 
 @click.command(cls=WithExamples, examples=("pilotage wake shop", "pilotage wake shop --no-wait"))
 @click.argument("name")
-@click.option("--no-wait", is_flag=True, help="Return at once.")
+@click.option("--no-wait", is_flag=True, help="Return without waiting for the container.")
 def wake(name: str, *, no_wait: bool) -> int:
     """Wake a sleeping container, as its next request would.
 
@@ -29,7 +29,7 @@ def wake(name: str, *, no_wait: bool) -> int:
 
 @click.command(cls=WithExamples, examples=("pilotage sleep shop", "pilotage sleep shop --no-wait"))
 @click.argument("name")
-@click.option("--no-wait", is_flag=True, help="Return at once.")
+@click.option("--no-wait", is_flag=True, help="Return without waiting for the container.")
 def sleep(name: str, *, no_wait: bool) -> int:
     """Put a container to sleep without waiting for its idle timeout.
 

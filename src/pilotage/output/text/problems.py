@@ -36,7 +36,7 @@ def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True)
         return
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
-        groups.setdefault(_heading(problem), []).append(problem)
+        groups.setdefault(_heading(problem.shown), []).append(problem)
     for heading, group in groups.items():
         if heading:
             out.line(Text(clean(heading), style="bold"))
@@ -52,6 +52,7 @@ def _heading(problem: Problem) -> str:
 
 def print_problem(out: Out, problem: Problem, indent: int = 2) -> None:
     """Print one problem as a paragraph: place, message and hint."""
+    problem = problem.shown
     style = "red" if problem.severity == "error" else "yellow"
     text = Text("✗ " if problem.severity == "error" else "! ", style=style)
     place = _inner_place(problem)
