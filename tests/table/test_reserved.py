@@ -41,8 +41,8 @@ def test_a_name_is_kept_for_the_engine_that_held_it_until_it_is_listed() -> None
     assert (route.excluded_reason, route.endpoints) == (ExclusionReason.TAKEN, ())
     (problem,) = store.table.problems
     assert str(problem) == (
-        "local/new: route app: 'app' belonged to far/old in the last run of pilotage, and that engine has not been "
-        "listed since; this one waits until it is; if that engine is gone for good, remove it from the configuration"
+        "local/new: route app: 'app' belonged to far/old when pilotage last ran, and that engine has not been listed "
+        "since; this route waits until it has; if that engine is gone for good, remove it from the configuration"
     )
     put(store, far())
     store.release("far")

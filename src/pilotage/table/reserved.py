@@ -1,7 +1,7 @@
-"""Keeps names for engines that have not been listed since the start, because they held them before. Pure.
+"""Reserves the names that an engine's containers held before a restart until that engine has been listed. Pure.
 
-Without this, a container of another engine takes a name while its holder's engine is unreachable at the start, and then
-keeps it. Rules: decision 31.
+Without this, a container on another engine would take a name while its holder's engine is unreachable after the start,
+and would then keep it. Rules: decision 31.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class HeldName(msgspec.Struct, frozen=True):
 
 
 class ReservedNames:
-    """The names that were held before, and the containers that wait for them.
+    """The names that were held before the restart, and the containers that wait for them.
 
     Args:
         held: alias, or name of a pool -> who held it.
-        engines: names of the engines that are watched; the address of an agent whose name is not known yet. Names of
-            others are free.
+        engines: names of the watched engines, or the address of an agent whose name is not known yet. Names that
+            containers on other engines held are free.
 
     """
 
@@ -66,11 +66,11 @@ class ReservedNames:
 
     @property
     def held(self) -> dict[str, HeldName]:
-        """The names that are still kept for engines."""
+        """The names that are still reserved for engines."""
         return {name: holder for name, holder in self._held.items() if holder.engine in self._missing}
 
     def filter(self, owner: Owner, built: Built | None, cause: str, domains: Collection[str]) -> Built | None:
-        """Return the routes of an owner, those excluded whose names are kept for another engine.
+        """Return the routes of an owner. Routes whose names are reserved for another engine are excluded.
 
         Args:
             owner: the container or file route.
@@ -117,7 +117,7 @@ class ReservedNames:
         return None
 
     def _claimed(self, route: Route, domains: Collection[str]) -> Iterator[str]:
-        """Yield the names that a route takes, unless its own engine held it before."""
+        """Yield the names that a route takes. Omit the alias or pool that its own engine held before."""
         for name in filter(None, (route.alias, route.settings.load_balance.link)):
             own = self._held.get(name)
             if own is not None and own.engine == route.provider:
@@ -144,9 +144,9 @@ def _taken(route: Route) -> Route:
 def _problem(route: Route, name: str, holder: HeldName) -> Problem:
     held_by = f"{shorten(holder.engine)}/{shorten(holder.container)}"
     return Problem(
-        message=f"{shorten(name)!r} belonged to {held_by} in the last run of pilotage, and that engine has not been "
-        "listed since",
-        hint="this one waits until it is; if that engine is gone for good, remove it from the configuration",
+        message=f"{shorten(name)!r} belonged to {held_by} when pilotage last ran, and that engine has not been listed "
+        "since",
+        hint="this route waits until it has; if that engine is gone for good, remove it from the configuration",
         provider=route.provider,
         container=route.container,
         route=route.alias,
