@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.route import Endpoint, Route
-from pilotage.xds.held_requests import accepts_connections
+from pilotage.xds.held_requests import SHORTEST_SLICE, accepts_connections
 from pilotage.xds.server import AdsServer
 from tests.support.gateway import Gateway, route, target
 from tests.support.ports import free_port
@@ -207,6 +207,17 @@ async def test_each_request_waits_for_the_hold_time_however_many_came_before(env
             asking.append(asyncio.create_task(wait()))
             await asyncio.sleep(0.1)
         assert min(await asyncio.gather(*asking)) > 0.9  # a limit for each cluster would end some after 0.1 s
+
+
+async def test_a_tiny_hold_time_does_not_let_requests_change_the_route_all_the_time(envoy: Envoy) -> None:
+    """Labels choose the time, and each change is sent to all Envoys."""
+    async with envoy() as gw:
+        await gw.publish(route("app", endpoints=(), hold=0.001))
+        epochs = gw.ads.snapshot.holds.epochs
+        before, ends = epochs.next(), asyncio.get_running_loop().time() + 1.5
+        while asyncio.get_running_loop().time() < ends:
+            assert {(await gw.ask("app")).status for _ in range(3)} == {503}
+        assert epochs.next() - before <= 1 + 2 * (1.5 / SHORTEST_SLICE + 1)
 
 
 async def test_requests_that_waited_for_different_clusters_are_all_answered(envoy: Envoy) -> None:

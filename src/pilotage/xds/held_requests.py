@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from pilotage.xds.session import Session
     from pilotage.xds.snapshot import Snapshot
 
-__all__ = ["HeldRequests", "accepts_connections"]
+__all__ = ["SHORTEST_SLICE", "HeldRequests", "accepts_connections"]
+
+SHORTEST_SLICE: Final = 0.25
+"""Minimum number of seconds that new requests wait for the same cluster. A hold time under a second is extended to it,
+because each new cluster changes the route in all Envoys, as often as a label says."""
 
 _PROBE_INTERVAL: Final = 0.02
 _PROBES_SLOW_DOWN: Final = 1.1
@@ -83,7 +87,7 @@ class HeldRequests:
         backend = self._snapshot.backend(key)
         if cluster not in self._asked and backend is not None and backend.is_closed:
             self._asked.add(cluster)
-            self._later(backend.hold / SLICES, partial(self._rotate, key, cluster, backend.hold))
+            self._later(max(backend.hold / SLICES, SHORTEST_SLICE), partial(self._rotate, key, cluster, backend.hold))
         return True
 
     def close(self) -> None:
