@@ -196,6 +196,7 @@ class DockerProvider:
         if name == before:
             return
         self.name = name
+        self._store.rename_engine(before, name)
         if self._predecessor is None or self._predecessor.name != before:
             status = self._store.engine(before)
             self._store.set_problems((before, ""), ())

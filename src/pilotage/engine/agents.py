@@ -115,10 +115,11 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
         taken: the names of other engines.
 
     """
-    if wanted not in taken:
+    plain = wanted.removesuffix("!")  # names that differ only in this are one engine to rules
+    if plain not in taken and f"{plain}!" not in taken:
         return wanted
     ending = "!" if wanted.endswith("!") else ""
-    return f"{wanted.removesuffix('!')}@{config.agent}{ending}"
+    return f"{plain}@{config.agent}{ending}"
 
 
 def _checked(found: AgentInfo, engine: str) -> AgentInfo:
