@@ -104,7 +104,9 @@ def test_labels_of_the_service_count_and_the_containers_own_win() -> None:
 def test_where_services_cannot_be_read_a_task_without_labels_says_so() -> None:
     unknown = SwarmServices(error="this engine is not a swarm manager")
     (problem,) = parsed(services=unknown).problems
-    assert problem.message == ("labels of its swarm service websvc are not read: this engine is not a swarm manager")
+    assert problem.message == (
+        "the labels of its swarm service websvc cannot be read: this engine is not a swarm manager"
+    )
     assert "--container-label" in problem.hint
     assert (problem.severity, problem.container) == ("warning", "websvc.1.abc")
     assert parsed({"proxy.aliases": "svc"}, services=unknown).problems == ()

@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.discovery.manager import discover
 from pilotage.discovery.scan import scan_all
+from pilotage.table import HeldName
 from pilotage.testing import FakeEngine
 from tests.support.agents import AgentCertificates, agent, agent_config
 from tests.support.ports import free_port
@@ -57,6 +58,30 @@ async def test_two_agents_of_one_name_are_told_apart(tmp_path: Path) -> None:
         assert names < {"far", f"far@{one.agent}", f"far@{two.agent}"}
         scanned = (await scan_all([one, two])).snapshots
         assert {snapshot.config.name for snapshot in scanned} < {"far", f"far@{one.agent}", f"far@{two.agent}"}
+
+
+async def test_an_agent_gets_no_names_of_another_that_is_away_by_naming_itself_like_it(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    async with (
+        FakeEngine() as mine,
+        FakeEngine() as theirs,
+        agent(mine.url, tmp_path, name="far") as (running, one),
+        agent(theirs.url, tmp_path / "b", name="far") as (_, two),
+    ):
+        mine.add("web", labels=LABELS)
+        theirs.add("web", labels=LABELS)
+        await running.crash()
+        async with discover([]) as discovery:
+            discovery.store.reserve({"web": HeldName("far", "web", one.agent)}, [one.agent, two.agent])
+            discovery.store.keep_holders()
+            for config in (one, two):
+                discovery.add(config)
+            await until(lambda: "web" in discovery.table.routes)
+            assert discovery.table.routes["web"].provider == "far"
+            assert discovery.table.routes["web"].excluded
+            await running.listen()
+            await until(lambda: not discovery.table.routes["web"].excluded)
+            assert discovery.table.routes["web"].provider == f"far@{one.agent}"
 
 
 async def test_an_exclamation_mark_in_the_name_of_an_agent_requires_labels(tmp_path: Path) -> None:

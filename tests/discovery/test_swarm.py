@@ -116,7 +116,7 @@ async def test_where_tasks_may_not_be_asked_for_no_labels_are_handed_out(pool: P
         snapshot = await scan_engine(DockerProviderConfig(engine.url, name="fake"), pool=pool)
     assert "canary" not in repr(snapshot)
     (problem,) = build_table([snapshot]).problems
-    assert "labels of its swarm service rep are not read: GET /tasks returned 403" in problem.message
+    assert "the labels of its swarm service rep cannot be read: GET /tasks returned 403" in problem.message
     assert "allow GET /services and GET /tasks" in problem.hint
 
 

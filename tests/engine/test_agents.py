@@ -168,3 +168,9 @@ def test_versions_are_compared_as_numbers(version: str, expected: bool) -> None:
 def test_two_agents_of_one_name_are_told_apart(wanted: str, expected: str) -> None:
     config: Any = DockerProviderConfig("agent://h:1")
     assert distinct_name(wanted, config, {"one", "one!"}) == expected
+
+
+@pytest.mark.parametrize(("wanted", "taken"), [("one", "one!"), ("one!", "one")])
+def test_an_agent_does_not_pass_for_an_engine_whose_name_ends_in_an_exclamation_mark(wanted: str, taken: str) -> None:
+    config: Any = DockerProviderConfig("agent://h:1")
+    assert distinct_name(wanted, config, {taken}) == wanted.replace("one", "one@h:1")

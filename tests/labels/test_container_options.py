@@ -89,10 +89,10 @@ def test_every_error_is_reported_with_its_label() -> None:
         ("proxy.wake_timeout", "'1x': unknown unit 'x'; the units are ms, s, m, h, d, w, M (month)", ""),
         ("proxy.stop_timeout", "'1 s': not a duration; write a number with a unit, such as 30s, 5m or 1h30m", ""),
         ("proxy.no_loading_page", "'yes' is not a boolean", "write true or false"),
-        ("proxy.stop_method", "'Stop' is not allowed here; one of stop, pause, kill", "did you mean 'stop'?"),
+        ("proxy.stop_method", "'Stop' is not allowed here; write one of stop, pause, kill", "did you mean 'stop'?"),
         (
             "proxy.stop_signal",
-            f"'SIGTREM' is not allowed here; one of {', '.join(STOP_SIGNALS)}",
+            f"'SIGTREM' is not allowed here; write one of {', '.join(STOP_SIGNALS)}",
             "did you mean 'SIGTERM'?",
         ),
         ("proxy.start_endpoint", "'wake' is neither an absolute path nor a URL", "write /wake"),

@@ -12,8 +12,8 @@ def said(*globs: str, place: str = "/etc/my:pilotage.yml:3") -> list[str]:
 def test_a_rule_about_an_engine_that_does_not_exist_is_reported_with_the_nearest_name() -> None:
     (warning,) = said("node3")
     assert warning == (
-        "/etc/my:pilotage.yml:3: who.engine: rule 2 'team a' is about an engine 'node3', but no engine has this name; "
-        "did you mean 'node1'?"
+        "/etc/my:pilotage.yml:3: who.engine: rule 2 'team a' applies to an engine 'node3', but no engine has this "
+        "name; did you mean 'node1'?"
     )
     assert said("lab*", place="")[0].endswith("no engine has this name; the engines are node1, node2")
 

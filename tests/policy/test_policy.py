@@ -144,7 +144,7 @@ def test_pools_of_others_need_a_rule() -> None:
 
 @pytest.mark.parametrize(
     ("port", "whose"),
-    [(22, "the port of SSH"), *((port, "a port of container engines") for port in (2375, 2376, 2377))],
+    [(22, "the SSH port"), *((port, "a port used by container engines") for port in (2375, 2376, 2377))],
 )
 def test_ports_of_ssh_and_of_engines_must_be_listed(port: int, whose: str) -> None:
     refused = NO_POLICY.may_listen(A, port)
@@ -225,7 +225,7 @@ def test_a_refusal_says_why_and_what_to_do() -> None:
     assert [(verdict.reason, verdict.hint) for verdict in found] == [
         ("pilotage itself listens on port 8080", "choose another listening port, as in port: 9000:5432"),
         (
-            "port 22 is the port of SSH",
+            "port 22 is the SSH port",
             "choose another listening port, or list this one in gateway.stream_ports",
         ),
         ("port 9000 is not in gateway.stream_ports", ""),
@@ -234,10 +234,10 @@ def test_a_refusal_says_why_and_what_to_do() -> None:
         (FILE, "remove it, or ask the operator to allow its folder in rule 1 'teams' (pilotage.yml:9)"),
         (
             "the pool shared belongs to another Compose project or engine",
-            "choose another name for the pool, or allow it in a rule of policy",
+            "choose another name for the pool, or allow it in a policy rule",
         ),
         (
-            "no rule of policy allows this container to use the middleware oidc",
+            "no policy rule allows this container to use the middleware oidc",
             "policy.default is deny; add a rule for it",
         ),
         (

@@ -80,8 +80,8 @@ def test_a_route_of_no_known_origin_may_name_no_file() -> None:
 @pytest.mark.parametrize(
     ("port", "message"),
     [
-        ("22:22", "port 22 is the port of SSH"),
-        ("2375:80", "port 2375 is a port of container engines"),
+        ("22:22", "port 22 is the SSH port"),
+        ("2375:80", "port 2375 is a port used by container engines"),
         ("8080:80", "pilotage itself listens on port 8080"),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_good_value_is_read(kind: Kind, value: Any, found: Any) -> None:
         (Integer(), "9" * 5000, f"'{'9' * 59}…' is not a whole number", ""),
         (Integer(), 2**63, f"{2**63} is too large", ""),
         (Integer(), -(2**63) - 1, f"{-(2**63) - 1} is too large", ""),
-        (Integer(0), "-1", "-1 is too small; at least 0", ""),
+        (Integer(0), "-1", "-1 is too small; it must be at least 0", ""),
         (Duration(), "soon", "'soon': not a duration; write a number with a unit, such as 30s, 5m or 1h30m", ""),
         (Duration(), 1.5, "1.5 is not a duration", "write a number with a unit, such as 30s or 5m"),
         (Duration(), True, "true is not a duration", "write a number with a unit, such as 30s or 5m"),

@@ -41,8 +41,8 @@ def test_a_name_is_kept_for_the_engine_that_held_it_until_it_is_listed() -> None
     assert (route.excluded_reason, route.endpoints) == (ExclusionReason.TAKEN, ())
     (problem,) = store.table.problems
     assert str(problem) == (
-        "local/new: route app: 'app' belonged to far/old in the last run of pilotage, and that engine has not been "
-        "listed since; this one waits until it is; if that engine is gone for good, remove it from the configuration"
+        "local/new: route app: 'app' belonged to far/old when pilotage last ran, and that engine has not been listed "
+        "since; this route waits until it has; if that engine is gone for good, remove it from the configuration"
     )
     put(store, far())
     store.release("far")
@@ -105,3 +105,34 @@ def test_names_of_engines_that_are_not_watched_are_free() -> None:
     built = Built((claim(),))
     assert names.filter(("local", "id"), built, "", ()) is built
     assert names.release("gone") == {}
+
+
+AGENT, OTHER = "10.0.0.9:8890", "10.0.0.8:8890"
+
+
+@pytest.mark.parametrize("names_itself_first", [True, False])
+def test_an_agent_does_not_get_the_names_of_another_by_naming_itself_like_it(names_itself_first: bool) -> None:
+    store = RouteStore()
+    store.reserve({"app": HeldName("far", "old", AGENT)}, [AGENT, OTHER])
+    store.keep_holders()
+    if not names_itself_first:
+        store.rename_engine(AGENT, f"far@{AGENT}")
+    store.rename_engine(OTHER, "far")
+    put(store, claim("new", provider="far"))
+    store.release("far")
+    store.commit()
+    assert served(store) == {}
+    if names_itself_first:
+        store.rename_engine(AGENT, f"far@{AGENT}")
+    store.configure(engines=[f"far@{AGENT}", "far"])
+    put(store, claim("old", 5, provider=f"far@{AGENT}"))
+    store.release(f"far@{AGENT}")
+    store.commit()
+    assert served(store) == {"app": f"far@{AGENT}"}
+
+
+def test_an_engine_that_is_named_in_the_configuration_keeps_its_names_whatever_its_address() -> None:
+    store = RouteStore()
+    store.configure(engines=["far"])
+    store.reserve({"app": HeldName("far", "old", AGENT)}, ["far"])
+    assert store.reserved == {"app": HeldName("far", "old", AGENT)}

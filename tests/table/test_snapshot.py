@@ -188,4 +188,4 @@ def test_the_policy_is_passed_on() -> None:
     found = [container()]
     assert not build_snapshot(LOCAL, found).built[0].routes[0].excluded
     (problem,) = build_snapshot(LOCAL, found, policy=Policy(default="deny")).built[0].problems
-    assert problem.message == "no rule of policy allows this container to claim the host web"
+    assert problem.message == "no policy rule allows this container to claim the host web"

@@ -1,7 +1,7 @@
 """Reads ``pilotage.yml`` and decides which engines are used.
 
-The text of the file, the environment and command-line options go in; frozen settings or a ConfigError with all errors
-and their positions come out. It must not connect to engines, start anything or keep state.
+The text of the file, the environment and command-line options go in; frozen settings come out, or a ConfigError with
+all errors and their positions. This package does not connect to engines, start anything or keep state.
 """
 
 from __future__ import annotations

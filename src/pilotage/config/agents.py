@@ -1,6 +1,6 @@
-"""Reads ``providers.agents``: the agents of GoDoxy through which engines on other machines are reached.
+"""Reads ``providers.agents``: the GoDoxy agents through which engines on other machines are reached.
 
-An entry is an address, as in GoDoxy, or a mapping. The certificates of an agent are in ``certs/HOST:PORT.zip`` next to
+An entry is an address, as in GoDoxy, or a mapping. The certificates for an agent are in ``certs/HOST:PORT.zip`` next to
 the configuration, unless its entry names other files.
 """
 
@@ -32,11 +32,11 @@ __all__ = ["read_agents"]
 _PLACE: Final[DocumentPath] = ("providers", "agents")
 _FOLDER: Final = "certs"
 _PORT: Final = 8890
-_LONGEST: Final = 200  # characters; with its ending, an address is the name of a file
+_LONGEST: Final = 200  # characters; an address plus an extension is the name of a file
 
 
 class _Reader(Protocol):
-    """What collects the problems of the file."""
+    """Collects the problems with the file."""
 
     def add_problem(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None: ...
     def add_agent_problem(self, path: DocumentPath, message: str, hint: str) -> None: ...
@@ -59,8 +59,8 @@ class _Agent(Section):
 def read_agents(value: Any, reader: _Reader) -> Iterator[DockerProviderConfig]:
     """Yield the engines behind agents.
 
-    What is wrong with an agent's certificates is reported, but its engine is yielded: they may be replaced while
-    pilotage runs, and the other engines do not depend on them.
+    If there is a problem with an agent's certificates, it is reported and the engine is still yielded. The certificates
+    may be replaced while pilotage runs, and other engines do not depend on them.
 
     Args:
         value: the value of ``providers.agents``.
@@ -105,7 +105,7 @@ def _entry(item: Any, place: DocumentPath, reader: _Reader) -> _Agent | None:
 
 
 def _is_address(text: str, place: DocumentPath, reader: _Reader) -> bool:
-    """Return whether a text is an address, and report it if not. It is also the name of a file."""
+    """Return whether a text is an address that can also be part of a file name; report it if it is not."""
     valid = 0 < len(text) <= _LONGEST and "/" not in text
     try:
         parse_address(DockerProviderConfig(f"{AGENT_SCHEME}{text}"))
@@ -118,7 +118,7 @@ def _is_address(text: str, place: DocumentPath, reader: _Reader) -> bool:
 
 
 def _files(entry: _Agent, place: DocumentPath, reader: _Reader) -> TLSFiles | None:
-    """Return the files of an agent; ``None`` if the entry says too little or too much about them."""
+    """Return the certificate files for an agent; ``None`` if the entry names too few or contradictory ones."""
     given: Mapping[str, str] = {key: getattr(entry, key) for key in ("ca_file", "cert_file", "key_file")}
     separate = [key for key, name in given.items() if name]
     if separate and entry.certificates:

@@ -1,4 +1,4 @@
-"""Parses the engines on the command line: ``--engine NAME=URL``. Pure; avoids pydantic, which is slow to import."""
+"""Parses the engines on the command line (``--engine NAME=URL``). Pure. Avoids pydantic, which is slow to import."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
 
     Args:
         args: the values, in order.
-        env: for ``DOCKER_HOST`` and its TLS variables.
+        env: environment variables, of which ``DOCKER_HOST`` and its TLS variables are used.
 
     Raises:
-        ConfigError: with all errors: missing or repeated names, and invalid addresses.
+        ConfigError: a name is missing or repeated, or an address is invalid. It contains all such errors.
 
     """
     problems: list[Problem] = []
@@ -42,7 +42,7 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
             hint = "give each engine its own name"
             problems.append(Problem(message=f"--engine has two engines named {name!r}", hint=hint, value=shorten(arg)))
             continue
-        # The shell substitutes variables. $DOCKER_HOST also works in quotes, and has its default if it is not set.
+        # The shell substitutes variables. $DOCKER_HOST also works in single quotes, and has a default if it is not set.
         url = fill_in(url, env) if url in DEFAULT_HOST else url
         providers[name] = DockerProviderConfig(url, name=name)
         try:

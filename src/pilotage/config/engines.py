@@ -1,8 +1,8 @@
-"""Chooses the engines that a command or the daemon works with, from its options, ``pilotage.yml`` and the environment.
+"""Chooses the engines that a command or the daemon uses, from its options, ``pilotage.yml`` and the environment.
 
 Engines from ``--config``, ``--engine`` and ``--context`` are all used. Without any of these options, the engines and
-route files in ``pilotage.yml`` are used. If that file lists none either, pilotage uses the engine that the docker
-command uses.
+route files in ``pilotage.yml`` are used. If that file does not exist or lists none, pilotage uses the engine that the
+docker command uses.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
 
 
 def find_config_file() -> str:
-    """Return the first file of :data:`CONFIG_FILES` that this user can see; ``""`` if there is none."""
+    """Return the first of the :data:`CONFIG_FILES` that this user can see; ``""`` if there is none."""
     return next((name for name in CONFIG_FILES if os.access(name, os.F_OK) and Path(name).is_file()), "")
 
 
@@ -128,7 +128,7 @@ def _check_unique(configs: Iterable[DockerProviderConfig]) -> None:
 
 
 def _or_default(chosen: ChosenEngines, env: Mapping[str, str]) -> ChosenEngines:
-    """Return the chosen engines, or the docker command's engine if there are none and no route files."""
+    """Return the chosen engines; if there are no engines and no route files, return the docker command's engine."""
     if chosen.configs or chosen.files:
         return chosen
     config, why = default_engine(env)

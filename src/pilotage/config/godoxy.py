@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GODOXY_KEYS", "PROTECTIVE_KEYS", "may_restrict"]
 
-# GoDoxy keys that pilotage does not support. Keys that restrict access must not be ignored, so they are errors; the
-# others are warnings.
+# GoDoxy keys that pilotage does not support. Keys that restrict access must not be ignored, so they cause errors; the
+# others cause warnings.
 GODOXY_KEYS: Final[Mapping[DocumentPath, frozenset[str]]] = {
     (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown", "webui"}),
     ("providers",): frozenset({"include", "maxmind", "notification", "proxmox"}),

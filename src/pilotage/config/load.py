@@ -1,7 +1,7 @@
 """Reads ``pilotage.yml`` and reports all errors in it together, each with its position and a remedy.
 
-The rules are those of LABELS II.7.1, with the corrections in part I; ``docs/reference/configuration.md`` documents
-them. This module imports pydantic, which is slow: import it only where a configuration is read.
+The rules are those in LABELS II.7.1, with the corrections in part I; ``docs/reference/configuration.md`` documents
+them. This module imports pydantic, which is slow to import. So import this module only where a configuration is read.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         api: the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
-        agent_problems: errors in the certificates of agents. Only the engines behind these cannot be reached.
+        agent_problems: errors in the certificates for agents. Only the engines behind these agents cannot be reached.
         local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
     """
@@ -87,7 +87,7 @@ class _TLS(Section):
 
 
 class _Engine(Section):
-    """One engine in the mapping form: either ``url``, or ``scheme`` and ``host``, and whether its containers sleep."""
+    """One engine in the mapping form: ``url``, or ``scheme`` and ``host``; and whether its containers may sleep."""
 
     url: str | None = None
     scheme: Scheme | None = None
@@ -105,7 +105,7 @@ def _listed(value: Any) -> Any:
 class _Providers(Section):
     # Engines are validated one by one, so that an error in one does not hide errors in others.
     docker: dict[str, Any] | None = None
-    agents: Any = None  # likewise
+    agents: Any = None  # also validated one by one
     files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
 
 
@@ -216,7 +216,7 @@ class _Reader:
         self.problems.append(msgspec.structs.replace(warning, severity="warning"))
 
     def without_godoxy_keys(self, tree: Any, path: DocumentPath) -> Any:
-        """Return the tree without the keys that only GoDoxy supports, and add a problem for each."""
+        """Return the tree without the keys that only GoDoxy supports, and add a problem for each of them."""
         if path not in GODOXY_KEYS or not isinstance(tree, dict):
             return tree
         kept = {}
@@ -246,7 +246,7 @@ class _Reader:
 
     @property
     def has_rules_only(self) -> bool:
-        """Whether ``policy`` is a list, which is short for a mapping with ``rules``."""
+        """Whether ``policy`` is a list, which is a short form of a mapping with ``rules``."""
         tree = self.document.tree
         return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
 
@@ -358,7 +358,7 @@ class _Reader:
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
         """Return whether the URL of the engine is valid, and add its problems with their positions in the file."""
         if any(path[: len(place)] == place for path in self.document.unfilled):
-            return False  # already reported; further errors would only be consequences of it
+            return False  # already reported; further errors would only be consequences of this one
         try:
             parse_address(engine, self.env)
         except ConfigError as error:

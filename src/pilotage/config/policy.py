@@ -39,7 +39,7 @@ def _text(value: Any) -> str:
 def _condition(value: Any) -> str:
     text = _text(value)
     if "{{" in text:
-        raise config_error(f"{shorten(text)!r} has a placeholder", "placeholders may stand below may, not below who")
+        raise config_error(f"{shorten(text)!r} has a placeholder", "use placeholders below 'may', not below 'who'")
     return text
 
 
@@ -102,7 +102,7 @@ def _nothing(value: Any) -> Any:
         return value
     if value != "nothing":
         hint = did_you_mean(value, ["nothing"]) or "write nothing, or what is allowed: {hosts: [shop]}"
-        raise config_error(f"{shorten(value)!r} is not what a container may claim", hint)
+        raise config_error(f"{shorten(value)!r} does not say what a container may claim", hint)
     return {name: [] for name in _May.model_fields}
 
 

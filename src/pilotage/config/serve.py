@@ -1,6 +1,6 @@
-"""Defines the sections of ``pilotage.yml`` about serving: ``gateway``, ``api``, ``match_domains``, ``debug``. Pure.
+"""Defines the sections of ``pilotage.yml`` for serving: ``gateway``, ``api``, ``match_domains``, ``debug``. Pure.
 
-Pydantic models validate the text. They are converted to frozen values: the options for Envoys, and how to run Envoy.
+Pydantic models validate the text. They are converted to frozen values: options for all Envoys, and how to run one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ API_PORT: Final = 8888
 
 
 class XdsSettings(msgspec.Struct, frozen=True):
-    """Where other Envoys get their configuration, private keys included.
+    """The listener from which other Envoys get their configuration, including private keys.
 
     Attributes:
         path: path of a unix socket for Envoys of the same user; ``""`` for TCP.
@@ -84,9 +84,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         envoy: path of the binary; ``""`` searches for it.
         workers: number of worker threads; 0 means one per CPU.
         max_connections: maximum number of client connections; 0 means as many as descriptors and memory allow.
-        max_client_connections: how many of one client; 0 for no limit, ``None`` for an eighth of them.
+        max_client_connections: maximum per client; 0 for no limit, ``None`` for an eighth of ``max_connections``.
         log_level: one of Envoy's log levels.
-        xds: for other Envoys.
+        xds: the listener for other Envoys.
 
     """
 
@@ -105,7 +105,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         listen: addresses for :func:`pilotage.api.listen.parse_listen`; ``None`` for the default ones.
-        token_file: file with the bearer token for other machines; ``""`` for none.
+        token_file: file with the bearer token that clients on other machines must send; ``""`` for none.
 
     """
 
@@ -127,7 +127,7 @@ class Section(BaseModel):
 
 
 def config_error(message: str, hint: str) -> PydanticCustomError:
-    """Return an error with a message and a hint of its own, for validators to raise."""
+    """Return an error with its own message and hint, for validators to raise."""
     # The message is passed in the context, because pydantic would treat braces in it as template fields.
     return PydanticCustomError(ERROR_TYPE, "see the context", {"message": message, "hint": hint})
 
@@ -152,7 +152,7 @@ def _listener(value: Any) -> Any:
 
 
 def _xds_listener(value: Any) -> Any:
-    """Parse the path of a unix socket, a port or ``host:port``; return path, host and port."""
+    """Parse the path of a unix socket, a port or ``host:port``. Return path, host and port."""
     if not (text := str(value)).startswith("unix:"):
         return ("", *_listener(value))
     path = text.removeprefix("unix:").removeprefix("//")
@@ -196,7 +196,7 @@ def _domain(value: Any) -> Any:
 
 
 def list_of_one(value: Any) -> Any:
-    """Accept a single text or number as a list of one."""
+    """Accept a single text or number as a list with one entry."""
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
@@ -290,7 +290,7 @@ class _Api(Section):
 
 
 class ServeSections(Section):
-    """All of these sections; the base class of the whole file."""
+    """All sections for serving. This is the base class for the whole file."""
 
     gateway: _Gateway | None = None
     api: _Api | None = None
@@ -301,8 +301,8 @@ class ServeSections(Section):
         """Return what Envoys get in addition to the routes.
 
         Args:
-            file: returns the path for a file name at a document path, and reports a missing file.
-            add_problem: reports an error: document path, message, hint.
+            file: returns the path for the file name at a document path; reports a missing file.
+            add_problem: reports an error; takes its document path, a message and a hint.
             path: returns the path for the name of a file that need not exist.
 
         """
@@ -347,7 +347,7 @@ class ServeSections(Section):
         )
 
     def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:
-        """Return what containers may claim if there are no rules; ``options`` and ``path`` belong to this file."""
+        """Return what containers may claim if there are no rules. ``options`` and ``path`` are those of this file."""
         section = self.gateway or _Gateway()
         addresses = [options.http_address] if options.http_port else []
         addresses += [options.https_address] if options.serves_https else []
@@ -360,7 +360,7 @@ class ServeSections(Section):
         )
 
     def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:
-        """Return how to run Envoy; arguments as in :meth:`gateway_options`."""
+        """Return the settings for running Envoy. The arguments are those of :meth:`gateway_options`."""
         section = self.gateway or _Gateway()
         xds = self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings()
         return GatewaySettings(

@@ -1,7 +1,7 @@
 """Parses a configuration file, substitutes variables, and keeps the position of each value. Pure.
 
-Variables are substituted in the values of the parsed document, not in its text. So the content of a variable never
-changes the structure of the document and needs no quotes.
+Variables are substituted in the values of the parsed document, not in its text. So the content of a variable needs no
+quotes and never changes the structure of the document.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Path = tuple[str | int, ...]
 
 _PREFIXES: Final = ("", "GODOXY_", "GOPROXY_")
 DEFAULT_HOST: Final = frozenset({"$DOCKER_HOST", "${DOCKER_HOST}"})
-"""Values that mean the engine of ``DOCKER_HOST``, or the local socket if that is not set."""
+"""Values that mean the engine at ``DOCKER_HOST``, or the local socket if that variable is not set."""
 _REFERENCE = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
@@ -108,7 +108,7 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
 
 
 def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a value that :func:`fill_in` substitutes: name -> value. Defaults are not among them."""
+    """Return the variables that :func:`fill_in` substitutes in a value: name -> value. Defaults are left out."""
     if text in DEFAULT_HOST:
         names = ["DOCKER_HOST"]
     else:
@@ -121,7 +121,8 @@ def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
 def redact(problem: Problem, values: Mapping[str, str]) -> Problem:
     """Return a problem that shows the names of variables instead of their values, which can be secrets.
 
-    Messages may show a value shortened, lower-cased or parsed, so any part of at least six characters is replaced too.
+    Messages may show a value shortened, lower-cased or parsed. So any part of it with at least six characters is
+    replaced.
 
     Args:
         problem: a problem with a value that contains variables.
@@ -137,7 +138,7 @@ def redact(problem: Problem, values: Mapping[str, str]) -> Problem:
 
 
 _MOST_SHOWN: Final = 500  # characters
-_LEAST: Final = 6  # characters in common with a value; fewer are probably words of the message
+_LEAST: Final = 6  # characters in common with a value; fewer are probably just words in the message
 _LONGEST_SECRET: Final = 2000  # characters; messages show the start of a value
 
 
@@ -169,7 +170,7 @@ class Document:
         tree: dicts, lists, strings, numbers, booleans and ``None``, with variables substituted; ``{}`` for an empty
             file.
         problems: variables that could not be substituted.
-        unfilled: paths of the values that contain these variables and stay as written.
+        unfilled: paths of the values that contain such variables and are kept as written.
 
     """
 
@@ -226,7 +227,7 @@ class Document:
         return redact(problem, self._variables_at(known))
 
     def _variables_at(self, path: Path) -> dict[str, str]:
-        """Return the variables in the values that a problem at ``path`` may show: at the path, above and below it."""
+        """Return the variables in all values that a problem at ``path`` may show: at, above and below the path."""
         return {
             name: value
             for other, values in self._variables.items()
@@ -236,7 +237,7 @@ class Document:
 
 
 def dotted(path: Path) -> str:
-    """Return a path in dotted notation: ``providers.docker.local.tls``, list positions as ``[0]``."""
+    """Return a path in dotted notation, such as ``providers.docker.local.tls``, with list positions as ``[0]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
@@ -249,8 +250,8 @@ def read_document(text: str, file: str, env: Mapping[str, str]) -> Document:
         env: the variables to substitute.
 
     Raises:
-        ConfigError: the text is not YAML. Variables that cannot be substituted raise nothing: they are collected
-            in :attr:`Document.problems` and reported together with all other errors.
+        ConfigError: the text is not YAML. Variables that cannot be substituted do not raise it. They are collected in
+            :attr:`Document.problems` and reported together with all other errors.
 
     """
     try:

@@ -17,7 +17,7 @@ _LOCAL: Final = ("drain", "envoy", "workers", "max_connections", "log_level")
 
 
 def local_settings(sections: ServeSections) -> tuple[str, ...]:
-    """Return the names of the settings in the file that concern only an Envoy that pilotage itself runs."""
+    """Return the names of the settings in the file that affect only an Envoy run by pilotage itself."""
     given = sections.gateway.model_fields_set if sections.gateway is not None else ()
     return tuple(f"gateway.{name}" for name in _LOCAL if name in given)
 
@@ -27,7 +27,7 @@ def unused_settings(sections: ServeSections, options: GatewayOptions) -> Iterato
 
     Args:
         sections: the sections of the file.
-        options: what Envoys get in addition to the routes, according to them.
+        options: what Envoys get in addition to the routes, according to these sections.
 
     """
     gateway, api = sections.gateway, sections.api

@@ -1,8 +1,8 @@
 """Turns one entry of an engine's container list into a :class:`Container`: names, networks, ports, health, options.
 
 List entries, inspections and facts about the engine go in; immutable containers come out, each with its errors as
-:class:`~pilotage.core.problems.Problem` values. It must not open sockets, read the environment, or know what a route
-is.
+:class:`~pilotage.core.problems.Problem` values. This package opens no sockets, does not read the environment, and does
+not know what a route is.
 """
 
 from __future__ import annotations

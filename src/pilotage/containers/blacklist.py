@@ -1,4 +1,4 @@
-"""Recognizes databases and backend services, which are served only if they have pilotage labels. Pure.
+"""Recognizes databases and other backend services, which are served only if they have pilotage labels. Pure.
 
 The lists are GoDoxy's (LABELS II.4.4); decision 14 says how they are compared.
 """

@@ -1,4 +1,4 @@
-"""Defines a container as one engine lists it: an immutable value."""
+"""Defines the immutable :class:`Container`, which describes a container as its engine lists it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _VERSION: Final = "org.opencontainers.image.version"
 class Container(msgspec.Struct, frozen=True, gc=False):
     """A container, its networks and ports, and the options that its labels set.
 
-    Created by :func:`pilotage.from_docker`. Its routes are built later, from ``own_labels``: changing ``actual_labels``
-    or ``labels`` has no effect on them. It stores what the engine listed; rarely needed values, such as the parts of
-    the image's name and the port mappings, are computed on access.
+    Created by :func:`pilotage.from_docker`. Routes are built later, from ``own_labels``, so changing ``actual_labels``
+    or ``labels`` does not affect them. A container stores what the engine listed; rarely needed values, such as the
+    parts of the image's name and the port mappings, are computed on access.
 
     Attributes:
         docker_cfg: the engine it runs on.
@@ -36,14 +36,14 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         created: time of creation, seconds since 1970.
         started_at: time of its last start, seconds since 1970; 0 unless an inspection has reported it.
         state: the state that the engine reports: ``created``, ``running``, ``paused``, ``restarting``, ``exited``,
-            ``removing``, ``dead``.
+            ``removing`` or ``dead``.
         status: the engine's description, such as ``Up 3 hours (healthy)``.
-        running: whether it runs and is not paused.
+        running: whether it is running and not paused.
         health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
         aliases: names it answers to, lower-cased, in order, with duplicates.
         actual_labels: all labels, as the engine lists them.
-        own_labels: its pilotage labels, which alone decide its routes; ``None`` for a container that was not parsed,
-            whose routes come from ``labels``.
+        own_labels: its pilotage labels, from which its routes are built; ``None`` for a container that was not parsed,
+            whose routes are built from ``labels``.
         is_excluded: whether ``proxy.exclude`` hides it.
         is_oneoff: whether it is a one-off container of ``docker compose run`` (decision 22).
         compose_project, compose_service: Compose project and service; ``""`` if there is none.
@@ -53,7 +53,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         network: name of the network whose address is used; if there is none, the value of ``proxy.network``.
         networks: names of the networks it is attached to, sorted.
         private_hostname: its address on that network; ``""`` if there is none or it cannot be reached from here.
-        public_hostname: the host that publishes its ports; ``""`` while it does not run.
+        public_hostname: the host that publishes its ports; ``""`` while it is not running.
         ports: the engine's entries.
         host_ports: the ports that it exposes on the host's network, from an inspection.
         ports_unknown: why the engine cannot report the ports; ``""`` if it can.
@@ -104,7 +104,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def labels(self) -> dict[str, str]:
-        """All labels except the options of the container, for reading only; see ``own_labels``."""
+        """All labels except the options of the container; see ``own_labels``. Changing them has no effect."""
         own = self.own_labels
         if own is None or not own.options:
             return self.actual_labels

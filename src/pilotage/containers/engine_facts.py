@@ -1,4 +1,4 @@
-"""Finds the facts about an engine that decide how its containers are reached. Pure.
+"""Determines the facts about an engine that decide how its containers are reached. Pure.
 
 Rules: LABELS II.3.5, II.3.6.
 """
@@ -59,7 +59,7 @@ def engine_facts(
     Args:
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
-        env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
+        env: environment variables. Only ``DOCKER_HOST`` matters: the engine with that URL counts as local.
         routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
             none. It is called only for addresses on overlay networks.
 

@@ -11,8 +11,8 @@ class ContainerImage(msgspec.Struct, frozen=True):
     """An image and the parts of its name.
 
     Attributes:
-        author: everything before the last part of the path, with the registry host: ``ghcr.io/acme/team``,
-            ``localhost:5000``; ``library`` if there is none.
+        author: everything before the last part of the path, including the registry host: ``ghcr.io/acme/team``,
+            ``localhost:5000``; ``library`` if there is nothing before it.
         name: the last part of the path: ``nginx``.
         tag: the tag; ``latest`` if there is neither tag nor digest, ``""`` if there is only a digest.
         sha256: the image's id without its ``sha256:`` prefix; ``""`` if the engine does not report it.
@@ -28,7 +28,7 @@ class ContainerImage(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """Author without the registry host: ``acme/team`` for ``ghcr.io/acme/team``, ``library`` if nothing is left."""
+        """The author without the registry host: ``acme/team`` for ``ghcr.io/acme/team``; ``library`` if empty."""
         return _without_registry(self.author)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Adds what only an inspection contains, because an engine's list leaves it out. Pure.
+"""Adds details that an engine's list leaves out and only an inspection contains. Pure.
 
 Rules: LABELS II.3.7, Engine API ``GET /containers/{id}/json``.
 """
@@ -23,7 +23,7 @@ __all__ = ["inspection_failed", "needs_inspection", "with_inspection", "with_sta
 
 
 def needs_inspection(container: Container, *, podman: bool) -> bool:
-    """Return whether the engine's list leaves out what the container's routes need.
+    """Return whether the container's routes need details that the engine's list leaves out.
 
     Docker omits the ports of a container on the host's network. Podman lists neither network modes nor exposed ports,
     and not all published ports.
@@ -36,10 +36,10 @@ def needs_inspection(container: Container, *, podman: bool) -> bool:
 def with_inspection(container: Container, answer: Inspect) -> Container:
     """Return a container completed with its inspection.
 
-    On the host's network, the ports that the image exposes are ports of the host (LABELS II.3.7). Elsewhere the ports
-    replace those of the list, because Podman lists only some. A container that shares another one's network gets only
-    the ports that it exposes itself, although Podman also reports the owner's. Podman's list lacks the health status,
-    too.
+    On the host's network, the ports that the image exposes are ports on the host (LABELS II.3.7). On other networks,
+    the inspected ports replace the listed ones, because Podman lists only some. A container that shares another
+    container's network gets only the ports that it exposes itself, although Podman also reports those of the network's
+    owner. The health status is added, too, because Podman does not list it.
     """
     container = with_start(container, answer)
     health = answer.State.Health if answer.State is not None else None
@@ -61,11 +61,11 @@ def with_inspection(container: Container, answer: Inspect) -> Container:
 
 
 def with_start(container: Container, answer: Inspect) -> Container:
-    """Return a container with the time of its last start."""
+    """Return a container with the time of its last start added."""
     text = answer.State.StartedAt if answer.State is not None else ""
     try:
         moment = dt.datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):  # no time, or one out of range
+    except (ValueError, OverflowError, OSError):  # not a time, or out of range
         return container
     return msgspec.structs.replace(container, started_at=max(0.0, moment))
 
@@ -75,7 +75,8 @@ def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: b
     for port in exposed:  # TCP comes before UDP
         public.setdefault(port.PrivatePort, Port(port.PrivatePort, port.PrivatePort, port.Type))
     container = msgspec.structs.replace(container, host_ports=tuple(public.values()))
-    # Podman 4.3 (unlike 5.4) does not report what an image exposes on the host's network. Its list has no mode.
+    # Podman 4.3, unlike 5.4, does not report the ports that an image exposes on the host's network. An engine that
+    # lists network modes is not Podman.
     if lists_mode or container.public_port_mapping:
         return container
     unknown = "the engine does not report the ports of containers on the host's network"

@@ -1,4 +1,4 @@
-"""Chooses the network whose address is used, and follows ``container:<id>`` to shared networks. Pure.
+"""Chooses the network on which a container is reached, and resolves shared networks (``container:<id>``). Pure.
 
 Rules: LABELS II.3.6, decisions 15, 16 and 21.
 """
@@ -40,7 +40,7 @@ class ChosenNetwork(NamedTuple):
     Attributes:
         name: name of the network; ``""`` if there is none.
         address: ``""`` if the container has no address there.
-        error: the network in the label is one that the container is not attached to.
+        error: the problem if the label names a network to which the container is not attached.
 
     """
 
@@ -50,7 +50,7 @@ class ChosenNetwork(NamedTuple):
 
 
 def default_network(networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the Compose project's default network, or else the first by name with an address (decision 16)."""
+    """Return the Compose project's default network, or else the first network by name with an address (decision 16)."""
     names = list(networks)
     if len(names) > 1:
         default = f"{project}_default"
@@ -62,7 +62,7 @@ def default_network(networks: Mapping[str, Endpoint | None], project: str) -> Ch
 
 
 def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the network in ``proxy.network``, which may omit the Compose project's prefix."""
+    """Return the network that ``proxy.network`` names, with or without the Compose project's prefix."""
     names = (wanted, f"{project}_{wanted}") if project else (wanted,)
     for name in names:
         if address := _address(networks.get(name)):
@@ -81,7 +81,7 @@ def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project
 def not_attached(wanted: str) -> Problem:
     """Return the error for ``proxy.network`` on a container that is attached to no network (LABELS II.3.6)."""
     shown = shorten_value(wanted)
-    hint = "the container is attached to no network of its own; attach it, or remove the label"
+    hint = "the container has no network of its own; attach it to the network, or remove the label"
     return Problem(message=f"network {shown!r} not found", hint=hint, label=NETWORK, value=shown)
 
 
@@ -90,7 +90,7 @@ def _address(endpoint: Endpoint | None) -> str:
 
 
 def shared_network_id(container: Container) -> str:
-    """Return the id or name of the container whose network this one shares; ``""`` if it has its own (decision 21)."""
+    """Return the ID or name of the container whose network this one shares; ``""`` if it has its own (decision 21)."""
     return container.network_mode.removeprefix(_SHARED) if container.network_mode.startswith(_SHARED) else ""
 
 
@@ -112,8 +112,8 @@ def join_shared_network(container: Container, others: Mapping[str, Container]) -
 def with_network_of(container: Container, owner: Container) -> Container:
     """Return a container with the hostnames and ports of the network's owner.
 
-    In a pod of Podman, the owner is the infra container, which has the published ports of all members. A member gets
-    only those that it exposes itself; the others may belong to another member.
+    In a Podman pod, the owner is the infra container, which has the published ports of all members. A member gets only
+    those that it exposes itself, because the others may belong to another member.
     """
     shared = msgspec.structs.replace(
         container,

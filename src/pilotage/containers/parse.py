@@ -1,7 +1,7 @@
 """Parses one entry of an engine's list into a :class:`Container`. Pure.
 
-Parsing never raises and never changes its input: an error leaves the container without routes; a lesser problem does
-not. Rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
+Parsing never raises and never changes its input. After an error, the container has no routes; a lesser problem does not
+affect its routes. Rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["ContainerParser", "from_docker", "parse", "unreadable"]
 
 _TRUE: Final = ("True", "true")  # Compose 1 and 2 both write True
 _SUMMARY: Final = msgspec.json.Decoder(Summary)
-# Another structure, not JSON, not UTF-8, or nested a thousand levels deep.
+# The data has another structure, is not JSON or UTF-8, or is nested a thousand levels deep.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -142,7 +142,7 @@ _NO_ADDRESS: Final = Problem(
 
 
 def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name, the one with a single slash. Engines also list the names of links (``/a/b``)."""
+    """Return a container's own name: the one with a single slash. Engines also list the names of links (``/a/b``)."""
     if not names:
         return ""
     for name in names:
@@ -152,7 +152,7 @@ def container_name(names: Sequence[str] | None) -> str:
 
 
 class ContainerParser:
-    """Parses the containers of one engine. Determines facts about the engine once and remembers foreign label keys.
+    """Parses the containers of one engine. Determines its facts once, and remembers which label keys are not ours.
 
     Args:
         config: the engine.
@@ -185,12 +185,12 @@ class ContainerParser:
         return self.facts.config
 
     def set_rootless(self, rootless: bool) -> None:  # noqa: FBT001
-        """Record whether the engine runs as an ordinary user, which only a connection can show."""
+        """Record whether the engine runs as an ordinary user. This is known only once it is connected."""
         facts = self._facts_of_url
         self.facts = msgspec.structs.replace(facts, reaches_containers=False) if rootless else facts
 
     def take_name(self, name: str, agent: str) -> None:
-        """Go by another name, the one of the agent that relays to the engine; ``agent`` is that agent's own."""
+        """Rename the engine after the agent that relays to it; ``agent`` is the name that the agent itself reports."""
         config = msgspec.structs.replace(self.config, name=name)
         self.facts = msgspec.structs.replace(self.facts, config=config, agent=agent)
         self._facts_of_url = msgspec.structs.replace(self._facts_of_url, config=config, agent=agent)
@@ -210,7 +210,7 @@ class ContainerParser:
         """Build the container of one list entry. Never raises: an unexpected exception becomes its error."""
         try:
             return self._parse(summary)
-        except Exception as error:  # noqa: BLE001  # one container must not take the routes of its engine down
+        except Exception as error:  # noqa: BLE001  # one container must not stop all routes of its engine
             return unreadable(self.config, error, *_identity(summary.Id, summary.Names))
 
     def _parse(self, summary: Summary) -> Container:
@@ -231,7 +231,7 @@ class ContainerParser:
         return container
 
     def is_forged(self, container: Container) -> bool:
-        """Return whether a container has a task's labels, but the engine has not reported it as one."""
+        """Return whether a container has a task's labels, but the engine has not reported it as a task."""
         return self.services is not None and is_task(container) and self.services.is_forged(container.container_id)
 
 
@@ -278,7 +278,7 @@ def unreadable(config: DockerProviderConfig, error: Exception, container_id: str
 
 
 class _Identity(msgspec.Struct, gc=False):
-    """The fields that name a container, of any type."""
+    """The fields that name a container. Their values may have any type."""
 
     Id: Any = None
     Names: Any = None

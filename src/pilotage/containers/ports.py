@@ -37,9 +37,9 @@ NO_PORTS: Final = PortMapping({}, {})
 def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
-    Engines list ports in no stable order and repeat a published port for IPv6. If there are several entries for one
-    number, the published protocol wins, then TCP, then an address other than loopback, then IPv4, then the higher
-    number. If one protocol has a published and an unpublished entry, the later one in the list wins.
+    Engines list ports in no stable order and repeat a published port for IPv6. Of several entries for one number, a
+    published protocol wins over an unpublished one, TCP over UDP, another address over loopback, IPv4 over IPv6, and
+    then the higher number. If one protocol has a published and an unpublished entry, the later one in the list wins.
     """
     if not entries:
         return NO_PORTS
@@ -61,7 +61,7 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
 
 
 def is_valid(entry: Port) -> bool:
-    """Return whether an entry's numbers are port numbers; a port that is not published has 0."""
+    """Return whether an entry's numbers are port numbers. The public number of an unpublished port is 0."""
     return 0 < entry.PrivatePort <= _HIGHEST and 0 <= entry.PublicPort <= _HIGHEST
 
 
@@ -73,7 +73,7 @@ def _replaces(entry: Port, known: Port) -> bool:
     if differ or not is_published:
         return True
     if is_loopback(entry.IP) is not is_loopback(known.IP):
-        return is_loopback(known.IP)  # other machines cannot reach it there
+        return is_loopback(known.IP)  # other machines cannot reach a port on loopback
     if (":" in entry.IP) is not (":" in known.IP):
         return ":" in known.IP
     return (entry.PublicPort, entry.PrivatePort, entry.IP) >= (known.PublicPort, known.PrivatePort, known.IP)
@@ -90,7 +90,7 @@ def is_port(text: str) -> bool:
 
 
 def exposed_ports(keys: Iterable[str]) -> list[Port]:
-    """Parse the keys of ``Config.ExposedPorts``, such as ``"8096/tcp"``, sorted; skip ranges and garbage."""
+    """Parse the keys of ``Config.ExposedPorts``, such as ``"8096/tcp"``, and sort them; skip ranges and garbage."""
     found = []
     for key in keys:
         number, _, protocol = key.partition("/")
@@ -100,7 +100,7 @@ def exposed_ports(keys: Iterable[str]) -> list[Port]:
 
 
 def ports_from_inspect(bindings: Mapping[str, list[PortBinding] | None]) -> list[Port]:
-    """Parse ``NetworkSettings.Ports`` of an inspection, which includes ports that some engines do not list.
+    """Parse ``NetworkSettings.Ports`` in an inspection, which includes ports that some engines do not list.
 
     Podman lists only the first port of a published range, and only one protocol of a port published for both.
     """

@@ -48,13 +48,13 @@ _ID: Final = re.compile(r"[a-z0-9]{25}")
 class SwarmServices(msgspec.Struct, frozen=True):
     """What an engine reports about the services of its swarm.
 
-    Anybody may start a container with the labels of a task. Only what the engine reports about its tasks proves that a
-    container is one.
+    Anyone can start a container with the labels of a task. Only the engine's own list of tasks proves that a container
+    is one.
 
     Attributes:
-        by_id: ID -> service; empty if the engine does not report them.
+        by_id: ID -> service; empty if the engine does not report its services.
         tasks: ID of a container that the engine reports as a task's -> ID of the task's service.
-        error: why the engine does not report them; ``""`` if it does.
+        error: why the engine does not report its services; ``""`` if it does.
 
     """
 
@@ -63,13 +63,14 @@ class SwarmServices(msgspec.Struct, frozen=True):
     error: str = ""
 
     def is_forged(self, container_id: str) -> bool:
-        """Return whether the engine reports its tasks, and this container with a task's labels is none of them."""
+        """Return whether the engine reports its tasks, but not this container, which has a task's labels."""
         return not self.error and container_id not in self.tasks
 
     def complete(self, task: Summary) -> Summary:
-        """Return a task with its service's labels and published ports. The container's own labels win.
+        """Return a task's list entry with its service's labels and published ports. The container's own labels win.
 
-        A container that only claims to be a task gets nothing, and loses the service's name, which replicas share.
+        A container that only claims to be a task gets neither. The service's name is also removed from its labels,
+        because containers with the same service name count as replicas.
         """
         labels = task.Labels or {}
         if self.is_forged(task.Id):
@@ -89,7 +90,7 @@ class SwarmServices(msgspec.Struct, frozen=True):
 
 
 def is_task(container: Container) -> bool:
-    """Return whether a container has the labels of a task of a swarm service. Anybody may have written them."""
+    """Return whether a container has the labels of a swarm task. Anyone may have written them."""
     return SERVICE_ID in container.actual_labels or SERVICE_NAME in container.actual_labels
 
 
@@ -103,16 +104,16 @@ def not_a_task(service: str) -> Problem:
     """Report a container that has the labels of a task, but is not one according to its engine."""
     return Problem(
         message=f"it is not a task of the swarm service {shorten(service)!r} that its labels name, so it gets neither "
-        "labels nor ports of that service: the engine reports no such task",
+        "labels nor ports from that service: the engine reports no such task",
         hint="remove its labels com.docker.swarm.*; a task that has just started is recognized within seconds",
         severity="warning",
     )
 
 
 def labels_not_read(service: str, why: str) -> Problem:
-    """Report that the labels of a service are unknown."""
+    """Report that the labels of a service cannot be read."""
     return Problem(
-        message=f"labels of its swarm service {shorten(service)} are not read: {why}",
+        message=f"the labels of its swarm service {shorten(service)} cannot be read: {why}",
         hint="set them on the containers (--container-label, or 'labels' beside 'deploy' in a stack file), "
         "or watch a manager and allow GET /services and GET /tasks",
         severity="warning",
@@ -122,7 +123,7 @@ def labels_not_read(service: str, why: str) -> Problem:
 def reachable(
     networks: Mapping[str, Endpoint | None], routes_to: Callable[[str], bool]
 ) -> Mapping[str, Endpoint | None]:
-    """Return the networks without those overlays to which this host has no route.
+    """Return the networks except overlays to which this host has no route.
 
     The overlay ``ingress`` is always left out, because it carries only the published ports of services.
 
@@ -135,7 +136,7 @@ def reachable(
         if endpoint is not None and len(endpoint.NetworkID) == _SWARM_ID_LENGTH:
             break
     else:
-        return networks  # as is nearly always the case
+        return networks  # almost always
     return {name: it for name, it in networks.items() if not _is_lost(name, it, routes_to)}
 
 

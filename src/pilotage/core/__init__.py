@@ -1,7 +1,7 @@
 """Provides what every package shares: errors, problems, parsers for values and YAML, suggestions, system helpers.
 
 Text, files and names go in; typed values, :class:`~pilotage.core.problems.Problem` values and exceptions come out.
-It must not import any other package of pilotage or know what a container, a label or a route is.
+This package imports no other package of pilotage and does not know what a container, a label or a route is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Bounds what one container, or one file, can cost: values, characters, problems, suggestions. Pure.
+"""Limits how much work one container or file can cause: values, characters, problems, suggestions. Pure.
 
-Labels are written by strangers, and all containers share one event loop. So everything that is read from the labels of
-a container counts towards one budget. Rules: decisions 28 and 36.
+Strangers write labels, and all containers share one event loop. So each container has one budget, and everything that
+is read from its labels counts towards it. Rules: decisions 28 and 36.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class BudgetError(ParseError):
 
 
 class Budget:
-    """What one container or document may still use.
+    """The number of values, characters and so on that one container or document may still use.
 
     Args:
         whose: the beginning of messages, such as ``the document expands to``.
-        values: how many values it may have; each takes about 10 µs.
-        characters: how many characters are parsed as YAML.
-        problems: how many problems are kept.
+        values: how many values it may have; processing each one takes about 10 µs.
+        characters: how many characters may be parsed as YAML.
+        problems: how many problems may be kept.
         suggestions: how many words may be compared with known names.
-        searches: how many characters may be searched for secrets; each takes about 0.5 µs.
+        searches: how many characters may be searched for secrets; searching each one takes about 0.5 µs.
 
     Attributes:
         values, characters, problems, suggestions, searches: what is left of each.
@@ -70,7 +70,7 @@ class Budget:
         """Take some values from the budget.
 
         Raises:
-            BudgetError: the budget has fewer left. Every later call raises, too.
+            BudgetError: fewer values are left in the budget. Every later call raises, too.
 
         """
         self.values -= values
@@ -81,7 +81,7 @@ class Budget:
         """Take some characters of YAML from the budget.
 
         Raises:
-            BudgetError: the budget has fewer left. A shorter text may still fit.
+            BudgetError: fewer characters are left in the budget. A shorter text may still fit.
 
         """
         if characters > self.characters:
@@ -89,7 +89,7 @@ class Budget:
         self.characters -= characters
 
     def take_problem(self, *, is_first: bool = False) -> bool:
-        """Return whether to keep one more problem; if not, count it. The first one of a route is always kept."""
+        """Return whether to keep one more problem; if not, count it as dropped. A route's first one is always kept."""
         self.problems -= 1
         if self.problems >= 0 or is_first:
             return True
@@ -97,16 +97,16 @@ class Budget:
         return False
 
     def take_search(self, characters: int) -> bool:
-        """Return whether so many characters may be searched for secrets. If not, none of them may be shown."""
+        """Return whether this many more characters may be searched for secrets. If not, none of them may be shown."""
         self.searches -= characters
         return self.searches >= 0
 
     def holds_secret(self, text: str) -> bool:
-        """Return whether a text holds a secret. One that may no longer be searched counts as holding one."""
+        """Return whether a text contains a secret. A text that may no longer be searched is assumed to contain one."""
         return not self.take_search(len(text)) or holds_secret(text)
 
     def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
-        """Return the name that a word most likely stands for; ``""`` if none is close, ``None`` if not looked up."""
+        """Return the likeliest name for a misspelt word; ``""`` if none is close, ``None`` if the budget is used up."""
         known = self._nearest.get((word, names))
         if known is None:
             if self.suggestions <= 0:

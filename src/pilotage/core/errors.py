@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _E = TypeVar("_E", bound=Exception)
-_LONGEST: Final = 500  # characters of each text of an engine error
+_LONGEST: Final = 500  # characters of each text in an engine error
 
 
 class PilotageError(Exception):
@@ -38,7 +38,7 @@ class PilotageError(Exception):
 class EngineError(PilotageError):
     """A request to a container engine failed.
 
-    Its texts may repeat what the engine sent, so they are escaped and cut to 500 characters, whatever raises it.
+    Its texts may repeat what the engine sent, so the constructor escapes them and cuts each to 500 characters.
 
     Attributes:
         engine: the provider name, or the address if it has no name.

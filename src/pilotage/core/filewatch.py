@@ -15,7 +15,7 @@ _FileState = tuple[int, int, int, int] | None
 
 
 async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
-    """Yield whenever some of the files have changed and all of them have then been stable for one interval.
+    """Yield whenever any of the files has changed and all of them have then been stable for one interval.
 
     The wait lets writers finish, and lets a renewed certificate and its key both be in place.
 

@@ -19,7 +19,7 @@ def gc_paused(count: int) -> Generator[None, None, None]:
     """Pause garbage collection while ``count`` containers are decoded. A small count has no effect.
 
     Decoding creates no cycles and no garbage, but the collector would scan the new objects again and again.
-    Use it only around code without ``await``: while it is off, it is off for every other task, too.
+    Use this only around code without ``await``, because collection is paused for all other tasks, too.
     """
     if count < _MIN_COUNT or not gc.isenabled():
         yield

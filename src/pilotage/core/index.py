@@ -15,10 +15,13 @@ _V = TypeVar("_V")
 
 
 class Index(Generic[_K, _V]):
-    """Key -> values, in memory hardly larger than a dictionary while most keys have one value. No value is a set."""
+    """Maps keys to values. It needs little more memory than a dictionary while most keys have one value.
+
+    A value must not be a set.
+    """
 
     def __init__(self) -> None:
-        self._values: dict[_K, _V | set[_V]] = {}  # a single value is stored as it is
+        self._values: dict[_K, _V | set[_V]] = {}  # a single value is stored without a set
 
     def __len__(self) -> int:
         return len(self._values)
@@ -27,7 +30,7 @@ class Index(Generic[_K, _V]):
         return key in self._values
 
     def __getitem__(self, key: _K) -> AbstractSet[_V]:
-        """Return the values of a key, empty if it has none. The next change may modify the result."""
+        """Return the values of a key, or an empty set. The next change may modify the result."""
         found = self._values.get(key, _NONE)
         if found is _NONE:
             return frozenset()
@@ -55,7 +58,7 @@ class Index(Generic[_K, _V]):
         return True
 
     def replace(self, value: _V, before: Iterable[_K], now: Iterable[_K]) -> list[_K]:
-        """Move a value from some keys to others; return the former keys that have no value any more."""
+        """Move a value from some keys to others; return the former keys that now have no value."""
         for key in now:
             self.add(key, value)
         kept = set(now)

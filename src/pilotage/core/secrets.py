@@ -1,8 +1,8 @@
-"""Decides what may be shown of values that people write into labels, files and addresses. Pure.
+"""Decides how much of the values that people write into labels, files and addresses may be shown. Pure.
 
-This is the only place that decides. A value is shown if every name on the path to it is known and its field cannot hold
-a secret (:class:`Visibility`). Everything else is hidden, so a misspelt name hides its value, too. Passwords in URLs,
-values in queries, credentials, and words that look like keys or tokens are removed even from what is shown.
+No other module decides this. A value is shown if every name on the path to it is known and its field cannot contain a
+secret (:class:`Visibility`). Everything else is hidden, so a misspelt name hides its value, too. Passwords in URLs,
+values in queries, credentials, and words that look like keys or tokens are removed even from the values that are shown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HIDDEN: Final = "<hidden>"
 
 _AT: Final = re.compile(r"@|%(?:25)*40")
 _COLON: Final = re.compile(r":(?!//|\d+/)|%(?:25)*3A", re.IGNORECASE)
-"""A colon behind a user. Those of a scheme (``://``) and before a port (``:80/``) are none."""
+"""The colon after a user name. The colons in ``://`` and before a port (``:80/``) do not match."""
 _WORD_WITH_USER: Final = re.compile(r"[^\s\"'`]+")
 _BEFORE_USER: Final = re.compile(r".*[/\\,|(\[{]", re.DOTALL)
 _LONE_USER: Final = re.compile(r"(.*?(?<!ssh:)//)(?!<\w+>)[^/?#]+", re.DOTALL)
@@ -49,9 +49,9 @@ _QUERY: Final = re.compile(
     r"(?!<\w+>)(?:[^&\#\s\"',}\]]|[',}\]](?=[^\s,}\]]))+",
     re.IGNORECASE,
 )
-"""A parameter of a query, a fragment or a part of a path (``;a=b``), also percent-encoded.
+"""A parameter in a query, a fragment or a path (``;a=b``), percent-encoded or not.
 
-Its value ends with the text, or where YAML may end it: at a quotation mark, comma or bracket.
+Its value extends to the end of the text, or to a character that may end it in YAML: a quotation mark, comma or bracket.
 """
 _HEADER_LINE: Final = re.compile(
     r"(?<![\w-])((?:X-[\w-]{1,60}"
@@ -59,7 +59,7 @@ _HEADER_LINE: Final = re.compile(
     r"(?:[_-][\w-]{0,20})?)\s{0,3}[:=]\s{0,3})(?!<\w+>)\S.*",
     re.IGNORECASE,
 )
-"""A header with its value, where a text or a name belongs."""
+"""A header with its value, written where only a text or a name is expected."""
 _CREDENTIALS: Final = re.compile(r"\b((?:bearer|basic)\s+)(?=\S*[\d=+/_.-])(?!<\w+>)[^\s\"',}\]]+", re.IGNORECASE)
 _KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _TOKEN: Final = re.compile(
@@ -87,7 +87,7 @@ def clean(text: str) -> str:
 
 
 def _without_user(match: re.Match[str]) -> str:
-    """Hide the user and the password in a word. Keep a user without a password, as in ``ssh://me@host`` and e-mail."""
+    """Hide the user and password in a word. Keep a lone user, as in ``ssh://me@host`` or an e-mail address."""
     word = match.group()
     found = [at for at in _AT.finditer(word) if not _DIGEST.match(word, at.end())]
     if not found:
@@ -97,12 +97,12 @@ def _without_user(match: re.Match[str]) -> str:
     if colon is not None:
         before = _BEFORE_USER.match(head[: colon.start()])
         return f"{before.group() if before else ''}{HIDDEN}{tail}"
-    lone = _LONE_USER.fullmatch(head)  # a token, in all but ssh addresses
+    lone = _LONE_USER.fullmatch(head)  # a user without a password is a token, except in ssh addresses
     return f"{lone[1]}{HIDDEN}{tail}" if lone else word
 
 
 def clean_value(text: str) -> str:
-    """Return a value that may be shown, without what looks like a key: long words of mixed letters and digits."""
+    """Return a value that may be shown, without words that look like keys: long ones that mix letters and digits."""
     return _WORD.sub(_unless_readable, _without_header(clean(text)))
 
 
@@ -111,7 +111,7 @@ def _without_header(text: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a name holds user information, a parameter, a header with a value or the like."""
+    """Return whether a name contains user information, a parameter, a header with a value or another secret."""
     return _without_header(clean(text)) != text
 
 
@@ -131,13 +131,13 @@ def fold(name: str) -> str:
 
 
 class Visibility(msgspec.Struct, frozen=True):
-    """What may be shown of a value, and of the values below it.
+    """Which parts of a value, and of the values below it, may be shown.
 
     Attributes:
-        shown: single values and lists of them.
-        headers: whether these are names of headers; other texts are hidden, such as a header with its value.
-        names: the names of a mapping, but not its values, as of HTTP headers.
-        fields: folded name -> what may be shown below it. Below other names nothing may be shown.
+        shown: whether single values and lists of them may be shown.
+        headers: whether these values are names of headers. Any other text is hidden, such as a header with its value.
+        names: whether the names in a mapping may be shown, but not its values, as for HTTP headers.
+        fields: folded name -> what may be shown below it. Nothing may be shown below other names.
         everything: whether everything is shown, even secrets, because the reader could see them anyway.
 
     """
@@ -149,7 +149,7 @@ class Visibility(msgspec.Struct, frozen=True):
     everything: bool = False
 
     def at(self, path: Iterable[str]) -> Visibility:
-        """Return what may be shown at a path. The index of a list, as in ``allow[2]``, does not matter."""
+        """Return what may be shown at a path. List indexes, as in ``allow[2]``, are ignored."""
         found = self
         if self.everything:
             return self
@@ -161,7 +161,7 @@ class Visibility(msgspec.Struct, frozen=True):
         return found
 
     def of_item(self, item: object) -> Visibility:
-        """Return what may be shown of an item of a list."""
+        """Return what may be shown of a list item."""
         return (
             msgspec.structs.replace(self, names=False, fields={})
             if self.shown and not isinstance(item, dict)
@@ -209,7 +209,7 @@ def _shown_header(match: re.Match[str]) -> str:
 
 
 def shown_name(key: str) -> str:
-    """Return the name of a hidden value; a text that cannot be a name may be the value itself."""
+    """Return the name of a hidden value. A text that cannot be a name may be the value itself, so it is hidden, too."""
     return key if _HEADER.fullmatch(key) and clean_value(key) == key else HIDDEN
 
 
@@ -228,12 +228,12 @@ def hidden_texts(value: Any, visible: Visibility) -> Iterator[str]:
 
 
 def shown_text(text: str, visible: Visibility) -> str:
-    """Return the text of a label or a file as a problem shows it."""
+    """Return the text of a label or a file in the form in which a problem may show it."""
     return str(redact(text, visible))
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """Return a text, such as an Envoy error message, without some secrets, which it may contain escaped or not."""
+    """Remove the given secrets from a text, such as an Envoy error message, whether they are escaped in it or not."""
     forms = {form.strip() for secret in secrets for form in (secret, *secret.split(), _escaped(secret))}
     for form in sorted((form for form in forms if len(form) > 2), key=len, reverse=True):
         text = text.replace(form, HIDDEN)
@@ -241,7 +241,7 @@ def without(text: str, secrets: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text as Protocol Buffers print it."""
+    """Return a text with the escapes that Protocol Buffers print."""
     return "".join(
         f"\\{char}" if char in "\"'\\" else char if 0x20 <= ord(char) < 0x7F else _octal(char) for char in text
     )

@@ -1,4 +1,4 @@
-"""Suggests the names that were probably meant by misspelt ones. Pure.
+"""Suggests known names for misspelt ones. Pure.
 
 Rule: decision 28.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["did_you_mean", "edit_distance", "nearest"]
 
-_LONGEST: Final = 64  # characters; the time grows with the square, and no known name is longer
+_LONGEST: Final = 64  # characters; the time grows with the square of the length, and no known name is longer
 _MOST_NAMES: Final = 500
 
 
@@ -46,16 +46,16 @@ def edit_distance(a: str, b: str, most: int | None = None) -> int:
 
 
 def _common(a: str, b: str) -> int:
-    """Return the number of characters with which both words begin."""
+    """Return the length of the longest common prefix."""
     return next((at for at, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), min(len(a), len(b)))
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """Return the candidate that was most likely meant by ``word``; ``""`` if none is close.
+    """Return the candidate that ``word`` was most likely meant to be; ``""`` if none is close.
 
     A name is close if at most a third of the longer name's letters differ; one difference is always allowed. Case is
     ignored. Ties go to the first name in byte order, so the result is deterministic. Names of more than 64 characters
-    are never close, and only the first 500 candidates count.
+    are never close, and only the first 500 candidates are compared.
     """
     if len(word) > _LONGEST:
         return ""
@@ -70,7 +70,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
             most = min(most, best[0])
         known = name.casefold()
         if len(letters.difference(known)) > most or abs(len(folded) - len(known)) > most:
-            continue  # each letter that the name lacks takes an edit
+            continue  # each letter that the name lacks costs at least one edit
         distance = edit_distance(folded, known, most)
         if distance <= most and (best is None or (distance, name) < best):
             best = (distance, name)

@@ -1,4 +1,4 @@
-"""Creates and checks the directories of unix sockets, and removes those of killed processes."""
+"""Creates and checks directories for unix sockets, and removes those that killed processes left behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SOCKET_PATH", "lock_file", "owned_tempdir", "private_folder_of", "socket_tempdir"]
 
 MAX_SOCKET_PATH: Final = 107
-"""Longest path of a unix socket, in bytes. The kernel's ``sun_path`` holds 108 with the final zero."""
+"""Longest path of a unix socket, in bytes. The kernel's ``sun_path`` holds 108 bytes, including the final null byte."""
 
 _RANDOM_PART: Final = 8  # characters that tempfile appends to the prefix
 _FALLBACK: Final = "/tmp"  # noqa: S108  # TemporaryDirectory creates it with mode 0700
@@ -44,10 +44,11 @@ def socket_tempdir(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str
 
 @contextlib.contextmanager
 def owned_tempdir(prefix: str, longest: str) -> Iterator[Path]:
-    """Create a directory as :func:`socket_tempdir` does, and remove those that killed processes of this user left.
+    """Create a directory like :func:`socket_tempdir`. Remove those that killed processes of this user left behind.
 
-    The owner holds a lock in its directory, which the kernel releases when the process ends. So a directory with a free
-    lock has no owner, whatever process IDs mean on this machine. Directories without a lock are left alone.
+    The owner holds a lock in its directory, and the kernel releases the lock when the process ends. So a directory
+    whose lock is free has no owner. Process IDs could not show that, because each container has its own.
+    Directories without a lock are left alone.
 
     Raises:
         OSError: the directory cannot be created.
@@ -59,7 +60,7 @@ def owned_tempdir(prefix: str, longest: str) -> Iterator[Path]:
         unlocked = folder / f"{_LOCK}.new"
         lock = lock_file(unlocked)
         try:
-            unlocked.rename(folder / _LOCK)  # locked already, so nobody takes it for an abandoned one
+            unlocked.rename(folder / _LOCK)  # already locked, so it does not look abandoned
             yield folder
         finally:
             if lock is not None:
@@ -90,7 +91,7 @@ def lock_file(path: Path, *, create: bool = True) -> int | None:
 
 
 def _sweep(prefix: str) -> None:
-    """Remove directories whose names start with a prefix, which belong to this user and whose owner has ended."""
+    """Remove this user's directories whose names start with a prefix and whose owner process has ended."""
     for place in {tempfile.gettempdir(), _FALLBACK}:
         with contextlib.suppress(OSError), os.scandir(place) as entries:
             for name in [entry.name for entry in entries if entry.name.startswith(prefix)]:
@@ -109,15 +110,15 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def private_folder_of(path: str) -> None:
-    """Make sure that only this user can reach the directory of a socket. Creates it if it is missing.
+    """Make sure that only this user can reach the directory of a socket. Create it if it is missing.
 
-    A socket's own mode is set only after the socket exists, and other systems ignore it, so its directory protects it.
+    A socket's own mode is set only after the socket exists, and some systems ignore it. So the directory protects it.
 
     Args:
         path: path of the socket.
 
     Raises:
-        PermissionError: other users own the directory or can use it.
+        PermissionError: another user owns the directory or can use it.
         OSError: the directory cannot be created.
 
     """

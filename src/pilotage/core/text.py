@@ -11,7 +11,7 @@ __all__ = ["SEARCHED", "count", "escape", "format_duration", "printable", "safe_
 
 
 SEARCHED: Final = 4096
-"""Characters of a text that are searched for secrets before it is shortened to a few dozen."""
+"""Number of characters of a text that are searched for secrets before the text is shortened to a few dozen."""
 
 
 _DECEPTIVE: Final = re.compile(
@@ -19,13 +19,13 @@ _DECEPTIVE: Final = re.compile(
     "\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U00013430-\U00013455\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff\ue000-\uf8ff]"
 )
-"""Control characters, characters that change the direction of text, and those that look like a space or nothing."""
+"""Control characters, characters that change the text direction, and characters that look like spaces or nothing."""
 
 
 def escape(text: str) -> str:
     """Escape all characters in ``text`` that could mislead a reader on a terminal.
 
-    These are control characters, overrides of the direction of text, and characters without a visible form.
+    These are control characters, characters that change the direction of text, and characters without a visible form.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -45,7 +45,7 @@ def safe_json(body: bytes) -> bytes:
 
 
 _DECEPTIVE_IN_JSON: Final = re.compile(_DECEPTIVE.pattern.replace("\x00-\x1f", "", 1))
-"""White space between values stays; inside of texts, every encoder escapes control characters."""
+"""White space between values stays. Inside strings, every encoder already escapes control characters."""
 
 
 def _json_escape(match: re.Match[str]) -> str:
@@ -62,9 +62,9 @@ def printable(text: str) -> str:
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Return ``value`` as one printable line of at most ``limit`` characters, without passwords in URLs and the like.
+    """Return ``value`` as one printable line of at most ``limit`` characters, without passwords and other secrets.
 
-    These are removed before the text is cut, because afterwards they could not be recognized.
+    Secrets are removed before the text is cut, because part of a secret could not be recognized.
     """
     text = value if isinstance(value, str) else str(value)
     return _one_line(clean(text[:SEARCHED]), limit)
@@ -76,7 +76,7 @@ def _one_line(text: str, limit: int) -> str:
 
 
 def shorten_value(value: str, limit: int = 60) -> str:
-    """Return the text of a label or a field as :func:`shorten`, also without headers and what looks like a key."""
+    """Shorten a value like :func:`shorten`; also remove values of headers and words that look like keys."""
     return _one_line(clean_value(value[:SEARCHED]), limit)
 
 

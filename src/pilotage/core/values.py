@@ -35,7 +35,7 @@ FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def go_bool(text: str) -> bool | None:
-    """Parse a boolean like Go's ``strconv.ParseBool`` (decision 8); return ``None`` for any other text."""
+    """Parse a boolean as Go's ``strconv.ParseBool`` does (decision 8); return ``None`` for any other text."""
     if text in TRUE:
         return True
     return False if text in FALSE else None
@@ -78,7 +78,7 @@ def parse_duration(text: str) -> float:
     integer without a unit is in seconds (decision 7).
 
     Raises:
-        ParseError: not a duration, an unknown unit, or more than 2^63 ns.
+        ParseError: the text is not a duration, has an unknown unit, or means more than 2^63 ns.
 
     """
     if len(text) > _LONGEST_TEXT:

@@ -1,4 +1,4 @@
-"""Parses YAML 1.2 into values that know their line and column. Pure.
+"""Parses YAML 1.2 into values with their line and column. Pure.
 
 Rules: decisions 6 and 27; LABELS II.2.8.
 """
@@ -73,15 +73,15 @@ def bare(located: Located) -> Any:
 
 
 def beginning(located: Located) -> Any:
-    """Return the plain value, cut off after more parts and characters than any message shows."""
+    """Return the start of the plain value. It has more parts and characters than any message shows."""
     return _start(located.value, [SEARCHED])
 
 
-_LEAST: Final = SEARCHED // 60  # of the characters, for a value; a message shows 60 characters
+_LEAST: Final = SEARCHED // 60  # each value counts as at least this many characters; a message shows 60
 
 
 def _start(value: Any, left: list[int]) -> Any:
-    """Return the plain value up to the point where :func:`shorten` would cut it off."""
+    """Return the plain value up to a point beyond which :func:`shorten` shows nothing."""
     text = value[: max(left[0], 0)] if isinstance(value, str) else ""
     left[0] -= max(len(text), _LEAST)
     if isinstance(value, dict):
@@ -138,13 +138,13 @@ _LEADING_TABS = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 _MAX_DEPTH: Final = 64
 _SAFE_DEPTH: Final = 1000
 _LONGEST_KEY: Final = 1024  # characters
-_DOCUMENT_COST: Final = 4  # values; making a parser takes as long
+_DOCUMENT_COST: Final = 4  # values; creating a parser takes as long as decoding this many
 
 
 def parse_yaml(text: str, source: str = "", budget: Budget | None = None) -> Located | None:
     """Parse the first YAML document in a text.
 
-    A leading tab counts as two spaces (decision 6). Keys become text. Anchors, aliases and merge keys work.
+    A leading tab counts as two spaces (decision 6). Keys are converted to text. Anchors, aliases and merge keys work.
 
     Args:
         text: YAML 1.2.
@@ -155,8 +155,8 @@ def parse_yaml(text: str, source: str = "", budget: Budget | None = None) -> Loc
         The document, or ``None`` if it is empty or contains only comments.
 
     Raises:
-        ParseError: invalid YAML, a duplicate key, more than 64 levels, a key of more than 1,024 characters, or a
-            document beyond the budget.
+        ParseError: the text has invalid YAML, a duplicate key, more than 64 levels, a key of more than 1,024
+            characters, or more values or characters than the budget allows.
 
     """
     if budget is None:
@@ -183,7 +183,7 @@ def parse_yaml(text: str, source: str = "", budget: Budget | None = None) -> Loc
         ) from error
     except yaml.YAMLError as error:
         raise ParseError(f"not valid YAML: {shorten(_one_line(error), 160)}", 1, 1) from error
-    except ParseError:  # a ValueError too
+    except ParseError:  # is a ValueError, too
         raise
     except ValueError as error:
         raise ParseError("not valid YAML: a character that YAML does not allow", 1, 1) from error
@@ -202,8 +202,8 @@ def _refuse_size(text: str, budget: Budget) -> None:
     ``[ { - ? : ,``, so only texts with many of these need this check.
 
     Raises:
-        ParseError: nested more than 64 levels deep, or more values than the budget has left.
-        yaml.YAMLError: not YAML.
+        ParseError: the document has more than 64 levels, or more values than the budget has left.
+        yaml.YAMLError: the text is not YAML.
 
     """
     loader = yaml.CSafeLoader(text)
@@ -261,7 +261,7 @@ class _Converter:
         return Located(value, self.source, *place, *key_place)
 
     def _count(self, node: yaml.Node, depth: int) -> None:
-        """Count one more value and raise at the limit: nested aliases expand exponentially."""
+        """Count one more value and raise at the limit, because nested aliases expand exponentially."""
         if depth > _MAX_DEPTH:
             raise _too_deep(node)
         try:
@@ -301,7 +301,7 @@ class _Converter:
         return {**merged, **own}
 
     def _merge(self, node: yaml.Node, depth: int) -> dict[str, Located]:
-        """Return the mapping of a merge key. In a list of mappings, the first one with a key wins."""
+        """Return the mapping for a merge key. If a list of mappings repeats a key, the first mapping with it wins."""
         self._count(node, depth)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)

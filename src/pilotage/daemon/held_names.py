@@ -113,8 +113,8 @@ def _names(store: RouteStore) -> Iterator[tuple[str, HeldName]]:
     table = store.table
     for alias, route in table.routes.items():
         if not (route.excluded or route.is_static) and len(alias) <= _LONGEST:
-            yield alias, HeldName(route.provider, route.container[:_LONGEST])
+            yield alias, HeldName(route.provider, route.container[:_LONGEST], route.agent)
     for pool, members in table.pool_members.items():
         leader = table.routes.get(members[0]) if members else None
         if leader is not None and not leader.is_static and len(pool) <= _LONGEST:
-            yield pool, HeldName(leader.provider, leader.container[:_LONGEST])
+            yield pool, HeldName(leader.provider, leader.container[:_LONGEST], leader.agent)

@@ -115,15 +115,16 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
         taken: the names of other engines.
 
     """
-    if wanted not in taken:
+    plain = wanted.removesuffix("!")  # names that differ only in this are one engine to rules
+    if plain not in taken and f"{plain}!" not in taken:
         return wanted
     ending = "!" if wanted.endswith("!") else ""
-    return f"{wanted.removesuffix('!')}@{config.agent}{ending}"
+    return f"{plain}@{config.agent}{ending}"
 
 
 def _checked(found: AgentInfo, engine: str) -> AgentInfo:
     if found.runtime not in _RUNTIMES:
-        raise _no_agent(engine, f"its runtime is {shorten(found.runtime, 20)!r}, not one of {', '.join(_RUNTIMES)}")
+        raise _no_agent(engine, f"its runtime is {shorten(found.runtime, 20)!r}, not {' or '.join(_RUNTIMES)}")
     name = found.name if _NAME.fullmatch(found.name) else ""
     version = found.version if _VERSION.match(found.version) else ""
     return msgspec.structs.replace(found, name=name, version=shorten(version, 40))

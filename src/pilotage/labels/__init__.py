@@ -1,8 +1,8 @@
 """Turns the labels of one container into its options and, for each alias, the fields that the labels set.
 
-Plain label text goes in; :class:`OwnLabels`, :class:`ContainerOptions` and :class:`DecodedLabels` come out, each value
-with its position and each error with its place.
-It must not know containers, routes or what a field means; the spelling of keys comes in as a :class:`KeySchema`.
+Plain label text goes in; :class:`OwnLabels`, :class:`ContainerOptions` and :class:`DecodedLabels` come out. They record
+the position of each value and error. This package knows nothing about containers, routes or the meaning of fields. It
+learns the spelling of keys from a :class:`KeySchema`.
 """
 
 from __future__ import annotations

@@ -71,10 +71,10 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
         wake_timeout: give up waking after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
         stop_timeout: how long the engine waits before it kills the container.
-        stop_signal: signal that stops it; ``""`` for the container's own.
+        stop_signal: signal that stops it; ``""`` for the container's default.
         start_endpoint: the only path that wakes it; ``""`` for any.
         depends_on: containers to wake before it, e.g. ``db:service_healthy``.
-        no_loading_page: let browsers wait too, instead of showing a page.
+        no_loading_page: let browsers wait instead of showing them a loading page.
 
     """
 
@@ -97,8 +97,8 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Options that labels set for a container.
 
     Attributes:
-        aliases: names the container answers to, lower-cased, in the order of the label, with duplicates; empty for the
-            default.
+        aliases: names the container answers to, lower-cased, in the order of the label, with duplicates; empty if the
+            label sets none.
         exclude: whether to hide the container; ``None`` if no label sets it.
         network: name of the network to use; ``""`` for the default.
         idle: how it sleeps and wakes; ``None`` if it never sleeps, or after an error.
@@ -120,7 +120,7 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 NO_OPTIONS: Final = ContainerOptions()
 
 MAX_NAMES: Final = 1_000
-"""Maximum number of aliases of a container, and of containers that it depends on (decision 36)."""
+"""Maximum number of aliases of a container, and of the containers that it depends on (decision 36)."""
 
 
 def decode_options(own: OwnLabels) -> ContainerOptions:
@@ -172,13 +172,13 @@ _SECRET_ALIAS: Final = Problem(
 
 
 def too_many(what: str, label: str) -> Problem:
-    """Return the problem for a list of more than 1,000 names, of which only the first 1,000 count."""
+    """Return the problem for a label that lists more than 1,000 names. Only the first 1,000 are used."""
     message = f"the label lists more than {MAX_NAMES:,} {what}; only the first {MAX_NAMES:,} count"
     return Problem(message=message, hint="spread them over several containers", label=label)
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Split a list of dependencies at its commas: ``"db:service_healthy, cache"``. Only the first 1,000 count."""
+    """Split a list of dependencies at its commas: ``"db:service_healthy, cache"``. Only the first 1,000 are used."""
     return tuple(name for item in text.split(",", MAX_NAMES)[:MAX_NAMES] if (name := item.strip()))
 
 
@@ -224,7 +224,7 @@ def parse_idle(labels: Mapping[str, str]) -> tuple[IdleConfig | None, list[Probl
         no_loading_page=reader.boolean("proxy.no_loading_page"),
     )
     if idle == 0:
-        # Idling is off. The other options are neither checked nor completed, but they stay visible.
+        # Idling is off. The other options are neither checked nor given defaults, but they stay visible.
         return (None, reader.problems) if reader.problems else (config, [])
     reader.one_of("proxy.stop_method", method, STOP_METHODS)
     reader.one_of("proxy.stop_signal", signal, STOP_SIGNALS)
@@ -270,7 +270,7 @@ class _OptionReader:
 
     def one_of(self, label: str, value: str, allowed: tuple[str, ...]) -> None:
         if value and value not in allowed:
-            message = f"{shorten_value(value)!r} is not allowed here; one of {', '.join(allowed)}"
+            message = f"{shorten_value(value)!r} is not allowed here; write one of {', '.join(allowed)}"
             self.error(label, value, message, did_you_mean(value, allowed))
 
     def endpoint(self, label: str, value: str) -> None:
@@ -279,7 +279,7 @@ class _OptionReader:
         path = value.partition("#")[0]
         if not path:
             self.error(label, value, "the start endpoint is empty before its '#'", "write a path such as /api/wake")
-        elif path != value and _may_hold_secret(value):  # a part of it would not be recognized
+        elif path != value and _may_hold_secret(value):  # a secret could not be recognized in part of it
             self.error(label, value, f"{shorten_value(value)!r} has a '#'", "write only the path, such as /api/wake")
         elif not (path == "*" or path.startswith("/") or _is_absolute_url(path)):
             message = f"{shorten_value(value)!r} is neither an absolute path nor a URL"

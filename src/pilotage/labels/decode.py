@@ -1,4 +1,4 @@
-"""Decodes the labels of one container: for each alias, one mapping of fields. Pure.
+"""Decodes the labels of one container into one mapping of fields for each alias. Pure.
 
 The labels of one alias apply in this order, and later ones win (decision 1): ``proxy.*``, ``proxy.*.field``, shortcuts
 such as ``proxy.ports``, ``proxy.#1``, ``proxy.#1.field``, ``proxy.name``, ``proxy.name.field``. Rules: decisions 1 to
@@ -43,7 +43,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     """The decoded labels of one container.
 
     Attributes:
-        routes: the fields of each alias: first the listed aliases in their order, then further ones by name.
+        routes: the fields of each alias: first the listed aliases in their order, then all others, sorted by name.
         problems: problems with labels that belong to no alias, and keys that look misspelt.
 
     """
@@ -52,7 +52,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
     def find(self, alias: str) -> AliasFields:
-        """Return the fields of an alias; none if it has no labels."""
+        """Return the fields of an alias; there are none if it has no labels."""
         return next((fields for fields in self.routes if fields.alias == alias), AliasFields(alias))
 
 
@@ -63,7 +63,7 @@ def decode(own: OwnLabels, aliases: Sequence[str], schema: KeySchema, budget: Bu
         own: its labels, from :func:`~pilotage.labels.keys.filter_labels`.
         aliases: its listed or default aliases, lower-cased. Duplicates are kept, because ``#N`` counts them.
         schema: keys of a route.
-        budget: limits what the container's labels may cost; by default, the budget of one container (decision 36).
+        budget: limits the work that the labels can cause; by default, the budget of one container (decision 36).
 
     """
     if not own.routes:
@@ -101,7 +101,7 @@ class _Decoder:
         return DecodedLabels(tuple(map(self._with_errors, routes)), tuple(self.problems))
 
     def _merged(self, entries: dict[str, list[Entry]]) -> list[AliasFields]:
-        """Merge the labels of each alias. Aliases with no labels of their own share the fields of the wildcard."""
+        """Merge the labels of each alias. Aliases without labels of their own share the fields of the wildcard."""
         base = merge_entries("*", self.wildcard, self.schema, self.documents)
         return [
             merge_entries(alias, mine, self.schema, self.documents, base)
@@ -147,7 +147,7 @@ class _Decoder:
     # ---- aliases by name
 
     def _named_entries(self) -> dict[str, list[Entry]]:
-        """Return each alias with the labels that have its name in their key."""
+        """Return, for each alias, the labels with its name in their keys."""
         entries: dict[str, list[Entry]] = {alias: [] for alias in self.aliases}
         left_out = ""
         for alias in sorted(self.named):
@@ -162,7 +162,7 @@ class _Decoder:
         return entries
 
     def _creates_route(self, alias: str, entries: list[Entry]) -> bool:
-        """Return whether labels create an unlisted alias; a lone ``proxy.<alias>`` without a mapping does not."""
+        """Return whether labels create an unlisted alias. A lone ``proxy.<alias>`` must be a mapping for that."""
         if len(entries) > 1 or entries[0].path:
             return True
         entry = entries[0]
@@ -197,7 +197,7 @@ class _Decoder:
         return "there is no such label; write proxy.<alias>.<field>"
 
     def _is_forgotten_alias(self, fields: AliasFields) -> bool:
-        """Report an unlisted alias that is really a protective field without its alias; return whether it is one.
+        """Return whether an unlisted alias is really a protective field without its alias, and if so, report it.
 
         ``proxy.middlewares.cidr_whitelist`` must not create the route "middlewares" and leave the listed ones open.
         """
@@ -231,7 +231,7 @@ class _Decoder:
                 continue
             rivals[field] = [key]
             whole = self.labels[key]
-            hides = self.budget.holds_secret(whole)  # a part of a secret would not be recognized
+            hides = self.budget.holds_secret(whole)  # part of a secret would not be recognized
             for number, item in enumerate(comma_list(whole, len(self.aliases) + MAX_PROBLEMS), 1):
                 if hides:
                     item = whole  # noqa: PLW2901
@@ -260,7 +260,7 @@ class _Decoder:
         return found
 
     def _fields_set(self, entry: Entry) -> Iterable[str]:
-        """Return the fields that a label sets as a whole, as written."""
+        """Return the names of the fields that a label sets as a whole, as written."""
         if entry.path:
             return entry.path if len(entry.path) == 1 else ()
         return self.documents.mapping(Located(entry.text, entry.key)) or ()
@@ -278,12 +278,12 @@ class _Decoder:
                     entries[alias].append(entry)
 
     def _referenced(self, number: str) -> str | None:
-        """Return the alias with this number, counted from 1; ``None`` if there is none (decision 4)."""
+        """Return the alias with this number, counting from 1; ``None`` if there is none (decision 4)."""
         index = int(number) if _NUMBER.fullmatch(number) else 0
         return self.aliases[index - 1] if 1 <= index <= len(self.aliases) else None
 
     def _shown(self, text: str, path: Iterable[str]) -> str:
-        """Return the text of a label for the field at a path below an alias, as a problem shows it."""
+        """Return the text of a label as a problem may show it. The path is that of its field below the alias."""
         visible = self.schema.visible.at(path) if self.budget.take_search(min(len(text), SEARCHED)) else UNSEEN
         return shorten(shown_text(text[:SEARCHED], visible))
 
@@ -307,7 +307,7 @@ class _Decoder:
         self._keep(self.errors.setdefault(alias, []), FieldError(problem, field, field in self.schema.protective))
 
     def _keep(self, errors: list[FieldError], error: FieldError) -> None:
-        """Add an error unless there are too many; the first protective one always counts."""
+        """Add an error unless there are too many. The first protective one is always added."""
         is_kept = self.budget.take_problem(is_first=not errors)
         if is_kept or (error.protective and not any(known.protective for known in errors)):
             errors.append(error)

@@ -20,7 +20,7 @@ class Key(msgspec.Struct, frozen=True):
     Attributes:
         name: canonical name.
         below: keys of the mapping below it; ``None`` if the field is not a mapping.
-        is_yaml: label text for this key is a YAML mapping. If false, text stays text until a deeper label needs a
+        is_yaml: whether label text for this key is a YAML mapping. If not, it stays text until a deeper label needs a
             mapping.
 
     """
@@ -36,11 +36,11 @@ class KeySchema(msgspec.Struct, frozen=True):
     Attributes:
         keys: folded spelling -> key.
         protective: canonical names of the fields that restrict access: a route must not be served without them.
-        lower: lower-case unlisted keys.
+        lower: whether unlisted keys are lower-cased.
         below: keys of the mapping below an unlisted key.
-        is_yaml: label text for an unlisted key is a YAML mapping.
-        free: any keys, at any depth.
-        visible: what may be shown of the values.
+        is_yaml: whether label text for an unlisted key is a YAML mapping.
+        free: whether any keys are allowed, at any depth.
+        visible: which parts of the values may be shown.
 
     """
 

@@ -1,4 +1,4 @@
-"""Label keys: decides which labels are ours, splits keys, and finds keys that look like a mistyped ``proxy.``. Pure.
+"""Decides which labels are ours, splits their keys, and finds keys that look like a mistyped ``proxy.``. Pure.
 
 Only this module decides which labels are in the namespace ``proxy.``; other modules only mention such labels.
 Rules: decisions 3 and 28; LABELS II.1.
@@ -83,8 +83,8 @@ _MAX_FOREIGN: Final = 50_000
 _LONG: Final = 500  # characters; longer keys and values are not worth caching
 _SIGNS: Final = ("*", "#", "$")
 _MAX_LABELS: Final = 2_000  # pilotage labels of a container
-_MAX_SIZE: Final = 1024 * 1024  # characters in their keys and values together
-_MAX_CHECKED: Final = 3_000  # labels of a container that are searched for misspelt ones
+_MAX_SIZE: Final = 1024 * 1024  # characters in the keys and values of these labels together
+_MAX_CHECKED: Final = 3_000  # labels of a container; more are not searched for misspelt keys
 _LONGEST_KEY: Final = 1024  # characters
 MAX_DEPTH: Final = 64
 """Maximum number of names below an alias in one label key."""
@@ -95,10 +95,11 @@ class OwnLabels(msgspec.Struct, frozen=True, gc=False):
     """The labels of one container that are ours.
 
     Attributes:
-        options: key -> text of the labels in :data:`CONTAINER_OPTIONS`.
-        routes: key -> text of all other labels in our namespace, sorted by key.
+        options: key -> text, for the labels in :data:`CONTAINER_OPTIONS`.
+        routes: key -> text, for all other labels in our namespace, sorted by key.
         warnings: keys that look like a misspelt ``proxy.`` (decision 28).
-        error: our labels are too many or too large to be read, so the container gets no routes (decision 36).
+        error: the problem if our labels are too many or too large to be read, so the container gets no routes (decision
+            36); otherwise ``None``.
 
     """
 
@@ -126,8 +127,8 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
 
     Args:
         labels: all labels.
-        foreign: keys known not to be ours; updated in place. The containers of an engine repeat most keys, so a set
-            that they share makes filtering almost free.
+        foreign: keys known not to be ours; updated in place. The containers on an engine repeat most keys, so filtering
+            is almost free if they share a set.
 
     """
     warnings: tuple[Problem, ...] = ()
@@ -201,10 +202,9 @@ def shown_key(key: str) -> str:
 
 
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
-    """Return a key that is equal for containers whose labels set the same fields of their n-th alias.
+    """Return a key that is equal for containers whose n-th aliases get the same fields, whatever their names.
 
-    A fleet has few distinct fingerprints, so its containers can share decoded settings. The names of the aliases do
-    not matter.
+    A fleet has few distinct fingerprints, so its containers can share decoded settings.
 
     Returns:
         The fingerprint, or ``None`` if the result must not be shared: there are warnings, very long values, duplicate
@@ -214,8 +214,8 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     if own.warnings or (len(aliases) > 1 and len(set(aliases)) < len(aliases)):
         return None
     if len(aliases) == 1 and "." not in aliases[0] and aliases[0][:1] not in _SIGNS:
-        # Most containers have one alias, which is in all labels. For these, the labels without the alias, in order, are
-        # enough.
+        # Most containers have one alias, and all their labels contain it. For these, the sorted labels without the
+        # alias are enough.
         start = f"{_NAMESPACE}{aliases[0]}."
         size = len(start)
         fields = [(key[size:], text) for key, text in own.routes.items() if key[:size] == start and len(text) <= _LONG]

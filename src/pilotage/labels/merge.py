@@ -1,7 +1,8 @@
 """Merges the labels of one alias into one mapping of fields. Pure.
 
-Mappings are merged; lists and single values are replaced. The labels of all aliases (``proxy.*``) are merged once: each
-alias starts from the result and copies the mappings that its own labels change. Rules: decisions 2 and 6; LABELS II.2.
+Mappings are merged; lists and single values are replaced. The labels for all aliases (``proxy.*``) are merged once.
+Each alias starts from the result and copies the mappings that its own labels change. Rules: decisions 2 and 6; LABELS
+II.2.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AliasFields", "Documents", "Entry", "FieldError", "Fields", "Overridden", "merge_entries", "yaml_problem"]
 
-_FIELDS: Final = 16  # so many fields that other aliases also have cost as much as one value
-_COPIES: Final = 4  # so many copied values, which are converted again, cost as much as one value
-_DEEP: Final = 8  # so many mappings to enter cost as much as one value
+_FIELDS: Final = 16  # this many fields shared with other aliases cost as much as one value
+_COPIES: Final = 4  # this many copied values cost as much as one value, because they are converted again
+_DEEP: Final = 8  # entering this many mappings costs as much as one value
 _MOST_WORDS: Final = 200
 _LONGEST_UNREADABLE: Final = 16 * 1024  # characters
 
@@ -40,8 +41,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
     Attributes:
         problem: the error.
-        field: canonical name of the top-level field it is about; ``""`` if that is unknown.
-        protective: the label may have been meant to restrict access, so the route must not be served.
+        field: canonical name of the top-level field in question; ``""`` if that is unknown.
+        protective: whether the label may have been meant to restrict access, so that the route must not be served.
 
     """
 
@@ -149,7 +150,7 @@ def merge_entries(
             merger.budget.take(1 + len(entry.path) // _DEEP)
             merger.apply(entry)
     except BudgetError as error:
-        # The labels that are left may restrict access.
+        # The labels that have not been merged may restrict access.
         return AliasFields(alias, {}, (FieldError(Problem(message=error.message), protective=True),))
     return AliasFields(alias, merger.fields, tuple(merger.errors), tuple(merger.overridden))
 
@@ -190,7 +191,7 @@ class _Merger:
             self._set(entry, *place)
 
     def _enter_all(self, entry: Entry) -> tuple[Fields, KeySchema, tuple[str, ...]] | None:
-        """Return the mapping for the last name of a label's path, with its keys and path; ``None`` after an error."""
+        """Return the mapping for the last name of a label's path, its schema and its path; ``None`` after an error."""
         at, keys = self.fields, self.schema
         path: tuple[str, ...] = ()
         for written in entry.path[:-1]:
@@ -227,7 +228,7 @@ class _Merger:
         return None
 
     def _set(self, entry: Entry, at: Fields, keys: KeySchema, parents: tuple[str, ...]) -> None:
-        """Set the last name of a label's path. YAML text merges; other text replaces."""
+        """Set the last name of a label's path. YAML text is merged into the known value; other text replaces it."""
         key = keys.find(entry.path[-1])
         path = (*parents, key.name)
         known = at.get(key.name)
@@ -307,7 +308,7 @@ class _Merger:
         return None
 
     def _shown(self, entry: Entry) -> str:
-        """Return the text of a label as a problem shows it."""
+        """Return the text of a label in the form in which a problem may show it."""
         is_short = self.budget.take_search(min(len(entry.text), SEARCHED))
         visible = self.schema.visible.at(entry.path) if is_short else UNSEEN
         return shorten(shown_text(entry.text[:SEARCHED], visible))
@@ -317,7 +318,7 @@ class _Merger:
         return self._copy({})
 
     def _copy(self, mapping: Fields) -> Fields:
-        """Return a mapping with the same content that this merger may change: a copy, unless it made this one."""
+        """Return a mapping with the same content that this merger may change: a copy, unless the mapping is its own."""
         if id(mapping) in self._own:
             return mapping
         self.budget.take(len(mapping) // _COPIES)
@@ -348,7 +349,7 @@ class _Merger:
 
 
 def _may_protect(text: str, schema: KeySchema, budget: Budget) -> bool:
-    """Return whether an unreadable label may set a protective field, because an error must not mean "open to all".
+    """Return whether an unreadable label may set a protective field, because errors must not open a route.
 
     A text that is too long to be searched counts as one that may.
     """

@@ -1,4 +1,4 @@
-"""Defines who claims something, what a rule says about it, and the verdict. Pure."""
+"""Defines the claimant, the operator's rules about its claims, and the verdict on a claim. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS: Final[tuple[Kind, ...]] = ("hosts", "targets", "ports", "files", "middlew
 
 
 class Claimant(msgspec.Struct, frozen=True, kw_only=True):
-    """The container that claims something. Only ``engine`` is certain; whoever made the container chose the rest.
+    """The container that claims something. Only ``engine`` can be trusted; the container's creator chose the rest.
 
     Attributes:
         engine: name of its engine in the configuration, without the ``!`` that requires labels.
@@ -28,8 +28,9 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         image: its image's name, as the engine lists it.
         labels: all its labels.
         container: its name, for messages only.
-        decider: what decides for it, as readable text; ``""`` before :meth:`~pilotage.policy.policy.Policy.identify`.
-        identified: whether ``rule`` is known. It is valid only for the policy that identified it.
+        decider: the rule or default that decides for it, as readable text; ``""`` before
+            :meth:`~pilotage.policy.policy.Policy.identify`.
+        identified: whether ``rule`` is known. The rule is valid only for the policy that identified the claimant.
         rule: the rule that decides for it, once it is identified; ``None`` if the default does.
 
     """
@@ -54,7 +55,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
 
     def is_kin(self, other: Claimant) -> bool:
-        """Return whether both are on the same engine, and in the same Compose project or both in none."""
+        """Return whether both are on the same engine, and either in the same Compose project or both in none."""
         return (self.engine, self.project) == (other.engine, other.project)
 
 
@@ -73,17 +74,17 @@ def claimant_of(container: Container) -> Claimant:
 class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule of the operator.
 
-    It decides for a container if every condition matches. A condition with several globs matches if one of them does. A
+    It applies to a container if all its conditions match. A condition with several globs matches if any of them does. A
     condition without globs is ignored.
 
-    For each kind of claim, a field holds globs of what the container may claim. ``()`` allows none; ``None`` means that
-    the rule does not mention this kind, so the policy's ``default`` decides.
+    For each kind of claim, a field lists globs of what the container may claim. ``()`` allows nothing; ``None`` means
+    that the rule does not mention this kind, so the policy's ``default`` decides.
 
     Attributes:
         number: position in the configuration, from 1.
         name: what the operator calls it; ``""`` if it has no name.
         place: where it is written, such as ``pilotage.yml:14``; ``""`` if unknown.
-        engine, project, service, image: conditions; globs, case matters.
+        engine, project, service, image: conditions: globs, which are case-sensitive.
         label: conditions: key of a label -> globs of its value. A container without the label does not match.
         hosts, targets, ports, files, middlewares, pools: what the container may claim.
 
@@ -105,7 +106,7 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[str, ...] | None = None
 
     def matches(self, claimant: Claimant) -> bool:
-        """Return whether the rule is about this container."""
+        """Return whether the rule applies to this container."""
         return (
             _one_of(self.engine, (claimant.engine,))
             and _one_of(self.project, (claimant.project,))
@@ -135,8 +136,8 @@ def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:
 def image_spellings(reference: str) -> tuple[str, ...]:
     """Return the names by which a rule may refer to an image: as listed, in full, and each without tag and digest.
 
-    ``nginx:1`` is also ``docker.io/library/nginx:1``, ``docker.io/library/nginx`` and ``nginx``; Docker lists the short
-    name, Podman the full one.
+    ``nginx:1`` is also ``docker.io/library/nginx:1``, ``docker.io/library/nginx`` and ``nginx``, because Docker lists
+    the short name and Podman the full one.
     """
     first, slash, rest = reference.partition("/")
     if not slash or not ("." in first or ":" in first or first == "localhost"):
@@ -158,10 +159,10 @@ class Verdict(msgspec.Struct, frozen=True):
     """Whether a claim is allowed.
 
     Attributes:
-        allowed: whether it is.
+        allowed: whether the claim is allowed.
         rule: the rule that decided; ``None`` if a built-in limit or ``default`` did.
         reason: why it is refused, as a sentence for a problem; ``""`` if it is allowed.
-        hint: how the operator or the owner of the container can change that; ``""`` if there is nothing to do.
+        hint: what the operator or the owner of the container can do about a refusal; ``""`` if there is nothing to do.
 
     """
 

@@ -18,12 +18,12 @@ __all__ = ["unknown_engines"]
 
 
 def unknown_engines(policy: Policy, engines: Iterable[str]) -> Iterator[Problem]:
-    """Yield a warning for each glob of a rule that matches the name of no engine.
+    """Yield a warning for each engine glob in a rule that matches no engine's name.
 
     Args:
         policy: the policy.
         engines: names of all engines, with or without the ``!`` that requires labels. An address stands for an agent
-            whose name is not known, which any glob may match.
+            whose name is not known yet, and which any glob may match.
 
     """
     names = [name.removesuffix("!") for name in engines]
@@ -34,7 +34,7 @@ def unknown_engines(policy: Policy, engines: Iterable[str]) -> Iterator[Problem]
         for glob in rule.engine:
             if not any(matches_text(glob, name) for name in names):
                 yield Problem(
-                    message=f"{rule.title} is about an engine {shorten(glob)!r}, but no engine has this name",
+                    message=f"{rule.title} applies to an engine {shorten(glob)!r}, but no engine has this name",
                     hint=did_you_mean(glob, names) or f"the engines are {', '.join(names) or 'not named'}",
                     severity="warning",
                     path="who.engine",

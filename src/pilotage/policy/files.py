@@ -1,6 +1,7 @@
 """Restricts the files named in labels to folders that the operator allows, and reads them.
 
-It resolves symbolic links, so it uses the file system, but never waits. No result reveals whether a file exists.
+This module uses the file system, because it resolves symbolic links and reads files. No result reveals whether a file
+exists.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _resolved_below(path: str, folders: Iterable[str]) -> str | None:
         return None
     allowed = [os.path.realpath(folder) for folder in folders]
     if not allowed:
-        return None  # without looking at the file system
+        return None  # decided without the file system
     found = os.path.realpath(path)
     return found if any(matches_path(folder, found) for folder in allowed) else None
 

@@ -1,11 +1,11 @@
 """Matches names, hosts and folders against the globs of an operator's rules. Pure.
 
-Three notations share one syntax: ``*`` stands for any text, ``?`` for one character. In a host, both stop at a dot, and
-the label ``**`` stands for one or more labels; in a path, both stop at a slash.
+In all three, ``*`` stands for any text and ``?`` for one character. In a host, neither matches a dot, and the label
+``**`` stands for one or more labels. In a path, neither matches a slash.
 
-``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for those of the claimant. The values come from
-strangers, so they are inserted as text, never as a pattern; an empty value, or one that is not a single plain word
-(letters, digits, ``_`` and ``-``; in an engine's name also dots), makes the glob match nothing.
+``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for the claimant's engine, project and service. The
+values come from strangers, so they are inserted as text, never as a pattern. A value that is empty or not a single
+plain word (letters, digits, ``_`` and ``-``; in an engine's name also dots) makes the glob match nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["PLACEHOLDERS", "fill", "matches_host", "matches_path", "matches_text", "placeholders"]
 
 PLACEHOLDERS: Final = ("engine", "project", "service")
-"""Names that may stand in ``{{…}}``."""
+"""Names that may appear in ``{{…}}``."""
 
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -31,7 +31,7 @@ _LONGEST: Final = 4096  # characters of a value that is matched
 
 @lru_cache(maxsize=512)
 def _compiled(glob: str) -> Callable[[str], object]:
-    # "[" has no meaning in these globs. The regular expressions of fnmatch take linear time for each star.
+    # "[" has no special meaning in these globs. The regular expressions from fnmatch take linear time for each star.
     return re.compile(fnmatch.translate(glob.replace("[", "[[]"))).match
 
 
@@ -57,15 +57,15 @@ def fill(glob: str, values: Mapping[str, str]) -> str | None:
 
 
 def matches_text(glob: str, text: str) -> bool:
-    """Return whether a glob matches a whole text. Case matters."""
+    """Return whether a glob matches a whole text. Matching is case-sensitive."""
     return len(text) <= _LONGEST and _compiled(glob)(text) is not None
 
 
 def matches_host(glob: str, host: str) -> bool:
-    """Return whether a glob matches a host name. Case does not matter.
+    """Return whether a glob matches a host name. Case is ignored.
 
-    A wildcard such as ``*.example.com`` is a claim to every name below ``example.com``, so only a glob that also has
-    ``*`` or ``**`` in the wildcard's place matches it.
+    A wildcard such as ``*.example.com`` claims every name directly below ``example.com``, so only a glob that has ``*``
+    or ``**`` in the same place matches it.
     """
     return _match_labels(glob.lower().split("."), host.lower().split("."))
 

@@ -1,9 +1,9 @@
 """Decides what containers may claim. Pure, except that symbolic links in paths are resolved.
 
-Only the first rule that matches a container decides for it. ``default`` decides about kinds of claims that this rule
-does not mention, and about all claims of a container that no rule matches: ``allow`` applies the built-in limits, as if
-there were no rules; ``deny`` refuses them. A container's own addresses and published ports, and the pools of its own
-Compose project, need no permission.
+Only the first rule that matches a container decides for it. ``default`` decides about the kinds of claims that this
+rule does not mention, and about all claims of a container that no rule matches: ``allow`` applies the built-in limits,
+as if there were no rules; ``deny`` refuses the claims. A container's own addresses and published ports, and the pools
+of its own Compose project, need no permission.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rules: in the order of the configuration.
         default: ``allow`` or ``deny``; decides where no rule does.
-        targets: ``any`` or ``own``, the built-in limit of targets (decision 34).
-        stream_ports: ranges of ports, both ends included: the built-in limit of stream listeners; ``None`` for any port
-            except 22 and the ports of engines (decision 35).
+        targets: ``any`` or ``own``: the built-in limit for targets (decision 34).
+        stream_ports: ranges of ports, including both ends: the built-in limit for stream listeners; ``None`` allows any
+            port except 22 and the ports of engines (decision 35).
         addresses: addresses on which the gateway listens; streams of containers may listen only there. Empty for any.
-        label_files: absolute paths of the folders in which files named in labels must lie: the built-in limit of files
-            (decision 33).
+        label_files: absolute paths of the folders below which files named in labels must lie: the built-in limit for
+            files (decision 33).
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
 
     """
@@ -57,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_rules(self) -> bool:
-        """Whether anything besides the built-in limits decides. Without rules, every host and middleware is allowed."""
+        """Whether anything besides the built-in limits decides. Otherwise, every host and middleware is allowed."""
         return bool(self.rules) or self.default == "deny"
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
@@ -77,7 +77,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return f"the default ({self.default}), because no rule matches"
 
     def identify(self, claimant: Claimant) -> Claimant:
-        """Return the claimant with its rule, so that this policy does not look for the rule again."""
+        """Return the claimant with its rule, so that this policy need not look for the rule again."""
         if not self.has_rules:
             return claimant
         rule = self.rule_for(claimant)
@@ -94,7 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             claimant: the container.
             host: an alias (``shop``), a full name (``shop.example.com``), a wildcard (``*.example.com``) or the name of
-                a pool. Case does not matter. With ``domains``, an alias and its name below a domain are one host.
+                a pool. Case is ignored. With ``domains``, an alias and its name below a domain are one host.
 
         """
         host = host.lower().removesuffix(".")
@@ -169,8 +169,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def may_read(self, claimant: Claimant, path: str) -> Verdict:
         """Decide whether a label may refer to a file or folder on this machine.
 
-        The answer does not depend on whether the path exists. To read the file later, use :func:`read_below` with
-        :meth:`folders_for`, because a symbolic link may have been replaced.
+        The verdict does not depend on whether the path exists. To read the file later, use :func:`read_below` with
+        :meth:`folders_for`, because a symbolic link may have been replaced in the meantime.
 
         Args:
             claimant: the container.
@@ -204,7 +204,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def may_join_pool(self, claimant: Claimant, pool: str, leader: Claimant) -> Verdict:
-        """Decide whether a container may join a pool that exists. Every container may join pools of its own project.
+        """Decide whether a container may join an existing pool. Every container may join pools of its own project.
 
         The pool's name is also a host, which :meth:`may_use_host` has already allowed. Without a rule that mentions
         ``pools``, nobody may join a pool of another project or engine (decision 32). Containers on one engine that are
@@ -220,7 +220,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         if kin and claimant.project:
             return ALLOWED
         reason = f"the pool {pool} belongs to another Compose project or engine"
-        hint = "choose another name for the pool, or allow it in a rule of policy"
+        hint = "choose another name for the pool, or allow it in a policy rule"
         limit = ALLOWED if kin else Verdict(allowed=False, reason=reason, hint=hint)
         return self._decide(claimant, "pools", f"join the pool {pool}", lambda glob: matches_host(glob, pool), limit)
 
@@ -243,12 +243,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             if self.default == "allow":
                 return limit
             if rule is None:
-                reason = f"no rule of policy allows this container to {what}"
+                reason = f"no policy rule allows this container to {what}"
                 return Verdict(allowed=False, reason=reason, hint="policy.default is deny; add a rule for it")
             return _refused(rule, f"does not mention {kind}, and the default is deny", what)
         if any(self._matches(entry, matches, claimant) for entry in allowed):
             return Verdict(allowed=True, rule=rule)
-        assert rule is not None  # noqa: S101  # it has the list
+        assert rule is not None  # noqa: S101  # only a rule can have the list
         return _refused(rule, "does not allow it", what)
 
     @staticmethod
@@ -265,4 +265,4 @@ def _refused(rule: PolicyRule, why: str, what: str) -> Verdict:
 
 
 NO_POLICY: Final = Policy()
-"""The built-in limits alone: no file of the host, any target, any stream port except 22 and the ports of engines."""
+"""The built-in limits alone: no files on the host, any target, any stream port except 22 and the ports of engines."""

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 __all__ = ["TAKEN_PORTS", "in_ranges", "parse_range", "show_ranges"]
 
 TAKEN_PORTS: Final = {
-    22: "the port of SSH",
-    2375: "a port of container engines",
-    2376: "a port of container engines",
-    2377: "a port of container engines",
+    22: "the SSH port",
+    2375: "a port used by container engines",
+    2376: "a port used by container engines",
+    2377: "a port used by container engines",
 }
-"""Port -> whose it is (decision 35)."""
+"""Port -> what uses it (decision 35)."""
 
 _RANGE: Final = re.compile(r"\s*([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?\s*")
 

@@ -1,4 +1,4 @@
-"""Classifies hosts and addresses, to decide where routes may lead. Pure.
+"""Classifies hosts and addresses to decide where routes may lead. Pure.
 
 Any spelling that a resolver accepts as an address counts as that address: ``127.1``, ``0x7f000001`` and ``2130706433``
 are ``127.0.0.1``. An IPv6 address that stands for an IPv4 address (mapped, NAT64, 6to4, ...) has the kind of that IPv4
@@ -41,7 +41,7 @@ __all__ = [
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AddressKind = Literal["", "loopback", "unspecified", "link-local", "multicast", "metadata"]
-"""Containers may freely use addresses of the kind ``""``; the other kinds need a rule of the policy."""
+"""Containers may freely use addresses of the kind ``""``. For the other kinds, they need a policy rule."""
 
 KIND_NAMES: Final[dict[AddressKind, str]] = {
     "": "another machine's address",
@@ -60,7 +60,7 @@ _ORDINARY: Final = re.compile(rf"(?!169\.254\.|168\.63\.129\.16$|100\.100\.100\.
 _METADATA: Final = frozenset(
     map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"))
 )
-"""Cloud metadata services outside the link-local range: Alibaba, Azure, and the IPv6 ones of AWS and Google."""
+"""Cloud metadata services outside the link-local range: Alibaba, Azure, and AWS and Google over IPv6."""
 
 _NUMBER: Final = r"(?:0[xX][0-9a-fA-F]*|[0-9]+)"
 _NUMERIC: Final = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}\.?")
@@ -71,7 +71,7 @@ _LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
 
 
 def is_ordinary(host: str) -> bool:
-    """Return whether a host is an IPv4 address in its usual spelling that needs no rule. Most hosts are."""
+    """Return whether a host is an IPv4 address, in its usual spelling, that needs no rule. Most hosts are."""
     return _ORDINARY.fullmatch(host) is not None
 
 
@@ -97,7 +97,7 @@ def parse_address(host: str) -> IPAddress | None:
 
 
 def _from_numbers(text: str) -> IPAddress | None:
-    """Return the address for one to four numbers in any base, the last of which fills the remaining bytes."""
+    """Return the address for one to four numbers in any base. The last number fills all remaining bytes."""
     try:
         numbers = [_number(part) for part in text.split(".")]
     except ValueError:
@@ -111,7 +111,7 @@ def _from_numbers(text: str) -> IPAddress | None:
 def _number(text: str) -> int:
     if text[:2] in ("0x", "0X"):
         return int(text[2:] or "0", 16)
-    return int(text, 8) if text.startswith("0") else int(text[:24])  # with more digits, it is no address
+    return int(text, 8) if text.startswith("0") else int(text[:24])  # a number with more digits is not an address
 
 
 def spellings(address: IPAddress) -> Iterator[IPAddress]:
@@ -129,7 +129,7 @@ def spellings(address: IPAddress) -> Iterator[IPAddress]:
     low = ipaddress.IPv4Address(number & 0xFFFFFFFF)
     if (number >> 32 == 0 and number > 1) or any(address in network for network in _LAST_32_BITS):
         yield low
-    if number >> 32 & 0xFCFFFFFF == 0x5EFE:  # ISATAP (RFC 5214), in any network
+    if number >> 32 & 0xFCFFFFFF == 0x5EFE:  # ISATAP (RFC 5214), which can be in any network
         yield low
 
 
@@ -138,7 +138,7 @@ _LAST_32_BITS: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9
 
 
 def address_kind(address: IPAddress) -> AddressKind:
-    """Return the kind of an address, or of the IPv4 address that it stands for: the one that needs a rule."""
+    """Return the kind of an address or of the IPv4 address that it stands for, whichever needs a rule."""
     return next(filter(None, map(_kind, spellings(address))), "")
 
 
@@ -191,7 +191,7 @@ _NAME_GLOB: Final = re.compile(r"[\w*?-]+(?:\.[\w*?-]+)*")
 
 
 class _TargetGlob(msgspec.Struct, frozen=True):
-    """A parsed glob: a network, or globs of a name; and a range of ports."""
+    """A parsed glob: a network or a glob of names, with a range of ports."""
 
     network: ipaddress.IPv4Network | ipaddress.IPv6Network | None
     name: str
@@ -223,8 +223,8 @@ def _parse_glob(glob: str) -> _TargetGlob | None:
 def is_target_glob(glob: str) -> bool:
     """Return whether a text is a glob of targets.
 
-    That is a host, a glob of host names, an address or a network, and optionally a port or a range of ports:
-    ``10.0.0.0/8``, ``nas.lan:5000-5010``, ``*.internal``, ``[fd00::/8]:443``.
+    A glob of targets is a host, a glob of host names, an address or a network, optionally with a port or a range of
+    ports: ``10.0.0.0/8``, ``nas.lan:5000-5010``, ``*.internal``, ``[fd00::/8]:443``.
     """
     return _parse_glob(glob) is not None
 
@@ -275,9 +275,11 @@ class Reach(msgspec.Struct, frozen=True):
 
     Attributes:
         claimant: the container.
-        addresses: where the port is the container's own: its address, and those on which its engine publishes the port.
-        this_host: IP versions (4 and 6) in which the port is also its own on loopback and on all addresses of this
-            machine: with host networking, or if its engine publishes the port on all addresses of that version.
+        addresses: the addresses at which the port is the container's own: its address, and those on which its engine
+            publishes the port.
+        this_host: IP versions (4 and 6) for which the port is also its own on loopback and on all addresses of this
+            machine, because the container uses host networking or its engine publishes the port on all addresses of
+            that version.
 
     """
 
@@ -285,11 +287,11 @@ class Reach(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     this_host: frozenset[int] = frozenset()
 
-    def __hash__(self) -> int:  # labels of the claimant cannot be hashed
+    def __hash__(self) -> int:  # the claimant's labels cannot be hashed
         return hash((self.addresses, self.this_host))
 
     def owns(self, host: str, is_local: Callable[[str], bool]) -> bool:
-        """Return whether the port of a host is the container's own.
+        """Return whether the port on a host is the container's own.
 
         Args:
             host: a name, or an address in any spelling.
@@ -301,7 +303,7 @@ class Reach(msgspec.Struct, frozen=True):
         if not self.this_host or special_kind(host) == "unspecified" or not leads_here(host, is_local):
             return False
         address = parse_address(host)
-        # Connections to an IPv6 address that stands for an IPv4 address are made to the latter.
+        # Connections to an IPv6 address that stands for an IPv4 address go to the IPv4 address.
         return address is not None and min(each.version for each in spellings(address)) in self.this_host
 
 

@@ -1,8 +1,8 @@
 """Turns a container into its routes, or the reasons why it has none; does the same for routes in files.
 
-Containers, decoded labels and the text of route files go in; frozen :class:`Route` values come out, excluded ones with
-their reason, together with every :class:`~pilotage.core.problems.Problem`.
-It must not open sockets or files, compare routes of different containers, or know Envoy.
+Containers, decoded labels and the text of route files go in; frozen :class:`Route` values and all problems come out. A
+route that must not be served is marked as excluded, with the reason. This package opens no sockets or files, does not
+compare the routes of different containers, and does not know Envoy.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _SECONDS: Final = Duration(0)
 
 
 class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """How one group of fields is logged."""
+    """How one group of fields, such as the request headers, is logged."""
 
     default: Annotated[str, Field(Choice(("keep", "drop", "redact")), "keep, drop or redact.", "drop")] = "drop"
     config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for individual names.")] = None

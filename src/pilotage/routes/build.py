@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 RESERVED_PORTS: Final[frozenset[int]] = frozenset()
-"""The proxy's own ports by default: none, because only its configuration says which it uses (decision 38)."""
+"""The default for the proxy's own ports: none, because only its configuration says which ones it uses (decision 38)."""
 
 _MAX_CACHED: Final = 4096
 _MAX_PLACED: Final = 2_000  # problems of all routes of a container together; each route keeps at least one
@@ -97,7 +97,7 @@ def build_routes(
 
 
 def decode_labels(container: Container, schema: KeySchema = ROUTE_KEYS) -> DecodedLabels:
-    """Decode the labels of a container for its routes."""
+    """Decode the labels of a container into the fields of its routes."""
     return decode(_own_labels(container), container.aliases, schema)
 
 
@@ -139,7 +139,7 @@ class RouteBuilder:
         """Build the routes of one container. Never raises: an unexpected exception becomes its problem."""
         try:
             return self._build(container)
-        except Exception as error:  # noqa: BLE001  # one container's labels must not stop all others
+        except Exception as error:  # noqa: BLE001  # one container's labels must not affect other containers
             return Built((), (place(unexpected(error), container),))
 
     def _build(self, container: Container) -> Built:
@@ -225,12 +225,12 @@ def make_route(
         alias: lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
-        reach: the container's own addresses, to check what the host resolves to, if it is a name.
+        reach: the container's own addresses, against which a host name's addresses are checked once it is resolved.
         refusal: why the route may not lead to its target. This and ``reach`` are from
             :func:`pilotage.routes.reach.check_reach`.
-        claims: asks the policy about the other claims; ``None`` if none of them could be refused.
+        claims: asks the policy about the route's other claims; ``None`` if none of them could be refused.
         most: maximum number of problems to keep.
-        unplaced: receives the identities of the others.
+        unplaced: receives the identities of the problems that are not kept.
 
     """
     reason = exclusion(container, alias, target)
@@ -306,7 +306,7 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 
 
 def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return the claimant for the table's questions to the policy; ``None`` if the route's service identifies it."""
+    """Return the claimant about which the table asks the policy; ``None`` if the route's service identifies it."""
     if claims is not None and claims.policy.has_rules:
         return claims.claimant.without_rule()
     if settings.load_balance.link and container.compose_project and not container.compose_service:
@@ -340,7 +340,7 @@ def _is_probed(container: Container, settings: RouteSettings) -> bool:
 
 
 def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, ...] = ()) -> str:
-    """Return the address that the proxy listens on; ``""`` for the shared listeners.
+    """Return the address on which the proxy listens; ``""`` for the shared listeners.
 
     Args:
         target: where the route leads.
@@ -357,7 +357,7 @@ def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, 
 
 
 def check_target(settings: AliasSettings, target: Target) -> list[Problem]:
-    """Return errors for settings that the target's scheme rules out (LABELS II.6.6)."""
+    """Return errors for settings that are not allowed with the target's scheme (LABELS II.6.6)."""
     written = settings.judged_later
     if not written and target.scheme != "fileserver":
         return []

@@ -1,6 +1,6 @@
 """Asks the policy about everything that a container's routes claim. Pure.
 
-A refused claim takes the route out of service, because without what its labels ask for, the route could be open to
+A refused claim takes the route out of service. If only the refused setting were dropped, the route could be open to
 people for whom it is not meant. Rules: decisions 31 to 35.
 """
 
@@ -60,7 +60,7 @@ class ContainerClaims:
 
     Args:
         container: the container.
-        policy: decides about them.
+        policy: decides about the claims.
         reserved_ports: ports on this host that belong to the proxy.
 
     """
@@ -72,17 +72,17 @@ class ContainerClaims:
 
     @cached_property
     def claimant(self) -> Claimant:
-        """The container, as rules see it."""
+        """The container in the form that rules match."""
         return self.policy.identify(claimant_of(self.container))
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
-        """The labels, for the places of problems. They are decoded again here because refusals are rare."""
+        """The labels, which give problems their places. They are decoded again here because refusals are rare."""
         own = self.container.own_labels
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 
     def permitted(self, alias: str, settings: AliasSettings) -> tuple[AliasSettings, tuple[str, ...]]:
-        """Remove refused settings that the route can do without. There is only one: its own log file.
+        """Remove refused settings that the route does not need. Its own log file is the only such setting.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -106,13 +106,17 @@ class ContainerClaims:
         return settings, self.policy.folders_for(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
-        """Return why a route is not served, whatever the policy says, and so claims nothing; ``""`` if it can be."""
+        """Return why a route is not served, whatever the policy says; ``""`` if it may be.
+
+        A route that is not served claims nothing.
+        """
         return exclusion(self.container, alias, target) or ""
 
     def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
-        """Yield what a route claims, and whether the policy allows it.
+        """Yield each claim of a route, with the policy's verdict.
 
-        :mod:`.reach` judges its target, and the table judges its pool.
+        The claims to its target and its pool are left out: :mod:`.reach` judges the target, and the table judges the
+        pool.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -137,7 +141,7 @@ class ContainerClaims:
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
 
     def of_target(self, target: Target) -> Iterator[Claim]:
-        """Yield the claim of a route's target, unless it is the container's own, which needs no permission."""
+        """Yield the claim to a route's target, unless the target is the container's own, which needs no permission."""
         if not target.host or not target.port.proxy:
             return
         value = f"{target.host}:{target.port.proxy}"
@@ -149,10 +153,10 @@ class ContainerClaims:
             yield Claim("targets", value, ("host",), judge_reach(reach, target, self.policy))
 
     def of_pool(self, link: str) -> Iterator[Claim]:
-        """Yield the claim of a pool. The table decides about it, because only the table knows who else is in it.
+        """Yield the claim to a pool. The table decides about it, because only the table knows the other members.
 
-        A container that may not join the pools of others may still share this one with its own project or, if it is in
-        none, with others on its engine that are in none.
+        A container that may not join pools of other projects may still share this one with its own project. A container
+        without a project may share it with other containers on its engine that have none.
         """
         if not link:
             return

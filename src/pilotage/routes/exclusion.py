@@ -20,7 +20,7 @@ __all__ = ["ExclusionReason", "exclusion"]
 class ExclusionReason(StrEnum):
     """Why a route is not served. If several reasons apply, the first in this order is given (LABELS part I).
 
-    The table finds the last reason (decision 31); all others are found when the route is built.
+    The table determines the last reason (decision 31). All others are determined when the route is built.
     """
 
     ERROR = "Error"

@@ -1,4 +1,4 @@
-"""Defines the kinds of single values, each of which reads a written value and reports errors. Pure.
+"""Defines the kinds of single values. Each kind reads a value as written and reports errors. Pure.
 
 Reading never raises: an invalid value is reported to the :class:`FieldContext` and becomes :data:`UNSET`, so the field
 keeps its default (decision 10). Rules: LABELS II.6.1, decisions 7 and 8.
@@ -46,17 +46,17 @@ __all__ = [
 
 
 KnownFields = dict[tuple[str, int], tuple[Located, Any, tuple[Problem, ...], bool]]
-"""Field name and ID of the written value -> that value, what was read, its problems, whether it is refused."""
+"""Field name and ``id()`` of the written value -> that value, the result, its problems, and whether it is refused."""
 
 
 class FieldContext(msgspec.Struct):
     """The position of the value being read, and the problems found so far.
 
     Attributes:
-        budget: limits what the container's labels may cost.
+        budget: limits the work that the container's labels can cause.
         path: dotted path of the value being read.
-        visible: what may be shown of all values; ``path`` leads to the part for the value being read.
-        problems: problems found so far, except those that the budget dropped.
+        visible: what may be shown of all values; its part at ``path`` applies to the value being read.
+        problems: problems found so far, except those for which the budget had no room.
         errors: number of all problems found so far.
         refused: whether a problem takes the route out of service.
         known: fields already read for other aliases of the container, by name and identity of the written value;
@@ -85,7 +85,7 @@ class FieldContext(msgspec.Struct):
             self.problems[-1] = msgspec.structs.replace(self.problems[-1], severity="warning")
 
     def shown(self, value: Located) -> str:
-        """Return a value as messages show it: only its kind if it is a mapping, a list or a secret."""
+        """Return a value in the form for messages: only its kind if it is a mapping, a list or a secret."""
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
         if isinstance(value.value, str):
@@ -93,14 +93,14 @@ class FieldContext(msgspec.Struct):
         return str(value.value).lower()
 
     def shorten(self, text: str) -> str:
-        """Return the beginning of a text that may be shown; hidden once no more characters may be searched."""
+        """Return the start of a text that may be shown. It is hidden if it may not be searched for secrets."""
         return shorten_value(text) if self.budget.take_search(min(len(text), SEARCHED)) else HIDDEN
 
     def _visible(self, path: str = "") -> Visibility:
         return self.visible.at((path or self.path).split("."))
 
     def _add(self, value: Located, message: str, hint: str, path: str, *, at_key: bool = False) -> None:
-        # Once too many are reported, only one problem is kept for each route, so the remedy is left out.
+        # Once the budget is used up, only one problem per route is kept, so its hint is left out.
         message, hint = clean_value(message), clean_value(hint) if self.budget.problems >= 0 else ""
         visible = self._visible(path)
         if not self.budget.take_search(len(str(beginning(value)))):
@@ -133,7 +133,7 @@ class Kind:
 
     Attributes:
         name: its name in documentation and messages.
-        keys: if a value may be a mapping, the mapping's keys; otherwise ``None``.
+        keys: the keys of the mapping; ``None`` if a value cannot be a mapping.
         eager: whether label text for it is a YAML mapping that is parsed before labels are merged.
         visible: what may be shown of a value.
 
@@ -145,7 +145,7 @@ class Kind:
     visible: Visibility = SHOWN
 
     def read(self, value: Located, context: FieldContext) -> Any:
-        """Return the value, or :data:`UNSET` if it is automatic, null or invalid. Invalid values are reported."""
+        """Return the value, or :data:`UNSET` if it is automatic, null or invalid. Report an invalid value."""
         raise NotImplementedError
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
@@ -188,7 +188,7 @@ class Text(Kind):
 class Name(Text):
     """A name that is compared like aliases: lower-cased (decision 3).
 
-    Names are shown everywhere, so one that holds a password or another secret takes the route out of service.
+    Names are shown everywhere. So a name that contains a password or another secret takes the route out of service.
     """
 
     name = "name"
@@ -229,7 +229,7 @@ class Integer(Kind):
     def __init__(self, least: int | None = None, most: int = 2**63 - 1) -> None:
         self.least = least
         self.most = most
-        self._limit = f"; at most {most}" if most < 2**63 - 1 else ""
+        self._limit = f"; it must be at most {most}" if most < 2**63 - 1 else ""
 
     def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value
@@ -241,7 +241,7 @@ class Integer(Kind):
             return self.wrong(value, context)
         number = int(given)
         if self.least is not None and number < self.least:
-            context.error(value, f"{number} is too small; at least {self.least}")
+            context.error(value, f"{number} is too small; it must be at least {self.least}")
             return UNSET
         if not -self.most - 1 <= number <= self.most:
             context.error(value, f"{shorten(given)} is too large{self._limit}")

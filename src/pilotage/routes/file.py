@@ -1,7 +1,7 @@
 """Reads routes from files: ``alias: {fields}``, with the same fields as labels (LABELS II.6.3). Pure.
 
-As with labels, an error in one route affects only that route. An unreadable file has no routes and is marked as such;
-the caller keeps the file's previous routes.
+As with labels, an error in one route affects only that route. For an unreadable file, the result has no routes and is
+marked as incomplete, so that the caller can keep the file's previous routes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class RouteFile(msgspec.Struct, frozen=True):
     """A file of routes.
 
     Attributes:
-        name: file name as configured; also the provider name of its routes.
+        name: file name as configured. It is also the provider of the file's routes.
         routes: routes in the order of the file, including excluded ones.
         problems: problems with the file as a whole; each route has its own.
-        fields: alias -> its fields: canonical names, values as written.
+        fields: alias -> its fields, with canonical names and values as written.
         is_whole: whether the file was readable; if not, its routes are unknown.
 
     """
@@ -63,10 +63,10 @@ class RouteFile(msgspec.Struct, frozen=True):
 def read_route_file(
     text: str, name: str, *, reserved_ports: frozenset[int] = RESERVED_PORTS, is_local: Callable[[str], bool] = nowhere
 ) -> RouteFile:
-    """Read a file of routes. Keys that begin with ``x-`` are not routes: they hold YAML anchors.
+    """Read a file of routes. Keys that begin with ``x-`` are not routes, because they are meant for YAML anchors.
 
     Args:
-        text: YAML 1.2: a mapping from aliases to mappings of fields. Empty for no routes.
+        text: YAML 1.2: a mapping from aliases to mappings of fields. An empty text has no routes.
         name: the file's name, used in messages and as the provider.
         reserved_ports: ports on this host that belong to the proxy.
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
@@ -145,7 +145,7 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
 
 
 def _without_agent(mine: AliasFields) -> tuple[AliasFields, str]:
-    """Return the fields of a route without ``agent``, which labels cannot set, and the agent."""
+    """Split the fields of a route into all others and ``agent``, which only files can set."""
     if _AGENT not in mine.fields:
         return mine, ""
     fields = {name: item for name, item in mine.fields.items() if name != _AGENT}
@@ -170,7 +170,7 @@ def _make_route(
     reserved_ports: frozenset[int],
     is_local: Callable[[str], bool],
 ) -> Route:
-    """Make the route of one alias; ``whole`` is its mapping, which gives problems their position."""
+    """Make the route of one alias. ``whole`` is its mapping, whose position problems get if they have none."""
     alias = fields.alias
     mine = read_settings(fields)
     settings = mine.settings
@@ -181,7 +181,7 @@ def _make_route(
         message = "cannot disable the health check, which a load-balanced pool needs"
         problems.append(problem_at(mine.judged_later["healthcheck"], "healthcheck.disable", message))
         refused = True
-    # Where an agent's addresses lead is known only once the agent is.
+    # Until the agent is found, it is not known where its addresses lead.
     own = None if refused or agent else reserved_target(target, reserved_ports, is_local)
     if own is not None:
         place = fields.fields.get("port") or fields.fields.get("host") or whole

@@ -33,13 +33,13 @@ class Folder(Path):
         text = super().read(value, context)
         if text is UNSET or not text.startswith("/"):
             return text
-        if context.budget.holds_secret(text):  # it would no longer be recognized
+        if context.budget.holds_secret(text):  # cleaning could make the secret unrecognizable
             return self.wrong(value, context, "write a folder such as /srv/www")
         return "/" + posixpath.normpath(text).lstrip("/")
 
 
 class Index(Text):
-    """The file, within its root, that a file server returns for a folder. It starts with a slash (LABELS II.6.2)."""
+    """The file below the root that a file server returns for a folder. Its path starts with a slash (LABELS II.6.2)."""
 
     name = "path"
 

@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 __all__ = ["ANY_LABEL", "clean_domains", "first_label", "is_host", "served_name"]
 
 ANY_LABEL: Final = "__any__"
-"""Stands for the one label that a wildcard matches, where the gateway looks for a host. No name may begin with it."""
+"""Stands for the label that a wildcard matches when the gateway looks up a host. No name may begin with it."""
 
 # Host names must not contain underscores, but browsers and Compose accept them.
 _VALID: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE | re.ASCII)
 
 
 def is_host(name: str) -> bool:
-    """Return whether clients can request a name, or a name that a wildcard (``*.example.com``) stands for."""
+    """Return whether clients can request a name, or, for a wildcard (``*.example.com``), a name that it matches."""
     return _VALID.fullmatch(name) is not None and name.partition(".")[0].lower() != ANY_LABEL
 
 
 def served_name(route: Route) -> str:
-    """Return the name under which a route answers: its pool's, or else its alias; ``""`` if it answers for no host."""
+    """Return the name under which a route answers: its pool's name, or else its alias; ``""`` if there is no host."""
     if route.excluded or route.is_stream:
         return ""
     return route.settings.load_balance.link or route.alias
 
 
 def first_label(name: str) -> str:
-    """Return the short alias that may also answer for a full name; ``""`` for names without dots and wildcards."""
+    """Return the short alias that may also answer for a full name; ``""`` for wildcards and for names without dots."""
     label, dot, _ = name.partition(".")
     return label if dot and label != "*" else ""
 

@@ -1,4 +1,4 @@
-"""Defines the kinds of composite values: lists, free mappings, mappings with known fields. Pure.
+"""Defines the kinds of composite values: lists, mappings with any keys, and mappings with known fields. Pure.
 
 Rules: LABELS II.6.1, decision 10.
 """
@@ -26,7 +26,7 @@ MAX_ELEMENTS: Final = 1_000
 
 
 class ListOf(Kind):
-    """A list: comma-separated, or YAML, of at most 1,000 entries. Invalid entries are reported and dropped."""
+    """A comma-separated list or a YAML list of at most 1,000 entries. Invalid entries are reported and dropped."""
 
     def __init__(self, item: Kind) -> None:
         self.item = item
@@ -50,7 +50,7 @@ class ListOf(Kind):
             return UNSET
         path, visible = context.path, context.visible
         if isinstance(given, str) and context.budget.holds_secret(given):
-            context.visible = UNSEEN  # a part of it may be the secret
+            context.visible = UNSEEN  # any part of it may be the secret
         found = []
         for index, element in enumerate(elements):
             context.path = f"{path}[{index}]"
@@ -104,7 +104,7 @@ def _parse_text(value: Located, context: FieldContext) -> Any:
     try:
         return parse_yaml(value.value, value.source, context.budget)
     except ParseError as error:
-        if not value.line:  # the text is a whole label, so the position of the error counts from its start
+        if not value.line:  # the text is a whole label, so the position in the error is the position in the label
             value = msgspec.structs.replace(value, line=error.line, column=error.column)
         context.error(value, error.message)
         return UNSET
@@ -203,7 +203,7 @@ class StructKind(Kind):
         return found
 
     def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
-        """Read one field; :data:`UNSET` if it is automatic, invalid or unknown (no name)."""
+        """Read one field. Return :data:`UNSET` if it is automatic, invalid or unknown (``name`` is ``None``)."""
         if name is None:
             self.unknown(key, value, context)
             return UNSET

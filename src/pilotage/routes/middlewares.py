@@ -1,4 +1,4 @@
-"""Defines the field ``middlewares``: known names, and the options that are checked. Pure."""
+"""Defines the field ``middlewares``: the known names and the options that are checked. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} 
     "cidr_whitelist": _options("priority allow status status_code message"),
     "rate_limit": _options("priority average burst period"),
 }
-"""Middleware -> options that may be shown. The others, such as ``client_secret``, and misspelt ones are hidden."""
+"""Middleware -> options that may be shown. All others, such as ``client_secret`` and misspelt ones, are hidden."""
 
 
 def middleware_name(written: str) -> str | None:
@@ -71,7 +71,7 @@ def middleware_name(written: str) -> str | None:
 
 
 class Middlewares(Kind):
-    """Middleware -> its options, as written. The names are checked, and so are the options that restrict access."""
+    """A mapping from middlewares to their options, as written. Names and options that restrict access are checked."""
 
     name = "mapping"
     keys = KeySchema(below=FREE_KEYS, is_yaml=True)
@@ -113,7 +113,7 @@ class Middlewares(Kind):
 
 
 def _elements(value: Located | None, budget: Budget) -> list[Located]:
-    """Split a list in a label's text. Raises BudgetError."""
+    """Split a list in a label's text. Raise BudgetError if it is too long for the budget."""
     if value is None or value.value is None:
         return []
     if isinstance(value.value, list):
@@ -138,7 +138,7 @@ def _check_cidrs(options: dict[str, Located], whole: Located, context: FieldCont
     wrong = [item for item in allowed if not _is_network(scalar_text(item.value) or "")]
     given = options["allow"]
     if wrong and isinstance(given.value, str) and context.budget.holds_secret(given.value):
-        wrong = [given]  # a part of a secret would not be recognized
+        wrong = [given]  # part of a secret would not be recognized
     for item in wrong:
         shown = context.shorten(scalar_text(item.value) or "")
         path = f"{context.path}.allow"

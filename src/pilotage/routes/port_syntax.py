@@ -79,7 +79,7 @@ class Port(Kind):
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             whole = str(value.value)
             part = repr(context.shorten(whole))
-            if text != whole and not context.budget.holds_secret(whole):  # otherwise the part may be the secret
+            if text != whole and not context.budget.holds_secret(whole):  # part of a secret must not be shown
                 part = f"{context.shorten(text)!r} in {part}"
             context.error(value, f"{part} is not a port number", "a port is a number from 1 to 65535; 0 is automatic")
             return 0

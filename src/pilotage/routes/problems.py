@@ -1,4 +1,4 @@
-"""Places, counts and limits the problems of one container's routes. Pure."""
+"""Adds places to the problems of one container's routes, counts them, and limits their number. Pure."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def unexpected(error: Exception) -> Problem:
 
 
 def sleepless(container: Container, routes: Iterable[Route]) -> list[Problem]:
-    """Report a container that labels let sleep, although it has no route whose requests could wake it."""
+    """Report a container that should sleep according to its labels, but has no route whose requests could wake it."""
     if any(not route.excluded or route.problems for route in routes):
         return []
     message = "it never sleeps, because it has no route whose requests could wake it"
-    hint = "remove the label, or write -1s if it is to sleep with the containers that need it"
+    hint = "remove the label, or write -1s to let it sleep together with the containers that need it"
     return [place(Problem(message=message, hint=hint, severity="warning", label=IDLE_TIMEOUT), container)]
 
 
 def _at(error: Exception) -> str:
-    """Return where an unexpected exception was raised; its message may contain a value."""
+    """Return where an unexpected exception was raised. Its message is left out, because it may contain a secret."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -49,7 +49,7 @@ def _at(error: Exception) -> str:
 
 
 def limited(problems: list[Problem], dropped: int, container: Container) -> tuple[Problem, ...]:
-    """Keep the first 100 problems of a container, and add one that says how many more there are (decision 36)."""
+    """Keep the first 100 problems of a container, and add one that states how many more there are (decision 36)."""
     if not dropped and len(problems) <= MAX_PROBLEMS:
         return tuple(problems)
     more = dropped + max(0, len(problems) - MAX_PROBLEMS)
@@ -58,7 +58,7 @@ def limited(problems: list[Problem], dropped: int, container: Container) -> tupl
 
 
 def identity(problem: Problem, alias: str) -> object:
-    """Return a value that is the same for repeated problems: an error in a wildcard label appears for every alias."""
+    """Return a value that repeated problems share: an error in a wildcard label is reported for every alias."""
     if problem.label:
         return problem.label, problem.path, problem.message, problem.line, problem.column
     return alias, problem.path, problem.message, problem.hint, problem.file, problem.line, problem.column
@@ -69,10 +69,10 @@ def unique(problems: list[Problem], unplaced: set[object]) -> tuple[list[Problem
 
     Args:
         problems: with their places.
-        unplaced: identities of further problems.
+        unplaced: identities of further problems, which were not kept.
 
     Returns:
-        Each problem once, and the number of further ones.
+        Each problem once, and the number of different further problems.
 
     """
     if len(problems) < 2 and not unplaced:

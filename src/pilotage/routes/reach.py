@@ -22,20 +22,20 @@ _THIS_MACHINE: Final = "127.0.0.1"
 """The host that publishes the ports of an engine on this machine."""
 
 _EVERYWHERE: Final = {"0.0.0.0": (4,), "::": (6,), "": (4, 6)}  # noqa: S104
-"""Where an engine publishes a port on all addresses -> their IP versions. Podman lists no address for both."""
+"""Address that stands for all addresses -> their IP versions. Podman lists an empty address for both versions."""
 
 
 _MEANT_FOR_THE_AGENT: Final = ("loopback", "unspecified")
-"""Kinds of addresses that, behind an agent, are those of the agent's machine."""
+"""Kinds of addresses that, behind an agent, refer to the agent's machine."""
 
 
 def nowhere(_address: str) -> bool:
-    """Return ``False``, as if no address belonged to this machine."""
+    """Return ``False`` for any address, as if none belonged to this machine."""
     return False
 
 
 def is_own_address(container: Container, target: Target) -> bool:
-    """Return whether a target is the container's own address, which needs no further check. Most targets are."""
+    """Return whether a target is the container's own address, as most are. Such a target needs no further check."""
     return target.host == container.private_hostname and is_ordinary(target.host)
 
 
@@ -84,8 +84,8 @@ def check_reach(
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     Returns:
-        A pair: the container's own addresses, for later checks, if the target is allowed and is a host name or the
-        machine of the container's agent, else ``None``; and the error that takes the route out of service, or ``None``.
+        The container's own addresses, for later checks, and the error that takes the route out of service. The
+        addresses are ``None`` unless the target is allowed and is a host name or the machine of the container's agent.
 
     """
     elsewhere = bool(container.agent) and container.public_hostname != _THIS_MACHINE

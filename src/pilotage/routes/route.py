@@ -34,8 +34,8 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
             ``draining`` is about to stop and takes no new requests.
         reach: for a host name from a label, the addresses that are the container's own. The name's addresses are
             checked against them whenever it is resolved.
-        addresses: for a host name, its addresses that may be used, while the route is served; empty for a host that is
-            an address, and for a name that Envoy resolves.
+        addresses: the addresses of a host name to which requests may be sent while the route is served; empty if the
+            host is an address, and for a name that Envoy resolves.
 
     """
 
@@ -102,10 +102,10 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         created: time of that container's creation, seconds since 1970; 0 for a route from a file.
         service: ``(provider, project, service)`` for Docker Compose, or ``(provider, "", service)`` for a swarm, shared
             by replicas; empty if there is none.
-        scheme: protocol spoken with the target.
+        scheme: protocol used to connect to the target.
         host: the target's host; ``""`` while it is unknown (a sleeping container).
         port: listening port of the proxy (tcp, udp) and port of the target.
-        bind: address the proxy listens on; ``""`` for the shared listeners.
+        bind: address on which the proxy listens; ``""`` for the shared listeners.
         endpoints: containers that take its requests; empty if it is excluded or sleeping.
         excluded: whether it is not served.
         excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`; ``""`` if it is served.
@@ -115,12 +115,12 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         labelled: names of the fields that labels set.
         contested: whether another container claims the same alias and takes over if this one disappears.
         problems: problems with its labels.
-        claimant: the container, as the policy's rules see it; ``None`` if there are no rules, or for a route from a
-            file.
+        claimant: the container, in the form that the policy's rules match; ``None`` if there are no rules, or for a
+            route from a file.
         folders: folders below which the files named in its settings must lie when they are read; ``None`` for a route
             from a file, which may use any file.
-        agent: address (``host:port``) of the agent that relays its requests, or, for a route from a file, perhaps its
-            name; ``""`` if there is none. Hosts and addresses of the route are those of the agent's machine.
+        agent: address (``host:port``) of the agent that relays its requests; a route from a file may give the agent's
+            name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from there.
 
     """
 
@@ -151,9 +151,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     def serving(self) -> tuple[Endpoint, ...]:
         """The endpoints that take requests.
 
-        These are the ready ones; if there are none, the unhealthy ones; failing that, the draining ones.
-
-        An endpoint that has never been healthy (``waiting``) takes none.
+        These are the ready ones; if there are none, the unhealthy ones; failing that, the draining ones. An endpoint
+        that has never been healthy (``waiting``) takes no requests.
         """
         for state in ("ready", "unhealthy", "draining"):
             if found := tuple(endpoint for endpoint in self.endpoints if endpoint.state == state):
@@ -162,7 +161,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """A remark that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is unusual."""
+        """What is unusual: that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is."""
         if self.idle_watcher and not self.endpoints and not self.excluded:
             return "asleep; its address is known once it wakes"
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
@@ -174,7 +173,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_static(self) -> bool:
-        """Whether it comes from a file; its provider is then the name of the file."""
+        """Whether it comes from a file. If so, its provider is the name of the file."""
         return not self.container
 
     @property
@@ -220,7 +219,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it is written before a port, with IPv6 in brackets."""
+    """Return a host in the form in which it precedes a port, with IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -245,7 +244,7 @@ _SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
 
 
 def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> dict[str, Any]:
-    """Return a route as plain data for JSON: facts, then each field that labels set. Durations end in ``_s``.
+    """Return a route as plain data for JSON: facts, then each field that labels set. Keys of durations end in ``_s``.
 
     Secrets are replaced by ``<hidden>`` (:mod:`pilotage.core.secrets`).
 

@@ -1,4 +1,4 @@
-"""Defines the field ``rules``: request rules. Only their outer form is checked. Pure."""
+"""Defines the field ``rules``, which contains request rules. Only their outer form is checked. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rules(Kind):
     """
 
     name = "list of rules"
-    visible = UNSEEN  # they may set headers
+    visible = UNSEEN  # rules may set headers, which may be secret
 
     def read(self, value: Located, context: FieldContext) -> Any:
         given = value.value

@@ -1,9 +1,9 @@
 """Defines the fields that labels can set on a route: name, spellings, kind, default and meaning. Pure.
 
-A field is an attribute of a struct below, or of one in :mod:`pilotage.routes.access_log`, annotated with
-:class:`~pilotage.routes.mappings.Field`; the attribute's default is the field's. Parsing, suggestions, ``pilotage
-labels`` and the documentation all use this table. The fields are GoDoxy's (LABELS II.6.2); :data:`UNSUPPORTED` lists
-those that only GoDoxy supports.
+A field is an attribute of a struct in this module or in :mod:`pilotage.routes.access_log`. It is annotated with
+:class:`~pilotage.routes.mappings.Field`, and the attribute's default is the field's default. Parsing, suggestions,
+``pilotage labels`` and the documentation all use this table. The fields are GoDoxy's (LABELS II.6.2);
+:data:`UNSUPPORTED` lists those that only GoDoxy supports.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _HealthCheckKind(StructKind):
 
 
 class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """Routes with one ``link`` form a pool of that name."""
+    """Settings of a pool. Routes with the same ``link`` form a pool of that name."""
 
     link: Annotated[str, Field(Name(), "Name of the pool; its members share the requests for this name.", "shop")] = ""
     mode: Annotated[
@@ -100,12 +100,12 @@ class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
         int, Field(Integer(0, 10_000), "Share of the pool's requests, at most 10000; 0 for an equal share.", "20")
     ] = 0
     sticky: Annotated[bool, Field(_BOOLEAN, "Keep each client on one member with a cookie.", "true")] = False
-    sticky_max_age: Annotated[float, Field(_SECONDS, "How long such a cookie lasts.", "2h", default="1h")] = 0.0
+    sticky_max_age: Annotated[float, Field(_SECONDS, "How long that cookie lasts.", "2h", default="1h")] = 0.0
     options: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of the mode. Not in effect yet.")] = None
 
 
 class Homepage(msgspec.Struct, frozen=True, kw_only=True):
-    """How the route is shown on a dashboard; has no effect on traffic."""
+    """How the route is shown on a dashboard. This does not affect traffic."""
 
     show: Annotated[bool, Field(_BOOLEAN, "Whether to show the route.", "false")] = True
     name: Annotated[str, Field(_TEXT, "Displayed name.", "Photos", default="made from the alias")] = ""
@@ -127,7 +127,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Field(
             Choice(("http", "https", "h2c", "tcp", "udp", "fileserver")),
-            "Protocol spoken with the target.",
+            "Protocol used to connect to the target.",
             "https",
             default="by image, alias and port",
         ),
@@ -159,7 +159,9 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     spa: Annotated[
         bool, Field(_BOOLEAN, "fileserver: respond with the index for unknown paths. Not in effect yet.", "true")
     ] = False
-    index: Annotated[str, Field(Index(), "fileserver: the index. Not in effect yet.", "/index.html")] = "/index.html"
+    index: Annotated[
+        str, Field(Index(), "fileserver: file to return for a folder. Not in effect yet.", "/index.html")
+    ] = "/index.html"
     hold: Annotated[
         float, Field(_SECONDS, "How long requests wait instead of failing while the route has no endpoint.", "5s")
     ] = 0.0
@@ -260,7 +262,7 @@ _CONTAINER_OPTIONS: Final = {fold(option): option for option in CONTAINER_OPTION
 
 class _RouteKind(StructKind):
     def read_field(self, name: str | None, key: str, value: Located, context: FieldContext) -> Any:
-        """Read one field. A value that several aliases share because ``proxy.*`` sets it is read only once."""
+        """Read one field. If ``proxy.*`` sets a value for several aliases, it is read only once."""
         if context.known is None:
             return super().read_field(name, key, value, context)
         known = context.known.get((key, id(value)))
@@ -273,7 +275,7 @@ class _RouteKind(StructKind):
             read = super().read_field(name, key, value, context)
             refused = context.refused
             context.refused = was_refused
-            # The value is kept so that nothing else gets its id.
+            # The value is kept alive, so that no other value gets its id.
             context.known[key, id(value)] = value, read, tuple(context.problems[before:]), refused
         context.refused = context.refused or refused
         return read
@@ -284,13 +286,13 @@ class _RouteKind(StructKind):
             message, refused = unsupported
             context.error(value, message, "remove it", at_key=True)
         elif (option := _CONTAINER_OPTIONS.get(fold(key))) is not None:
-            # A container that is meant to be excluded must not be reachable.
+            # A container that was meant to be excluded must not be reachable.
             refused = option == "exclude" and value.value is not False and value.value not in FALSE
             context.error(value, f"{option} is a setting of the whole container", f"write proxy.{option}", at_key=True)
         else:
             super().unknown(key, value, context)
             near = context.budget.nearest(key, tuple(self.fields)) if key else ""
-            refused = near is None or near in PROTECTIVE  # None: not looked up, because there are too many
+            refused = near is None or near in PROTECTIVE  # None: not looked up, because the budget is used up
         context.refused = context.refused or refused
 
 

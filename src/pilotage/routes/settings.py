@@ -34,7 +34,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
         labelled: names of the fields that are set.
         problems: problems with its labels.
         refused: whether a problem takes the route out of service.
-        judged_later: fields, as written, whose values are invalid only for some targets.
+        judged_later: fields, as written, whose values are valid for some targets only.
 
     """
 
@@ -46,7 +46,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has no problem with any target, and so refers to no label of a particular alias."""
+        """Whether it is valid for every target, so that no problem can refer to the label of a particular alias."""
         return not (self.problems or self.refused or self.judged_later)
 
 
@@ -58,7 +58,7 @@ def read_all_settings(routes: Sequence[AliasFields], budget: Budget) -> tuple[Al
     if len(routes) == 1:
         return (read_settings(routes[0], budget),)
     known: KnownFields = {}
-    # Aliases without labels of their own have the same mapping of fields, and the same errors.
+    # Aliases without labels of their own share one mapping of fields and its errors.
     read: dict[tuple[int, int], AliasSettings] = {}
     found = []
     for fields in routes:
@@ -74,7 +74,7 @@ def read_settings(fields: AliasFields, budget: Budget | None = None, known: Know
 
     Args:
         fields: decoded labels of the alias, or its mapping in a file of routes.
-        budget: limits what the container's labels may cost; by default, the budget of one container (decision 36).
+        budget: limits the work that the labels can cause; by default, the budget of one container (decision 36).
         known: fields already read for another alias of the container.
 
     """
@@ -98,7 +98,7 @@ def read_settings(fields: AliasFields, budget: Budget | None = None, known: Know
 
 
 def _check_combinations(settings: RouteSettings, fields: dict[str, Located], context: FieldContext) -> None:
-    """Refuse fields that exclude each other, and fields that lack a field they need (LABELS II.6.6)."""
+    """Refuse fields that exclude each other, and fields that need another field that is missing (LABELS II.6.6)."""
 
     def refuse(field: str, message: str, hint: str = "") -> None:
         context.error(fields[field], message, hint, path=field)
@@ -116,7 +116,7 @@ def _check_combinations(settings: RouteSettings, fields: dict[str, Located], con
 
 
 def _judged_later(settings: RouteSettings, fields: dict[str, Located]) -> dict[str, Located]:
-    """Return the fields that :mod:`pilotage.routes.build` may have to refuse once the target is known."""
+    """Return the fields that :mod:`pilotage.routes.build` may have to refuse when the target is known."""
     names = [names[0] for names, _ in named_paths(settings)]
     names += [name for name in ("relay_proxy_protocol_header", "tls_termination") if getattr(settings, name)]
     if settings.scheme == "fileserver":

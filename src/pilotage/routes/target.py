@@ -37,7 +37,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     """The target of a route.
 
     Attributes:
-        scheme: protocol spoken with the target.
+        scheme: protocol used to connect to the target.
         host: name or address; ``""`` if unknown.
         port: the ports on which the proxy and the target listen; 0 if unknown.
         scheme_reason, host_reason, port_reason: the reason for each, as human-readable text.
@@ -71,7 +71,7 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
 
 
 def _inferred(alias: str, container: Container, settings: RouteSettings, host: str, host_reason: str) -> Target:
-    """Return the target, with inferred values for what the labels do not set."""
+    """Return the target, inferring the values that the labels do not set."""
     scheme, port = settings.scheme, settings.port.proxy
     scheme_reason = port_reason = BY_LABEL
     listed = container.port_mapping
@@ -83,7 +83,7 @@ def _inferred(alias: str, container: Container, settings: RouteSettings, host: s
             if not port:
                 port, port_reason = known[1], f"known for the {name} {key}"
     if not port:
-        own = host and host == container.private_hostname  # as with most containers
+        own = host and host == container.private_hostname  # true for most containers
         port, port_reason = preferred_port(listed.private if own else _candidates(container, host))
     published = listed.public
     if not scheme and published and any(e.PrivatePort == port and e.Type == "udp" for e in published.values()):
@@ -163,7 +163,7 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
 
 
 class _Reached(NamedTuple):
-    """Where a port is reached: the host and port to connect to, and the container's port if it is published there."""
+    """Where a port is reached: the host and port to connect to, and the container port published there, if any."""
 
     host: str
     port: int
@@ -187,7 +187,7 @@ def _candidates(container: Container, host: str) -> Mapping[int, Port]:
 def _published_at(entry: Port, host: str) -> str:
     """Return the host at which a published port is reached; ``""`` if it cannot be reached from here.
 
-    A port that is published on one address is reached only there. Another machine's loopback cannot be reached.
+    A port that is published on one address can be reached only there. Another machine's loopback cannot be reached.
     """
     if not entry.PublicPort:
         return ""
@@ -200,10 +200,10 @@ def _published_at(entry: Port, host: str) -> str:
 
 
 def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str]:
-    """Return a port at the engine's host that the container does not list; another process may listen there.
+    """Return where to reach an unlisted port on the engine's host. Another process may listen there.
 
-    A container that shares a network has only the ports that the network's owner publishes. Without the owner, the port
-    would lead to whatever else listens there on the host.
+    A container that shares a network has only the ports that the network's owner publishes. A port that the owner does
+    not publish would lead to whatever else listens there on the host.
     """
     if shared_network_id(container) and port not in container.public_port_mapping:
         return _Reached(host, 0), f"the container whose network it shares does not publish port {port}"
@@ -220,11 +220,11 @@ def _only_on(entry: Port) -> str:
 
 
 def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[_Reached, str]:
-    """Return where to reach a port on a host, and why if its number differs (decision 17).
+    """Return where to reach a port on a host and, if the number differs, why (decision 17).
 
-    At the engine's host, a container's port becomes the port and address under which it is published, or 0 if it is not
-    published. At the container's own address, a published number that is not one of its ports stands for the port
-    behind it.
+    On the engine's host, a container's port becomes the port and address at which it is published, or 0 if it is not
+    published. At the container's own address, a published number that is not one of its ports stands for the container
+    port behind it.
     """
     as_it_is = _Reached(host, port)
     if not port or not host:

@@ -40,13 +40,13 @@ class Resolution(msgspec.Struct, frozen=True):
 def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held: Sequence[Holder] = ()) -> Resolution:
     """Choose between the routes that claim one alias.
 
-    The first by rank wins. Replicas from its Compose service add their endpoints. When the winner and its replicas are
-    all draining, the next route with a ready endpoint stands in until the winner is healthy again.
+    The route with the best rank wins. Replicas from its Compose service add their endpoints. When the winner and its
+    replicas are all draining, the next route with a ready endpoint stands in until the winner is healthy again.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.
         ranking: the order of engines.
-        held: the previous holders of the alias that still claim it, earliest first.
+        held: the previous holders of the alias that still claim it, the earliest first.
 
     """
     if len(claims) == 1:
@@ -77,7 +77,7 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
 
 
 def _winner(awake: Sequence[Route], held: Sequence[Holder]) -> Route:
-    """Return the first route, or the one that stands in for it and its replicas."""
+    """Return the route with the best rank, or the one that stands in for it and its replicas."""
     first = awake[0]
     group = [route for route in awake if route is first or _is_replica(route, first)]
     if any(route.scheme == "fileserver" for route in group):
@@ -114,7 +114,7 @@ def _conflict(route: Route, winner: Route, why: str) -> Problem:
 
 
 def name_of(route: Route, seen_from: Route) -> str:
-    """Return the file or container of a route, with its engine unless ``seen_from`` is on the same engine."""
+    """Return the name of a route's file or container, with its engine unless ``seen_from`` is on the same engine."""
     if route.is_static:
         return f"the file {route.provider}"
     return route.container if route.provider == seen_from.provider else f"{route.provider}/{route.container}"

@@ -45,10 +45,10 @@ class Change(msgspec.Struct, frozen=True):
         alias: the route's alias; ``""`` for engines and for problems that are not about one route.
         route: the route; if it was removed, its last state.
         fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``; ``("pool",)`` if
-            only the order of the members of its pool changed, which the route now leads.
+            only the order of its pool's members changed and the route is now the leader.
         engine: name of the engine.
-        problem: for ``conflict``, ``problem`` and ``resolved``.
-        cause: the event that led to it, e.g. ``start of web``, or the probe results; ``""`` if unknown.
+        problem: the problem, for ``conflict``, ``problem`` and ``resolved``.
+        cause: the event that led to the change, e.g. ``start of web``, or the probe results; ``""`` if unknown.
 
     """
 
@@ -73,8 +73,8 @@ def diff(
     Args:
         old: the earlier table.
         new: the later table.
-        aliases: alias -> cause of its change; only these aliases are compared. All if omitted.
-        keys: compare only problems under these keys. All if omitted.
+        aliases: alias -> cause of its change. Only these aliases are compared; by default, all.
+        keys: keys of problems. Only problems under these keys are compared; by default, all.
 
     """
     return tuple(iter_diff(old, new, aliases=aliases, keys=keys))
@@ -87,7 +87,7 @@ def iter_diff(
     aliases: Mapping[str, str] | None = None,
     keys: Iterable[ProblemKey] | None = None,
 ) -> Iterator[Change]:
-    """Yield what :func:`diff` returns, for callers that pause between parts of a large result."""
+    """Yield the changes that :func:`diff` returns, for callers that pause between parts of a large result."""
     yield from _engine_changes(old, new)
     compared = aliases if aliases is not None else dict.fromkeys({*old.routes, *new.routes}, "")
     for alias in sorted(compared):
@@ -129,19 +129,19 @@ def _route_change(alias: str, before: Route | None, now: Route | None, cause: st
 
 
 def _order_change(alias: str, old: Table, new: Table, cause: str) -> Change | None:
-    """Return the change of the order of a pool, for the route that now leads it."""
+    """Return the change to the order of a pool, for the route that now leads it."""
     route = new.routes.get(alias)
     pool = route.pool if route is not None else ""
     before, now = old.pool_members.get(pool, ()), new.pool_members.get(pool, ())
     if route is None or before is now or not now or now[0] != alias:
         return None
     if [member for member in before if member in now] == [member for member in now if member in before]:
-        return None  # members that joined or left are changes of their routes
+        return None  # routes that joined or left a pool are reported as changed themselves
     return Change("updated", alias, route, ("pool",), engine=route.provider, cause=cause)
 
 
 def _health_change(alias: str, old: Table, new: Table) -> Change | None:
-    """Return new probe results. New and removed endpoints are changes of the route instead."""
+    """Return new probe results. New and removed endpoints are changes to the route instead."""
     before, now, route = old.health_of(alias), new.health_of(alias), new.routes.get(alias)
     if before is now or route is None:
         return None
@@ -161,7 +161,7 @@ def _health_change(alias: str, old: Table, new: Table) -> Change | None:
 
 
 def _wakefulness_change(alias: str, old: Table, new: Table) -> Change | None:
-    """Return that the containers of a route fall asleep, wake up, or could not be woken."""
+    """Return a change if the containers of a route fall asleep, wake up, or could not be woken."""
     before, now, route = old.wakefulness.get(alias), new.wakefulness.get(alias), new.routes.get(alias)
     if route is None or now is None or now == before:
         return None

@@ -1,4 +1,4 @@
-"""Defines what is reported about one Envoy. Pure; it needs none of the packages of the gateway extra."""
+"""Defines the reported state of one Envoy. Pure. It needs no package from the ``gateway`` extra."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pilotage.core.problems import Problem
 __all__ = ["SILENT", "EnvoyState", "RouteState", "joined"]
 
 SILENT: Final = 10.0
-"""Seconds without an acknowledgement after which an Envoy is reported."""
+"""Seconds after which an Envoy that has not acknowledged its configuration is reported."""
 
 
 class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +21,9 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
         node: its node ID, shortened to 100 printable characters.
         connected: whether it is connected.
         since: when it connected or disconnected; Unix time in seconds.
-        lag: seconds since it was sent the oldest response that it has not answered; 0 if it has answered all.
-        silent: whether that is too long, or was when it disconnected.
-        version: the newest version of the table that it has answered completely; 0 if there is none.
+        lag: seconds since the oldest response that it has not answered was sent; 0 if it has answered all responses.
+        silent: whether the lag is too long, or was too long when it disconnected.
+        version: the newest version of the table of which it has answered every response; 0 if there is none.
         waiting: number of resources that it has yet to answer.
         rejected: number of resources that it rejects.
 
@@ -52,11 +52,11 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteState(msgspec.Struct, frozen=True):
-    """What one Envoy has of a route.
+    """Whether one Envoy has the current configuration of a route.
 
     Attributes:
         state: whether it has accepted the current configuration, rejects it, or has yet to answer.
-        version: version of the table since which the configuration that it has is unchanged; ``None`` if unknown.
+        version: version of the table that introduced the configuration that it has now; ``None`` if unknown.
 
     """
 
@@ -65,7 +65,7 @@ class RouteState(msgspec.Struct, frozen=True):
 
 
 def joined(one: EnvoyState, other: EnvoyState) -> EnvoyState:
-    """Return the state of two Envoys with the same node ID: the worse of each."""
+    """Combine the states of two Envoys with the same node ID. Each attribute gets the worse of the two values."""
     return EnvoyState(
         node=one.node,
         connected=True,

@@ -1,4 +1,4 @@
-"""Decides who serves a host, which an alias, a full name or the name of a pool can claim. Pure.
+"""Decides which routes serve a host. An alias, a full name or the name of a pool can claim it. Pure.
 
 Rules: decisions 31 and 32.
 """
@@ -25,7 +25,7 @@ __all__ = ["HostClaims", "HostResolution", "HostRules", "lost_names", "resolve_h
 
 _MAX_LISTED: Final = 3
 _MAX_SUCCESSORS: Final = 8
-"""How many other pools of one name may wait to take it over."""
+"""Maximum number of other pools with the same name that may wait to take over the name."""
 
 
 class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
         route: the route whose alias it is.
         pooled: the routes whose pool has that name.
         above: for a full name, the routes that serve its first label and also answer for the full name.
-        held: the previous holders of the host that still exist, earliest first.
+        held: the previous holders of the host that still exist, the earliest first.
 
     """
 
@@ -85,11 +85,11 @@ class _Party(msgspec.Struct, frozen=True):
 def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
-    The first by rank wins: a route, a pool, or whatever serves the first label of a full name. If the holder of the
-    first label also claims the full name itself, that claim counts instead. Members of a pool that may not join its
-    leader are refused. When all containers of the winner are draining, the next claim with a ready endpoint takes over.
-    The claim through the first label does not take over: requests wait for a restarting container instead of reaching
-    another service.
+    The claim with the best rank wins. A route, a pool, or whatever serves the first label of a full name can claim the
+    host. If the holder of the first label also claims the full name itself, only that claim counts. Members of a pool
+    that may not join its leader are refused. When all containers of the winner are draining, the next claim with a
+    ready endpoint takes over. A claim through the first label never does, so that requests wait for a restarting
+    container instead of reaching another service.
     """
     rank = rules.ranking.rank
     parties = [_Party("route", (claims.route,))] if claims.route is not None else []
@@ -123,9 +123,9 @@ def _is_of(party: _Party, routes: Sequence[Route]) -> bool:
 
 
 def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Route]]:
-    """Return the pool, further pools that wait to take over the name, and the routes that are in no pool.
+    """Return the pool and all further pools that wait to take over its name, and the routes that are in no pool.
 
-    A sleeping container does not lead while others are awake.
+    A sleeping container does not lead a pool while others are awake.
     """
     waiting = sorted(claims.pooled, key=lambda route: (not is_open(route), rules.ranking.rank(route, claims.held)))
     parties: list[_Party] = []
@@ -150,7 +150,7 @@ def route_claimant(route: Route) -> Claimant:
 
 
 def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str, str] | None:
-    """Return why a route may not join a pool, and a remedy; ``None`` if it may.
+    """Return why a route may not join a pool, and a remedy; ``None`` if it may join.
 
     Routes from files may always join, and so may further routes of the leader's own container or service.
     """
@@ -197,14 +197,14 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
-    """Return how to let a container join, as lines for the configuration."""
+    """Return a hint on how to let a container join, with the line to add to the configuration."""
     pools = f"pools: [{_quoted(pool)}]"
     if (rule := policy.rule_for(claimant)) is not None:
         return f"choose another pool, or add {pools} to what {rule} allows"
     who = {"engine": claimant.engine, "project": claimant.project, "service": claimant.service}
     if not claimant.project:
         who["image"] = claimant.image
-    if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would mean other containers, too
+    if any(set(value) & set("*?{") for value in who.values()):  # in a rule, these would match other containers, too
         return "choose another pool"
     named = ", ".join(f"{key}: {_quoted(value)}" for key, value in who.items() if value)
     return f"choose another pool, or add to policy.rules: {{who: {{{named}}}, may: {{{pools}}}}}"
@@ -215,7 +215,7 @@ def _quoted(text: str) -> str:
 
 
 def lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
-    """Return the problem of a short alias for full names below it that other routes have: full name -> that route."""
+    """Return the problem for a short alias that does not answer for all full names below it: ``lost``."""
     listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
     more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
     return Problem(

@@ -1,8 +1,8 @@
-"""Keeps the claims to aliases and hosts, and decides who holds each. Pure.
+"""Keeps the claims to aliases and hosts, and decides which claim to each wins. Pure.
 
-Aliases and hosts are decided separately, because there are other claims to a host: a pool claims the host with its
-name, and the alias ``shop`` claims a full name such as ``shop.example.com``. Only names that a change touches are
-resolved again.
+Aliases and hosts are decided separately, because not only aliases claim hosts: a pool claims the host with its name,
+and the alias ``shop`` claims a full name such as ``shop.example.com``. Only names that a change affects are resolved
+again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BATCH: Final = 500  # names resolved before other tasks get a turn; about 2 ms
 
 
 class Resolved(msgspec.Struct):
-    """What changed.
+    """The result of resolving names: what changed.
 
     Attributes:
         routes: alias -> route, excluded if it is refused; ``None`` if nobody claims the alias any more.
@@ -67,13 +67,13 @@ class Names:
         # the outcome for aliases
         self._won: dict[str, Route] = {}
         self._conflicts: dict[str, tuple[Problem, ...]] = {}
-        # the outcome for hosts, where it is not just the route of that alias
+        # the outcome for hosts, unless the route with the same alias simply serves the host
         self._pooled: dict[str, set[str]] = {}  # pool -> aliases of the routes that name it
         self._full: dict[str, set[str]] = {}  # first label -> full names that begin with it
         self._hosts: dict[str, HostResolution] = {}
         self._refused: dict[str, tuple[str, Problem | None]] = {}  # alias -> the host that it must not serve, and why
         self._lost: dict[str, dict[str, Route]] = {}  # first label -> full name below it -> the other route that has it
-        self._above: dict[str, object] = {}  # first label -> what the names below it depend on
+        self._above: dict[str, object] = {}  # first label -> the state on which the names below it depend
         # history
         self._keeps = False
         self._held: dict[str, tuple[Holder, ...]] = {}
@@ -92,7 +92,7 @@ class Names:
     # ---- claims and settings
 
     def set_claims(self, owner: Owner, routes: Mapping[str, Route], cause: str = "") -> None:
-        """Replace the claims of an owner; without routes, the owner is gone.
+        """Replace the claims of an owner. Without routes, the owner is removed.
 
         Args:
             owner: the container or file route.
@@ -164,7 +164,8 @@ class Names:
         """Resolve every name whose claims changed since the last call.
 
         Yields:
-            The result so far, after each few hundred names, and when it is complete. Claims may change in between.
+            The result so far, after every few hundred names, and once more when it is complete. Claims may change in
+            between.
 
         """
         touched, self._touched = self._touched, {}
@@ -192,7 +193,7 @@ class Names:
     def _below(
         self, hosts: Mapping[str, str], resolved: Resolved, held: dict[str, tuple[Holder, ...]]
     ) -> dict[str, str]:
-        """Choose the holders of hosts without dots; return the full names to resolve next, with their causes."""
+        """Choose the holders of hosts without dots. Return the full names to resolve next, with their causes."""
         below: dict[str, str] = {}
         for name, cause in hosts.items():
             if first_label(name):
@@ -205,7 +206,7 @@ class Names:
         return below
 
     def _resolve_alias(self, alias: str, held: dict[str, tuple[Holder, ...]]) -> tuple[str, ...]:
-        """Choose the route that gets an alias; return the hosts that this may affect and that others claim, too."""
+        """Choose the route that gets an alias. Return the hosts that this may affect and that others claim, too."""
         before, claims = self._won.get(alias), self._claims.get(alias)
         now = None
         if claims is None:
@@ -227,7 +228,7 @@ class Names:
                     held[alias] = successor(known, holding, set(map(holder_of, claims.values())))
         was, link = (route.settings.load_balance.link if route is not None else "" for route in (before, now))
         if "." not in alias and not was and not link:
-            # Almost every host is plain: the route of that alias has it, and nobody else claims it.
+            # Almost every host is plain: the route with the same alias has it, and nothing else claims it.
             contested = alias in self._pooled or alias in self._full or alias in self._hosts
             return (alias,) if contested else ()
         if was and was != link:
@@ -272,7 +273,7 @@ class Names:
         self._record_host(name, before or HostResolution(), now, resolved, cause)
 
     def _unpooled(self, name: str) -> Route | None:
-        """Return the route that answers for a host under its own alias, and not as a member of a pool."""
+        """Return the route that answers for a host under its own alias rather than as a member of a pool."""
         route = self._won.get(name)
         return route if route is not None and served_name(route) == name and not route.pool else None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Holder", "Rank", "Ranking", "holder_of", "is_draining", "is_open", "is_ready", "may_stand_in", "successor"]
 
 Holder = tuple[str, ...]
-"""Who holds a name: the ``service`` of a route, which replicas share, or else ``(engine, container ID)``."""
+"""Holder of a name: the ``service`` of its route, which replicas share, or else ``(engine, container ID)``."""
 
 Rank = tuple[bool, int, int, str, int, str, str]
 """Sort key of a claim; the lowest is first."""
@@ -24,7 +24,7 @@ _NEVER: Final = 1 << 62
 
 
 def holder_of(route: Route) -> Holder:
-    """Return who holds the names of a route: its Compose service, or else its container."""
+    """Return the holder of a route's names: its Compose service, or else its container."""
     return route.service or (route.provider, route.container_id)
 
 
@@ -43,8 +43,8 @@ class Ranking:
     def rank(self, route: Route, held: Sequence[Holder] = ()) -> Rank:
         """Return the rank of a claim.
 
-        The engine ranks before age, because an engine reports the ages of its own containers and could invent them.
-        A creation time of 0 or less counts as the youngest.
+        The engine ranks before age, because engines report the ages of their own containers and could invent them. A
+        creation time of 0 or less counts as the youngest.
 
         Args:
             route: the claim.
@@ -60,7 +60,7 @@ class Ranking:
         return (True, since, engine, route.provider, created, route.container, route.container_id)
 
     def why(self, winner: Route, loser: Route, held: Sequence[Holder] = ()) -> str:
-        """Return why a claim won, as a text that follows the name of its container or file."""
+        """Return why a claim won, as a clause that follows the name of its container or file."""
         first, second = self.rank(winner, held), self.rank(loser, held)
         if winner.is_static:
             return "which comes first by name" if loser.is_static else "and files come before containers"
@@ -74,7 +74,7 @@ class Ranking:
 
 
 def is_open(route: Route) -> bool:
-    """Return whether a route is served by something that runs. A sleeping container yields to others."""
+    """Return whether a route is served by a running container. A sleeping container yields to others."""
     return not route.excluded and (bool(route.endpoints) or route.scheme == "fileserver")
 
 
@@ -92,12 +92,11 @@ def is_ready(route: Route) -> bool:
 def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) -> bool:
     """Return whether a route may serve a name instead of the routes that hold it.
 
-    If all containers of the holder have been told to stop, any route with a ready endpoint may stand in. If some of
-    them have started but are not healthy yet, only a route that is already standing in may continue, until they are
-    healthy.
+    If all containers of the holder have been told to stop, any route with a ready endpoint may stand in. If some have
+    started again but are not healthy yet, only a route that is already standing in may continue until they are.
 
     Args:
-        route: the other route.
+        route: the route that may stand in.
         routes: the routes that hold the name.
         held: the previous holders of the name, including routes that stood in.
 
@@ -109,12 +108,12 @@ def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) 
 
 
 def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection[Holder]) -> tuple[Holder, ...]:
-    """Return all holders of a name so far, earliest first.
+    """Return all holders of a name so far that still claim it, the earliest first.
 
     Args:
-        held: its holders before a change, earliest first.
+        held: its holders before a change, the earliest first.
         now: its holders after the change.
-        present: all who claim the name, including stopped containers.
+        present: all claimants of the name, including stopped containers.
 
     """
     return tuple(dict.fromkeys((*(holder for holder in held if holder in present), *now)))

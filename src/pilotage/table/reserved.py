@@ -1,7 +1,7 @@
-"""Keeps names for engines that have not been listed since the start, because they held them before. Pure.
+"""Reserves the names that an engine's containers held before a restart until that engine has been listed. Pure.
 
-Without this, a container of another engine takes a name while its holder's engine is unreachable at the start, and then
-keeps it. Rules: decision 31.
+Without this, a container on another engine would take a name while its holder's engine is unreachable after the start,
+and would then keep it. Rules: decision 31.
 """
 
 from __future__ import annotations
@@ -31,25 +31,32 @@ class HeldName(msgspec.Struct, frozen=True):
     Attributes:
         engine: name of the engine.
         container: name of the container.
+        agent: address of the agent behind which the engine is; ``""`` if there is none. Agents name their engines
+            themselves, so another agent could choose the same name.
 
     """
 
     engine: str
     container: str
+    agent: str = ""
 
 
 class ReservedNames:
-    """The names that were held before, and the containers that wait for them.
+    """The names that were held before the restart, and the containers that wait for them.
 
     Args:
         held: alias, or name of a pool -> who held it.
-        engines: names of the engines that are watched. Names of others are free.
+        engines: names of the watched engines, or the address of an agent whose name is not known yet. Names that
+            containers on other engines held are free.
 
     """
 
     def __init__(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
         watched = set(engines)
-        self._held = {name: holder for name, holder in held.items() if holder.engine in watched}
+        by_address = {
+            name: _at(holder, holder.agent) if holder.agent in watched else holder for name, holder in held.items()
+        }
+        self._held = {name: holder for name, holder in by_address.items() if holder.engine in watched}
         self._missing = {holder.engine for holder in self._held.values()}
         self._below: dict[str, list[str]] = {}  # first label -> full names that begin with it
         for name in self._held:
@@ -59,11 +66,11 @@ class ReservedNames:
 
     @property
     def held(self) -> dict[str, HeldName]:
-        """The names that are still kept for engines."""
+        """The names that are still reserved for engines."""
         return {name: holder for name, holder in self._held.items() if holder.engine in self._missing}
 
     def filter(self, owner: Owner, built: Built | None, cause: str, domains: Collection[str]) -> Built | None:
-        """Return the routes of an owner, those excluded whose names are kept for another engine.
+        """Return the routes of an owner. Routes whose names are reserved for another engine are excluded.
 
         Args:
             owner: the container or file route.
@@ -86,6 +93,14 @@ class ReservedNames:
         self._waiting[owner] = built, cause
         return Built(tuple(routes), tuple(problems))
 
+    def rename(self, old: str, new: str) -> None:
+        """Keep the names of an engine that has another name now."""
+        if old in self._missing:
+            self._missing = self._missing - {old} | {new}
+            self._held = {
+                name: _at(holder, new) if holder.engine == old else holder for name, holder in self._held.items()
+            }
+
     def release(self, engine: str) -> dict[Owner, tuple[Built, str]]:
         """Free the names of an engine that has been listed or removed; return the routes that waited, with causes."""
         if engine not in self._missing:
@@ -102,7 +117,7 @@ class ReservedNames:
         return None
 
     def _claimed(self, route: Route, domains: Collection[str]) -> Iterator[str]:
-        """Yield the names that a route takes, unless its own engine held it before."""
+        """Yield the names that a route takes. Omit the alias or pool that its own engine held before."""
         for name in filter(None, (route.alias, route.settings.load_balance.link)):
             own = self._held.get(name)
             if own is not None and own.engine == route.provider:
@@ -116,6 +131,10 @@ class ReservedNames:
                     yield full
 
 
+def _at(holder: HeldName, engine: str) -> HeldName:
+    return msgspec.structs.replace(holder, engine=engine)
+
+
 def _taken(route: Route) -> Route:
     return msgspec.structs.replace(
         route, excluded=True, excluded_reason=ExclusionReason.TAKEN, endpoints=(), health_check=False
@@ -125,9 +144,9 @@ def _taken(route: Route) -> Route:
 def _problem(route: Route, name: str, holder: HeldName) -> Problem:
     held_by = f"{shorten(holder.engine)}/{shorten(holder.container)}"
     return Problem(
-        message=f"{shorten(name)!r} belonged to {held_by} in the last run of pilotage, and that engine has not been "
-        "listed since",
-        hint="this one waits until it is; if that engine is gone for good, remove it from the configuration",
+        message=f"{shorten(name)!r} belonged to {held_by} when pilotage last ran, and that engine has not been listed "
+        "since",
+        hint="this route waits until it has; if that engine is gone for good, remove it from the configuration",
         provider=route.provider,
         container=route.container,
         route=route.alias,

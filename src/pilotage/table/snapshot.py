@@ -24,11 +24,11 @@ __all__ = ["EngineSnapshot", "FoundAgent", "build_snapshot"]
 
 
 class FoundAgent(msgspec.Struct, frozen=True):
-    """An agent as it was found.
+    """An agent that has been found.
 
     Attributes:
-        info: what it says about itself.
-        expires: the day on which the client's certificate ends, ``YYYY-MM-DD``; ``""`` if that is not known.
+        info: what the agent reports about itself.
+        expires: the day on which the client's certificate expires, ``YYYY-MM-DD``; ``""`` if that is not known.
 
     """
 
@@ -44,7 +44,7 @@ class EngineSnapshot(msgspec.Struct, frozen=True):
         containers: in the order of the engine's list.
         built: routes and problems of each container, in the same order.
         problems: problems with the engine itself.
-        agent: the agent that relays to it, as it was found; ``None`` if there is none, or it is not known.
+        agent: the agent that relays to it; ``None`` if there is none, or it has not been found.
 
     """
 

@@ -1,8 +1,8 @@
 """Keeps the table up to date while single containers change. Pure.
 
-The store is the one mutable object between engines and tables. It remembers who claims which names, resolves only the
-names that a change affects, and returns immutable tables that share everything else. The cost of a change does not
-depend on the number of containers.
+The store is the only mutable object between engines and tables. It remembers which names are claimed by whom, resolves
+only the names that a change affects, and returns immutable tables that share all other parts. The cost of a change does
+not depend on the number of containers.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RouteStore:
     def __init__(self) -> None:
         self._names = Names()
         self._incomplete: set[str] = set()
-        self._work: Iterator[None] | None = None  # of the next commit
+        self._work: Iterator[None] | None = None  # work for the next commit
         self._changed_aliases: dict[str, str] = {}
         self._reserved: ReservedNames | None = None
         self._changed_problems: set[ProblemKey] = set()
@@ -104,13 +104,13 @@ class RouteStore:
     def keep_holders(self) -> None:
         """Let the holder of a name keep it from now on for as long as its container exists.
 
-        Call this before the first table is used to serve clients. Without this call, the same containers always give
-        the same table, in whatever order engines are listed and events arrive.
+        Call this before the first table is used to serve clients. Until then, the table depends only on the containers,
+        not on the order in which engines are listed and events arrive.
         """
         self._names.keep()
 
     def reserve(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
-        """Keep names for the engines that held them before, until these are listed. Call it before the first list.
+        """Reserve names for the engines that held them before, until these are listed. Call it before the first list.
 
         Args:
             held: alias, or name of a pool -> who held it when the daemon last ran.
@@ -120,19 +120,21 @@ class RouteStore:
         self._reserved = ReservedNames(held, engines)
 
     def release(self, engine: str) -> None:
-        """Free the names that are kept for an engine, because it has been listed or is no longer watched."""
+        """Free the names that are reserved for an engine, because it has been listed or is no longer watched."""
         if self._reserved is not None:
             for owner, (built, cause) in self._reserved.release(engine).items():
                 self.set_routes(owner, built, cause)
 
     @property
     def reserved(self) -> Mapping[str, HeldName]:
-        """The names that are kept for engines that have not been listed yet."""
+        """The names that are reserved for engines that have not been listed yet."""
         return self._reserved.held if self._reserved is not None else {}
 
     def rename_engine(self, old: str, new: str) -> None:
         """Let an engine's containers keep their names when the engine is renamed."""
         self._names.rename_engine(old, new)
+        if self._reserved is not None:
+            self._reserved.rename(old, new)
 
     def set_problems(self, key: ProblemKey, problems: Iterable[Problem]) -> None:
         """Replace the problems recorded under a key."""
@@ -182,24 +184,24 @@ class RouteStore:
         self._changed_health.add(alias)
 
     def set_incomplete(self, engine: str, *, incomplete: bool) -> None:
-        """Record whether more changes of an engine's list follow. Until they have, the table stays as it is."""
+        """Record whether more changes from an engine's list follow. While they do, the table stays as it is."""
         (self._incomplete.add if incomplete else self._incomplete.discard)(engine)
 
     def prepare(self, engine: str) -> bool:
-        """Do a part of the next commit, a few milliseconds of work. The table stays as it is.
+        """Do part of the work of the next commit, for a few milliseconds. The table stays as it is.
 
         Args:
-            engine: the caller. While changes of other engines are incomplete, nothing is done, because who gets a name
-                must not depend on the order in which changes arrive.
+            engine: the engine that calls this. Nothing is done while changes from other engines are incomplete, because
+                the order in which changes arrive must not decide who gets a name.
 
         Returns:
-            Whether more is left to be done.
+            Whether there is more to do.
 
         """
         return not self._incomplete - {engine} and self._do_part()
 
     def settle(self) -> None:
-        """Decide who holds the names that have changed. The table stays as it is."""
+        """Decide who holds each name whose claims have changed. The table stays as it is."""
         while self._do_part():
             pass
 
@@ -238,7 +240,7 @@ class RouteStore:
     def commit(self) -> CommitResult:
         """Resolve every name whose claims changed and return the resulting table.
 
-        While the changes of an engine are incomplete, the table stays as it is.
+        While the changes from any engine are incomplete, the table stays as it is.
         """
         if self._incomplete:
             return CommitResult(self._table, {}, set(), set())
@@ -270,7 +272,7 @@ def _endpoints(route: Route | None) -> set[tuple[str, str]]:
 def build_table(
     snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile] = (), *, policy: Policy | None = None
 ) -> Table:
-    """Build the table of some engines and route files.
+    """Build the table for some engines and route files.
 
     Args:
         snapshots: the engines in their configured order.

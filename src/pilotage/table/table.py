@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["EngineStatus", "ProblemKey", "Table", "problem_order"]
 
 ProblemKey = tuple[str, str]
-"""What problems are about.
+"""The subject of a problem.
 
-These are ``(engine, container ID)`` and ``(engine, "")``; ``(file, alias)`` and ``(file, "")`` for route files;
+The keys are ``(engine, container ID)`` and ``(engine, "")``; ``(file, alias)`` and ``(file, "")`` for route files;
 ``("", name)`` for conflicts about an alias or the name of a pool; ``("", "")`` for problems outside the table, in a
 daemon's snapshot.
 """
@@ -53,10 +53,10 @@ class Table(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         routes: alias -> route, including excluded ones; :meth:`sorted_routes` has a stable order.
-        problems_by_key: what problems are about -> the problems.
+        problems_by_key: subject of problems -> the problems.
         engines: name -> status.
-        health: alias -> endpoint address -> result of the gateway's probes, for endpoints that it probes. It does not
-            decide where requests go; the gateway does.
+        health: alias -> endpoint address -> result of the gateway's probes, for the endpoints that the gateway probes.
+            These results do not affect the table; the gateway itself decides where to send requests.
         version: incremented by each change; 0 is the empty table.
         pool_members: name of a pool (``load_balance.link``) -> aliases of the routes that serve it, the leader first.
         engine_order: names of the engines in their configured order.
@@ -92,7 +92,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         return status.since if status is not None and status.state == "stale" else None
 
     def pools(self) -> dict[str, tuple[str, ...]]:
-        """Return the aliases of the members of each pool, the leader first, by the pool's name."""
+        """Return, for each pool, the aliases of its members, the leader first."""
         return {name: self.pool_members[name] for name in sorted(self.pool_members)}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Defines the figures about the requests of one route. Pure."""
+"""Defines the statistics on the requests for one route. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ __all__ = ["RouteTraffic"]
 
 
 class RouteTraffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures about the requests of a route or pool, or the connections of a tcp route, since Envoy started.
+    """Statistics on the requests for a route or pool, or the connections of a tcp route, since Envoy started.
 
     Attributes:
         requests: number of requests.
-        errors: of these, the ones that clients got a status from 500 up for, whoever it came from.
-        in_progress: requests that have been sent to the service and are not complete.
-        measured: number of requests whose durations are known, a random sample.
+        errors: number of requests for which clients got a status of 500 or above, from Envoy or from the service.
+        in_progress: number of requests that have been sent to the service and are not complete.
+        measured: number of requests whose durations are known. They are a random sample.
         duration_sum: the sum of these durations, in seconds.
-        durations: upper bound in seconds -> number of measured requests that took no longer; empty if none was.
+        durations: upper bound in seconds -> number of measured requests that took no longer; empty if none were
+            measured.
 
     """
 

@@ -1,4 +1,4 @@
-"""Defines whether the containers of a route are awake, as people and programs see it. Pure."""
+"""Defines whether the containers of a route are awake, as shown to people and programs. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ __all__ = ["Wakefulness"]
 
 
 class Wakefulness(msgspec.Struct, frozen=True, gc=False):
-    """Whether the containers of a route that sleep while they have no requests are awake.
+    """Whether a route's containers, which sleep while there are no requests, are awake.
 
     Attributes:
         state: ``asleep``; ``waking`` while they are started and requests wait; ``ready``; ``quiescing`` while the last
             requests end; ``stopping`` while the engine stops them; ``failed`` for a while after they could not be
             woken.
         since: start of this state, in seconds since 1970.
-        detail: what is being done now, or why they could not be woken; otherwise ``""``.
+        detail: the step in progress, or why the containers could not be woken; otherwise ``""``.
         last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
-        awake_because: why they do not go to sleep now; ``""`` in the table, which does not change with each request.
-        sleeps_at: when they go to sleep without further requests, in seconds since 1970; ``None`` in the table.
+        awake_because: why they do not go to sleep now; ``""`` in the table, because the table does not change with each
+            request.
+        sleeps_at: when they go to sleep if there are no further requests, in seconds since 1970; ``None`` in the table.
 
     """
 

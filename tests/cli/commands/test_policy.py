@@ -45,7 +45,7 @@ def test_a_rule_about_an_unknown_engine_is_a_warning(pilotage: Callable[..., Sai
     rule = "policy: [{who: {engine: nod1}, may: nothing}]\n"
     Path("pilotage.yml").write_text(f"{rule}providers: {{docker: {{node1: unix:///a.sock}}}}\n")
     words = (
-        "warning: pilotage.yml:1: who.engine: rule 1 is about an engine 'nod1', but no engine has this name; did you"
+        "warning: pilotage.yml:1: who.engine: rule 1 applies to an engine 'nod1', but no engine has this name; did you"
     )
     done = pilotage("policy", "test", "compose.yml")
     assert (done.status, done.err.startswith(words)) == (0, True)
