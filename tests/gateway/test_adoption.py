@@ -136,7 +136,7 @@ async def test_another_configuration_takes_over_the_sockets_and_the_old_envoy_en
             assert record is not None
             assert (record.epoch, record.older) == (1, ((old, began),))
             assert json.loads((folder / "envoy-1.json").read_text())["node"] == {"id": "new"}
-    assert f"a new Envoy takes over from the one with process ID {old}" in caplog.text
+    assert f"a new Envoy is taking over from the one with process ID {old}" in caplog.text
 
 
 async def test_an_envoy_that_writes_warnings_takes_over_too(folder: Path, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ async def test_a_configuration_that_the_new_envoy_refuses_leaves_the_old_one_ser
             assert launches.adopted
             assert gateway.status.pid == pid
             assert await status(port) == 200
-    assert "does not accept its configuration, so the old one goes on" in caplog.text
+    assert "rejects its configuration, so the old one keeps running" in caplog.text
 
 
 async def test_a_reused_process_id_is_never_signalled(folder: Path) -> None:

@@ -226,7 +226,7 @@ async def test_further_clients_are_dropped(site: Site, client: Client, caplog: p
         await asyncio.sleep(0.05)
         assert server.received == [b"first"]
         assert len(caplog.records) == 1
-        assert "datagrams of further clients are dropped" in caplog.text
+        assert "datagrams from further clients are dropped" in caplog.text
 
 
 async def test_sessions_to_an_address_that_is_gone_end_with_the_next_wake(site: Site, client: Client) -> None:

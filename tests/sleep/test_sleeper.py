@@ -78,7 +78,7 @@ async def test_an_engine_that_allows_only_reading_is_one_problem_however_many_co
             await night.until_state("failed", name)
         (problem,) = night.sleeper.problems()
         assert (problem.provider, problem.container) == ("local", "")
-        assert "it refuses to start and stop them" in problem.message
+        assert "the engine refuses to start and stop them" in problem.message
         assert "POST /containers/*/start, stop, kill, pause and unpause" in problem.hint
         assert "forbidden" in night.status("one").failure
 
@@ -268,6 +268,6 @@ async def test_an_engine_that_says_yes_and_does_nothing_is_reported(monkeypatch:
         engine.spoil("stop", status=204, body=b"")
         night.sleeper.sleep("web")
         await until(night.sleeper.problems)
-        assert "the engine has not refused to stop web, but it still runs" in night.sleeper.problems()[0].message
+        assert "the engine reported no error, but web is still running" in night.sleeper.problems()[0].message
         assert night.status().state == "ready"
         assert engine.calls["stop"] == 1

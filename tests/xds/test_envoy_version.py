@@ -36,7 +36,9 @@ async def passed(*requests: Any) -> list[Any]:
 async def test_the_stream_of_an_old_envoy_ends_and_the_log_names_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
     requests = [discovery_pb2.DeltaDiscoveryRequest(node=node(1, 36)), discovery_pb2.DeltaDiscoveryRequest()]
     assert await passed(*requests) == []
-    assert "Envoy 'edge-1' gets no configuration: it is version 1.36.0; use 1.38 or later" in caplog.text
+    assert (
+        "Envoy 'edge-1' gets no configuration, because its version 1.36.0 is too old; use 1.38 or later" in caplog.text
+    )
 
 
 async def test_every_request_of_another_envoy_is_passed_on() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdminClient", "component_levels", "parse_stats"]
 
-# A drain waits for active requests, which includes WebSockets, and for connections of TCP routes.
+# A drain waits for active requests, which include WebSockets, and for connections of TCP routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
 _ADMIN: Final = "http.admin."  # includes the request that reads the statistics
 
@@ -64,11 +64,11 @@ def parse_stats(body: bytes) -> dict[str, int]:
 
 
 def component_levels(level: str) -> tuple[str, ...]:
-    """Return the components, as ``name:level``, whose level differs from that of the rest of Envoy's log.
+    """Return the components, as ``name:level``, that log at a different level than the rest of Envoy.
 
-    An Envoy whose daemon is away would warn twice a second that it cannot connect. The other warnings of this component
-    are about configuration that it rejects, which the daemon reports itself. At the levels below, Envoy would log that
-    the file of its log has changed, which changes it again.
+    While the daemon is down, the component ``config`` would warn twice a second that Envoy cannot connect. Its other
+    warnings are about rejected configuration, which the daemon reports itself. At the levels debug and trace, the
+    component ``file`` would log each change to the log file, and this message would change the file again.
     """
     if level in ("trace", "debug"):
         return ("file:info",)
@@ -76,7 +76,7 @@ def component_levels(level: str) -> tuple[str, ...]:
 
 
 class AdminClient:
-    """Sends requests to the admin interface, one connection for each.
+    """Sends requests to the admin interface, each over a connection of its own.
 
     Methods raise ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError`` if Envoy does not respond, unless their
     documentation says otherwise.
@@ -103,7 +103,7 @@ class AdminClient:
         return rest.partition("/")[0]
 
     async def is_epoch(self, epoch: int) -> bool:
-        """Return whether Envoy responds, and was started with a restart epoch."""
+        """Return whether Envoy responds and was started with the given restart epoch."""
         info = await self._info()
         return info is not None and info.command_line_options.restart_epoch == epoch
 
@@ -141,7 +141,8 @@ class AdminClient:
     async def close_listeners(self) -> None:
         """Make Envoy accept no new connections and let active requests finish."""
         async with self._session() as session:
-            # The first makes responses close their connections (HTTP/2: GOAWAY), the second closes the listeners.
+            # The first command makes responses close their connections (HTTP/2: GOAWAY). The second closes the
+            # listeners.
             for command in ("/drain_listeners?graceful&skip_exit", "/drain_listeners"):
                 async with session.post(command):
                     pass

@@ -1,9 +1,9 @@
-"""Starts an Envoy that outlives this process, or adopts the one that an earlier process left.
+"""Starts an Envoy that outlives this process, or adopts the one that an earlier process left running.
 
-Envoy runs in a session of its own, so signals to this process's group do not reach it. A record in the folder says
-which process it is, with its start time, and what it was started with. An Envoy that was started with the same is
-adopted. If it was started with something else, such as another binary, a new one takes over its listening sockets
-(Envoy's hot restart): the old one finishes its requests and ends after the drain time. Linux only.
+Envoy runs in a session of its own, so signals to this process's group do not reach it. A record in the folder holds
+its process ID, its start time, and a hash of the settings that it was started with. If these settings still apply, the
+running Envoy is adopted. If not, for example because the binary was replaced, a new Envoy takes over its listening
+sockets (Envoy's hot restart); the old one finishes its requests and exits after the drain time. Linux only.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ __all__ = ["OUTPUT", "KeepingLauncher", "Record", "end_kept", "read_record"]
 log = logging.getLogger(__name__)
 
 OUTPUT: Final = "output.pipe"
-"""Standard output of Envoy, in the folder; see :mod:`pilotage.gateway.log_tail`."""
+"""Name of the pipe in the folder for Envoy's standard output; see :mod:`pilotage.gateway.log_tail`."""
 
 _RECORD: Final = "envoy.pid"
 _LOG: Final = "envoy.log"
 _HOT_SOCKET: Final = "h"
 _SHARED_MEMORY: Final = "/dev/shm/envoy_shared_memory_"  # noqa: S108  # Envoy chooses the name
 _MOST_IDS: Final = 100_000_000  # Envoy multiplies the ID by ten, in 32 bits
-_ANSWER: Final = 5.0  # seconds that an Envoy may take to say who it is before it is replaced
-_READY: Final = 10.0  # seconds that an Envoy which is to be replaced may take to get its configuration
+_ANSWER: Final = 5.0  # seconds that an Envoy may take to identify itself before it is replaced
+_READY: Final = 10.0  # seconds that Envoy may take to get its configuration before a new one takes over
 _CHECK: Final = 30.0  # seconds that a new binary may take to check the configuration
-_GRACE: Final = 10.0  # seconds after the drain time until an old Envoy that has not ended is killed
+_GRACE: Final = 10.0  # seconds after the drain time until an old Envoy that has not exited is killed
 
-# Runs before Envoy, which terminates itself when its parent at the time of its start dies. So Envoy is started in a
-# grandchild, and only after the child has ended and the system's first process (or a subreaper) has taken its place.
+# Runs before Envoy. Envoy terminates itself when the process that was its parent at its start dies. So a grandchild
+# becomes Envoy, once the child has exited and init (or a subreaper) has become the grandchild's parent.
 # The grandchild writes the record itself, so no Envoy ever runs without one.
 # It imports little, because all clients wait for it when Envoy has crashed.
 _LAUNCHER: Final = """
@@ -77,14 +77,14 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Which process a kept Envoy is, and what it was started with.
+    """Identifies the process of a kept Envoy, and what it was started with.
 
     Attributes:
         pid, started, boot: its process ID, its start time and the boot in which it was started.
         epoch: number of hot restarts before it.
-        base_id: Envoy's base ID, which it shares with those before it.
-        fingerprint: hash of what cannot be changed while it runs.
-        older: process IDs and start times of those before it, which may still be finishing requests.
+        base_id: Envoy's base ID, which it shares with its predecessors.
+        fingerprint: hash of the settings that cannot be changed while it runs.
+        older: process IDs and start times of its predecessors, which may still be finishing requests.
 
     """
 
@@ -97,11 +97,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     older: tuple[tuple[int, int], ...] = ()
 
     def process(self) -> PidfdProcess | None:
-        """Return the process; ``None`` if it has ended."""
+        """Return the process; ``None`` if it has exited."""
         return PidfdProcess.open(self.pid, self.started) if self._is_of_this_boot else None
 
     def older_processes(self) -> list[PidfdProcess]:
-        """Return those before it that have not ended."""
+        """Return its predecessors that are still running."""
         found = [PidfdProcess.open(*each) for each in self.older] if self._is_of_this_boot else []
         return [process for process in found if process is not None]
 
@@ -127,7 +127,7 @@ class KeepingLauncher:
 
     Args:
         bootstrap: Envoy's initial configuration; the admin interface is added.
-        folder: a private folder that stays, for files and sockets; its path has at most 80 bytes.
+        folder: a private folder that outlives this process, for files and sockets; its path has at most 80 bytes.
         binary: the Envoy binary.
         workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.
@@ -166,7 +166,7 @@ class KeepingLauncher:
             raise GatewayError(f"cannot write in {folder}: {error.strerror}", "free some space there") from error
 
     async def start(self) -> EnvoyProcess:
-        """Adopt the Envoy that runs, let a new one take over from it, or start one."""
+        """Adopt the running Envoy, let a new one take over from it, or start one."""
         record = read_record(self._folder)
         process = record.process() if record is not None else None
         self.adopted = self.replaces = False
@@ -181,12 +181,12 @@ class KeepingLauncher:
         elif await self._can_take_over(admin):
             return await self._take_over(record, process)
         else:
-            log.warning("a new Envoy cannot take over from the one that runs; it ends first")
+            log.warning("a new Envoy cannot take over from the running one, so it is stopped first")
             await _finish(process, admin, self._drain)
         return await self._start_anew(record)
 
     async def read_log(self, process: EnvoyProcess, handle: Callable[[str], object]) -> None:
-        """Pass on Envoy's log, from what was written before this process was there."""
+        """Pass on Envoy's log, including what was written before this process started."""
         tail = LogTail(self._folder / _LOG, handle)
         following = asyncio.ensure_future(tail.run())
         try:
@@ -206,39 +206,39 @@ class KeepingLauncher:
         return process
 
     async def _is_accepted(self, epoch: int) -> bool:
-        """Return whether the new binary accepts the new configuration. If not, what runs is better than nothing."""
+        """Return whether the new binary accepts the new configuration. If not, the running Envoy is kept."""
         config = self._write_config(epoch)
         try:
             code, output = await _run(str(self._binary), "--mode", "validate", "-c", str(config), "-l", "error")
         except (OSError, TimeoutError) as error:
             code, output = 1, str(error)
         if code:
-            log.error("the new Envoy does not accept its configuration, so the old one goes on: %s", output[-500:])
+            log.error("the new Envoy rejects its configuration, so the old one keeps running: %s", output[-500:])
         return not code
 
     async def _can_take_over(self, admin: AdminClient) -> bool:
         try:
-            await _wait_until_ready(admin)  # an Envoy that has just taken over itself refuses until then
+            await _wait_until_ready(admin)  # until then, an Envoy that has itself just taken over refuses
             version = (await admin.get("/hot_restart_version")).decode(errors="replace").strip()
             _, ours = await _run(str(self._binary), "--hot-restart-version")
         except (GatewayError, aiohttp.ClientError, OSError, TimeoutError):
             return False
-        return version in ours.split() and version != "disabled"  # Envoy writes it after warnings, if there are any
+        return version in ours.split() and version != "disabled"  # the output may begin with warnings
 
     async def _take_over(self, record: Record, process: PidfdProcess) -> PidfdProcess:
         older = [(record.pid, record.started), *((old.pid, old_started) for old, old_started in _alive(record))]
-        log.info("a new Envoy takes over from the one with process ID %d", record.pid)
+        log.info("a new Envoy is taking over from the one with process ID %d", record.pid)
         try:
             new = await self._launch(record.epoch + 1, record.base_id, tuple(older))
         except GatewayError as error:
-            log.error("the new Envoy could not take over, so the old one ends first: %s", error)  # noqa: TRY400  # for operators
+            log.error("the new Envoy could not take over, so the old one is stopped first: %s", error)  # noqa: TRY400  # for operators
             return await self._start_anew(read_record(self._folder) or record)
         self._end_later(process)
         self.replaces = True
         return new
 
     async def _start_anew(self, record: Record | None) -> PidfdProcess:
-        """Start an Envoy without a predecessor. Those that still run would share its ports, so they end first."""
+        """Start an Envoy without a predecessor. Any that still run would share its ports, so they are stopped first."""
         if record is not None:
             last = record.process()
             for old in [*record.older_processes(), *([last] if last is not None else [])]:
@@ -283,7 +283,7 @@ class KeepingLauncher:
             process = PidfdProcess.open(written.pid, written.started) if written is not None else None
         if process is None:
             tail = (self._folder / _LOG).read_text(errors="replace")[-300:].strip()
-            raise GatewayError(f"Envoy ended at once{': ' if tail else ''}{tail}", f"check {self._binary}")
+            raise GatewayError(f"Envoy exited at once{': ' if tail else ''}{tail}", f"check {self._binary}")
         self._link_admin(epoch)
         return process
 
@@ -293,7 +293,7 @@ class KeepingLauncher:
         return config
 
     def _link_admin(self, epoch: int) -> None:
-        """Let the name of the admin interface lead to that of this epoch."""
+        """Point the symbolic link for the admin interface at the socket of this epoch."""
         fresh = self._folder / f"{ADMIN_SOCKET}.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(_admin_of(self._folder, epoch).name)
@@ -306,7 +306,7 @@ class KeepingLauncher:
 
 
 def _clear(folder: Path, record: Record) -> None:
-    """Remove what Envoys that have ended leave behind."""
+    """Remove what Envoys that have exited left behind."""
     for pattern in (f"{_HOT_SOCKET}_*", "admin-*.sock", "envoy-*.json"):
         for left in folder.glob(pattern):
             left.unlink(missing_ok=True)
@@ -315,7 +315,7 @@ def _clear(folder: Path, record: Record) -> None:
 
 
 async def end_kept(folder: Path, drain: float) -> bool:
-    """End a kept Envoy, after its requests have had time to finish.
+    """Stop a kept Envoy, after its requests have had time to finish.
 
     Returns:
         Whether there was one.
@@ -353,7 +353,7 @@ async def _finish(process: PidfdProcess, admin: AdminClient, limit: float) -> No
 
 
 async def _end_within(process: PidfdProcess, limit: float) -> None:
-    """Wait for the end of a process, and kill it at the limit."""
+    """Wait until a process exits; kill it at the limit."""
     try:
         async with asyncio.timeout(limit):
             await process.wait()
@@ -368,7 +368,7 @@ def _alive(record: Record) -> list[tuple[PidfdProcess, int]]:
 
 
 def _fingerprint(bootstrap: Mapping[str, Any], binary: Path, workers: int) -> str:
-    """Hash what an Envoy is started with and cannot change. A file that was replaced is another binary."""
+    """Hash what an Envoy is started with and cannot change. A replaced file counts as another binary."""
     found = binary.resolve().stat()
     parts = [bootstrap, str(binary.resolve()), found.st_size, found.st_mtime_ns, workers]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

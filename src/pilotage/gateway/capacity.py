@@ -1,4 +1,4 @@
-"""Finds out how many descriptors and how much memory Envoy can use here. A limit that cannot be read has a default."""
+"""Finds out how many descriptors and how much memory Envoy can use here. A default applies if a limit is unknown."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def open_descriptors(pid: int) -> int:
     """Return how many files and sockets a process has open; 0 if that is unknown."""
     folder = Path(f"/proc/{pid}/fd")
     with contextlib.suppress(OSError):
-        return folder.stat().st_size or sum(1 for _ in folder.iterdir())  # since Linux 6.2 the size is the number
+        return folder.stat().st_size or sum(1 for _ in folder.iterdir())  # since Linux 6.2, the size is the count
     return 0

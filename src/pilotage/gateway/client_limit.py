@@ -25,5 +25,5 @@ def module_folder(machine: str = "") -> str:
 
 
 def envoy_environment() -> dict[str, str]:
-    """Return the environment for Envoy, in which it finds the module."""
+    """Return Envoy's environment, with the folder in which it finds the module."""
     return {**os.environ, _SEARCH_PATH: module_folder()} if module_folder() else dict(os.environ)

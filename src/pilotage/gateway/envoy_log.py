@@ -42,7 +42,7 @@ class EnvoyLog:
 
     Attributes:
         quiet: whether only errors matter, because Envoy is being stopped.
-        last_lines: the end of the log, at most five lines.
+        last_lines: the last lines of the log, at most five.
 
     """
 
@@ -58,7 +58,7 @@ class EnvoyLog:
         if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log
             level, name, text = "info", "", line
         if not tab and self._rejected:
-            return  # the rest of a rejection, which may quote secrets; the problem of the route says it
+            return  # the rest of a rejection, which may quote secrets; the route's problem reports it
         text, self._rejected, _ = text.partition(_REJECTED)
         if not text.strip():
             return

@@ -30,10 +30,10 @@ _ANSWER: Final = 5.0
 class ExternalLauncher:
     """Waits for an Envoy instead of starting one; see :class:`pilotage.gateway.launch.Launcher`.
 
-    Envoy may run in another PID namespace, so this asks its admin interface whether it is up instead of its process.
+    Envoy may run in another PID namespace, so its admin interface shows whether it is running, not its process.
 
     Args:
-        folder: the folder that both share.
+        folder: the folder that this process and Envoy share.
 
     """
 
@@ -69,7 +69,7 @@ class _ExternalProcess:
         self._admin = admin
 
     async def wait(self) -> int:
-        """Wait until nothing listens at the admin interface."""
+        """Wait until nothing listens on the admin socket."""
         while self.returncode is None:
             await asyncio.sleep(_INTERVAL)
             if not await _responds(self._admin):
@@ -86,7 +86,7 @@ class _ExternalProcess:
 
 
 async def _responds(admin: AdminClient) -> bool:
-    """Return whether Envoy runs. One that accepts a connection but does not answer does run."""
+    """Return whether Envoy is running. An Envoy that accepts a connection but does not answer is."""
     try:
         await admin.is_ready()
     except TimeoutError:

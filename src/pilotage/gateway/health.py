@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 _FAST_INTERVAL: Final = 0.25
 _MAX_INTERVAL: Final = 5.0
 _NEW_FOR: Final = 5.0
-"""Seconds between two polls: the shortest health check interval, at most ``_MAX_INTERVAL``. ``_FAST_INTERVAL`` while an
-endpoint has waited for its first result for less than ``_NEW_FOR``."""
+"""Seconds between two polls: the shortest health check interval, but at most ``_MAX_INTERVAL``. While an endpoint has
+waited for its first result for less than ``_NEW_FOR``, it is ``_FAST_INTERVAL``."""
 _RESTART_CHECK: Final = 1.0  # seconds until a restart of Envoy is noticed
 _PAUSE_FACTOR: Final = 20  # the pause after a request, in multiples of its duration: it blocks Envoy's main thread
 _MAX_NAMES: Final = 200  # clusters per request, which blocks Envoy's main thread for about 10 ms
-_MAX_CHARACTERS: Final = 16_000  # of the pattern; Envoy accepts at most 60 kB of headers
+_MAX_CHARACTERS: Final = 16_000  # per pattern; Envoy accepts at most 60 kB of headers
 
 
 class EnvoyAdmin(Protocol):

@@ -22,7 +22,7 @@ _LAST_LINES: Final = 1.0  # seconds to read them after Envoy has exited; a grand
 
 
 class EnvoyProcess(Protocol):
-    """A process, as :class:`asyncio.subprocess.Process`."""
+    """A process, with the interface of :class:`asyncio.subprocess.Process`."""
 
     @property
     def pid(self) -> int:
@@ -35,7 +35,7 @@ class EnvoyProcess(Protocol):
         ...
 
     async def wait(self) -> int:
-        """Wait for its end and return its exit status."""
+        """Wait until it exits and return its exit status."""
         ...
 
     def terminate(self) -> None:
@@ -52,17 +52,17 @@ class Launcher(Protocol):
 
     @property
     def keeps(self) -> bool:
-        """Whether Envoy goes on when this process ends."""
+        """Whether Envoy keeps running when this process ends."""
         ...
 
     @property
     def replaces(self) -> bool:
-        """Whether the last Envoy that was started took over from another, so a fresh start may do what it could not."""
+        """Whether the last Envoy that was started took over from another. If it fails, a fresh start may succeed."""
         ...
 
     @property
     def next_step(self) -> str:
-        """What happens once Envoy has ended, for the log."""
+        """What happens once Envoy has exited, for the log."""
         ...
 
     async def start(self) -> EnvoyProcess:
@@ -75,7 +75,7 @@ class Launcher(Protocol):
         ...
 
     async def read_log(self, process: EnvoyProcess, handle: Callable[[str], object]) -> None:
-        """Pass on each line of its log, until the process has ended or this is cancelled."""
+        """Pass on each line of its log, until the process has exited or this is cancelled."""
         ...
 
 
@@ -135,7 +135,7 @@ class ChildLauncher:
             return await asyncio.create_subprocess_exec(
                 *die_with_parent([*self._command, "--disable-hot-restart"]),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=None,  # ours, so that Envoy itself writes the access log; it writes nothing else there
+                stdout=None,  # inherited, so that Envoy itself writes the access log; it writes nothing else there
                 stderr=asyncio.subprocess.PIPE,
                 env=envoy_environment(),
                 process_group=0,  # Ctrl-C on the terminal must only reach pilotage, which drains Envoy

@@ -1,7 +1,8 @@
-"""Reads what a kept Envoy writes, which outlives whoever reads it: the log from a file, the access log from a pipe.
+"""Reads the log of a kept Envoy from a file, and its access log from a pipe.
 
-Envoy must neither end nor wait because nobody reads. It appends its log to a file; the reader empties the file. Its
-standard output is a pipe that Envoy itself keeps open and that never makes it wait: what does not fit is lost.
+Such an Envoy outlives the process that reads, and must neither exit nor block while nobody reads. It appends its log to
+a file, which the reader empties. Its standard output is a pipe that Envoy itself keeps open. Writing to this pipe never
+blocks: what does not fit is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["LogTail", "make_pipe", "relay_output"]
 _INTERVAL: Final = 0.2
 _CHUNK: Final = 64 * 1024
 _LARGEST: Final = 1 << 20
-"""Bytes after which the file is emptied, once everything in it has been read. Also the size of the pipe."""
+"""Size in bytes beyond which the file is emptied, once everything in it has been read. Also the size of the pipe."""
 
 
 class LogTail:
@@ -47,7 +48,7 @@ class LogTail:
             await asyncio.sleep(_INTERVAL)
 
     def read(self) -> None:
-        """Handle what has been added, a megabyte at most."""
+        """Handle what has been added, at most a megabyte."""
         with contextlib.suppress(OSError), self._file.open("r+b") as file:
             if os.fstat(file.fileno()).st_size < self._position:
                 self._position = 0  # somebody has emptied it
@@ -75,7 +76,7 @@ def make_pipe(path: Path) -> None:
         os.mkfifo(path, 0o600)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     with contextlib.suppress(OSError, AttributeError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGEST)  # fewer without the right to; lost if nobody has it open
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGEST)  # less without privileges; lost if nobody has it open
     os.close(descriptor)
 
 

@@ -1,8 +1,8 @@
-"""Watches how close Envoy is to its limits, tells Envoy, and reports what it refuses.
+"""Watches how close Envoy is to its limits, lets Envoy know, and reports what Envoy refuses.
 
 Envoy refuses connections beyond the limit, but does not close idle ones to make room, and does not know how many
-descriptors it uses. It reads from files what share of each limit is in use. When a share grows, it closes idle
-connections early or refuses requests (:mod:`pilotage.xds.overload`).
+descriptors it uses. So this module writes the share of each limit that is in use to a file, which Envoy reads. When a
+share grows, Envoy closes idle connections early or refuses requests (:mod:`pilotage.xds.overload`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 _INTERVAL: Final = 0.2
 _CALM: Final = 1.0
 _BUSY: Final = 0.5
-"""Seconds between two requests for statistics: ``_INTERVAL`` while more than this share of anything is in use, and
-``_CALM`` otherwise."""
+"""Seconds between two requests for statistics: ``_INTERVAL`` while the share of any limit that is in use exceeds
+``_BUSY``, and ``_CALM`` otherwise."""
 _PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of the duration: reading blocks Envoy
 _STATISTICS: Final = r"^overload\.|\.clients\.refused$"
 _REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
@@ -57,7 +57,7 @@ class OverloadMonitor:
         count: returns how many descriptors a process has open.
 
     Attributes:
-        problem: why Envoy accepts nothing more at the moment; ``""`` if it does.
+        problem: why Envoy refuses connections or requests at the moment; ``""`` if it accepts them.
 
     """
 
@@ -114,7 +114,7 @@ class OverloadMonitor:
         if found.get(_REFUSES):
             problem = "Envoy refuses requests, because its memory or its descriptors are nearly used up"
         elif self._clients == 1.0:
-            problem = "Envoy refuses connections, because the maximum number is open"
+            problem = "Envoy refuses connections, because the maximum number of them is open"
         if problem and not self.problem:
             log.warning("%s; idle connections are closed early", problem)
         elif self.problem and not problem:
@@ -123,17 +123,17 @@ class OverloadMonitor:
         self._report_refused(sum(found[name] for name in found if name.endswith(_REFUSED)))
 
     def _report_refused(self, refused: int) -> None:
-        """Log that clients reach their limit, unless the log has said so lately."""
+        """Log that clients reach their limit, unless this was logged recently."""
         now = asyncio.get_running_loop().time()
         if refused > self._refused and now >= self._quiet_until:
             number = count(refused - self._refused, "connection")
-            log.warning("%s refused, because one client may have gateway.max_connections_per_client at a time", number)
+            log.warning("%s refused, because one client has reached gateway.max_connections_per_client", number)
             self._quiet_until = now + _PAUSE
         self._refused = refused
 
     def _report_once(self, error: GatewayError) -> None:
         if not self._has_warned:
-            log.warning("%s; without it, idle connections are not closed early", error)
+            log.warning("%s; without this file, idle connections are not closed early", error)
         self._has_warned = True
 
     def _write(self, name: str, share: float) -> None:
@@ -144,7 +144,7 @@ class OverloadMonitor:
         fresh = file.with_suffix(".new")
         try:
             fresh.write_text(text)
-            fresh.replace(file)  # Envoy notices files that are moved to their place
+            fresh.replace(file)  # Envoy only notices files that are moved into place
         except OSError as error:
             remedy = "free some space there, or set TMPDIR to another folder"
             raise GatewayError(f"cannot write {file}: {error.strerror}", remedy) from error

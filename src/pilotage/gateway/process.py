@@ -38,7 +38,7 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
     """Intervals and timeouts of a :class:`Gateway`, in seconds.
 
     Attributes:
-        look: interval of readiness checks; a tenth of it while Envoy is starting.
+        look: interval of readiness checks; a tenth of this while Envoy is starting.
         answer: timeout of requests to the admin interface.
         silence: how long Envoy may not respond before it is killed and restarted.
         start: the same limit before Envoy is ready for the first time.
@@ -92,7 +92,7 @@ class Gateway:
         workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.
         timing: intervals and timeouts.
-        launcher: starts Envoy; by default a :class:`ChildLauncher` for the other arguments.
+        launcher: starts Envoy; by default a :class:`ChildLauncher` with the other arguments.
 
     Raises:
         GatewayError: the configuration cannot be written.
@@ -170,11 +170,11 @@ class Gateway:
         return self._status.state != "starting"
 
     def leave(self) -> None:
-        """Let Envoy go on when :meth:`run` is cancelled, if the launcher keeps it."""
+        """Let Envoy keep running when :meth:`run` is cancelled, if the launcher can keep it."""
         self._leaves = self._launcher.keeps
 
     async def _run_once(self) -> str:
-        """Run Envoy until it exits and return a description of the exit. Leaves no process behind but a kept one."""
+        """Run Envoy until it exits and return a description of the exit. Leave no process behind, except a kept one."""
         self._process = process = await self._launcher.start()
         self._set_state("down" if self._status.restarts else "starting", pid=process.pid)
         try:
@@ -291,7 +291,7 @@ class Gateway:
 
         Raises:
             GatewayError: Envoy does not respond.
-            msgspec.MsgspecError: it responds with something else.
+            msgspec.MsgspecError: the response has an unexpected structure.
 
         """
         return parse_stats(await self._admin.get("/stats", format="json", filter=pattern))

@@ -1,4 +1,4 @@
-"""Refers to a process of any parent, and never to a later one with the same ID. Linux only."""
+"""Handles processes of any parent, and never confuses one with a later process that has the same ID. Linux only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, Self
 __all__ = ["UNKNOWN_STATUS", "PidfdProcess", "boot_id", "start_time"]
 
 UNKNOWN_STATUS: Final = 256
-"""Exit status of a process whose parent is another one."""
+"""Exit status of a process that is not a child of this one, because its real status cannot be known."""
 
 _STARTED: Final = 19  # proc(5): field 22 of stat; the first two, which end at the parenthesis, are cut off
 
@@ -35,11 +35,11 @@ def start_time(pid: int) -> int:
 
 
 class PidfdProcess:
-    """A process behind a descriptor, which keeps meaning this process after its ID is used again.
+    """A process, held by a descriptor (pidfd) that still refers to it after its ID has been reused.
 
     Attributes:
         pid: its process ID.
-        returncode: as of :class:`asyncio.subprocess.Process`; :data:`UNKNOWN_STATUS` if it is not a child of ours.
+        returncode: as in :class:`asyncio.subprocess.Process`; :data:`UNKNOWN_STATUS` if it is not a child of ours.
 
     """
 
@@ -50,7 +50,7 @@ class PidfdProcess:
 
     @classmethod
     def open(cls, pid: int, started: int = 0) -> Self | None:
-        """Open a process; ``None`` if it does not exist or is another one.
+        """Open a process; return ``None`` if it does not exist or its ID belongs to another process.
 
         Args:
             pid: its process ID.
@@ -61,18 +61,18 @@ class PidfdProcess:
             descriptor = os.pidfd_open(pid)
         except (AttributeError, OSError, ValueError, OverflowError):
             return None
-        # Compare after opening: from now on, the ID cannot change its meaning without being noticed.
+        # Compare after opening: if the ID had been reused before, the start time would differ.
         if started and start_time(pid) != started:
             os.close(descriptor)
             return None
         return cls(pid, descriptor)
 
     async def wait(self) -> int:
-        """Wait until it has ended; return :attr:`returncode`."""
+        """Wait until it has exited; return :attr:`returncode`."""
         if self.returncode is not None:
             return self.returncode
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()  # cancelled when the process has ended
+        ended: asyncio.Future[None] = loop.create_future()  # cancelled when the process has exited
         descriptor = os.dup(self._descriptor)  # a loop has one reader for each descriptor
         loop.add_reader(descriptor, ended.cancel)
         try:

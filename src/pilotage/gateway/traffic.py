@@ -1,7 +1,7 @@
-"""Reads figures about the requests of each route: from Envoy's statistics, its endpoints and its load reports.
+"""Reads statistics about the requests of each route, from Envoy's metrics, its endpoints and its load reports.
 
-They are read when somebody asks, and at most once a second, because this takes time on Envoy's main thread: about 70 µs
-for each route that has had requests.
+They are read only on demand, and at most once a second, because this takes time on Envoy's main thread: about 70 µs for
+each route that has had requests.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class TrafficAdmin(Protocol):
 
 
 class TrafficReader:
-    """Reads the figures of all routes.
+    """Reads the statistics of all routes.
 
     Args:
-        envoy: the daemon's Envoy; ``None`` if it runs none. Then the figures are those of the load reports.
+        envoy: the daemon's Envoy; ``None`` if it runs none. Then only the load reports are used.
         loads: the load reports of all Envoys.
         backend: returns the backend of a cluster; ``None`` if there is no such cluster.
 
@@ -70,7 +70,7 @@ class TrafficReader:
         self._lock = asyncio.Lock()
 
     async def read(self) -> dict[str, RouteTraffic]:
-        """Return the figures of each route and pool that has had requests; none while Envoy does not respond."""
+        """Return the statistics of each route and pool that has had requests; none while Envoy does not respond."""
         async with self._lock:
             if asyncio.get_running_loop().time() - self._read_at >= _FRESH:
                 try:
@@ -87,7 +87,7 @@ class TrafficReader:
         found: dict[str, RouteTraffic] = {}
         shared: dict[str, int] = {}
         if self._envoy is not None:
-            await self._envoy.prometheus(_NOTHING)  # Envoy merges the histograms of its threads after each request
+            await self._envoy.prometheus(_NOTHING)  # makes Envoy merge its threads' histograms, for the next request
             text = (await self._envoy.prometheus(_WANTED)).decode(errors="replace")
             shared = _active(await self._envoy.clusters(f"^(?:{'|'.join(map(re.escape, SHARED.values()))})(?:/.*)?$"))
             parser = _Parser()
@@ -106,7 +106,7 @@ class TrafficReader:
         return {name: found[name] for name in sorted(found)}
 
     def _reported(self) -> Iterator[tuple[str, Backend]]:
-        """Yield the backends that Envoys have reported requests of."""
+        """Yield the backends for which Envoys have reported requests."""
         for cluster in dict.fromkeys(name for report in self._loads.reports for name in report.loads):
             backend = self._backend(cluster)
             if backend is not None:
@@ -149,7 +149,7 @@ class _Parser:
         self._counts[key] = self._counts.get(key, 0) + value
 
     def traffic(self, name: str, in_progress: int) -> RouteTraffic:
-        """Return the figures of a route."""
+        """Return the statistics of a route."""
         count = {kind: self._counts.get((kind, name), 0.0) for kind in ("total", "errors", "unsent", "direct")}
         direct = int(count["direct"])
         return RouteTraffic(

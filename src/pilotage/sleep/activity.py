@@ -1,4 +1,4 @@
-"""Judges from load reports whether requests of a cluster are in progress. The caller passes in the time.
+"""Determines from load reports whether requests to a cluster are in progress. The caller passes in the time.
 
 An Envoy that has missed several reports may have requests in progress, so it counts as busy.
 """
@@ -42,11 +42,11 @@ class Activity:
 
     @property
     def _silent(self) -> int:
-        """How many Envoys are connected that have sent no report."""
+        """Number of connected Envoys that have sent no report."""
         return max(0, self._envoys() - len(self._reports()))
 
     def silent(self, now: float) -> list[str]:
-        """Return the connected Envoys that have missed several reports, which may have requests in progress."""
+        """Return the connected Envoys that have missed several reports. They may have requests in progress."""
         late = [it.node or _UNNAMED for it in self._reports() if now - it.at > _MISSED * it.interval]
         return sorted(late) + [_UNNAMED] * self._silent
 
@@ -55,7 +55,7 @@ class Activity:
         return not self._silent and all(now - it.at <= _LATE * it.interval for it in self._reports())
 
     def in_progress(self, cluster: str, now: float) -> int:
-        """Return how many requests of a cluster are in progress in all Envoys; a silent Envoy counts as one."""
+        """Return how many requests to a cluster are in progress in all Envoys; a silent Envoy counts as one request."""
         total = self._silent
         for report in self._reports():
             if now - report.at > _MISSED * report.interval:
@@ -65,14 +65,20 @@ class Activity:
         return total
 
     def is_quiet(self, cluster: str, since: float) -> bool:
-        """Return whether no Envoy has a request of a cluster in progress, by reports that began after a moment."""
+        """Return whether every Envoy has reported that no request to a cluster is in progress.
+
+        Args:
+            cluster: name of the cluster.
+            since: loop time. Only reports on periods that began later count.
+
+        """
         return not self._silent and all(
             report.begun >= since and not any(load.in_progress for load in report.loads.get(cluster, {}).values())
             for report in self._reports()
         )
 
     def changes(self, report: Report) -> dict[str, int]:
-        """Return the clusters of sleeping routes in a report -> requests issued since the last report of this Envoy."""
+        """Return the clusters of sleeping routes in a report -> requests issued since this Envoy's previous report."""
         before = self._issued.get(id(report), {})
         now = {
             cluster: sum(load.issued for load in loads.values())

@@ -1,7 +1,7 @@
-"""Keeps the datagrams of udp routes while their containers sleep, and passes them on while they are awake.
+"""Holds the datagrams of udp routes while their containers sleep, and passes them on while the containers are awake.
 
-Envoy cannot hold datagrams, and reports no udp clients. So it sends the datagrams of these routes here, to a port on
-loopback for each route. As in Envoy, each client has a session with a socket of its own, so that answers find it.
+Envoy cannot hold datagrams, and does not report udp clients. So it sends the datagrams of these routes here, to one
+loopback port per route. As in Envoy, each client has a session with a socket of its own, so that answers reach it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ not listen yet. Further ones are sent once.
 """
 
 MOST_SESSIONS: Final = 1000
-"""Maximum number of sessions of all routes; an eighth of the descriptors of the process if that is less."""
+"""Maximum number of sessions of all routes; an eighth of this process's file descriptors if that is less."""
 
 SESSION_IDLE: Final = 60.0
 """Seconds without a datagram in either direction after which a session ends, as in Envoy."""
 
-_SWEEP: Final = 5.0  # seconds between two looks for idle sessions
-_ASK_AGAIN: Final = 0.2  # seconds between two wishes to wake the same containers
+_SWEEP: Final = 5.0  # seconds between two checks for idle sessions
+_ASK_AGAIN: Final = 0.2  # seconds between two requests to wake the same containers
 _QUIET: Final = 1.0  # seconds without a datagram after which no answer is expected any more
 _LARGEST: Final = 65536
-_BATCH: Final = 64  # datagrams read from a socket before others get their turn
+_BATCH: Final = 64  # datagrams read from a socket before other sockets get their turn
 _PORTION: Final = 32 * 1024
-_PAUSE: Final = 0.002  # seconds after each portion of datagrams that have waited
-_REFUSED_FOR: Final = 10.0  # seconds after waking in which a server may not listen yet
+_PAUSE: Final = 0.002  # pause in seconds after each batch of datagrams that have waited
+_REFUSED_FOR: Final = 10.0  # seconds after waking during which a server may not be listening yet
 _SEND_AGAIN: Final = 0.1
 
 _Address = tuple[str, int]
@@ -100,7 +100,7 @@ class Datagrams:
         return len(self._relays[alias].sessions) if alias in self._relays else 0
 
     async def until_quiet(self, aliases: Iterable[str]) -> None:
-        """Wait until no datagram of some routes has come or gone for a second."""
+        """Wait until no datagram of the given routes has been received or sent for a second."""
         relays = [self._relays[alias] for alias in aliases if alias in self._relays]
         while not all(relay.is_quiet for relay in relays):  # noqa: ASYNC110  # silence is no event
             await asyncio.sleep(_ASK_AGAIN)
@@ -161,7 +161,7 @@ class _Relay:
             self._bytes = 0
 
     def _flush(self) -> None:
-        """Pass on what has waited, in portions that fit into the buffer of a server."""
+        """Pass on what has waited, in batches that fit into a server's receive buffer."""
         portion = 0
         while self._held and self.opening == "open":
             client, data = self._held.popleft()
@@ -202,7 +202,7 @@ class _Relay:
         if self.owner.sessions >= self.owner.most_sessions or not targets:
             if targets and not self._is_full:
                 log.warning(
-                    "%s: datagrams of further clients are dropped: there are %d sessions",
+                    "%s: datagrams from further clients are dropped, because there are already %d sessions",
                     *(self.alias, self.owner.sessions),
                 )
             self._is_full = True
@@ -244,7 +244,7 @@ class _Session:
         self.target = target
         self.used = relay.loop.time()
         self._relay = relay
-        self._unanswered: list[bytes] | None = []  # until a server that was just started has answered
+        self._unanswered: list[bytes] | None = []  # until the server, which was just started, has answered
         self._again: asyncio.TimerHandle | None = None
         self._socket = _socket(target, connect=True)
         relay.loop.add_reader(self._socket, self._receive)
@@ -278,7 +278,7 @@ class _Session:
             self._socket.send(data)
         except ConnectionRefusedError:
             self._refused()
-        except OSError:  # as a full buffer on the way, it costs this datagram
+        except OSError:  # like a full buffer on the way, it loses only this datagram
             return
 
     def _receive(self) -> None:

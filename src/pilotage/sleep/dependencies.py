@@ -31,7 +31,7 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: a Compose service or a container.
-        condition: what to wait for before what needs it is started.
+        condition: what to wait for before the dependent container is started.
 
     """
 
@@ -43,8 +43,8 @@ class WakePlan(msgspec.Struct, frozen=True):
     """What must be awake before a container is started.
 
     Attributes:
-        stages: containers that can be woken at the same time, in the order of the stages; those that they need are in
-            earlier stages.
+        stages: groups of containers, in the order in which to wake them. Those of one group can be woken at the same
+            time; the containers that they need are in earlier groups.
         conditions: container ID -> what to wait for; the strictest, if several containers need it.
         needs: container ID -> IDs of the containers that it needs.
 
@@ -89,7 +89,7 @@ class Directory:
     def find(self, name: str, seen_from: Container) -> list[Container]:
         """Return the containers of a service of the same Compose project, or else the container with this name.
 
-        A container outside of the project must agree, by an idle timeout of its own: otherwise anyone who may start
+        A container outside the project must agree by having an idle timeout of its own. Otherwise, anyone who may start
         containers could start and stop those of others.
         """
         found = self._services.get((seen_from.compose_project, name), []) if seen_from.compose_project else []

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
-"""Seconds between two inspections while a container completes or becomes healthy. Events come earlier, if they come."""
+"""Seconds between two inspections of a container while waiting for it to complete or to become healthy."""
 
 
 class SleepError(Exception):
@@ -60,7 +60,7 @@ class EngineActions:
                 await client.start(container.container_id)
 
     async def stop(self, container: Container, config: IdleConfig) -> None:
-        """Stop, pause or kill a container, as its labels say. Does nothing if it does not run.
+        """Stop, pause or kill a container, as its labels say. Does nothing if it is not running.
 
         Raises:
             SleepError: the engine refuses.
@@ -94,7 +94,7 @@ class EngineActions:
                 await asyncio.sleep(_POLL)
 
     async def ended(self, container: Container) -> str:
-        """Return why a container does not run; ``""`` if it does, or if the engine does not say."""
+        """Return why a container is not running; ``""`` if it is, or if the engine does not say."""
         try:
             async with self._client(container) as client:
                 state = (await client.inspect(container.container_id)).State
@@ -165,7 +165,7 @@ def _is_met(name: str, state: InspectState, condition: Condition) -> bool:
 
 
 def _ended(name: str, code: int, error: str) -> str:
-    """Return why a container that was started does not run."""
+    """Return why a container that was started is not running."""
     text = f"{name} exited with code {code}"
     return f"{text}: {shorten(error)}" if error else f"{text}; 'docker logs {name}' shows why"
 

@@ -95,8 +95,8 @@ body:not([data-look=failed]) .failure, body:not([data-look=waking]) .time { disp
 }
 """
 
-# EventSource reconnects by itself unless the answer is not a stream. That is so if there are too many streams, and also
-# if the path already leads to the service, which then is ready: reloading is right for both.
+# EventSource reconnects by itself, unless the response is not a stream. It is not if there are too many streams, or if
+# the path already leads to the service, which is then ready. Reloading is right in both cases.
 SCRIPT: Final = """
 "use strict";
 (() => {
@@ -160,7 +160,7 @@ SCRIPT: Final = """
       clearTimeout(timer);
       timer = setTimeout(() => busy() ? reload() : connect(), 5000);
     });
-    // A proxy in between may keep events back until it has many.
+    // A proxy in between may buffer events until it has many.
     timer = setTimeout(() => { if (!heard && busy()) reload(); }, 10000);
   };
 
@@ -179,7 +179,7 @@ SCRIPT: Final = """
   if (status.phase === "ready") { setTimeout(reload, 1000); return; }
   setInterval(tick, 500);
   connect();
-  // The connection may be gone unnoticed, or the page comes out of the browser's history.
+  // The connection may have been lost unnoticed, or the browser may have restored the page from its history.
   document.addEventListener("visibilitychange", () => { if (!document.hidden) connect(); });
   addEventListener("pageshow", event => { if (event.persisted) { leaving = false; connect(); } });
 })();

@@ -1,7 +1,7 @@
 """Renders what browsers show while a service wakes: one HTML page, and the events that update it. Pure.
 
-The page loads nothing but the service's icon, and works without JavaScript, too: then it reloads itself. All words are
-chosen here, so that the page's script only has to put them in place.
+The page loads nothing but the service's icon. Without JavaScript, it reloads itself instead of receiving events. All
+texts are chosen here, so that the page's script only has to put them in place.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ EVENT_NAMES: Final = (
 """Names of events. The first seven are GoDoxy's; the others are phases for which GoDoxy has no event."""
 
 _LONGEST_RETRY_AFTER: Final = 30
-_MOST_STEPS: Final = 8  # finished steps that are listed; waking one container may take hundreds
+_MOST_STEPS: Final = 8  # finished steps to list; waking one container may take hundreds
 _LONGEST_NAME: Final = 80
 _LONGEST_STEP: Final = 160
 _LONGEST_FAILURE: Final = 1000
 
 _PATH: Final = re.compile(r"/(?![/\\])[!-~]{0,2000}")
-"""A path of the same host. Browsers read ``//x`` and ``/\\x`` as another host, and ignore tabs and newlines."""
+"""A path on the same host. Browsers read ``//x`` and ``/\\x`` as another host, and ignore tabs and newlines."""
 
 
 def _hash(text: str) -> str:
@@ -76,23 +76,24 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 )
 """Value of the header ``Content-Security-Policy``: only the page's own script and style run.
 
-Hashes allow it to be constant. It does not forbid frames: dashboards show services in frames, and a browser that
-refused the page there would never get to the service. There is nothing to gain from a hidden click on "Try again".
+With hashes instead of nonces, the value is constant. It does not forbid frames: dashboards show services in frames, and
+a browser that refused the page there would never get to the service. Nothing is to be gained by tricking users into
+clicking "Try again".
 """
 
 
 class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a service that is asleep or wakes. Texts may come from labels and engines.
+    """What is known about a service that is asleep or waking. Texts may come from labels and engines.
 
     Attributes:
         name: what people call the service.
         icon: path of its icon on the same host, such as ``/icon.png``; anything else is ignored.
-        phase: what its containers do.
+        phase: what its containers are doing.
         step: what is happening now, such as ``waiting for db to become healthy``.
         done: finished steps, in their order.
         waited: seconds since the wake began.
         failure: why the last attempt to wake it failed; ``""`` if it did not.
-        retry_in: seconds until another attempt is allowed; ``None`` if it is.
+        retry_in: seconds until another attempt is allowed; ``None`` if it is allowed now.
         typical: seconds that the last wake took; ``None`` before the first.
         container: the name of its container in the steps; ``""`` if it is ``name``.
 
@@ -111,7 +112,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _View(msgspec.Struct, frozen=True):
-    """A status as people see it: bounded, without secrets, with the words of the page."""
+    """A status as the page shows it: in words, shortened, and without secrets."""
 
     name: str
     icon: str
@@ -177,20 +178,20 @@ def _sentence(text: str) -> str:
 
 @lru_cache(maxsize=128)
 def _short(text: str, limit: int) -> str:
-    """Return the shown form of a text. A change is sent to a thousand browsers at once, so it is made once."""
+    """Return a text as it is shown. It is cached, because a change may be sent to a thousand browsers at once."""
     return shorten(text, limit)
 
 
 def event_data(status: WakeStatus) -> bytes:
-    """Return a status as one line of JSON: fields of :class:`WakeStatus`, and the words that the page shows."""
+    """Return a status as one line of JSON: fields of :class:`WakeStatus`, and the texts that the page shows."""
     return safe_json(msgspec.json.encode(_view(status)))
 
 
 def event_name(before: WakeStatus | None, status: WakeStatus) -> str:
-    """Return the name of the event that a new status is; one of :data:`EVENT_NAMES`.
+    """Return the name of the event that reports a new status; one of :data:`EVENT_NAMES`.
 
     Args:
-        before: the status before; ``None`` if it is not known.
+        before: the previous status; ``None`` if it is not known.
         status: the new one.
 
     """
@@ -202,7 +203,7 @@ def event_name(before: WakeStatus | None, status: WakeStatus) -> str:
     finished = status.done[len(before.done) :] if before is not None else ()
     if finished:
         return "container_woke" if _concerns(finished[-1], own) else "dep_ready"
-    if status.step.endswith(" to answer"):  # dependencies are only waited for to run, to be healthy or to complete
+    if status.step.endswith(" to answer"):  # only the service itself has to answer
         return "waiting_ready"
     if not status.step or _concerns(status.step, own):
         return "waiting_ready" if status.step.startswith("waiting ") else "starting"
@@ -210,7 +211,7 @@ def event_name(before: WakeStatus | None, status: WakeStatus) -> str:
 
 
 def _concerns(step: str, name: str) -> bool:
-    """Return whether a step is about the service itself, not about one that it needs."""
+    """Return whether a step is about the service's own container, not about one that it needs."""
     subject = step
     for verb in ("starting ", "started ", "resuming ", "waiting for "):
         subject = subject.removeprefix(verb)
@@ -297,7 +298,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
 
 def _progress(waited: float, typical: float) -> float:
-    """Return how full the bar is: four fifths after the time that the last wake took, and never all of it."""
+    """Return how full the bar is: four fifths after the time that the last wake took, but never completely."""
     return 0.95 * (1 - math.exp(-2 * waited / typical))
 
 

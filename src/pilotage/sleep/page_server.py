@@ -1,6 +1,6 @@
-"""Serves the loading page and its events to Envoy, which passes browsers on to it while a service is not ready.
+"""Serves the loading page and its events. Envoy sends browsers' requests here while a service is not ready.
 
-Envoy says in a header which route it is, and overwrites what the browser sent there.
+Envoy names the route in a header, and overwrites any value that the browser sent in it.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ __all__ = ["MOST_STREAMS", "PageServer"]
 log = logging.getLogger(__name__)
 
 MOST_STREAMS: Final = 1000
-"""Maximum number of event streams; a quarter of the descriptors of the process if that is less.
+"""Maximum number of event streams; a quarter of this process's file descriptors if that is less.
 
 Further pages reload themselves instead.
 """
 
 _SHARE: Final = 4
-"""One route may have a quarter of all streams."""
-_MORE: Final = 100  # connections for pages beside those for streams
+"""Share of all streams that one route may have: a quarter."""
+_MORE: Final = 100  # connections for pages, in addition to those for streams
 _SILENCE: Final = 10.0  # seconds from connecting until the request is complete
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet stream, which keep proxies from closing it
 _PAUSE: Final = 0.05  # seconds between events of a stream; changes in between become one event
-_UNREAD: Final = 32 * 1024  # bytes that a stream's client may leave unread, beside what the kernel keeps
+_UNREAD: Final = 32 * 1024  # bytes that a stream's client may leave unread, in addition to the kernel's buffers
 _LONGEST_HEADER: Final = 64 * 1024  # bytes; Envoy passes on 60 KiB, mostly cookies of the service
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -61,11 +61,11 @@ _HEADERS: Final = {
 
 
 class PageServer:
-    """Answers browsers in the place of services that are not ready.
+    """Answers browsers in place of services that are not ready.
 
     Args:
-        status: returns what is known about a route; ``None`` if it has nothing that sleeps.
-        changed: returns when the status of a route has changed. It must take note of the call before it first waits.
+        status: returns what is known about a route; ``None`` if its containers do not sleep.
+        changed: waits until the status of a route changes. It must register the call before it first awaits anything.
         wake: called when a page is requested; must not block. Its result is ignored.
 
     """
@@ -145,24 +145,24 @@ class PageServer:
             raise
         except Exception:
             log.exception("request %s for route %s failed", shorten(request.path), shorten(alias))
-            return _text(500, "internal error; see the log of pilotage")
+            return _text(500, "internal error; see pilotage's log")
 
     def _page(self, request: web.BaseRequest, alias: str) -> web.Response:
-        """Wake a route and show what it does."""
+        """Wake a route's containers and show their progress."""
         status = self._status(alias)
         if status is not None:
             self._wake(alias)
             status = self._status(alias)
         if status is None:
-            # Envoy still leads here, though nothing sleeps behind the route any more. A redirect to the same URL would
-            # be an endless loop until Envoy knows, so the page asks again after a second.
+            # Envoy still leads here, although nothing behind the route sleeps any more. Until Envoy is updated, a
+            # redirect to the same URL would be an endless loop, so the page reloads itself after a second.
             status = _unknown(alias)
-        # 503 and not 200: search engines must not index the page, monitors must not take it for the service, and caches
-        # must not keep it. Browsers show it all the same.
+        # 503 and not 200: search engines must not index the page, monitoring must not take it for the service, and
+        # caches must not keep it. Browsers show it anyway.
         headers = {**_HEADERS, **page_headers(status)}
         page = render_page(status, events_path=EVENTS_PATH, target=request.raw_path)
         response = web.Response(status=503, text=page, content_type="text/html", headers=headers)
-        response.force_close()  # a connection that idles could be closed just when Envoy uses it again
+        response.force_close()  # an idle connection could be closed just when Envoy uses it again
         return response
 
     async def _events(self, request: web.BaseRequest, alias: str) -> web.StreamResponse:
@@ -170,7 +170,7 @@ class PageServer:
         if self._status(alias) is None:
             return _text(404, "nothing to wait for")
         if self._streams_of[alias] >= self._most_of_route:
-            return _text(503, "there are already too many event streams of this service", {"Retry-After": str(REFRESH)})
+            return _text(503, "this service already has too many event streams", {"Retry-After": str(REFRESH)})
         if len(self._streams) >= self._most_streams:
             retry = {"Retry-After": str(REFRESH)}
             return _text(503, f"there are already {self._most_streams} event streams", retry)
@@ -226,7 +226,7 @@ class PageServer:
 
 
 class _Connection(web.RequestHandler):
-    """One connection. It is closed if there are too many, or if no request comes."""
+    """One connection. It is closed if there are too many, or if no request arrives."""
 
     __slots__ = ("_limit", "_timer")
 
@@ -256,7 +256,7 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def handle_error(self, request: web.BaseRequest, status: int = 500, *_: Any, **__: Any) -> web.StreamResponse:
-        """Return the response to a malformed request; the client gets the error, the log does not."""
+        """Return the response to a malformed request. Such requests are not logged."""
         if request.writer.output_size:
             raise ConnectionResetError
         return _text(status, "malformed request")

@@ -1,4 +1,4 @@
-"""Waits until no Envoy has requests of some epochs in progress."""
+"""Waits until no Envoy has requests from certain epochs in progress."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["Quiescing"]
 
 _MARGIN: Final = 2.0
 _LOOK: Final = 1.0
-"""Seconds after which Envoys are looked at again although none has reported."""
+"""Seconds after which Envoys are checked again even if none has reported."""
 
 
 class Quiescing:
-    """Waits for the end of requests.
+    """Waits until requests have ended.
 
     Args:
         activity: what Envoys have reported.
@@ -53,16 +53,19 @@ class Quiescing:
         self._reported = asyncio.Event()
 
     def reported(self) -> None:
-        """Look again, because an Envoy has reported."""
+        """Check again, because an Envoy has reported."""
         self._reported.set()
         self._reported = asyncio.Event()
 
     async def settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
-        """Give up the clusters of earlier epochs when no request is in progress in them. Return whether that is so.
+        """Wait until no request of earlier epochs is in progress, and give up their clusters.
 
         Args:
             unit: the unit.
-            keys: what leads requests to another epoch.
+            keys: the changed resources that lead new requests to another epoch.
+
+        Returns:
+            Whether the clusters were given up; see :meth:`until_quiet`.
 
         """
         busy = unit.busy
@@ -79,14 +82,15 @@ class Quiescing:
             await asyncio.sleep(_LOOK)
 
     async def until_quiet(self, unit: Unit, keys: frozenset[Key], epochs: Collection[int]) -> bool:
-        """Wait until no request of some epochs of a unit is in progress. Return whether that can be told.
-
-        It cannot while an Envoy is silent, which may have such requests.
+        """Wait until no request of certain epochs of a unit is in progress.
 
         Args:
             unit: the unit.
-            keys: what leads requests to another epoch.
+            keys: the changed resources that lead new requests to another epoch.
             epochs: the epochs.
+
+        Returns:
+            Whether this is certain. It is not if an Envoy is silent, because that Envoy may have such requests.
 
         """
         acks = asyncio.ensure_future(self._keeper.wait_for_acks(keys))
@@ -97,7 +101,7 @@ class Quiescing:
             acks.result()
         finally:
             acks.cancel()
-        # A request whose auth service has yet to answer was led to its cluster before it asked.
+        # If the auth service has yet to answer for a request, Envoy has already chosen the cluster of the request.
         limit = self._clock() + AUTH_TIMEOUT + _MARGIN
         return await self._quiet(self._auth_clusters(unit), limit) and await self._quiet(
             [name for epoch in epochs for name in unit.clusters(epoch)]

@@ -1,4 +1,4 @@
-"""Checks whether a server answers that has just been started."""
+"""Checks whether a server that has just been started answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BROKEN: Final = 500
 async def answers(route: Route, endpoint: Endpoint) -> bool:
     """Return whether an endpoint answers.
 
-    If labels configure a health check of the route, it must pass: any status below 500 (LABELS II.6.6). Otherwise, a
+    If labels configure a health check for the route, it must pass: any status below 500 (LABELS II.6.6). Otherwise, a
     connection must be accepted. A udp server need not answer, so it always counts as ready.
     """
     if route.scheme == "udp":

@@ -1,4 +1,4 @@
-"""Knows which routes belong to which unit, and which containers cannot sleep. Pure: it follows the table."""
+"""Tracks which routes belong to which unit, and which containers cannot sleep. Pure: it follows the table."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["Followed", "Registry"]
 _NOT_ALLOWED: Final = "its containers do not sleep, because pilotage may not start and stop containers of this engine"
 
 _SHORTEST_ID: Final = 4
-"""Characters of a container's ID that may be enough to find it."""
+"""Minimum length of the beginning of a container's ID by which it can be found."""
 
 
 class Followed(NamedTuple):
-    """What a change of a route means.
+    """What a change to a route means.
 
     Attributes:
         unit: the unit of the route; ``None`` if its containers do not sleep.
         action: what to begin.
         is_changed: whether the unit must be published.
-        left: the unit that the route belonged to before and does no longer.
-        again: aliases of routes to follow again, because of this one they may sleep or no longer may: it uses them for
-            forwardauth, or is in a pool with them.
+        left: the unit that the route used to belong to; ``None`` if it has not left one.
+        again: aliases of routes to follow again, because this change may decide whether they sleep: the changed route
+            uses them for forwardauth, or is in a pool with them.
 
     """
 
@@ -51,7 +51,7 @@ class Registry:
 
     Attributes:
         units: key -> unit.
-        refused: alias -> why its containers do not sleep although labels ask for it.
+        refused: alias -> why its containers do not sleep although their labels say so.
 
     Args:
         source: routes and containers.
@@ -96,7 +96,7 @@ class Registry:
         return matches[0] if len(matches) == 1 else None
 
     def follow(self, alias: str, now: float) -> Followed:
-        """Take over the current state of a route.
+        """Record the current state of a route.
 
         Args:
             alias: the route.
@@ -128,7 +128,7 @@ class Registry:
                 self._of_alias[pool_gate(unit.pool)] = unit
         self._describe(unit, container)
         running = bool(route.endpoints)
-        if not running and unit.state.phase in (Phase.READY, Phase.QUIESCING):  # perhaps at another alias
+        if not running and unit.state.phase in (Phase.READY, Phase.QUIESCING):  # perhaps under another alias
             running = bool(running_endpoints(unit, self._source.table))
         before = unit.state.epoch
         action = unit.state.observe(running=running, now=now)
@@ -138,7 +138,7 @@ class Registry:
         return Followed(unit, action, is_changed, left, again)
 
     def _describe(self, unit: Unit, container: Container) -> None:
-        """Take over what the labels of a unit say; for a pool, those of its oldest container."""
+        """Apply the labels of a unit's container; for a pool, those of its oldest container."""
         if unit.pool:
             container = next(iter(members_of(unit, self._source)), container)
         unit.engine, unit.container_id, unit.name = container.provider, container.container_id, container.container_name
@@ -147,9 +147,11 @@ class Registry:
             unit.state.idle_timeout = unit.config.idle_timeout
 
     def _follow_pool(self, alias: str, route: Route | None) -> tuple[str, ...]:
-        """Remember a route whose containers never sleep, because those in its pool do not sleep either.
+        """Record a route whose containers never sleep. Because of it, others in its pool must not sleep either.
 
-        Returns the other routes of the pools for which that has changed.
+        Returns:
+            The other routes in the pools for which this has changed.
+
         """
         pool, before = route.pool if route is not None else "", self._restless.pop(alias, "")
         if before:

@@ -1,4 +1,4 @@
-"""Remembers when units are looked at next, and what waits for their changes."""
+"""Keeps the times at which units are checked next, and wakes tasks that wait for changes to units."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Schedule", "Watchers"]
 
 
 class Schedule:
-    """When units are looked at next."""
+    """The times at which units are checked next."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Unit]] = []
@@ -25,7 +25,7 @@ class Schedule:
         self._changed = asyncio.Event()
 
     def add(self, unit: Unit, due: float) -> None:
-        """Look at a unit at a time, unless it is looked at earlier."""
+        """Check a unit at the given time, unless it is already scheduled earlier."""
         if unit.scheduled is not None and due >= unit.scheduled:
             return
         unit.scheduled = due
@@ -43,7 +43,7 @@ class Schedule:
                 yield unit
 
     async def wait(self, now: float) -> None:
-        """Wait until the next unit is due, or another one comes first."""
+        """Wait until the next unit is due, or until another unit is scheduled before it."""
         delay = self._due[0][0] - now if self._due else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
@@ -51,7 +51,7 @@ class Schedule:
 
 
 class Watchers:
-    """What waits for changes of routes."""
+    """The tasks that wait for changes to routes."""
 
     def __init__(self) -> None:
         self._events: dict[str, set[asyncio.Event]] = {}
@@ -68,7 +68,7 @@ class Watchers:
                 del self._events[alias]
 
     def notify(self, aliases: Iterable[str]) -> None:
-        """Let everything go on that waits for some routes."""
+        """Wake all tasks that wait for any of the given routes."""
         for alias in aliases:
             for event in self._events.get(alias, ()):
                 event.set()

@@ -92,7 +92,7 @@ class Sleeper:
     # ---- what happens
 
     def follow(self, aliases: Iterable[str]) -> None:
-        """Take over changes of the table.
+        """Apply changes to the table.
 
         Args:
             aliases: routes that were added, changed or removed.
@@ -110,7 +110,7 @@ class Sleeper:
             self._act(unit, unit.state.want(time.monotonic()))
 
     def take_over(self, alias: str, epoch: int) -> None:
-        """Go on with an epoch in which an Envoy has had requests for a route since before this process.
+        """Continue an epoch in which an Envoy has had requests for a route since before this process started.
 
         Args:
             alias: the route.
@@ -160,7 +160,7 @@ class Sleeper:
         self._quiescing.reported()
 
     def sessions_changed(self, alias: str) -> None:
-        """Take note that a session of a udp route has begun or ended."""
+        """Record that a session of a udp route has begun or ended."""
         unit = self._registry.unit(alias)
         if unit is not None and unit.state.phase is Phase.READY:
             now = time.monotonic()
@@ -168,7 +168,7 @@ class Sleeper:
             self._plan(unit)
 
     def _in_progress(self, unit: Unit, now: float) -> int:
-        """Return how many requests of a unit are in progress, in all epochs, and sessions of udp clients."""
+        """Return how many requests to a unit are in progress in all epochs, including sessions of udp clients."""
         epochs = {unit.state.epoch, *unit.busy}
         sessions = sum(map(self._datagrams.in_progress, unit.aliases))
         return sessions + sum(
@@ -176,7 +176,7 @@ class Sleeper:
         )
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put a unit to sleep that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
+        """Put to sleep a unit that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
         before = unit.state.epoch
         if unit.busy or not unit.state.sleep(time.monotonic()):
             return
@@ -223,7 +223,7 @@ class Sleeper:
 
     @property
     def names(self) -> list[str]:
-        """The names of all containers that sleep."""
+        """Return the names of all containers that can sleep."""
         return [unit.name for unit in self._registry.units.values()]
 
     def status(self, unit: Unit) -> SleepStatus:
@@ -235,7 +235,7 @@ class Sleeper:
         return statuses_of(self._registry.units.values(), self._source, now=time.monotonic(), wall=time.time())
 
     def problems(self) -> list[Problem]:
-        """Return why containers do not sleep although labels ask for it, or could not be woken or put to sleep."""
+        """Return why containers do not sleep although their labels say so, or could not be woken or put to sleep."""
         found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
         return [*dict.fromkeys((*self._registry.refused.values(), *found))]
 
@@ -265,7 +265,7 @@ class Sleeper:
     # ---- acting
 
     def _act(self, unit: Unit, action: Action | None) -> None:
-        """Publish the state of a unit and begin what it asks for."""
+        """Publish the state of a unit and begin the given action."""
         unit.shown = unit.state.phase
         self._moved.set()
         self._moved = asyncio.Event()
@@ -315,7 +315,7 @@ class Sleeper:
         self._announce(unit)
 
     async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
-        """Stop the containers once no request of earlier epochs is in progress; keep them awake if nobody can tell."""
+        """Stop the containers once no request of earlier epochs is in progress; keep them awake if this is unclear."""
         now = time.monotonic
         if await self._quiescing.settle(unit, keys):
             self._act(unit, unit.state.quiet(now()))
@@ -356,7 +356,7 @@ class Sleeper:
             await self._waker.stop(unit)
             await stop_unit(unit, self._source, self)
             if not await self._waker.is_gone(unit):
-                failure = f"the engine has not refused to stop {unit.name}, but it still runs"
+                failure = f"the engine reported no error, but {unit.name} is still running"
         except SleepError as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001  # one unit must not stop the others

@@ -188,7 +188,7 @@ class SleepState:
         return None
 
     def sleep(self, now: float) -> bool:
-        """Put them to sleep without waiting for the idle timeout. Return whether that begins."""
+        """Put them to sleep without waiting for the idle timeout. Return whether they can be."""
         if self.phase is not Phase.READY:
             return False
         self.epoch = self._next_epoch()

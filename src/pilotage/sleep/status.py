@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["ALLOW", "SleepStatus", "describe", "problems_of", "status_of", "statuses_of"]
 
 
-_MOST_USERS: Final = 3  # that are named
+_MOST_USERS: Final = 3  # how many are named
 
 ALLOW: Final = (
     "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
     "or set idle: false for the engine"
 )
-"""How an error ends that says that the engine allows only reading."""
+"""The end of an error message about an engine that allows only reading."""
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ def problems_of(unit: Unit) -> list[Problem]:
     """Return why the containers of a unit could not be woken or put to sleep."""
     found = []
     if unit.state.failure.endswith(ALLOW):  # the same for all containers of the engine
-        message = "containers of this engine do not sleep and wake, because it refuses to start and stop them"
+        message = "containers of this engine do not sleep and wake, because the engine refuses to start and stop them"
         found.append(Problem(message=message, hint=ALLOW, provider=unit.engine))
     elif unit.state.failure:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"

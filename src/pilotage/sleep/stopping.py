@@ -34,7 +34,7 @@ class Stops(Protocol):
         """Return the unit of a route; ``None`` if its containers do not sleep."""
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put a unit to sleep that the dependant needed. Returns early if either of them is wanted."""
+        """Put to sleep a unit that the dependant needed. Return early if either of them is wanted."""
 
 
 def users_of(unit: Unit, source: Source) -> frozenset[str]:
@@ -52,11 +52,11 @@ def _users(members: Collection[Container], used: Mapping[str, frozenset[str]]) -
 
 
 async def stop_unit(unit: Unit, source: Source, stops: Stops) -> None:
-    """Stop, pause or kill the containers of a unit. Then stop those that it needed and nobody else does.
+    """Stop, pause or kill the containers of a unit. Then stop those that it needed and that nothing else needs.
 
-    What needs others is stopped before them. A needed container is left alone if it has a route of its own, or sleeps
-    by an idle timeout of its own; with a negative one, it sleeps once its requests have ended. What remains stays awake
-    if the unit is wanted meanwhile.
+    A container is stopped before the containers that it needs. A needed container is left alone if it has a route or an
+    idle timeout of its own. If that timeout is negative, the container is put to sleep once its requests have ended. If
+    the unit is wanted in the meantime, the remaining containers stay awake.
 
     Raises:
         SleepError: a container of the unit could not be stopped.

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _MOST_EPOCHS: Final = 8
-"""Maximum number of earlier epochs of a unit, in case Envoys connect that other control planes have served."""
+"""Maximum number of earlier epochs of a unit. Envoys that other control planes have served could bring any number."""
 
 UnitKey = tuple[str, ...]
 """``(engine, project, service)`` for replicas, ``(engine, container ID)`` for one container, ``("", "", pool)``."""
@@ -45,7 +45,7 @@ NEVER: Final = IdleConfig(idle_timeout=0.0)
 
 
 class Source(Protocol):
-    """What is known about routes and containers, kept current by somebody else."""
+    """What is known about routes and containers. Its owner keeps it up to date."""
 
     @property
     def table(self) -> Table:
@@ -67,11 +67,12 @@ class GateKeeper(Protocol):
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
 
-        Returns what changed, for :meth:`wait_for_acks`.
-
         Args:
             name: alias of the route, or the result of :func:`~pilotage.xds.backend.pool_gate`.
             gate: the state; ``None`` if its containers never sleep.
+
+        Returns:
+            The keys of the changed resources, for :meth:`wait_for_acks`.
 
         """
 
@@ -80,7 +81,7 @@ class GateKeeper(Protocol):
 
     @property
     def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
-        """Waits until all Envoys have accepted some changes."""
+        """A function that waits until all Envoys have accepted some changes."""
 
 
 class Unit(msgspec.Struct, eq=False):
@@ -94,17 +95,17 @@ class Unit(msgspec.Struct, eq=False):
         config: how they sleep and wake.
         state: whether they are awake.
         aliases: their routes.
-        left: aliases that have been theirs.
+        left: aliases that used to be theirs.
         pool: the name of their pool; ``""`` if they are in none.
         step: what is being done now, as text for people; ``""`` if nothing is.
         done: the steps of the current or last attempt to wake them that are finished.
         unstarted: name of a container -> why that attempt could not start it, although others were started.
         busy: earlier epochs whose clusters may still have requests in progress.
         waiting: earlier epochs that requests may wait for.
-        silent: the Envoys that kept them awake when that was last checked, because they have missed several reports.
-        shown: the phase that the gateway knows.
-        scheduled: when it is looked at next; ``None`` if that is not planned.
-        task: the task that does something with them now; ``None`` if there is none.
+        silent: the Envoys that kept them awake at the last check, because they had missed several reports.
+        shown: the phase that was last published to the gateway.
+        scheduled: when the unit is checked next; ``None`` if that is not planned.
+        task: the task that is waking or stopping them; ``None`` if there is none.
 
     """
 
@@ -148,7 +149,7 @@ class Unit(msgspec.Struct, eq=False):
         if epoch in (current, *self.busy, *self.waiting):
             return False
         found: tuple[int, ...] = (epoch,)
-        if epoch > current:  # an Envoy may have seen the current one, too, and lost it
+        if epoch > current:  # an Envoy may also have seen the current one, and lost it
             self.state.renew()
             found = (current, epoch)
         if self.state.phase is Phase.READY:
@@ -174,7 +175,7 @@ def may_sleep(container: Container | None) -> bool:
 
 
 def unit_key(route: Route | None, container: Container | None) -> UnitKey | None:
-    """Return the unit of a route of a container; ``None`` if its containers do not sleep."""
+    """Return the key of the unit to which a route belongs; ``None`` if its containers do not sleep."""
     if route is None or route.excluded or route.is_static or not may_sleep(container):
         return None
     if route.pool:
@@ -183,7 +184,7 @@ def unit_key(route: Route | None, container: Container | None) -> UnitKey | None
 
 
 def start_path(endpoint: str) -> str:
-    """Return the path that a ``start_endpoint`` names, which may be a URL; ``""`` if any path wakes."""
+    """Return the path in a ``start_endpoint``, which may be a URL; ``""`` if every path wakes the containers."""
     if endpoint in ("", "*"):
         return ""
     return endpoint if endpoint.startswith("/") else urlsplit(endpoint).path or "/"

@@ -1,4 +1,4 @@
-"""Wakes the containers of a unit: first those that they need, then themselves, and waits until they answer."""
+"""Wakes the containers of a unit, after the containers that they need, and waits until one answers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ LONGEST_WAKE: Final = 900.0
 _PROBE_INTERVAL: Final = 0.01
 _LONGEST_PROBE_INTERVAL: Final = 0.5
 _PROBE_SHARE: Final = 0.05
-"""Seconds between two attempts to connect to a server that starts, and their share of the time that it has taken."""
+"""Seconds between two attempts to connect to a server that is starting: this share of the time since its container got
+an address, within these bounds."""
 
 _LOOK_AGAIN: Final = 1.0
-"""Seconds after which the engine is asked whether a container that has no address yet still runs."""
+"""Seconds after which the engine is asked whether a container that does not answer yet is still running."""
 
 
 class Waker:
@@ -51,8 +52,8 @@ class Waker:
 
     Args:
         source: routes and containers.
-        engine: returns the commands of an engine.
-        on_step: is called whenever the step of a unit has changed.
+        engine: returns the commands to an engine.
+        on_step: called whenever the step of a unit has changed.
         probe: returns whether an endpoint answers.
 
     """
@@ -74,12 +75,12 @@ class Waker:
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Look again at the table, because it has changed."""
+        """Check the table again, because it has changed."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def is_gone(self, unit: Unit) -> bool:
-        """Wait until the table has no endpoint of a unit that was stopped, so that what it says later is news."""
+        """Wait until the table has no endpoint of a stopped unit, so that any later one is new. Return whether so."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_AFTER):
                 while running_endpoints(unit, self._source.table):
@@ -105,7 +106,7 @@ class Waker:
             self._step(unit, "")
 
     async def _wake(self, unit: Unit) -> None:
-        """Start all containers of a unit, and wait until the first of them answers; the others go on."""
+        """Start all containers of a unit, and wait until the first of them answers; the others continue."""
         members = members_of(unit, self._source)
         if not members:
             raise SleepError(f"{unit.name} no longer exists")

@@ -72,13 +72,11 @@ class Agent(msgspec.Struct, frozen=True):
         return f"agent/{self.address}"
 
     def place_of(self, endpoint: Endpoint, address: str) -> str:
-        """Return where the agent finds an endpoint, ``host:port``.
-
-        Its own machine is loopback there.
+        """Return where the agent connects to reach an endpoint, as ``host:port``. On its own machine, it uses loopback.
 
         Args:
             endpoint: the endpoint.
-            address: the address to which its host was resolved, if it is a name; otherwise the same.
+            address: the address to which its host was resolved, or the host itself if it is an address.
 
         """
         own = self.in_host_network and is_of_machine(self.address, endpoint)

@@ -25,7 +25,7 @@ class AgentRoutes:
 
     Attributes:
         known: address -> agent.
-        users: alias -> address or name of its agent, as the route says it.
+        users: alias -> address or name of its agent, as written in the route.
         health: alias -> address of an endpoint -> what its agent says about it.
 
     """
@@ -90,9 +90,9 @@ def _refusal(route: Route, agent: Agent | None, names: Iterable[str]) -> Problem
     if agent is None:
         known = ", ".join(sorted(names)) or "none"
         message = f"agent {shorten(route.agent, 60)!r} not found"
-        return Problem(message=message, hint=f"known agents: {known}; list it under providers.agents", **where)
+        return Problem(message=message, hint=f"list the agent under providers.agents; known agents: {known}", **where)
     if agent.problem:
-        return Problem(message=agent.problem, hint="'pilotage agent check' says more", **where)
+        return Problem(message=agent.problem, hint="'pilotage agent check' shows details", **where)
     if route.scheme in _UNSUPPORTED:
         message = f"scheme {route.scheme} is not supported behind an agent, so the route is not served"
         return Problem(message=message, hint="reach this engine by ssh:// or tls:// instead", path="scheme", **where)

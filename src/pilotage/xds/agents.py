@@ -1,8 +1,8 @@
 """Builds what Envoys need to send requests through agents: a cluster for each agent, headers, and secrets. Pure.
 
 An agent serves all containers of its machine at one address, behind mutual TLS. The path of a request to a container
-begins with ``/godoxy/agent/proxy/http/``, and headers say to which one it goes. Requests with any other path are for
-the agent itself or for its engine, so no request of a client may get there without this prefix.
+begins with ``/godoxy/agent/proxy/http/``, and headers say which container it is for. Requests with any other path are
+for the agent itself or for its engine, so no client's request may reach an agent without this prefix.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ __all__ = [
     "agent_changes",
     "agent_clusters",
     "is_of_agent",
+    "may_set",
     "proxy_headers",
     "removed_headers",
     "speak_through_agents",
@@ -71,7 +72,7 @@ _LONGEST_WAIT: Final = 86_400.0  # seconds; without a limit of the route's own, 
 _PROXY_HOST: Final = "X-Proxy-Host"
 _HEADERS: Final = ("X-Proxy-Scheme", "X-Proxy-Config")
 _OLD_HEADERS: Final = ("X-Proxy-Https", "X-Proxy-Skip-Tls-Verify", "X-Proxy-Response-Header-Timeout")
-"""What agents before 0.18.6 expect. Newer ones read them, too, so those of clients are removed."""
+"""Headers that agents before 0.18.6 expect. Newer agents read them, too, so they are removed from clients' requests."""
 
 
 def agent_changes(
@@ -80,11 +81,11 @@ def agent_changes(
     present: Iterable[Key],
     options: GatewayOptions,
 ) -> dict[Key, Resource | None]:
-    """Return the resources that change with the agents; ``None`` for those that go.
+    """Return the resources that change with the agents; ``None`` for those to remove.
 
     Args:
         known: the agents before.
-        agents: the agents now, with their credentials. One without credentials keeps those that it had.
+        agents: the agents now, with their credentials. An agent without credentials keeps those that it had.
         present: the keys of all resources.
         options: the gateway's settings.
 
@@ -127,7 +128,7 @@ def _cluster(agent: Agent, options: GatewayOptions) -> Resource:
 
 @lru_cache(maxsize=2)
 def _protocol(*, own: bool) -> any_pb2.Any:
-    """Return how Envoy speaks with an agent. In the cluster of one route, each endpoint is another container."""
+    """Return how Envoy speaks with an agent. In the cluster of one route, each endpoint is a different container."""
     common = protocol_pb2.HttpProtocolOptions(
         idle_timeout=seconds(_IDLE), max_headers_count=number(1000), max_response_headers_kb=number(256)
     )
@@ -168,7 +169,7 @@ def _place_of(agent: Agent, member: Member) -> str:
 
 
 def speak_through_agents(cluster: Any, backend: Backend) -> None:
-    """Let a cluster of a backend's own reach its endpoints through their agents, each with the TLS of its own."""
+    """Let a backend's own cluster reach its endpoints through their agents, each with its agent's TLS settings."""
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_protocol(own=True))
     agents = list(dict.fromkeys(member.agent for member in backend.members if member.agent is not None))
     if len(agents) < 2:
@@ -186,7 +187,7 @@ _CAS: Final = "agent-ca"
 
 
 def _socket(agent: Agent) -> base_pb2.TransportSocket:
-    """Return mutual TLS with an agent. Every agent has the same name, and a CA of its own."""
+    """Return the settings for mutual TLS with an agent. All agents have the same name, but each has its own CA."""
     common = tls_pb2.CommonTlsContext(alpn_protocols=["http/1.1"])
     common.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
     common.tls_certificate_sds_secret_configs.add(name=f"{_OWN}/{agent.address}", sds_config=ads())
@@ -225,7 +226,7 @@ def is_of_agent(key: Key) -> bool:
 def proxy_headers(backend: Backend) -> list[Any]:
     """Return the request headers that tell an agent how to reach a backend's containers.
 
-    In a cluster of the backend's own, the header with the container is added for each endpoint.
+    In a backend's own cluster, the header that names the container is added for each endpoint.
     """
     agent, route = backend.agent, backend.route
     if agent is None:
@@ -248,8 +249,13 @@ def proxy_headers(backend: Backend) -> list[Any]:
     return found
 
 
+def may_set(backend: Backend, name: str) -> bool:
+    """Return whether the middlewares of a route may set a request header: not those that an agent obeys."""
+    return backend.agent is None or not name.lower().startswith("x-proxy-")
+
+
 def removed_headers(backend: Backend) -> tuple[str, ...]:
-    """Return the request headers that only the gateway may send to an agent, and that it does not send to this one."""
+    """Return the request headers that only the gateway may send to agents, and that it does not send to this one."""
     if backend.agent is None:
         return ()
     return _HEADERS if backend.agent.is_old else _OLD_HEADERS
@@ -278,9 +284,9 @@ def _config(settings: RouteSettings, server_name: str) -> str:
 
 @lru_cache(maxsize=1)
 def unreached_page() -> any_pb2.Any:
-    """Replace the page with which an agent says that it does not reach a container by a response of our own.
+    """Replace an agent's error page about a container that it cannot reach with a response of our own.
 
-    A container's own response with this status looks the same if it is a page, so it is replaced, too.
+    If a container itself responds with this status and a page, this looks the same, so it is replaced, too.
     """
 
     def single(kind: str, message: Any, **expected: str) -> Any:

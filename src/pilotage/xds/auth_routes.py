@@ -38,7 +38,8 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
     """Return why a route cannot approve requests to another; ``None`` if it can.
 
     Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve any,
-    because they would bypass the restriction. Neither can a route behind an agent, whose path they would lack.
+    because they would bypass the restriction. Nor can a route behind an agent, because they would lack the path prefix
+    that agents require.
 
     Args:
         route: the route whose requests must be approved.

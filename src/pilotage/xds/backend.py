@@ -76,9 +76,9 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
             endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass; ``None`` if its containers never sleep.
-        names: its clusters; ``None`` if it has one that is named like itself.
+        names: its clusters; ``None`` if it has a single one with the backend's own name.
         measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
-        agent: the agent of its route, which decides how the requests to all members look.
+        agent: the agent of its route, which determines what the requests to all members look like.
 
     """
 
@@ -112,7 +112,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_closed(self) -> bool:
-        """Whether requests do not reach it: its containers are not awake, or no endpoint of it answers."""
+        """Whether requests cannot reach it, because its containers are not awake or none of its endpoints answers."""
         return self.names is not None and self.names.absent
 
     @property
@@ -122,12 +122,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reachable(self) -> tuple[Member, ...]:
-        """The members, unless none of them answers yet."""
+        """The members; empty if none of them answers yet."""
         return () if self.names is not None and self.names.absent and not self.names.answers else self.members
 
     @property
     def longest_wait(self) -> float:
-        """Maximum number of seconds that a request waits until it is sent."""
+        """Maximum number of seconds that a request waits before it is sent."""
         return max(self.hold, self.names.patience if self.names is not None else 0.0)
 
 
@@ -164,7 +164,7 @@ def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[
 
 
 def _usable_of(found: Sequence[tuple[str, Endpoint]], *, only_ready: bool) -> dict[tuple[str, Endpoint], None]:
-    """Return the usable ones of endpoints on several machines, each with its agent, where addresses may recur."""
+    """Return the usable endpoints, each with its agent. They may be on several machines, so addresses may recur."""
     for states in _RANKS[:1] if only_ready else _RANKS:
         chosen = {(agent, endpoint.address): endpoint for agent, endpoint in found if endpoint.state in states}
         if chosen:

@@ -21,8 +21,8 @@ _EXCLUDED_STATS: Final = ("cluster.route/", "cluster.pool/", "cluster.sleep/")
 each of thousands of clusters."""
 
 _LARGEST_REGEX: Final = 2_000
-"""Size of a compiled regex that Envoy accepts. By default it is 100, too little for all headers that clients may not
-send, and Envoy would go through all headers of a request for each further regex."""
+"""Maximum size of a compiled regex that Envoy accepts. The default of 100 is too little for one regex of all headers
+that clients may not send. With several, Envoy would go through all headers of a request for each of them."""
 
 
 def build_bootstrap(
@@ -44,8 +44,8 @@ def build_bootstrap(
         admin: path of the admin interface's unix socket; ``""`` for none.
         limits: what this Envoy may use; ``None`` for the defaults.
         pages: path of the unix socket that serves the events of loading pages; ``""`` for none.
-        client_limit: folder of the module that limits connections per client, in which Envoy looks for modules; ``""``
-            if it does not have that.
+        client_limit: folder in which Envoy finds the module that limits connections per client; ``""`` if it does not
+            have the module.
 
     """
     cluster: dict[str, Any] = {
@@ -115,7 +115,7 @@ def build_bootstrap(
     }
     if pages:
         configuration["static_resources"]["clusters"].append(_plain_cluster(PAGES_CLUSTER, pages))
-    if client_limit:  # the path, because an Envoy that outlives pilotage may not find the module at a new one
+    if client_limit:  # the path, because a running Envoy may not find the module if its path changes
         configuration["node"]["metadata"] = {CLIENT_LIMIT: client_limit}
     if admin:
         configuration["admin"] = {"address": {"pipe": {"path": admin, "mode": 0o600}}}

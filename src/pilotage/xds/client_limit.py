@@ -30,7 +30,7 @@ __all__ = ["CLIENT_LIMIT", "add_client_limit", "what_it_supports"]
 log = logging.getLogger(__name__)
 
 CLIENT_LIMIT: Final = "pilotage.client_limit"
-"""The name of both filters, and the key of an Envoy's metadata which says that it has the module."""
+"""The name of both filters, and the key in an Envoy's metadata that says that it has the module."""
 
 _VERSION: Final = (1, 40)
 """The version of Envoy for which the module is built. Others may lack a function that it needs."""
@@ -74,7 +74,7 @@ def _as_ipv6(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
 
 
 def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Key, Resource]:
-    """Return the resources as an Envoy can use them, given the description of itself in its first request."""
+    """Return the resources as an Envoy can use them, given how it describes itself in its first request."""
     version = node.user_agent_build_version.version
     if (version.major_number, version.minor_number) == _VERSION and CLIENT_LIMIT in node.metadata.fields:
         return resources

@@ -43,13 +43,13 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of the gate of a pool. That of a route is its alias, which has no capital letters."""
+    """Return the name of a pool's gate. A route's gate is named like its alias, which has no capital letters."""
     return f"POOL/{pool}"
 
 
 _SLEEP: Final = "sleep/"
 _HOLD: Final = "hold/"
-"""The keys of backends begin differently."""
+"""Prefixes of cluster names. No key of a backend begins with them."""
 
 
 def epoch_cluster(gate: str, epoch: int) -> str:

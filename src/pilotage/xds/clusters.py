@@ -64,7 +64,8 @@ SAFE_SUFFIX: Final = "/safe"
 
 _NO_LIMIT: Final = 1_000_000
 _BUFFERED: Final = 256 * 1024
-"""Bytes of a response that wait for the client. With Envoy's advice, 32 KiB, a download costs twice the CPU time."""
+"""Maximum bytes of a response that wait for the client. With Envoy's recommended 32 KiB, a download would take twice
+the CPU time."""
 _IDLE: Final = 4.0  # below 5 s, the usual keep-alive timeout of application servers
 _NOWHERE: Final = "/dev/null/no-endpoint"
 _TLS: Final = common_pb2.TlsParameters
@@ -76,7 +77,8 @@ _VERSIONS: Final = {
 }
 _SILENT: Final = ("192.0.2.1", 9)
 """Address that no host has (RFC 5737). On the loopback interface Linux drops packets to it, so every attempt to connect
-takes ``_SILENT_ATTEMPT`` seconds. A request sent before Envoy knew of a restart has only a few retries to wait with."""
+takes ``_SILENT_ATTEMPT`` seconds. This matters for requests sent before Envoy knew of a restart: they have few retries.
+"""
 _SILENT_ATTEMPT: Final = 1.5
 _ON_LOOPBACK: Final = address_pb2.BindConfig(
     socket_options=[
@@ -150,7 +152,7 @@ def _usual(backend: Backend, options: GatewayOptions) -> bytes:
 
 
 def _existing(backend: Backend) -> tuple[str, ...]:
-    """Return the names of the clusters of a backend that Envoys have."""
+    """Return the names of those clusters of a backend that Envoys have."""
     names = backend.names
     if names is None:
         return (backend.key,)
@@ -258,7 +260,7 @@ def _limits(backend: Backend, options: GatewayOptions) -> Any:
     most = options.max_target_connections
     if backend.route.scheme == "udp":
         return _breakers(most, options.max_udp_clients)
-    if backend.route.scheme == "tcp":  # a client that waits for a connection takes as much as one that has it
+    if backend.route.scheme == "tcp":  # a client that waits for a connection takes as many resources as one that has it
         return _breakers(min(backend.route.settings.max_conns_per_host or most, most), most, waiting=most)
     return _breakers(min(backend.route.settings.max_conns_per_host or most, most))
 

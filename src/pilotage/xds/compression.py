@@ -35,7 +35,7 @@ _ON: Final = packed(
 
 
 def compressor() -> Any:
-    """Return the filter. By itself, Envoy leaves responses alone that say ``no-transform``."""
+    """Return the filter. Envoy itself does not compress responses with ``no-transform``."""
     common = compressor_pb2.Compressor.CommonDirectionConfig(
         min_content_length=number(_SMALLEST), content_type=list(_TEXTUAL)
     )
@@ -54,7 +54,7 @@ def compressor() -> Any:
 
 
 def compression_switch(settings: RouteSettings, options: GatewayOptions) -> any_pb2.Any | None:
-    """Return the per-route configuration of a route; ``None`` if it is compressed, or not, like most."""
+    """Return the per-route configuration of a route; ``None`` if the gateway's default applies to it."""
     compresses = (options.compression or settings.compression) and not settings.disable_compression
     if compresses == options.compression:
         return None

@@ -49,7 +49,10 @@ class Downgrade:
         return set(self._users[address])
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route as http if all its https endpoints speak plain HTTP, and a warning. Agents are not asked."""
+        """Return a route as http if all its https endpoints speak plain HTTP, and a warning.
+
+        A route through an agent is returned as it is.
+        """
         before = self.https.pop(alias, ())
         if route is None or route.scheme != "https" or not route.endpoints or route.agent or insists_on_tls(route):
             if before:

@@ -13,24 +13,27 @@ __all__ = ["requests_of_supported", "too_old"]
 log = logging.getLogger(__name__)
 
 _OLDEST: Final = (1, 38)
-"""Earlier ones ignore ``path_override`` of ext_authz: they would ask auth services about the client's path instead of
-the configured one, and take any page that answers 200 for an approval."""
+"""Earlier versions ignore ``path_override`` of ext_authz. They would send requests for approval to the client's path
+instead of the configured one, and take any page with status 200 for an approval."""
 
 
 def too_old(node: Any) -> str:
-    """Return the version of an Envoy that is too old; ``""`` if it is not, or does not say."""
+    """Return the version of an Envoy if it is too old; ``""`` if it is not, or if it is unknown."""
     version = node.user_agent_build_version.version
     found = (version.major_number, version.minor_number)
     return f"{version.major_number}.{version.minor_number}.{version.patch}" if (0, 0) < found < _OLDEST else ""
 
 
 async def requests_of_supported(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Pass on the requests of a stream; end at once, and log why, if its Envoy is too old."""
+    """Pass on the requests in a stream. If its Envoy is too old, log that and end at once."""
     async for request in requests:
         if version := too_old(request.node):
             needed = ".".join(map(str, _OLDEST))
             log.error(
-                "Envoy %r gets no configuration: it is version %s; use %s or later", request.node.id, version, needed
+                "Envoy %r gets no configuration, because its version %s is too old; use %s or later",
+                request.node.id,
+                version,
+                needed,
             )
             return
         yield request

@@ -1,7 +1,7 @@
 """Tracks the connected Envoys: how far behind each is, which of them are silent, and what each has accepted.
 
-An Envoy answers every response, with an acknowledgement or a rejection. One that does not, because it is stopped or
-overloaded, must not delay the others, so nothing waits for it for long.
+An Envoy answers every response with an acknowledgement or a rejection. An Envoy that does not answer, because it is
+stopped or overloaded, must not delay the others, so nothing waits for it for long.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["MOST_NODES", "Envoys"]
 
 MOST_NODES: Final = 100
-"""Node IDs that are remembered. Envoys choose them, so their number must be bounded."""
+"""Maximum number of node IDs to remember. Envoys choose their IDs, so the number must be bounded."""
 _REMEMBERED: Final = 3600.0
-"""Seconds that an Envoy is reported as disconnected."""
+"""Seconds for which an Envoy that has disconnected is still reported."""
 _LONGEST_NODE: Final = 100
 
 
 class _Known(msgspec.Struct):
-    """What is remembered of one connection."""
+    """What is remembered about one connection."""
 
     since: float
     heard: float
@@ -123,8 +123,8 @@ class Envoys:
     def lag(self, session: Session) -> float:
         """Return the seconds since an Envoy was sent the oldest response that it has not answered; 0 if there is none.
 
-        An Envoy that has not subscribed to everything yet counts from its last request. Envoy does not answer clusters
-        with health checks before it has probed them, so these do not count.
+        If an Envoy has not subscribed to everything yet, its last request counts instead. Envoy does not answer
+        responses that carry clusters with health checks before it has probed them, so these do not count.
         """
         known = self._known.get(session)
         if known is None:
@@ -133,7 +133,7 @@ class Envoys:
         return 0.0 if began is None else max(0.0, _now() - began)
 
     def _watch(self, session: Session) -> None:
-        """Look at an Envoy again when it has been silent for long."""
+        """Check an Envoy again at the time when it counts as silent."""
         if session in self._timers or session not in self.sessions:
             return
         known = self._known.get(session)
@@ -161,7 +161,7 @@ class Envoys:
         Args:
             is_done: whether an Envoy is done.
             node: wait only for the Envoy with this node ID; ``""`` for all.
-            patience: do not wait for an Envoy whose lag is at least so many seconds.
+            patience: do not wait for an Envoy whose lag is at least this many seconds.
 
         """
 
@@ -180,7 +180,7 @@ class Envoys:
                 self._waiters.discard(waiter)
 
     def wake_waiters(self) -> None:
-        """Let everything that waits for an Envoy look again."""
+        """Let everything that waits for an Envoy check again."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -241,7 +241,7 @@ class Envoys:
                 self._published[key] = (item.version, version)
 
     def route_states(self, host: str, keys: Iterable[Key]) -> dict[str, RouteState]:
-        """Return what each connected Envoy has of a route: node ID -> state.
+        """Return how much of a route each connected Envoy has: node ID -> state.
 
         Args:
             host: name of its backend.

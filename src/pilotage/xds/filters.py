@@ -81,13 +81,13 @@ ADDRESS: Final = "address"
 """Namespace and key of the metadata of a plain route's virtual host that hold the address of its target."""
 
 _DESTINATION: Final = "envoy.network.transport_socket.original_dst_address"
-"""To which address Envoy's clusters of type ORIGINAL_DST connect."""
+"""Name of the value that tells Envoy's clusters of type ORIGINAL_DST to which address to connect."""
 
 _AGENT: Final = "pilotage.agent"
 _HSTS: Final = "pilotage.hsts"
 
 _MOST_GATEWAYS: Final = 8
-"""How many more gateways of pilotage a request may pass through. Without a limit, a ring of them would take all
+"""How many further pilotage gateways a request may pass through. Without a limit, a loop of gateways would use up all
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
 AUTH_TIMEOUT: Final = 10.0
@@ -95,10 +95,10 @@ AUTH_TIMEOUT: Final = 10.0
 _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
-"""Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it runs."""
+"""Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
 _REMEMBERED_CLIENTS: Final = 10_000
 FOUND: Final = "*"
-"""Name of a route that is the same for many backends."""
+"""Route name that many backends share."""
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
 
@@ -163,9 +163,9 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
-        # It protects nothing. A request that bypasses it waits like those of other clients.
+        # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
-        # After everything that keeps people out, so that they wake nothing.
+        # After all filters that restrict access, so that refused requests wake nothing.
         _filter(WAITING_FILTER, idle_limit(), disabled=True),
         _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
     ]
@@ -174,11 +174,11 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    # Like holding, compression protects nothing, and neither does our page in place of an agent's.
+    # Neither of the next two filters protects anything.
     chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
     chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
-    # Statistics by response class and time of each cluster would take more instructions than anything else of ours.
+    # Per-cluster statistics about response classes and times would take more instructions than all that we add.
     counted = ON if options.report_errors else OFF
     router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
     chain.append(_filter("envoy.filters.http.router", router))
@@ -268,7 +268,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 def mark(route: Any, backend: Backend) -> None:
     """Add what the Lua filters need: a name, which shows that a route was found, and whether it uses forward-auth."""
-    # The name tells whose error it is if a filter answers, because only the router assigns a virtual cluster.
+    # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.auth is not None)
     route.name = route.name or (backend.name if may_answer else FOUND)
     if backend.route_policy.auth is not None:
@@ -362,7 +362,7 @@ def _strip(names: tuple[str, ...]) -> Any:
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask an auth service. Nothing that a client says is in the path: a service may read parameters from there."""
+    """Ask an auth service. Nothing that a client sends is put into the path, where services may look for parameters."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
@@ -389,4 +389,4 @@ def _forward(auth: ForwardAuth) -> Any:
 
 
 _PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
-"""``path_override``, which Envoy has since 1.38."""
+"""The field ``path_override``, which was added in Envoy 1.38."""

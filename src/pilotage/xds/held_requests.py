@@ -1,4 +1,4 @@
-"""Opens backends whose requests wait in Envoys, once an endpoint accepts connections, and limits how long they wait."""
+"""Opens backends whose requests wait in Envoys once an endpoint accepts connections, and limits the waiting time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["HeldRequests", "accepts_connections"]
 _PROBE_INTERVAL: Final = 0.02
 _PROBES_SLOW_DOWN: Final = 1.1
 _LONGEST_PROBE_INTERVAL: Final = 0.5
-"""Seconds between two attempts to connect to a server that starts: at first the lowest, then ever longer."""
+"""Seconds between two attempts to connect to a server that is starting. They grow from the shortest to the longest."""
 
 _PROBE_TIMEOUT: Final = 0.5
 """Seconds that a connection attempt may take. If the server has not started yet, the attempt is refused at once."""
@@ -61,7 +61,7 @@ class HeldRequests:
         return len(self._asked)
 
     def follow(self) -> None:
-        """Act on a change of the snapshot: reject what waits in vain, and look at backends that have endpoints."""
+        """Act on a change to the snapshot: reject requests that wait in vain, and try to open backends."""
         holds = self._snapshot.holds
         ended, holds.ended = holds.ended, []
         for cluster in ended:
@@ -87,7 +87,7 @@ class HeldRequests:
         return True
 
     def close(self) -> None:
-        """Stop. Envoys go on holding requests, until their own limit."""
+        """Stop. Envoys keep holding requests, up to their own time limit."""
         for task in self._opening.values():
             task.cancel()
         for timer in (*self._timers, *self._leaving.values()):

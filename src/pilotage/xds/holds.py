@@ -28,11 +28,11 @@ MOST_WAITING: Final = SLICES + 2
 """Maximum number of clusters that requests for one backend wait for at the same time."""
 
 LINGER: Final = 30.0
-"""Seconds for which the clusters stay in which requests have waited. Afterwards, none of these is retried any more."""
+"""Seconds for which a cluster stays after requests have waited for it. By then, none of these is retried any more."""
 
 
 class _Hold(msgspec.Struct):
-    """What is known of one backend.
+    """What is known about one backend.
 
     Attributes:
         current: the cluster that its route leads to.
@@ -55,10 +55,10 @@ class Holds:
 
     Attributes:
         opening: keys of backends that have endpoints again, but are still closed; see :meth:`open`.
-        leaving: key of a backend that has gone, or whose containers now sleep -> seconds after which its clusters are
-            to be given up with :meth:`forget`.
+        leaving: key of a backend that was removed, or whose containers now sleep -> seconds after which its clusters
+            are to be given up with :meth:`forget`.
         epochs: numbers for the names of clusters.
-        ended: clusters that requests may wait for and that will not come. Whoever tells Envoys so, empties it.
+        ended: clusters that requests may wait for, but that will not come. The owner tells Envoys so and empties it.
 
     Args:
         epochs: numbers for the names of clusters.
@@ -111,7 +111,7 @@ class Holds:
         return msgspec.structs.replace(backend, names=names)
 
     def leave(self, key: str) -> None:
-        """Record that a backend has gone. Requests that wait for it are answered if it comes back in time."""
+        """Record that a backend was removed. Requests that wait for it are answered if it comes back in time."""
         hold = self._holds.get(key)
         if hold is not None and not hold.is_open:
             self.opening.discard(key)
@@ -142,7 +142,7 @@ class Holds:
         return True
 
     def rotate(self, key: str, cluster: str) -> bool:
-        """Let new requests wait for another cluster than the given one. Return whether this changes anything."""
+        """Let new requests wait for a cluster other than the given one. Return whether this changes anything."""
         hold = self._holds.get(key)
         if hold is None or hold.is_open or hold.current != cluster:
             return False
@@ -172,7 +172,7 @@ class Holds:
         return True
 
     def adopt(self, key: str, clusters: tuple[str, ...]) -> None:
-        """Take over clusters that requests already wait for, since before this process; the last is the current one."""
+        """Take over clusters for which requests have waited since before this process; the last is the current one."""
         hold = self._holds.get(key)
         known = (hold.current, *hold.waiting, *hold.before) if hold is not None else ()
         new = tuple(name for name in clusters if name not in known)

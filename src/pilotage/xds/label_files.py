@@ -75,7 +75,7 @@ class LabelFiles:
         self._contents.pop(alias, None)
 
     def inherit(self, other: LabelFiles, aliases: Iterable[str]) -> None:
-        """Take over the contents for lingering routes, which are not checked again."""
+        """Copy the contents for lingering routes from an earlier instance, because they are not checked again."""
         self._contents |= {alias: other._contents[alias] for alias in aliases if alias in other._contents}
 
     def add_to(self, backend: Backend | None) -> Backend | None:

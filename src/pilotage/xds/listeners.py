@@ -47,7 +47,7 @@ _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
 _SLOWEST_GREETING: Final = 5.0  # seconds for the first message of the handshake, which Envoy does not shorten
 _SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
-_SLOWEST_READER: Final = 300.0  # seconds until a client that reads nothing of a finished response is cut off
+_SLOWEST_READER: Final = 300.0  # seconds until a client that does not read a finished response is cut off
 _MOST_STREAMS: Final = 100
 # What a client may send in advance on HTTP/2. Envoy's advice is 64 KiB for a stream, which limits an upload over a
 # connection with a round trip of 100 ms to 5 Mbit/s. The limit for the whole connection bounds the memory.
@@ -63,7 +63,7 @@ _UPGRADES: Final = (
 )
 _LARGEST_DATAGRAM: Final = 65535
 
-# Numbers of Linux, where Envoy runs; a pure module does not import ``socket``.
+# Linux's numbers, because Envoy runs there; a pure module does not import ``socket``.
 _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
 
 
@@ -73,7 +73,7 @@ _EVERYBODY: Final = "everybody"
 
 
 def http_listeners(options: GatewayOptions) -> list[Resource]:
-    """Return the configured HTTP listeners: ``http``, ``https``, both or none."""
+    """Return the configured HTTP listeners: ``http``, ``https``, both or neither."""
     found = []
     if options.http_port:
         chains = _chains(options, https=False)
@@ -114,7 +114,7 @@ def _chain_for(chain: str, options: GatewayOptions) -> Any:
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
-    """Return the networks of trusted proxies, without duplicates because Envoy rejects those."""
+    """Return the networks of trusted proxies, without duplicates, because Envoy rejects those."""
     networks = dict.fromkeys(ipaddress.ip_network(text, strict=False) for text in options.trusted_proxies)
     return [
         address_pb2.CidrRange(address_prefix=str(it.network_address), prefix_len=number(it.prefixlen))

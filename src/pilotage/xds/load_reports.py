@@ -21,19 +21,19 @@ __all__ = ["REPORT_INTERVAL", "Load", "LoadReports", "Report"]
 REPORT_INTERVAL: Final = 5.0
 """Seconds between two reports of an Envoy."""
 _CLUSTERS_PER_SECOND: Final = 500
-"""A report of all clusters takes Envoy 6 µs for each, so that with many of them, reports are less frequent."""
+"""A report takes Envoy 6 µs for each cluster, so reports are less frequent if there are many."""
 _MOST_SESSIONS: Final = 200
 _MOST_ENDPOINTS: Final = 50_000
-"""Clusters and endpoints of which one Envoy may report requests. The rest of a report is ignored."""
+"""Maximum number of clusters and endpoints in the reports of one Envoy. The rest of a report is ignored."""
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Requests of one endpoint, or of several.
+    """Requests to one endpoint, or to several.
 
     Attributes:
         in_progress: requests that have been sent and are not complete.
         issued: requests sent since the Envoy connected; each retry counts.
-        failed: of these, the ones with a response from 500 up or none. HTTP requests count only if
+        failed: of these, the ones without a response or with a status of 500 or more. HTTP requests count only if
             :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
 
     """
@@ -51,7 +51,7 @@ class Report(msgspec.Struct):
 
     Attributes:
         node: its node ID.
-        at: loop time of its last report, in seconds; of its connection, if there is none.
+        at: loop time of its last report, in seconds; if there is none, of its connection.
         begun: loop time at which the period of that report began.
         interval: seconds between two reports.
         loads: cluster -> address of an endpoint -> its requests.
@@ -91,7 +91,7 @@ class LoadReports:
         return self._interval
 
     def configure(self, interval: float, clusters: Iterable[str] | None = None) -> None:
-        """Ask all Envoys for other reports.
+        """Change what all Envoys report, and how often.
 
         Args:
             interval: seconds between two reports.
@@ -108,7 +108,7 @@ class LoadReports:
             change.set()
 
     def load(self, cluster: str, address: str = "") -> Load:
-        """Return the requests of a cluster, or of one of its endpoints, on all connected Envoys."""
+        """Return the requests to a cluster, or to one of its endpoints, on all connected Envoys."""
         total = Load()
         for report in self.reports:
             loads = report.loads.get(cluster, {})

@@ -76,7 +76,8 @@ def _answered(cause: str) -> Any:
 
 
 def _causes() -> list[_Cause]:
-    # An expression takes more time than a flag. The usual cause is first, since a failing service may be asked often.
+    # An expression takes more time than a flag. The most common cause comes first, because clients may repeat requests
+    # to a broken service.
     return [
         _Cause("This service refuses connections.", ("UF",), _says("Connection_refused")),
         _Cause(
@@ -96,7 +97,7 @@ def _causes() -> list[_Cause]:
         _Cause("The gateway could not ask whether you may use this service.", ("UAEX",), _says("ext_authz_error")),
         _Cause("Too many requests wait for this service.", (), _says("local_rate_limited")),
         _Cause("", (), "response.code_details == 'direct_response'"),
-        # What an auth service responds is its own.
+        # An auth service's own response is left unchanged.
         _Cause("This service cannot be reached.", (), "response.code_details != 'ext_authz_denied'"),
     ]
 
@@ -118,7 +119,7 @@ def direct_response(sentence: str) -> Any:
 
 
 def local_replies(options: GatewayOptions) -> Any:
-    """Return what Envoy responds itself, for each cause and each kind of client."""
+    """Return Envoy's own responses, for each cause and each kind of client."""
     unknown = _flagged("NR")
     mappers = [
         _reply(bad_host(), _text(_invalid("Host header")), status=400),

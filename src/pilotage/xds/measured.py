@@ -1,4 +1,4 @@
-"""Bounds the statistics that Envoy keeps of routes. Pure.
+"""Bounds the statistics that Envoy keeps about routes. Pure.
 
 Envoy keeps the errors and durations of a route until it restarts, even if the route is gone: 10 KiB for each name. So
 whoever can start containers could fill its memory with ever new names.
@@ -22,7 +22,7 @@ MOST_MEASURED: Final = 20_000
 
 
 class MeasuredNames:
-    """The names whose requests Envoys count: the first ones, since the daemon has started.
+    """The names whose requests Envoys count: the first ones seen since the daemon started.
 
     Args:
         most: how many names there may be.

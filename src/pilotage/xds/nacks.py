@@ -35,7 +35,7 @@ class Nack(msgspec.Struct, frozen=True):
     Attributes:
         resource: the resource.
         error: Envoy's message.
-        host: if the resource is a scope, the name of the virtual host that is to blame; the scope's others are served.
+        host: if the resource is a scope, the name of the virtual host that is to blame. The others are still served.
 
     """
 
@@ -50,9 +50,9 @@ class Nack(msgspec.Struct, frozen=True):
 
 
 class Retries:
-    """The schedule by which one Envoy is offered again what it rejected.
+    """The schedule on which one Envoy is again offered the resources that it rejected.
 
-    The delay is 5 s and doubles up to 5 minutes. A listener whose address was taken is offered every 2 s.
+    The delay starts at 5 s and doubles up to 5 minutes. A listener whose address was in use is offered every 2 s.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ __all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses
 
 _SHORTEST_ATTEMPT: Final = 0.1
 RETRY_PAUSES: Final = (0.1, 1.6)
-"""Seconds: the limit of the pause before the first retry, which doubles with each further retry, and its maximum."""
+"""Upper limit in seconds of the pause before the first retry. It doubles with each further retry, up to the maximum."""
 
 
 def longest_pauses(retries: int) -> float:
@@ -67,7 +67,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             connections of a tcp route are closed.
         max_client_connections: simultaneous connections of one client to all TCP listeners together; 0 for no limit. A
             client is an IPv4 address or the network of 64 bits of an IPv6 address. Trusted proxies have no limit.
-        max_waiting_requests: requests that wait in one Envoy for a container that is away or asleep, for each route.
+        max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep.
         max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """

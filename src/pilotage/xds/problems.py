@@ -40,7 +40,7 @@ def not_measured(backend: Backend, most: int) -> Problem:
     return msgspec.structs.replace(
         _problem(
             backend.route,
-            f"there are no figures about its requests, because Envoy has counted those of {most:,} other names",
+            f"its requests are not counted, because Envoy already counts those of {most:,} other names",
             "restart pilotage and Envoy",
         ),
         severity="warning",

@@ -1,4 +1,4 @@
-"""Keeps what Envoys had before this process until it is known that nothing needs it any more. Pure."""
+"""Keeps what Envoys had before this process started, until it is known that nothing needs it any more. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["RemovalHold"]
 
 
 class RemovalHold:
-    """Says whether resources may be removed from Envoys.
+    """Decides whether resources may be removed from Envoys.
 
-    A control plane that has just started does not know the routes of engines that have not been listed. What an Envoy
-    still has for them must stay.
+    A control plane that has just started does not know the routes of engines that have not been listed yet. What Envoys
+    have for these routes must stay.
     """
 
     def __init__(self) -> None:

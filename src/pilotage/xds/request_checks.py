@@ -42,7 +42,7 @@ _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 def forget_headers(*, trusted: bool) -> Any:
     """Return the extension that removes headers before anything reads them; from trusted proxies, only a few.
 
-    It is one regex for all of them, because Envoy goes through all headers of a request for each rule.
+    A single regex matches all of them, because Envoy goes through all headers of a request for each rule.
     """
     names = _NEVER if trusted else (*_NEVER, *FORGEABLE)
     regex = "|".join(f"{name}.*" if name.endswith("-") else name for name in names)
@@ -58,8 +58,8 @@ def host_check() -> Any:
     """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
 
     Envoy passes hosts with user information, commas (from two ``Host`` headers) or any port on to targets. A target may
-    understand them as a different host from the one whose route was chosen. A fault filter takes half
-    the instructions of an RBAC filter.
+    understand them as a different host from the one whose route was chosen. A fault filter takes half the instructions
+    of an RBAC filter.
     """
     every = percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
     return fault_pb2.HTTPFault(

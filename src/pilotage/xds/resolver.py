@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_NAMES", "MAX_NAMES_OF_ONE", "Resolver", "look_up"]
 
 MAX_NAMES: Final = 2_000
-"""Maximum number of names in use. When it is reached, an owner of few names takes a place from an owner of more."""
+"""Maximum number of names in use. When it is reached, an owner with few names takes a place from an owner with more."""
 
 MAX_NAMES_OF_ONE: Final = 200
 """Maximum number of names in use for one owner. Further names are resolved when the owner stops using others."""
@@ -37,7 +37,7 @@ _AT_ONCE: Final = 8
 """Maximum number of lookups at a time. Each takes a thread, which a silent name server can keep for half a minute."""
 
 _REPORTS_AT_ONCE: Final = 20
-"""Names reported in one go as beyond the limits, so that thousands of them do not hold up the event loop."""
+"""Names beyond the limits that are reported in one go, so that thousands of them do not hold up the event loop."""
 
 _MAX_ADDRESSES: Final = 64
 """Maximum number of addresses per name; further ones are ignored."""
@@ -190,7 +190,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """Stop resolving a name of the owner with the most if this owner keeps more than the given one will have."""
+        """Stop resolving a name of the owner with the most names, if it has more than the given owner will have."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))

@@ -81,8 +81,8 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         type_url: resource type.
         name: unique within the type.
-        version: hash of the content. Envoy never gets equal content twice, not even after a restart of pilotage. The
-            clusters follow that requests may wait for, so that pilotage learns of them after a restart.
+        version: hash of the content, so Envoy never gets equal content twice, not even after a restart of pilotage. It
+            is followed by the clusters that requests may wait for, so that pilotage learns of them after a restart.
         body: the serialized message.
         clusters: the clusters that it references. Envoy needs them first.
         answers: the aliases and pools that it serves; its problems are reported for these.

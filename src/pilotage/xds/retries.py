@@ -56,7 +56,7 @@ def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) ->
     """
     settings = backend.route.settings
     hold = backend.hold
-    # Envoy draws each back-off between 0 and its limit, so on average it takes half of the limit.
+    # Envoy picks each back-off at random between 0 and its limit, so on average it takes half of the limit.
     tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, RETRY_PAUSES)
     safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)

@@ -19,7 +19,7 @@ from pilotage.xds.resources import packed
 __all__ = ["DURATION_BUCKETS", "EXCLUDED", "SAMPLED", "STATS", "route_stats"]
 
 SAMPLED: Final = 8
-"""The duration of one in so many requests is recorded."""
+"""The duration of one request in this many is recorded."""
 DURATION_BUCKETS: Final = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000)
 """Upper bounds of the buckets for durations, in milliseconds."""
 STATS: Final = "pilotage"
@@ -34,8 +34,8 @@ _TAGS: Final = [
     stats_pb2.Config.Tag(name="route", value_format="%VIRTUAL_CLUSTER_NAME%"),
     stats_pb2.Config.Tag(name="direct", value_format="%ROUTE_NAME%"),
 ]
-"""A request that Envoy answers itself, because the service has no endpoint, has no virtual cluster, but its route has
-the name."""
+"""If a service has no endpoint, Envoy answers its requests itself. They then have no virtual cluster, so the name comes
+from the route."""
 
 
 def route_stats() -> list[Any]:

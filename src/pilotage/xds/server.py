@@ -55,7 +55,7 @@ class AdsServer:
 
     Attributes:
         snapshot: what every Envoy should have.
-        gates: whether requests of routes pass whose containers sleep.
+        gates: whether requests pass to routes whose containers can sleep.
         held: the requests that wait for an endpoint.
         targets: resolves and probes what the snapshot leads to.
         envoys: the connected Envoys.
@@ -67,7 +67,7 @@ class AdsServer:
         on_nack: receives a problem for each route whose configuration an Envoy rejects.
         linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
             because Envoy retries a request in the cluster in which it started.
-        guard: what no route may reach; by default, containers are limited as without rules of the policy.
+        guard: what no route may reach; by default, that of a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
     """
@@ -130,7 +130,7 @@ class AdsServer:
         self._servers.append(server)
 
     async def _check(self, request: Any, _context: Any = None) -> Any:
-        """Answer an ext_authz check: a page load of a sleeping route."""
+        """Answer an ext_authz check, which Envoy sends for a page load from a sleeping route."""
         return self.gates.check(request.attributes.context_extensions.get("page", ""), request)
 
     async def close(self) -> None:
@@ -272,7 +272,7 @@ class AdsServer:
         self._schedule(self.snapshot.hold_of(alias, route), remove)
 
     def _schedule_settling(self, alias: str) -> None:
-        """Expect an alias to restart for a while, and for as long as it is draining."""
+        """Expect an alias to restart, for a while and for as long as it is draining."""
         self._restarting.add(alias)
 
         def settle() -> None:
@@ -284,7 +284,7 @@ class AdsServer:
         self._schedule(self._linger, settle)
 
     def _take_over(self, key: str, clusters: tuple[str, ...]) -> None:
-        """Let requests wait on that have waited for a backend since before this process."""
+        """Keep holding requests that have waited for a backend since before this process started."""
         backend = self.snapshot.backend(key)
         if backend is not None and not backend.hold and not backend.pool:
             self.snapshot.restarting.add(backend.name)
@@ -300,7 +300,7 @@ class AdsServer:
         return tuple(sorted(session.node for session in self._sessions))
 
     def route_states(self, alias: str) -> dict[str, RouteState]:
-        """Return what each connected Envoy has of a route: node ID -> state. It is empty for a route not served."""
+        """Return how much of a route each connected Envoy has: node ID -> state. Empty if the route is not served."""
         host, keys = self.snapshot.resources_of(alias)
         return self.envoys.route_states(host, keys) if keys else {}
 
@@ -333,7 +333,7 @@ class AdsServer:
         Args:
             keys: result of :meth:`publish`; all resources if not given.
             node: wait only for the Envoy with this node ID.
-            patience: do not wait for an Envoy that has owed an answer for so many seconds.
+            patience: do not wait for an Envoy that has owed an answer for this many seconds.
 
         """
         chosen = None if keys is None else list(keys)

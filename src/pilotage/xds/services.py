@@ -28,7 +28,7 @@ _LIMITS: Final = (
 
 
 def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], loads: Stream) -> grpc.aio.Server:
-    """Return a server that listens nowhere yet.
+    """Return a server that does not listen yet.
 
     Args:
         discovery: handles a stream of incremental ADS.

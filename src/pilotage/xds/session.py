@@ -81,7 +81,7 @@ class Session(SessionState):
                 self._variants.prune(name, item)
 
     def refuse(self, cluster: str) -> None:
-        """Tell Envoy that a cluster does not exist for which it may be waiting, so that the requests for it fail."""
+        """Tell Envoy that a cluster for which it may be waiting does not exist, so that the requests for it fail."""
         subscription = self._subscriptions[CLUSTER]
         if cluster in subscription.names and (CLUSTER, cluster) not in self._resources:
             subscription.refused.add(cluster)
@@ -179,7 +179,7 @@ class Session(SessionState):
                 subscription.pending[name] = None
                 try:
                     host = self._variants.on_nack(item, error)
-                except LookupError:  # something that all of its virtual hosts share
+                except LookupError:  # the error is in something that all of its virtual hosts share
                     pass
                 else:
                     found += [Nack(self._resources.get(item.key, item), error, host.name)] if host is not None else []

@@ -54,7 +54,7 @@ class SessionState:
 
     @property
     def rejections(self) -> list[Nack]:
-        """What Envoy rejects of what it should have now."""
+        """The rejected resources among those that Envoy should have now."""
         found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
         for name, hosts in self._variants.rejected.items():
             scope = self._resources.get((SCOPE, name))
@@ -75,7 +75,7 @@ class SessionState:
 
     @property
     def has_subscribed(self) -> bool:
-        """Whether Envoy has said of every type what it has."""
+        """Whether Envoy has listed what it has of every type."""
         return all(self._subscriptions[type_url].active for type_url in self._expected_types())
 
     def _expected_types(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class SessionState:
         """Return since when Envoy owes an answer, in loop time; ``None`` if it owes none.
 
         Args:
-            heard: when its last request came, from which an Envoy that has yet to subscribe counts.
+            heard: when its last request arrived. For an Envoy that has yet to subscribe, this time counts.
 
         """
         sent = [it.in_flight[0].sent for it in self._active() if it.in_flight and not it.is_probing]

@@ -1,4 +1,4 @@
-"""Lets requests wait in Envoys while containers sleep, and tells who wakes them."""
+"""Lets requests wait in Envoys while containers sleep, and reports which containers to wake."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Page = tuple[str, dict[str, str]]
 
 
 class SleepGates:
-    """Knows which sleeping routes Envoys ask for.
+    """Tracks which sleeping routes Envoys ask for.
 
     Attributes:
-        on_want: receives the name of a gate that an Envoy has a request for.
+        on_want: receives the name of a gate for which an Envoy has a request.
         on_epoch: receives the name of a gate, and an epoch in which an Envoy has requests.
         on_held: receives the key of a backend, and the clusters that requests for it have waited for since before this
             process; the last is the current one.
-        page: returns what a browser that asks behind a gate for a path sees; ``None`` to let it wait.
+        page: returns the page for a browser that requests a path behind a gate; ``None`` to let the request wait.
 
     Args:
         snapshot: what every Envoy should have.
@@ -115,10 +115,10 @@ class SleepGates:
             session.refuse(epoch_cluster(name, epoch) + suffix)
 
     def answer(self, session: Session) -> None:
-        """Handle what an Envoy has asked for: wake the containers, or say that the cluster does not exist.
+        """Handle the clusters that an Envoy has asked for: wake the containers, or say that a cluster does not exist.
 
-        Envoy names a cluster only once. So what it names when it connects may be what requests wait for, or what it
-        has long lost; it wakes containers only if its routes lead there.
+        Envoy names a cluster only once. So a cluster that it names when it connects may be one that requests wait for,
+        or one that it lost long ago. The containers are woken only if Envoy's routes lead there.
         """
         if not session.has_subscribed:
             return
@@ -137,7 +137,7 @@ class SleepGates:
         return name in session.led_before and (self._removals.is_active or not gate_of(name))
 
     def _take_over(self, session: Session, asked: list[str]) -> list[str]:
-        """Go on with the epochs that an Envoy knows from an earlier control plane. Return what it waits for."""
+        """Continue the epochs that an Envoy knows from an earlier control plane. Return the clusters it waits for."""
         before, session.before = session.before, set()
         for name in (*before, *session.led_before):
             self._snapshot.holds.epochs.seen(epoch_of(name))
@@ -176,7 +176,7 @@ class SleepGates:
         return self._held(key_of(cluster), cluster)
 
     def check(self, alias: str, request: Any) -> Any:
-        """Answer an ext_authz check of a page load of a browser: with a page, or with nothing, so that it waits."""
+        """Answer an ext_authz check for a browser's page load: with a page, or with nothing to let it wait."""
         self.on_want(alias)
         page = self.page(alias, request.attributes.request.http.path)
         if page is None:
@@ -193,5 +193,5 @@ class SleepGates:
             body=body,
         )
         response = external_auth_pb2.CheckResponse(status=status_pb2.Status(code=_UNAVAILABLE), denied_response=denied)
-        response.dynamic_metadata.fields[CAUSE].string_value = PAGE  # so that Envoy keeps the page
+        response.dynamic_metadata.fields[CAUSE].string_value = PAGE  # keeps Envoy from replacing the page
         return response

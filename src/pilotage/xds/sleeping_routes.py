@@ -1,7 +1,7 @@
 """Builds what a route does while its containers are not awake. Pure.
 
 Requests lead to a cluster that Envoy does not have. Its on-demand filter asks for it once and holds them until the
-cluster comes. A page load of a browser gets a page instead, which the control plane renders.
+cluster arrives. A browser's page load gets a page instead, which the control plane renders.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["EVENTS_PATH", "PAGES_CLUSTER", "ROUTE_HEADER", "while_closed"]
 
 PAGES_CLUSTER: Final = "pilotage-pages"
-"""The server of the page's events, as Envoy's bootstrap names it."""
+"""Name in Envoy's bootstrap of the cluster that serves the page's events."""
 
 EVENTS_PATH: Final = "/.pilotage/wake-events"
 """Where the page gets its events, on the host of the service."""
 
 ROUTE_HEADER: Final = "x-pilotage-route"
-"""The request header with the route's alias, for that server."""
+"""The request header that tells that server the route's alias."""
 
 _NOT_STARTED: Final = "This service could not be started."
 _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\n"
@@ -68,7 +68,7 @@ def _at(path: str, route: Any) -> Any:
 
 
 def _page(backend: Backend, route: Any) -> Any:
-    """Return the route for a page load of a browser, which the control plane answers."""
+    """Return the route for a browser's page load, which the control plane answers."""
     page = route_components_pb2.Route()
     page.CopyFrom(route)
     matcher = route_components_pb2.HeaderMatcher

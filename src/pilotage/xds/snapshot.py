@@ -139,7 +139,7 @@ class Snapshot:
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
     def build_again(self, *keys: str) -> frozenset[Key]:
-        """Build the backends with these keys again, whose gates or :attr:`holds` have changed; return changed keys."""
+        """Rebuild backends whose gates or :attr:`holds` have changed, given by key; return the changed keys."""
         return self._rebuild(keys)
 
     def settle(self, alias: str) -> frozenset[Key]:
@@ -197,7 +197,7 @@ class Snapshot:
         wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
         changed = self._apply({key: item for key, item in wanted.items() if item is not None})
         self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
-        changed |= self.check_again(self.agents.replace(agents))  # no route leads to a cluster that goes
+        changed |= self.check_again(self.agents.replace(agents))  # no route leads to a cluster that is removed
         return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:

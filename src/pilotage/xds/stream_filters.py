@@ -1,8 +1,8 @@
 """Builds what a tcp listener does with connections, and all resources of a backend except listeners and scopes. Pure.
 
-If the containers of a route sleep, its listener leads to another cluster in each epoch. Envoy closes the connections of
-a listener that has changed, ten minutes later. So such a listener never changes: its filter is a resource of its own,
-and a new version of that concerns new connections only.
+If the containers of a route sleep, its listener leads to another cluster in each epoch. But ten minutes after a change
+to a listener, Envoy closes its connections. So such a listener never changes: its filter is a resource of its own, and
+a new version of the filter affects only new connections.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def tcp_filter(backend: Backend, options: GatewayOptions) -> Any:
 
 
 def own_resources(backend: Backend, options: GatewayOptions) -> list[Resource]:
-    """Return the clusters of a backend, and the resource that its :func:`tcp_filter` refers to, if it does."""
+    """Return the clusters of a backend, and the resource that its :func:`tcp_filter` refers to, if any."""
     found = own_clusters(backend, options)
     if backend.gate is not None and backend.route.scheme == "tcp":
         name = _resource_name(backend)

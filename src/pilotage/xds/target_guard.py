@@ -50,7 +50,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
 
     @property
     def ports(self) -> frozenset[int]:
-        """The ports on which pilotage may be reached at some address."""
+        """The ports on which pilotage may be reachable at some address."""
         published = self.published()
         return self.own_ports.union(port for _, port in published) if published else self.own_ports
 
@@ -311,7 +311,7 @@ class Targets:
             return texts, []
         if not texts:
             if from_file and endpoint.port not in self.guard.ports:
-                return (endpoint.host,), []  # only Envoy, elsewhere, may know it
+                return (endpoint.host,), []  # Envoy, on another machine, may be able to resolve it
             error = self.errors.get(endpoint.host, "")
             return (), [unresolved(route, endpoint, error)] if error else []
         refusals = {

@@ -99,7 +99,7 @@ class TargetWatcher:
         """Read again the files named in labels, for some clusters; return the keys of the resources that this changed.
 
         Args:
-            keys: the keys of resources that Envoys are offered again.
+            keys: the keys of resources that are being offered to Envoys again.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]

@@ -26,8 +26,8 @@ class Template(msgspec.Struct, frozen=True):
     """A serialized message in which some texts can be replaced by others of the same lengths.
 
     Attributes:
-        parts: the message: alternately what stays, and a text to replace.
-        slots: which of the texts each of the latter is.
+        parts: the message, split so that every second part is a text to replace.
+        slots: for each part to replace, the index of the text that it is.
 
     """
 

@@ -56,7 +56,7 @@ def is_usual(backend: Backend) -> bool:
 
 
 def sample_backend(name: str, host: str, port: int, backing: Backing, scheme: str = "http") -> Backend:
-    """Return a usual or plain backend."""
+    """Return a usual or plain backend to make a template from."""
     endpoint = Endpoint(host, port)
     route = Route(alias=name, scheme=scheme, host=host, endpoints=(endpoint,))
     return Backend(name=name, route=route, members=(Member(endpoint),), backing=backing)

@@ -1,9 +1,9 @@
 """Builds the filter that limits how many requests wait for one backend in one Envoy. Pure.
 
-Envoy has no circuit breaker for a cluster that it does not have. So a backend without one has a bucket of tokens: each
-request takes one before it begins to wait, and none comes back. The bucket is new whenever the backend's route changes,
-so it lasts for one sleep, or for a quarter of the hold time. No more requests than its tokens wait at the same time; a
-client that gives up and asks again takes another one.
+Envoy has no circuit breaker for a cluster that it does not have. So while a backend has no cluster, it has a bucket of
+tokens: each request takes a token before it begins to wait, and tokens are never returned. The bucket is new whenever
+the backend's route changes, so it lasts for one sleep, or for a quarter of the hold time. The number of requests that
+wait at the same time never exceeds the number of tokens; a client that gives up and asks again takes another one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
  * The declarations follow Envoy's ABI (source/extensions/dynamic_modules/abi/abi.h) as of Envoy 1.40. Nothing is linked:
  * the functions of Envoy and of the C library are found in the process that loads the module.
  *
- * scripts/native builds the modules beside this file, and checks that they are what it compiles to.
+ * scripts/native builds the modules beside this file; with --check, it verifies that they match this source.
  */
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -69,8 +69,8 @@ static uint64_t word(const uint8_t *bytes) {
     return value;
 }
 
-/* Returns what identifies a client. Addresses of which the first 64 bits are zero are told apart by the others: IPv4
- * addresses, and ::1. */
+/* Returns what identifies a client. IPv4 addresses and ::1, whose first 64 bits are zero, are told apart by the last
+ * 64 bits. */
 static uint64_t key_of(const struct address *address) {
     uint64_t network = word(address->bytes);
     return network ? network : word(address->bytes + 8);
@@ -97,9 +97,9 @@ static bool contains(const struct network *network, const struct address *addres
 struct client {
     struct client *next; /* in its bucket */
     uint64_t key;
-    uint32_t connections; /* of which some are still counted by a listener filter, the others by a network filter */
-    uint32_t entering;    /* listener filters */
-    uint32_t entered;     /* of these, those whose connection a network filter counts already */
+    uint32_t connections; /* some are still counted by a listener filter, the others by a network filter */
+    uint32_t entering;    /* listener filters that count a connection of this client */
+    uint32_t entered;     /* of these, the ones whose connection a network filter already counts */
 };
 
 static struct client *buckets[BUCKETS];
@@ -120,7 +120,7 @@ static void unlock(size_t bucket) {
     atomic_flag_clear_explicit(&locks[bucket % LOCKS], memory_order_release);
 }
 
-/* Returns a client, whose bucket is locked; NULL without memory. */
+/* Returns the client with a key, and adds it if it is new; NULL if there is no memory. The bucket must be locked. */
 static struct client *find(size_t bucket, uint64_t key) {
     struct client *client = buckets[bucket];
     while (client && client->key != key) {
@@ -136,7 +136,7 @@ static struct client *find(size_t bucket, uint64_t key) {
     return client;
 }
 
-/* Forgets a client, whose bucket is locked, if nothing counts it. */
+/* Frees a client that has no connections left. Its bucket must be locked. */
 static void forget_idle(size_t bucket, struct client *client) {
     if (client->connections || client->entering) {
         return;
@@ -155,7 +155,7 @@ static struct client *enter(uint64_t key, uint32_t limit) {
     lock(bucket);
     struct client *client = find(bucket, key);
     if (client && client->connections >= limit) {
-        client = &refused; /* the limit is at least one, so it has connections and is not to be forgotten */
+        client = &refused; /* the limit is at least one, so this client has connections and must not be freed */
     } else if (client) {
         client->connections++;
         client->entering++;
@@ -164,8 +164,8 @@ static struct client *enter(uint64_t key, uint32_t limit) {
     return client ? client : &uncounted;
 }
 
-/* Counts a connection that has been set up. The listener filter has let it in and counts it until Envoy destroys that
- * filter, which is a little later; it must not count twice until then. */
+/* Counts a connection that has been set up. The listener filter that let it in still counts it, until Envoy destroys
+ * that filter a little later. Until then, the connection must not count twice. */
 static struct client *stay(uint64_t key) {
     size_t bucket = bucket_of(key);
     lock(bucket);
@@ -197,7 +197,7 @@ static void leave(struct client *client, bool is_entering) {
     unlock(bucket);
 }
 
-/* ---- configuration: the limit, and after it the networks without one, as in "100 ::ffff:10.0.0.0/104 fd00::/8" ---- */
+/* ---- configuration: the limit, then the networks without a limit, as in "100 ::ffff:10.0.0.0/104 fd00::/8" ---- */
 
 struct config {
     uint32_t limit;
@@ -215,7 +215,7 @@ static uint32_t decimal(const char **at, const char *end) {
     return (uint32_t)value;
 }
 
-/* Returns NULL, at which Envoy rejects the listener, if the text is not what it should be. */
+/* Returns NULL if the text is invalid. Envoy then rejects the listener. */
 static struct config *read_config(struct text text) {
     const char *at = text.start, *end = text.start + text.length;
     size_t count = 0;
@@ -365,7 +365,7 @@ EXPORT void envoy_dynamic_module_on_network_filter_destroy(struct client *client
     leave(client, false);
 }
 
-/* Envoy looks these up, but calls them only if a module asks for it. */
+/* Envoy requires these functions, but calls them only for modules that schedule events or send HTTP requests. */
 EXPORT void envoy_dynamic_module_on_listener_filter_scheduled(void) {
 }
 
