@@ -98,6 +98,20 @@ async def test_a_clients_own_headers_never_get_through(behind: Behind, fields: d
     assert sent["x-proxy-config"] != "e30="
 
 
+@pytest.mark.parametrize("fields", [{}, {"service": ("far", "p", "s")}])
+@pytest.mark.parametrize("edit", ["set_headers", "add_headers"])
+async def test_a_label_sets_no_header_that_the_agent_obeys(behind: Behind, edit: str, fields: dict[str, Any]) -> None:
+    async with target("app") as app, target("other") as other:
+        forged = {"X-Proxy-Host": f"127.0.0.1:{other.port}", "X-Proxy-Config": "e30=", "X-Proxy-Https": "true"}
+        own = {"request": {edit: forged | {"X-Proxied": "yes"}}}
+        await behind.gateway.publish(behind.route("app", app.port, middlewares=own, **fields))
+        answer = await behind.gateway.ask("app")
+    assert (answer.status, answer.by) == (200, "app")
+    headers = answer.json["headers"]
+    assert (headers["x-proxy-host"], headers["x-proxied"]) == (f"127.0.0.1:{app.port}", "yes")
+    assert "x-proxy-https" not in headers
+
+
 @pytest.mark.parametrize("path", ["/../../../_ping", "/..%2f..%2f..%2f_ping", "/%2e%2e/%2e%2e/_ping", "/..;/_ping"])
 async def test_no_path_climbs_out_to_the_engine(behind: Behind, path: str) -> None:
     async with target("app") as app:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from envoy.config.route.v3.scoped_route_pb2 import ScopedRouteConfiguration
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.xds.resources import CLUSTER, SCOPE
-from pilotage.xds.scope_parts import split_hosts
+from pilotage.xds import scoped_routes
+from pilotage.xds.backend import route_backend
+from pilotage.xds.filters import TARGET
+from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import CLUSTER, SCOPE, Resource
+from pilotage.xds.scope_parts import ScopeVariants, split_hosts
 from tests.support.examples import more_examples
+from tests.support.gateway import route
 from tests.support.session import Envoy, cluster, hosts, probed_cluster
 
 
@@ -94,6 +100,23 @@ def test_a_route_that_waits_for_its_cluster_keeps_its_previous_virtual_host() ->
     envoy.has_probed()
     envoy.run()
     assert envoy.hosts["app"] == {"x": "2", "z": "1"}
+
+
+def off(found: Resource) -> set[str]:
+    return set(ScopedRouteConfiguration.FromString(found.body).route_configuration.typed_per_filter_config)
+
+
+def test_a_plain_route_that_waits_for_a_cluster_of_its_own_still_finds_its_target() -> None:
+    """The filter that tells the target is off in scopes without plain routes, but the previous host needs it."""
+    plain = route_backend(route("app", 80))
+    own = route_backend(route("app", 80), restarting=True)
+    before, after = (scoped_routes.scope("app", [it], GatewayOptions()) for it in (plain, own))
+    variants = ScopeVariants()
+    variants.on_ack(before)
+    waiting = variants.choose(after, dict.fromkeys(after.clusters, "waiting"), is_new=False).scope
+    assert waiting is not None
+    assert split_hosts(waiting) == split_hosts(before)
+    assert (TARGET in off(before), TARGET in off(waiting), TARGET in off(after)) == (False, False, True)
 
 
 def test_a_rejected_virtual_host_is_served_once_a_retry_succeeds() -> None:

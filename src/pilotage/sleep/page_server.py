@@ -145,7 +145,7 @@ class PageServer:
             raise
         except Exception:
             log.exception("request %s for route %s failed", shorten(request.path), shorten(alias))
-            return _text(500, "internal error; see the log of pilotage")
+            return _text(500, "internal error; see pilotage's log")
 
     def _page(self, request: web.BaseRequest, alias: str) -> web.Response:
         """Wake a route's containers and show their progress."""

@@ -50,6 +50,7 @@ __all__ = [
     "agent_changes",
     "agent_clusters",
     "is_of_agent",
+    "may_set",
     "proxy_headers",
     "removed_headers",
     "speak_through_agents",
@@ -246,6 +247,11 @@ def proxy_headers(backend: Backend) -> list[Any]:
     if backend.backing == "agent":
         found.append(header(_PROXY_HOST, literal(_place_of(agent, backend.members[0]))))
     return found
+
+
+def may_set(backend: Backend, name: str) -> bool:
+    """Return whether the middlewares of a route may set a request header: not those that an agent obeys."""
+    return backend.agent is None or not name.lower().startswith("x-proxy-")
 
 
 def removed_headers(backend: Backend) -> tuple[str, ...]:

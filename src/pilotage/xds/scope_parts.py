@@ -140,12 +140,16 @@ def split_hosts(scope: Resource) -> list[Host]:
     ]
 
 
-def _head(scope: Resource) -> bytes:
-    """Return the ``head`` with which a scope was made."""
-    message = _SCOPE.FromString(scope.body)
-    message.route_configuration.ClearField("name")
-    message.route_configuration.ClearField("virtual_hosts")
-    head: bytes = message.route_configuration.SerializeToString(deterministic=True)
+def _head(*scopes: Resource) -> bytes:
+    """Return the ``head`` for virtual hosts of several scopes: that of the scope in which the fewest filters are off.
+
+    A filter is off in a whole scope if none of its virtual hosts needs it, but one of another scope may.
+    """
+    heads = [_SCOPE.FromString(scope.body).route_configuration for scope in scopes]
+    message = min(heads, key=lambda head: len(head.typed_per_filter_config))
+    message.ClearField("name")
+    message.ClearField("virtual_hosts")
+    head: bytes = message.SerializeToString(deterministic=True)
     return head
 
 
@@ -205,6 +209,7 @@ class ScopeVariants:
             else:
                 chosen.append(host)
         taken = {domain for host in chosen for domain in host.domains}
+        sources = [scope]
         for host in waiting:
             previous = had.get(host.name)
             if previous is None and known is None and not is_new:
@@ -212,10 +217,11 @@ class ScopeVariants:
             if previous is not None and taken.isdisjoint(previous.domains):
                 chosen.append(previous)
                 taken.update(previous.domains)
+                sources = [scope] if known is None else [scope, known]
         if not chosen:
             return Choice(None, waits=bool(waiting))
         chosen.sort(key=lambda host: host.name)
-        return Choice(join_hosts(name, _head(scope), chosen), waits=bool(waiting))
+        return Choice(join_hosts(name, _head(*sources), chosen), waits=bool(waiting))
 
     def has(self, scope: Resource, name: str) -> bool:
         """Return whether Envoy has acknowledged a virtual host as it is in the wanted scope."""

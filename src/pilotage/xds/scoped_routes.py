@@ -15,7 +15,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, clean_domains
-from pilotage.xds.agents import PROXY_PATH, proxy_headers, removed_headers
+from pilotage.xds.agents import PROXY_PATH, may_set, proxy_headers, removed_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.local_replies import why_unavailable
@@ -209,8 +209,8 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
         request_headers_to_add=[
-            *(header(name, literal(value)) for name, value in policy.request.put),
-            *(header(name, literal(value), add=True) for name, value in policy.request.add),
+            *(header(name, literal(value)) for name, value in policy.request.put if may_set(backend, name)),
+            *(header(name, literal(value), add=True) for name, value in policy.request.add if may_set(backend, name)),
             *proxy_headers(backend),
         ],
         request_headers_to_remove=[*policy.request.hide, *removed_headers(backend)],
