@@ -62,7 +62,7 @@ class Source(Protocol):
 
 
 class GateKeeper(Protocol):
-    """The gateway, which leads requests to containers or lets them wait."""
+    """The gateway, which sends requests to containers or lets them wait."""
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.

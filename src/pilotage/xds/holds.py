@@ -3,7 +3,7 @@
 While a backend has no endpoint, its route leads to a cluster that Envoy does not have. Envoy asks for the cluster once,
 and holds all requests for it. Requests that began earlier are retried in the cluster in which they began, which stays.
 
-Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route is led to a
+Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route moves to a
 new cluster every quarter of the hold time, and each of these clusters is given up one hold time later.
 """
 

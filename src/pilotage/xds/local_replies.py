@@ -1,6 +1,6 @@
 """Builds the gateway's own responses: HTML for browsers, JSON or plain text for other clients. Pure.
 
-Each cause has one sentence. Envoy's own texts, such as ``upstream connect error``, reach nobody.
+Each cause has one sentence. Clients never see Envoy's own texts, such as ``upstream connect error``.
 """
 
 from __future__ import annotations

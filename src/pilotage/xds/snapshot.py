@@ -68,7 +68,7 @@ class Snapshot:
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.
-        awaited: aliases that began to linger or to restart since somebody emptied this set.
+        awaited: aliases that began to linger or to restart since the owner last emptied this set.
 
     """
 

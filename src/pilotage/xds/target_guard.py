@@ -151,7 +151,7 @@ class Targets:
         self._changes = 0
 
     def inherit(self, other: Targets) -> None:
-        """Take over the resolved addresses, and the order in which ports were claimed."""
+        """Copy the resolved addresses, and the order in which ports were claimed, from an earlier instance."""
         self.resolved, self.errors, self.ranking = other.resolved, other.errors, other.ranking
         self.agent_addresses = other.agent_addresses
         self._since, self._changes = dict(other._since), other._changes
@@ -372,7 +372,7 @@ class Targets:
         return claim in self._since.get(alias, ((), {}))[1]
 
     def _meet(self, route: Route, endpoint: Endpoint, bind: str) -> bool:
-        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would have."""
+        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would use."""
         return any(
             self._is_here(route, endpoint, text) and _overlap(bind, text) and not self._refusal(route, endpoint, text)
             for text in self._texts(endpoint)
