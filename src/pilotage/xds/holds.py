@@ -27,6 +27,9 @@ SLICES: Final = 4
 MOST_WAITING: Final = SLICES + 2
 """Maximum number of clusters that requests for one backend wait for at the same time."""
 
+_MOST_BEFORE: Final = 8
+"""Maximum number of clusters that stay for requests in progress while a container restarts again and again."""
+
 LINGER: Final = 30.0
 """Seconds for which a cluster stays after requests have waited for it. By then, none of these is retried any more."""
 
@@ -95,8 +98,8 @@ class Holds:
         return msgspec.structs.replace(backend, names=names, backing="own")
 
     def _close(self, key: str, hold: _Hold | None) -> _Hold:
-        before = (key,) if hold is None else (hold.current, *hold.waiting)
-        return _Hold(hold_cluster(key, self.epochs.next()), before=before)
+        before = (key,) if hold is None else (*hold.before, hold.current, *hold.waiting)
+        return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
         """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""
