@@ -174,7 +174,7 @@ def _may_use(target: Container, user: Container) -> bool:
 
 
 def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan | str:
-    """Return what must be awake before some containers are started, or why they cannot be woken.
+    """Return what must be awake before the given containers are started, or why they cannot be woken.
 
     Args:
         containers: the containers to wake, which are not part of the plan.

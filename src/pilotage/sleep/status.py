@@ -31,7 +31,7 @@ ALLOW: Final = (
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether some containers are awake. Times are seconds since 1970, durations seconds.
+    """The state of containers that sleep and wake together. Times are seconds since 1970, durations seconds.
 
     Attributes:
         engine: name of their engine.

@@ -166,7 +166,7 @@ class Targets:
         return {alias for place in places for alias in self._leading[place]}
 
     def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
-        """Record the current routes of some aliases; return these aliases and all others that they affect."""
+        """Record the current routes of the given aliases; return them and all others that they affect."""
         affected = set(routes)
         self._changes += 1
         for alias, route in routes.items():
