@@ -197,7 +197,8 @@ class Targets:
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
         """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
 
-        It does not if a label sets an address other than the container's own. Then a listener that came later stays.
+        A claim ends with the container's stop if a label sets an address other than the container's own. A listener
+        that came later then stays.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
