@@ -63,7 +63,7 @@ class Action(StrEnum):
 
 
 class SleepState:
-    """Whether some containers are awake.
+    """The state of containers that sleep and wake together.
 
     Attributes:
         phase: what they are doing.

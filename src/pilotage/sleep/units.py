@@ -81,7 +81,7 @@ class GateKeeper(Protocol):
 
     @property
     def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
-        """A function that waits until all Envoys have accepted some changes."""
+        """A function that waits until all Envoys have accepted the given changes."""
 
 
 class Unit(msgspec.Struct, eq=False):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LINGER", "MOST_WAITING", "SLICES", "Holds"]
 
 SLICES: Final = 4
-"""Into how many parts the hold time is divided."""
+"""Number of parts into which the hold time is divided."""
 
 MOST_WAITING: Final = SLICES + 2
 """Maximum number of clusters that requests for one backend wait for at the same time."""

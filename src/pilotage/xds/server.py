@@ -328,7 +328,7 @@ class AdsServer:
     async def wait_for_acks(
         self, keys: Iterable[Key] | None = None, *, node: str = "", patience: float = math.inf
     ) -> None:
-        """Wait until at least one Envoy is connected and all of them have acknowledged or rejected some changes.
+        """Wait until at least one Envoy is connected and all of them have acknowledged or rejected the given changes.
 
         Args:
             keys: result of :meth:`publish`; all resources if not given.

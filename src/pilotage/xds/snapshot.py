@@ -160,7 +160,7 @@ class Snapshot:
         return self.check_again(self.targets.users(name))
 
     def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
-        """Check some routes again; return the changed keys."""
+        """Check the given routes again; return the changed keys."""
         return self.change(self._table, aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
