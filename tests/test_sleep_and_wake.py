@@ -228,7 +228,7 @@ async def test_an_operator_wakes_a_container_and_puts_it_to_sleep(engine: Engine
         assert state_of(engine) == "exited"
         status, out, err = await command("wake", "shp")
         assert status == 1
-        assert "no container called 'shp' sleeps" in out + err
+        assert "no container that can sleep is called 'shp'" in out + err
 
 
 async def test_a_browser_sees_a_page_that_reloads_itself_once_the_service_answers(

@@ -229,7 +229,7 @@ async def test_an_internal_error_has_no_traceback(caplog: pytest.LogCaptureFixtu
     async with serving() as caller:
         caller.source.not_ready = None  # type: ignore[method-assign,assignment]
         error = await caller.json("/readyz", 500)
-        assert error["error"] == "internal error; see the log of pilotage"
+        assert error["error"] == "internal error; see pilotage's log"
     assert "request GET /readyz failed" in caplog.text
 
 
@@ -303,7 +303,7 @@ async def test_open_event_streams_do_not_hold_up_the_end() -> None:
 async def test_web_pages_cannot_ask_by_pointing_their_own_name_here() -> None:
     async with serving() as caller:
         error = await caller.json("/v1/routes", 403, Host="evil.example.com")
-        assert error["error"] == "'evil.example.com' is not a name of this API"
+        assert error["error"] == "'evil.example.com' is not a host name of this API"
         port = caller.api.places[0].port
         for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]:1", "[::1]"):
             await caller.json("/v1/routes", 200, Host=host)

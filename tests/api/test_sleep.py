@@ -71,7 +71,7 @@ async def test_an_unknown_container_is_named_with_the_nearest_one(tmp_path: Path
     async with serving(tmp_path) as (_, _, session), session.post("/v1/containers/wbe/wake") as answer:
         assert answer.status == 404
         assert await answer.json() == {
-            "error": "no container called 'wbe' sleeps",
+            "error": "no container that can sleep is called 'wbe'",
             "hint": "did you mean 'web'?",
         }
 

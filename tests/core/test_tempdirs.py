@@ -54,14 +54,14 @@ def test_the_folder_of_a_private_socket_is_created_for_this_user_alone(tmp_path:
 def test_a_folder_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(mode)
-    with pytest.raises(PermissionError, match="belongs to this user, with mode 0700"):
+    with pytest.raises(PermissionError, match="must belong to this user, have mode 0700"):
         private_folder_of(f"{tmp_path}/open/a.sock")
 
 
 def test_a_link_to_a_private_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with pytest.raises(PermissionError, match="must be a real one"):
+    with pytest.raises(PermissionError, match="must belong to this user"):
         private_folder_of(f"{tmp_path}/link/a.sock")
 
 

@@ -198,7 +198,7 @@ async def test_ready_has_a_limit_and_says_who_is_missing_and_why() -> None:
                 "not listed within 0.05 s: no socket at /nonexistent/engine.sock; start"
             )
             assert failed.value.what.endswith("; also missing: slow")
-            with pytest.raises(EngineUnreachable, match=r"slow: not listed within 0.05 s: it has not answered yet"):
+            with pytest.raises(EngineUnreachable, match=r"slow: not listed within 0.05 s: it has not responded yet"):
                 await discovery.ready("slow", or_away=True, timeout=0.05)
             await discovery.ready("local", timeout=0)
 

@@ -91,7 +91,7 @@ async def test_a_container_is_ready_once_healthy_and_stays_if_it_is_the_only_one
             await until(lambda: endpoints(discovery, "web") == {"web": "unhealthy"})
             route = discovery.table.routes["web"]
             assert route.serving == route.endpoints
-            assert route.remark == "web: its health check fails; no endpoint is ready, so requests still go there"
+            assert route.remark == "web: its health check fails; no endpoint is ready; requests are sent anyway"
 
 
 async def test_an_unhealthy_replica_leaves_while_another_is_healthy() -> None:

@@ -300,7 +300,7 @@ async def test_an_event_that_never_ends_ends_the_session() -> None:
         for stream in engine.open:
             stream.send(b'{"Type": "container",')
         await until(lambda: "away" in watch.told.words)
-        assert watch.told.errors[0].what == "the engine sent the beginning of an event and nothing more for 15 s"
+        assert watch.told.errors[0].what == "the engine sent part of an event, and then nothing for 15 s"
 
 
 # ---- cancellation

@@ -114,7 +114,7 @@ def test_a_reference_to_no_alias_is_reported_and_creates_no_route(key: str, said
     decoded = read({f"proxy.{key}.port": "81"}, "a", "b")
     assert names(decoded) == ["a", "b"]
     (problem,) = decoded.problems
-    assert (problem.label, problem.message, problem.hint) == (f"proxy.{key}.port", said, "there is #1 (a), #2 (b)")
+    assert (problem.label, problem.message, problem.hint) == (f"proxy.{key}.port", said, "available: #1 (a), #2 (b)")
 
 
 def test_each_label_with_a_reference_to_nothing_is_reported() -> None:

@@ -82,7 +82,7 @@ def test_without_a_configuration_the_built_in_limits_apply(folder: Path, monkeyp
 def test_other_files_are_errors(folder: Path) -> None:
     (folder / "other.yml").write_text("a: 1")
     (folder / "bad.yml").write_text("a: [")
-    assert error("other.yml", "", "") == "other.yml: this is not a Compose file; give a file with services"
+    assert error("other.yml", "", "") == "other.yml: this is not a Compose file; name a file that defines services"
     assert "bad.yml:" in error("bad.yml", "", "")
     assert "none.yml" in error("none.yml", "", "")
     assert "none.yml" in error("compose.yml", "none.yml", "")

@@ -86,10 +86,10 @@ def test_targets_are_judged_as_the_daemon_judges_them(host: str, port: int, allo
 @pytest.mark.parametrize(
     ("project", "rule", "allowed", "reason"),
     [
-        ("team-a", None, True, "only with containers of the project team-a on its engine"),
-        ("team-a", (), True, "only with containers of the project team-a on its engine"),
+        ("team-a", None, True, "only with containers on its engine that are in the project team-a"),
+        ("team-a", (), True, "only with containers on its engine that are in the project team-a"),
         ("team-a", ("shop",), True, ""),
-        ("", None, True, "only with containers of no project on its engine"),
+        ("", None, True, "only with containers on its engine that are in no project"),
         ("", (), False, "this container may not join the pool shop: rule 1 does not allow it"),
         ("", ("shop",), True, ""),
     ],

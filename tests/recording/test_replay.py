@@ -75,7 +75,7 @@ def test_an_invalid_recording_is_an_error_that_says_how_to_make_one(body: bytes,
     (problem,) = caught.value.problems
     assert problem.message.startswith("not a recording of an engine: ")
     assert said in problem.message
-    assert (problem.file, problem.hint) == ("bug.json", "make one with 'pilotage capture'")
+    assert (problem.file, problem.hint) == ("bug.json", "create one with 'pilotage capture'")
 
 
 # ---- replaying ------------------------------------------------------------------------------------------------------

@@ -199,8 +199,8 @@ def test_a_port_of_pilotage_is_a_target_that_nobody_may_claim() -> None:
 @pytest.mark.parametrize(
     ("project", "reason"),
     [
-        ("", "only with containers of no project on its engine"),
-        ("team-a", "only with containers of the project team-a on its engine"),
+        ("", "only with containers on its engine that are in no project"),
+        ("team-a", "only with containers on its engine that are in the project team-a"),
     ],
 )
 def test_a_pool_is_shared_with_kin_only_unless_a_rule_says_more(project: str, reason: str) -> None:

@@ -138,13 +138,13 @@ def test_a_sleeping_route_says_so_because_it_has_no_target() -> None:
         ("ready draining", "a", "b: it is about to stop"),
         ("unhealthy ready", "b", "a: its health check fails"),
         ("ready waiting", "a", "b: its health check has not passed yet"),
-        ("unhealthy", "a", "a: its health check fails; no endpoint is ready, so requests still go there"),
+        ("unhealthy", "a", "a: its health check fails; no endpoint is ready; requests are sent anyway"),
         (
             "draining unhealthy",
             "b",
-            "a: it is about to stop; b: its health check fails; no endpoint is ready, so requests still go there",
+            "a: it is about to stop; b: its health check fails; no endpoint is ready; requests are sent anyway",
         ),
-        ("draining", "a", "a: it is about to stop; no endpoint is ready, so requests still go there"),
+        ("draining", "a", "a: it is about to stop; no endpoint is ready; requests are sent anyway"),
         ("waiting", "", "a: its health check has not passed yet; no endpoint takes requests"),
     ],
 )

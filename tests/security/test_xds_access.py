@@ -153,4 +153,4 @@ async def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None
             with pytest.raises(AssertionError, match="did not start"):
                 await served.start()
             await served.stop()
-            assert f"the folder {folder} must be a real one that belongs to this user, with mode 0700" in served.log
+            assert f"the folder {folder} must belong to this user, have mode 0700 and not be a link" in served.log

@@ -109,7 +109,7 @@ def test_a_circle_is_shown() -> None:
 
 
 def test_a_container_that_needs_itself_is_reported() -> None:
-    assert plan(service("web", "web")) == "shop-web-1 needs itself; remove 'web' from its dependencies"
+    assert plan(service("web", "web")) == "shop-web-1 depends on itself; remove 'web' from its dependencies"
 
 
 def test_the_number_of_dependencies_is_limited() -> None:

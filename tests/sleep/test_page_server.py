@@ -179,7 +179,7 @@ async def test_other_requests_are_refused_and_wake_nothing(
 async def test_a_failure_of_the_caller_is_logged_and_answered(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.server._wake = lambda alias: 1 / 0
     response, text = await site.page()
-    assert (response.status, text) == (500, "internal error; see the log of pilotage\n")
+    assert (response.status, text) == (500, "internal error; see pilotage's log\n")
     assert "request / for route shop failed" in caplog.text
 
 

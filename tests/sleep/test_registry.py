@@ -204,7 +204,9 @@ def test_a_pool_with_a_container_that_never_sleeps_does_not_sleep() -> None:
     assert unit is not None
     assert found.follow("two", 1.0).again == ("one",)
     assert found.follow("one", 1.0).left is unit
-    assert found.refused["one"].message == "its containers do not sleep, because 'two' in the pool 'all' does not"
+    assert (
+        found.refused["one"].message == "its containers do not sleep, because those of 'two' in the pool 'all' do not"
+    )
     assert found.refused["one"].hint == "set proxy.idle_timeout on the containers of two as well"
     known.drop("two")
     assert found.follow("two", 2.0).again == ("one",)

@@ -212,7 +212,7 @@ async def _versions(folder: Path, times: int, rate: int, sockets: int) -> Outcom
         outcome = await with_load(served, event, times, rate=rate, sockets=sockets, pause=DRAIN + 2)
         assert EARLIER not in found[::2]
         assert set(found[1::2]) == {EARLIER}
-        assert served.log.count("a new Envoy takes over") == times
+        assert served.log.count("a new Envoy is taking over") == times
     return outcome
 
 

@@ -53,12 +53,18 @@ def test_a_backend_that_has_endpoints_again_stays_closed_until_it_is_opened() ->
     assert not holds.opening
 
 
-def test_the_next_outage_has_a_new_cluster_and_keeps_the_last() -> None:
+def test_the_next_outage_has_a_new_cluster_and_keeps_those_in_which_requests_may_be_retried() -> None:
+    """Requests outlast several quick restarts, as of a container that crashes at its start."""
     holds = closed()
     holds.open(KEY)
     found = names(holds)
     assert found is not None
-    assert (found.current, found.others, found.absent) == ("hold/8/route/app", ("hold/7/route/app",), True)
+    assert (found.current, found.others, found.absent) == ("hold/8/route/app", (KEY, "hold/7/route/app"), True)
+    for _ in range(20):
+        holds.open(KEY)
+        found = names(holds)
+    assert found is not None
+    assert (found.current, found.others[-1], len(found.others)) == ("hold/28/route/app", "hold/27/route/app", 8)
 
 
 def test_requests_are_led_to_a_new_cluster_and_the_last_is_given_up_in_time() -> None:

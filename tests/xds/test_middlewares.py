@@ -217,7 +217,7 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
         ),
         (
             {"request": {"set_headers": {"Host": "a b"}}},
-            "the value of Host is not a host",
+            "the value of Host is not a host name",
             "write a name such as app.internal",
         ),
         ({"request": {"hide_headers": "Host"}}, "the Host header cannot be removed", "remove it"),

@@ -38,7 +38,7 @@ def test_a_socket_is_private_even_before_its_mode_is_set(tmp_path: Path, monkeyp
 def test_a_socket_in_an_open_folder_is_refused() -> None:
     with (
         public_folder() as folder,
-        pytest.raises(PermissionError, match="must be a real one that belongs to this user"),
+        pytest.raises(PermissionError, match="must belong to this user, have mode 0700"),
     ):
         bind(a_server(), f"unix:{folder}/a.sock", None)
 

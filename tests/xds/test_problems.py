@@ -38,7 +38,7 @@ def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
     where: dict[str, Any] = {"provider": app.provider, "container": app.container, "route": "app"}
     assert build_failed(app, ValueError("odd")) == Problem(
         message="not served, because its Envoy configuration cannot be built: ValueError: odd",
-        hint="look for an unusual value in its labels, and report this as a bug of pilotage",
+        hint="look for an unusual value in its labels, and report this as a bug in pilotage",
         **where,
     )
     assert auth_route_not_served(app, "auth") == Problem(

@@ -71,7 +71,7 @@ def refusal(request: web.BaseRequest, names: frozenset[str], token: bytes) -> Re
         return Refusal(403, "only local clients have access")
     # A web page whose host name resolves to this address (DNS rebinding) sends that name in Host.
     if not _is_own_name(_host(request.host), names):
-        return Refusal(403, f"{shorten(request.host)!r} is not a name of this API", "use 127.0.0.1 or localhost")
+        return Refusal(403, f"{shorten(request.host)!r} is not a host name of this API", "use 127.0.0.1 or localhost")
     if is_writing:
         hint = "use the unix socket, or send the token of api.token_file as Authorization: Bearer TOKEN"
         return Refusal(403, "local programs without the token may only read", hint)

@@ -1,4 +1,4 @@
-"""Bounds what clients of the HTTP API can occupy: connections, time without a request, unread responses.
+"""Limits what clients of the HTTP API can occupy: connections, time without a request, unread responses.
 
 aiohttp limits none of these before the first request, so one client could keep everyone else out.
 """
@@ -116,7 +116,7 @@ class Connection(web.RequestHandler):
         self.requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a request, or close at once if too many requests are being handled."""
+        """Begin to wait for a request, or close immediately if too many requests are being handled."""
         super().connection_made(transport)
         if self._connections.opened(self):
             self._wait()

@@ -41,7 +41,7 @@ class EnvoyMetrics(Collector):
         )
         lag = GaugeMetricFamily(
             "pilotage_envoy_lag_seconds",
-            "Time since the Envoy was sent the oldest change that it has not answered.",
+            "Time since the oldest unanswered change was sent to the Envoy.",
             labels=["node"],
         )
         for state in states:

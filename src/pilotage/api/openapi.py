@@ -136,10 +136,10 @@ _ENVOY: Final = _object(
     node=_TEXT,
     connected=_TRUTH,
     since=_TIME,
-    lag_s={"type": "number", "description": "Seconds since it was sent the oldest change that it has not answered"},
+    lag_s={"type": "number", "description": "Seconds since the oldest unanswered change was sent to it"},
     silent=_TRUTH,
-    version={**_WHOLE, "description": "Newest version of the table that it has answered completely; 0 if none"},
-    waiting={**_WHOLE, "description": "Resources that it has yet to answer"},
+    version={**_WHOLE, "description": "Newest table version that it has accepted or rejected completely; 0 if none"},
+    waiting={**_WHOLE, "description": "Resources that it has neither accepted nor rejected yet"},
     rejected={**_WHOLE, "description": "Resources that it rejects"},
 )
 _ON_ENVOY: Final = _object(
@@ -201,7 +201,7 @@ _PATHS: Final[dict[str, _Path]] = {
         kind="text/event-stream",
         schema=_TEXT,
     ),
-    "/v1/sleep": _Path("All containers that sleep, and whether they are awake", schema=_object(units=_list(_SLEEP))),
+    "/v1/sleep": _Path("All containers that can sleep, and whether each is awake", schema=_object(units=_list(_SLEEP))),
     "/v1/containers/{name}/wake": _Path(
         "Wake a container, given by ID, name or alias. Does nothing if it is awake",
         schema=_SLEEP,

@@ -219,7 +219,7 @@ class Api:
             raise
         except Exception:
             log.exception("request %s %s failed", request.method, shorten(request.path))
-            return answers.error(500, "internal error; see the log of pilotage")
+            return answers.error(500, "internal error; see pilotage's log")
 
     # ---- health
 
@@ -316,7 +316,7 @@ class Api:
 
     async def _snapshot(self, request: web.Request) -> web.Response:
         if not is_from_socket(request):
-            return answers.error(403, "snapshots are only served on the unix socket, to commands of pilotage")
+            return answers.error(403, "snapshots are only served on the unix socket, to pilotage's own commands")
         discovery = self.source.discovery
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
@@ -332,7 +332,7 @@ class Api:
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then every change; for ``traffic``, also statistics. A ``table`` event ends each batch."""
+        """Stream all routes, then all changes and, on request, statistics. A ``table`` event ends each batch."""
         if len(self._streams) >= _MOST_STREAMS:
             return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})

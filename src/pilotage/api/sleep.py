@@ -68,7 +68,7 @@ class SleepResource:
         if sleeper is None or unit is None:
             known = sleeper.names if sleeper is not None else []
             hint = did_you_mean(name, known) or "containers sleep if proxy.idle_timeout is set on them"
-            return answers.error(404, f"no container called {shorten(name)!r} sleeps", hint)
+            return answers.error(404, f"no container that can sleep is called {shorten(name)!r}", hint)
         try:
             act(sleeper, min(unit.aliases))
         except SleepError as refusal:
@@ -77,7 +77,7 @@ class SleepResource:
 
 
 def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
-    """Return a table that also says why containers are awake and when they will sleep, as of now."""
+    """Return a copy of a table that also has why containers are awake now and when they will sleep."""
     if sleeper is None or not table.wakefulness:
         return table
     found = {

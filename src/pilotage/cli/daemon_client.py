@@ -116,7 +116,7 @@ def _socket(env: Mapping[str, str]) -> Path:
             return path
     closed = closed_socket(env)
     if closed is not None:
-        raise Refused(f"this user may not open {closed}; run the command as the daemon's user", is_unreachable=True)
+        raise Refused(f"this user cannot open {closed}; run the command as the daemon's user", is_unreachable=True)
     raise Refused("no daemon is running; start one with 'pilotage serve'", is_unreachable=True)
 
 

@@ -49,8 +49,8 @@ def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
     """Run the command line of this process and exit with its status.
 
     Args:
-        early: handler of SIGINT before and after the command; the command itself is interrupted by an exception.
-            ``None`` if the signal is ignored.
+        early: handles SIGINT before and after the command; during the command, SIGINT raises an exception. ``None`` if
+            the signal is ignored.
 
     """
     if os.getpid() == 1:  # in a container, where the kernel ignores signals that PID 1 does not handle

@@ -1,4 +1,4 @@
-"""Asks several engines at once, without letting a slow one hold back the results of the others."""
+"""Asks several engines concurrently, without letting a slow one hold back the results of the others."""
 
 from __future__ import annotations
 

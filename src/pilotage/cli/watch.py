@@ -91,7 +91,7 @@ _NARROW: Final = 30  # minimum width of the detail column
 
 
 class Columns:
-    """Prints lines in columns before later lines are known.
+    """Prints lines in columns, although later lines are not known yet.
 
     A column is as wide as the longest name so far, within limits, so lines printed together are always aligned.
     """

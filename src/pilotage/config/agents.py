@@ -70,7 +70,7 @@ def read_agents(value: Any, reader: _Reader) -> Iterator[DockerProviderConfig]:
     if isinstance(value, str):
         value = [value]
     if value is not None and not isinstance(value, list):
-        reader.add_problem(_PLACE, f"a list of agents is needed here, not {kind_name(value)}", "write - HOST:PORT")
+        reader.add_problem(_PLACE, f"a list of agents is needed here, not {kind_name(value)}", "write `- HOST:PORT`")
         return
     seen: set[str] = set()
     for number, item in enumerate(value or ()):

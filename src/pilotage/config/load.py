@@ -98,7 +98,7 @@ class _Engine(Section):
 
 
 def _listed(value: Any) -> Any:
-    """Accept a single string as a list of one."""
+    """Accept a single string as a list with one entry."""
     return [value] if isinstance(value, str) else value
 
 

@@ -97,7 +97,7 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
             problems = (*problems, too_many("dependencies", COMPOSE_DEPENDS_ON).at(**where))
         if idle is not None:
             idle = msgspec.structs.replace(idle, depends_on=depends_on)
-    return Container(  # by position: with so many fields, keywords double the time
+    return Container(  # by position, because keywords would double the time for this many fields
         facts.config,
         summary.Id,
         name,

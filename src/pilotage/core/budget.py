@@ -30,7 +30,7 @@ class BudgetError(ParseError):
 
 
 class Budget:
-    """The number of values, characters and so on that one container or document may still use.
+    """The amount of work that one container or document may still cause.
 
     Args:
         whose: the beginning of messages, such as ``the document expands to``.
@@ -89,7 +89,7 @@ class Budget:
         self.characters -= characters
 
     def take_problem(self, *, is_first: bool = False) -> bool:
-        """Return whether to keep one more problem; if not, count it as dropped. A route's first one is always kept."""
+        """Return whether to keep a problem; if not, count it as dropped. A route's first problem is always kept."""
         self.problems -= 1
         if self.problems >= 0 or is_first:
             return True

@@ -59,7 +59,7 @@ class EngineError(PilotageError):
 
 
 class EngineUnreachable(EngineError):
-    """The engine cannot be reached: no socket, no permission, refused, timed out, closed, or a bad certificate."""
+    """The engine cannot be reached, e.g. because the connection fails or times out, or its certificate is bad."""
 
 
 class EngineIncompatible(EngineError):
@@ -83,7 +83,7 @@ class ConfigError(PilotageError):
     """The configuration is invalid. Reports all problems, not just the first one.
 
     Attributes:
-        problems: one or more, in file order.
+        problems: one or more problems, in the order of the file.
 
     """
 

@@ -17,7 +17,7 @@ _FileState = tuple[int, int, int, int] | None
 async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
     """Yield whenever any of the files has changed and all of them have then been stable for one interval.
 
-    The wait lets writers finish, and lets a renewed certificate and its key both be in place.
+    This gives writers time to finish, and a renewed certificate and its key time to be both in place.
 
     Args:
         files: paths; they need not exist.

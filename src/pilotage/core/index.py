@@ -45,7 +45,7 @@ class Index(Generic[_K, _V]):
             self._values[key] = {found, value}
 
     def discard(self, key: _K, value: _V) -> bool:
-        """Remove a value from a key; return whether the key had it and has no other."""
+        """Remove a value from a key; return whether it was the key's only value."""
         found = self._values.get(key, _NONE)
         if isinstance(found, set):
             found.discard(value)

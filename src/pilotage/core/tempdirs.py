@@ -128,4 +128,4 @@ def private_folder_of(path: str) -> None:
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise PermissionError(1, f"the folder {folder} must be a real one that belongs to this user, with mode 0700")
+        raise PermissionError(1, f"the folder {folder} must belong to this user, have mode 0700 and not be a link")

@@ -103,7 +103,7 @@ class AgentHealthWatcher:
             await asyncio.sleep(max(0.1, route.settings.healthcheck.interval))
 
     async def _ask_one(self, route: Route, member: Member) -> bool | None:
-        """Return whether an endpoint is healthy; ``None`` if its agent does not say."""
+        """Return whether an endpoint is healthy; ``None`` if its agent does not report it."""
         if member.agent is None:
             return None
         try:

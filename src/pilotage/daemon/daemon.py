@@ -325,7 +325,7 @@ class Daemon:
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
     async def _release_removals(self) -> None:
-        """Let Envoys keep routes from before this process until all engines have been listed once."""
+        """Let Envoys keep routes from an earlier process until all engines have been listed once."""
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(timeout=_ALL_LISTS)
         self.ads.release_removals()

@@ -59,14 +59,14 @@ class _Bucket:
 
 
 class LogLimit(logging.Filter):
-    """Passes a message five times, then once a minute, and at most five messages of a component per second.
+    """Lets a message pass five times, then once a minute. Limits each component to five messages per second.
 
-    A component may write 1,000 messages at once before the limit per second applies.
+    The limit per second applies only after a component has written a burst of 1,000 messages.
 
     The first message after an omission says how many were omitted. Debug messages are not limited.
 
     Args:
-        clock: the current time in seconds.
+        clock: returns the current time in seconds.
 
     """
 

@@ -190,7 +190,7 @@ def _without_gateway(settings: DaemonSettings, local: Sequence[str]) -> Iterator
 
     Args:
         settings: the settings.
-        local: names of the settings in the configuration file that concern only its own Envoy.
+        local: names of the settings in the configuration file that concern only the daemon's own Envoy.
 
     """
     if settings.with_gateway:
@@ -249,11 +249,11 @@ def envoy_limits(gateway: GatewaySettings) -> Limits:
 
 
 def _keep_folder(listen: tuple[Listen, ...], env: Mapping[str, str], file: str) -> str:
-    """Return the folder of a kept Envoy, next to the API's socket: two daemons have neither in common."""
+    """Return the folder of a kept Envoy. It is next to the API's socket, because two daemons never share a socket."""
     sockets = [Path(place.path) for place in listen if place.path]
     socket = sockets[0] if sockets else _own_socket(env)
     if socket is None:
-        message = "there is no folder in which Envoy can outlive pilotage"
+        message = "there is no folder for an Envoy that outlives pilotage"
         hint = "add a unix socket to api.listen; Envoy's folder is next to it"
         raise ConfigError([Problem(message=message, hint=hint, path="gateway.keep", file=file)])
     return str(socket.absolute().parent / f"{socket.stem}-envoy")

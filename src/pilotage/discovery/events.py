@@ -101,7 +101,7 @@ class ContainerEvent(NamedTuple):
 
     @property
     def predicts_state(self) -> bool:
-        """Whether :meth:`is_reflected_in` can return False: the event says what the container must look like."""
+        """Whether :meth:`is_reflected_in` can return False, because the event implies a state of the container."""
         return self.action in ("die", "stop", "pause", "unpause") or bool(self.network)
 
     def is_reflected_in(self, container: Container) -> bool:
@@ -121,7 +121,7 @@ class ContainerEvent(NamedTuple):
                 return True
 
     def cause_for(self, container: Container | None) -> str:
-        """Return what caused the change to a listed container, in words.
+        """Describe what caused the change to a listed container.
 
         Podman's list is often ahead of its events: it shows a running container before the ``start`` event arrives.
 

@@ -142,7 +142,7 @@ class DiscoveryManager:
 
     def _not_listed(self, late: Sequence[DockerProvider], timeout: float) -> EngineUnreachable:
         status = self.store.engine(late[0].name)
-        what = f"not listed within {timeout:g} s: {(status and status.error) or 'it has not answered yet'}"
+        what = f"not listed within {timeout:g} s: {(status and status.error) or 'it has not responded yet'}"
         others = f"; also missing: {', '.join(each.name for each in late[1:])}" if late[1:] else ""
         return EngineUnreachable(late[0].name, what + others)
 
@@ -194,8 +194,8 @@ class DiscoveryManager:
         """Watch these engines and route files, and no others. Unchanged engines are not interrupted.
 
         If the settings or the name of an engine changed, its routes are kept and marked stale until it has been listed
-        with the new settings. New reserved ports and a new policy apply at once to the routes of all engines, even of
-        unreachable ones.
+        with the new settings. New reserved ports and a new policy apply immediately to the routes of all engines, even
+        of unreachable ones.
 
         Args:
             engines: all engines; their names must differ.

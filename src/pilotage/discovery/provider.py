@@ -223,7 +223,7 @@ class DockerProvider:
         if self._removed:
             return
         message = (
-            f"sends events about more than {limit:,} containers at once, so all containers are listed once a second"
+            f"sends events about more than {limit:,} containers at once, so all containers are listed every second"
         )
         problem = Problem(message=message, severity="warning", hint="check its log", provider=self.name)
         self._store.set_problems((self.name, _FLOOD), [problem] if limit else ())

@@ -149,7 +149,7 @@ async def scan_engine(
 
 
 def _found(info: AgentInfo, config: DockerProviderConfig) -> FoundAgent:
-    """Return an agent as it was found, with the expiry of the client certificate that it has just accepted."""
+    """Return an agent as found, with the expiry date of the client certificate that it has just accepted."""
     try:
         own = read_credentials(config.tls).client if config.tls is not None else None
     except CredentialsError:  # replaced in the meantime

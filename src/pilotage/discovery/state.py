@@ -65,8 +65,8 @@ class EngineState:
         is_local: whether an address belongs to this machine and is not loopback.
 
     Attributes:
-        podman: whether the engine is Podman. Its list lacks health, so running containers with a health check always
-            count as changed. The watcher sets this.
+        podman: whether the engine is Podman. Podman's list lacks health, so its running containers with a health check
+            always count as changed. The watcher sets this.
         explicit_only: whether containers without pilotage labels get no routes.
         containers: ID -> container. A container that shares another one's network has the address and ports of that
             network.

@@ -18,7 +18,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         drain_grace: how long a container stays draining after its stop signal. It must exceed the engine's stop
             timeout (10 s by default).
         first_pause: back-off after the first failed attempt, measured from the start of the attempt. An attempt that
-            itself took longer is repeated at once.
+            itself took longer is repeated immediately.
         longest_pause: maximum of the back-off, which doubles. Jitter changes each pause by up to a quarter.
         pause_after_session: pause after a session that had listed all containers. It doubles up to ``longest_pause``
             while such sessions end early.

@@ -23,7 +23,7 @@ class Update(msgspec.Struct, frozen=True, eq=False):
     """The changes since a subscriber's previous update.
 
     Attributes:
-        old: the table of the previous update; at first the empty table.
+        old: the table of the previous update; an empty table in the first update.
         new: the current table.
         changes: the differences, one or more.
 
@@ -43,7 +43,7 @@ class WatchHandler(Protocol):
         Args:
             changes: container ID -> its routes and problems; ``None`` if the container is gone.
             causes: container ID -> the event that led to the change, if known.
-            more: other changes of the same list follow at once, so these need not be published yet.
+            more: other changes from the same list follow immediately, so these need not be published yet.
 
         """
 

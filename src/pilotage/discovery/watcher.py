@@ -5,7 +5,7 @@ lists all containers, and a refresh lists the containers mentioned in events. Ev
 the source of truth. The watcher lists everything after each (re)connect and every half minute.
 
 There is no debounce timer. While a request is in flight, container IDs accumulate, and the next request covers all of
-them. A single change is handled at once, and a flood costs no more requests than the engine can answer. If the list
+them. A single change is handled immediately, and a flood costs no more requests than the engine can answer. If the list
 does not reflect an event yet (Docker sends some events too early), the watcher lists that container again.
 """
 
@@ -184,7 +184,7 @@ class EngineWatcher:
         raise EngineUnreachable(self.config.name, "the engine closed the event stream")
 
     def _handle(self, event: ContainerEvent) -> None:
-        """Apply an event that takes effect at once, and schedule a refresh if needed."""
+        """Apply the immediate effect of an event, if it has one, and schedule a refresh if needed."""
         container_id, state = event.container_id, self.state
         in_flight = container_id in self._in_flight
         if event.effect is Effect.REMOVED:
@@ -238,7 +238,7 @@ class EngineWatcher:
     async def _work(self, client: SharedClient, stream: EventStream) -> None:
         """List all containers, then refresh and ping until the engine fails."""
         await self._sync(client)
-        if not stream.is_confirmed:  # what happens before the engine has the subscription causes no event
+        if not stream.is_confirmed:  # changes before the engine knows the subscription cause no events
             self._unconfirmed = True
             self._reconcile_at = self.listed_at + _LIST_PAUSE
         self._live_at = _now()
@@ -273,7 +273,7 @@ class EngineWatcher:
     async def _ping(self, client: SharedClient, stream: EventStream) -> None:
         """Check a silent engine, because a dead TCP connection is silent, too."""
         if stream.waiting_for_end() >= self.timing.silence:
-            what = f"the engine sent the beginning of an event and nothing more for {self.timing.silence:g} s"
+            what = f"the engine sent part of an event, and then nothing for {self.timing.silence:g} s"
             raise EngineUnreachable(self.config.name, what, "check what is listening at this address")
         try:
             async with asyncio.timeout(self.timing.ping):

@@ -305,8 +305,8 @@ class _Parser:
 def is_local(url: str, env: Mapping[str, str]) -> bool:
     """Return whether an engine's containers run on this machine (LABELS II.3.5).
 
-    They do if the URL is a Unix socket, equals ``DOCKER_HOST`` (both may be empty), or its host is ``localhost``, a
-    loopback address or the unspecified address. The same applies to ``agent://``. Unparseable URLs are remote.
+    They do if the URL is a Unix socket or equals ``DOCKER_HOST`` (both may be empty), or if its host is ``localhost``,
+    a loopback address or the unspecified address. The same applies to ``agent://``. Unparseable URLs are remote.
     """
     if url.startswith("unix://") or url == env.get("DOCKER_HOST", ""):
         return True

@@ -124,7 +124,7 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
 
 def _checked(found: AgentInfo, engine: str) -> AgentInfo:
     if found.runtime not in _RUNTIMES:
-        raise _no_agent(engine, f"its runtime is {shorten(found.runtime, 20)!r}, not one of {', '.join(_RUNTIMES)}")
+        raise _no_agent(engine, f"its runtime is {shorten(found.runtime, 20)!r}, not {' or '.join(_RUNTIMES)}")
     name = found.name if _NAME.fullmatch(found.name) else ""
     version = found.version if _VERSION.match(found.version) else ""
     return msgspec.structs.replace(found, name=name, version=shorten(version, 40))

@@ -146,7 +146,7 @@ def check_credentials(files: TLSFiles) -> Credentials:
     server.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if error := _handshake(server, credentials):
         why = "" if own is None or own.for_clients else ", because it is not valid for clients"
-        _fail(f"the certificate in {place} fails verification by the CA there{why or f' ({shorten(error)})'}", _CREATE)
+        _fail(f"the certificate in {place} does not verify against its CA{why or f' ({shorten(error)})'}", _CREATE)
     return credentials
 
 

@@ -54,7 +54,7 @@ class EngineClient:
 
     @property
     def key(self) -> str:
-        """Address with certificate files. Clients with equal keys share a connection."""
+        """The address together with its certificate files. Clients with equal keys share a connection."""
         return self._connection.address.key
 
     @property
@@ -228,7 +228,7 @@ class EngineClient:
         return EventStream(self._require(), self.name, query, self.timeouts)
 
     async def agent_health(self, query: Mapping[str, str], *, timeout: float) -> AgentHealth:  # noqa: ASYNC109
-        """Let the agent check a target (``GET /godoxy/agent/health``).
+        """Have the agent check a target (``GET /godoxy/agent/health``).
 
         Args:
             query: ``scheme``, ``host`` and ``path``.
@@ -256,8 +256,8 @@ class EngineClient:
         Args:
             container_id: ID or name.
             signal: overrides the container's stop signal, e.g. ``"SIGINT"`` (API 1.42; older engines ignore it).
-            grace: seconds before the engine kills it; ``None`` for the container's own setting. The request timeout is
-                extended by the same time.
+            grace: seconds before the engine kills the container; ``None`` for the container's own setting. The request
+                timeout is extended by the same time.
 
         """
         query = {"signal": signal} if signal else {}

@@ -47,7 +47,7 @@ class Context(msgspec.Struct, frozen=True):
         name: name, as in ``docker context ls``.
         url: engine URL.
         tls: certificate files, if any.
-        description: free text from whoever created the context.
+        description: free text that describes the context.
 
     """
 
@@ -159,7 +159,7 @@ def unverified_warning(config: DockerProviderConfig, env: Mapping[str, str] | No
         return None
     return Problem(
         message=f"the certificate of {config.url} is not verified, so another machine can pose as this engine",
-        hint="make the Docker context without skip-tls-verify=true, or set DOCKER_TLS_VERIFY=1",
+        hint="create the Docker context without skip-tls-verify=true, or set DOCKER_TLS_VERIFY=1",
         provider=config.name,
         severity="warning",
     )
@@ -201,7 +201,7 @@ def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
 
 
 def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return the active context's name and where it is set. As in the docker CLI, ``DOCKER_HOST`` overrides the rest.
+    """Return the active context's name and where it is set. ``DOCKER_HOST`` overrides everything else, as in Docker.
 
     Raises:
         ConfigError: the CLI's configuration is unreadable.

@@ -27,7 +27,7 @@ class EngineResponse:
         status: status code.
         reason: the reason phrase after the status code.
         headers: by name in lower case.
-        source: is paused while too much of the body waits for its reader.
+        source: where the body comes from; paused while too much of the body waits for its reader.
 
     Attributes:
         status, reason, headers: as above.

@@ -19,10 +19,10 @@ _OVERFLOW: Final = 65534
 def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
     """Return whether an engine runs as an ordinary user.
 
-    It does if its socket has one of the usual paths of rootless engines, with links resolved. For any other path, the
-    user of the listening process decides or, if the system does not report that, the socket's owner. An ordinary user
-    may also run a proxy in front of root's Docker. Unlike rootless Docker, such a proxy runs in the host's user
-    namespace.
+    It does if its socket, with links resolved, has one of the usual paths of rootless engines. For any other path, the
+    user of the listening process decides; if the system does not report that user, the owner of the socket decides.
+    An ordinary user may also run a proxy in front of root's Docker. Unlike rootless Docker, such a proxy runs in the
+    host's user namespace.
 
     Args:
         path: path of the socket.
@@ -40,7 +40,7 @@ def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
 
 
 def _listener(path: str, sock: socket.socket | None) -> tuple[int, int]:
-    """Return the IDs of the process and the user that listen on the socket, each 0 if unknown."""
+    """Return the process ID and the user ID of the listener on a socket, each 0 if unknown."""
     try:
         if sock is not None and hasattr(socket, "SO_PEERCRED"):
             pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

@@ -32,7 +32,7 @@ _INSPECTION_TIMEOUT: Final = 2.0
 """Time limit of an inspection in seconds."""
 
 _ALERT_TIMEOUT: Final = 0.5
-"""Seconds to wait for an alert after the handshake. Engines that reject the client send it at once."""
+"""Seconds to wait for an alert after the handshake. Engines that reject the client send it immediately."""
 
 _NOT_TLS: Final = frozenset(
     "WRONG_VERSION_NUMBER RECORD_LAYER_FAILURE HTTP_REQUEST PACKET_LENGTH_TOO_LONG UNEXPECTED_MESSAGE".split()

@@ -171,7 +171,7 @@ class ContainerStatus(msgspec.Struct, gc=False, frozen=True):
 
 
 class TaskStatus(msgspec.Struct, gc=False, frozen=True):
-    """``Status`` of a swarm task; ``ContainerStatus`` is absent until its container has been created."""
+    """``Status`` of a swarm task; ``ContainerStatus`` is absent until the task's container has been created."""
 
     ContainerStatus: ContainerStatus | None = None
 

@@ -163,7 +163,7 @@ class KeepingLauncher:
             make_pipe(folder / OUTPUT)
             (folder / _LOG).touch(0o600)
         except OSError as error:
-            raise GatewayError(f"cannot write in {folder}: {error.strerror}", "free some space there") from error
+            raise GatewayError(f"cannot write to {folder}: {error.strerror}", "free some space there") from error
 
     async def start(self) -> EnvoyProcess:
         """Adopt the running Envoy, let a new one take over from it, or start one."""
@@ -275,7 +275,7 @@ class KeepingLauncher:
             raise GatewayError(f"cannot start Envoy: {error.strerror or error}", str(self._binary)) from error
         child = PidfdProcess.open(pid)
         if child is None:
-            raise GatewayError("cannot follow Envoy's process", "gateway.keep needs Linux 5.3 or later; remove it")
+            raise GatewayError("cannot follow Envoy's process", "remove gateway.keep, which needs Linux 5.3 or later")
         code = await child.wait()
         process = None
         if not code:

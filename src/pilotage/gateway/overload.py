@@ -127,7 +127,7 @@ class OverloadMonitor:
         now = asyncio.get_running_loop().time()
         if refused > self._refused and now >= self._quiet_until:
             number = count(refused - self._refused, "connection")
-            log.warning("%s refused, because one client has reached gateway.max_connections_per_client", number)
+            log.warning("%s refused, because a client has reached gateway.max_connections_per_client", number)
             self._quiet_until = now + _PAUSE
         self._refused = refused
 

@@ -165,7 +165,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
 
 _HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
 _SECRET_ALIAS: Final = Problem(
-    message="an alias holds a password or another secret, or is too long to be searched for one, so it has no effect",
+    message="an alias contains a password or another secret, or is too long to be searched, so it has no effect",
     hint="write a name such as shop, or a host such as shop.example.com",
     label=ALIASES,
 )

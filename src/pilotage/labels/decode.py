@@ -294,7 +294,7 @@ class _Decoder:
             if _NUMBER.fullmatch(number)
             else f"{shorten(number)!r} is not a number"
         )
-        self._problem(Problem(message=message, hint=f"there is {names}", label=key, value=shown))
+        self._problem(Problem(message=message, hint=f"available: {names}", label=key, value=shown))
 
     # ---- errors
 

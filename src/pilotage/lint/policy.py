@@ -56,7 +56,7 @@ def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, st
         raise ConfigError([Problem(message=error.message, file=file, line=error.line, column=error.column)]) from error
     top = document.value if document is not None and isinstance(document.value, dict) else {}
     if not is_compose(top):
-        hint = "give a file with services"
+        hint = "name a file that defines services"
         raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=file)])
     services = tuple(
         judge_service(container, config.policy, service=service, reserved_ports=config.reserved_ports)

@@ -31,10 +31,10 @@ class ChangeLine(msgspec.Struct, frozen=True):
     Attributes:
         kind: one word: a `ChangeKind`, ``down`` for an engine that was never reached, or ``read`` for a route file.
         engine: name of the engine or file.
-        alias: the alias of the route; the container, for a problem that concerns no single route.
+        alias: the alias of the route, or the name of the container if a problem does not concern a single route.
         detail: the target, the difference, or the problem.
         cause: the event that caused it; ``""`` if unknown.
-        quiet: whether clients do not notice it.
+        quiet: whether the change makes no difference to clients.
 
     """
 
@@ -128,7 +128,7 @@ _OWN_CAUSE: Final = frozenset({"health", "wakefulness"})  # their cause is the d
 
 
 def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bool]:
-    """Return the detail of a change, and whether clients notice nothing."""
+    """Return the detail of a change, and whether the change makes no difference to clients."""
     match change.kind:
         case "added":
             return _outcome(route), route.excluded

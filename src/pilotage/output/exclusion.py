@@ -90,7 +90,7 @@ def _no_port(container: Container, alias: str, port_why: str) -> str:
 
 
 def label_for(container: Container, alias: str, field: str) -> str:
-    """Return the label key that sets a field of an alias. An alias with dots is given by its number (LABELS II.1.3)."""
+    """Return the label key that sets a field of an alias. Aliases with dots are addressed by number (LABELS II.1.3)."""
     if "." in alias and alias in container.aliases:
         return f"proxy.#{container.aliases.index(alias) + 1}.{field}"
     return f"proxy.{'*' if '.' in alias else alias}.{field}"

@@ -39,7 +39,7 @@ class Source(msgspec.Struct, frozen=True):
     Attributes:
         value: the value as written, shortened.
         label: the label key; ``""`` for a file.
-        line, column: 1-based place in the YAML of the label or file; 0 if the label is the value.
+        line, column: 1-based position in the YAML of the label or file; 0 if the whole label is the value.
         file: the file name; ``""`` for a label.
 
     """

@@ -53,9 +53,9 @@ class JudgedService(msgspec.Struct, frozen=True):
     """A service and what it would get.
 
     Attributes:
-        service, project, image: of the container, as rules see them.
-        engine: name of the engine that is assumed; ``""`` for none.
-        decider: the rule that decides for it, or the default.
+        service, project, image: properties of the container, as rules see them.
+        engine: name of the assumed engine; ``""`` for none.
+        decider: the rule that decides for the service, or the default.
         claims: everything that its routes claim.
         note: why it claims nothing; ``""`` if it claims something.
 

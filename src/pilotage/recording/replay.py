@@ -73,7 +73,7 @@ def read_recordings(body: bytes, file: str = "") -> list[Recording]:
         return [msgspec.json.decode(part, type=Recording) for part in _documents(body)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"not a recording of an engine: {shorten(error, 120)}"
-        raise ConfigError([Problem(message=message, hint="make one with 'pilotage capture'", file=file)]) from error
+        raise ConfigError([Problem(message=message, hint="create one with 'pilotage capture'", file=file)]) from error
 
 
 def _documents(body: bytes) -> Iterator[bytes]:

@@ -246,7 +246,7 @@ def make_route(
         problems = [place(problem, container, alias) for problem in found[:most]]
         if unplaced is not None and len(found) > most:
             unplaced.update(identity(problem, alias) for problem in found[most:])
-    return Route(  # by position: with so many fields, keywords double the time
+    return Route(  # by position, because keywords would double the time for this many fields
         alias,
         container.docker_cfg.name,
         container.container_name,

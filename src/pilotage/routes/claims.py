@@ -166,12 +166,12 @@ class ContainerClaims:
         if others.allowed or not kin.allowed:
             yield Claim("pools", link, names, others)
             return
-        only = f"the project {who.project}" if who.project else "no project"
-        reason = f"only with containers of {only} on its engine"
+        only = f"in the project {who.project}" if who.project else "in no project"
+        reason = f"only with containers on its engine that are {only}"
         yield Claim("pools", link, names, Verdict(allowed=True, rule=kin.rule, reason=reason))
 
     def refusals(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Problem]:
-        """Yield a problem for each claim that takes the route out of service; arguments as in :meth:`made_by`."""
+        """Yield a problem for each claim that takes the route out of service. See :meth:`made_by` for the arguments."""
         for claim in self.made_by(alias, settings, target):
             if claim.names[:1] != (_LOG,):
                 yield from self._refusal(alias, claim.names, claim.verdict)

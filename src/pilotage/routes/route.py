@@ -167,7 +167,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
         if odd and all(endpoint.state != "ready" for endpoint in self.serving):
             odd.append(
-                "no endpoint is ready, so requests still go there" if self.serving else "no endpoint takes requests"
+                "no endpoint is ready; requests are sent anyway" if self.serving else "no endpoint takes requests"
             )
         return "; ".join(odd)
 

@@ -224,7 +224,11 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}
     homepage: Annotated[
         Homepage,
-        Field(StructKind(Homepage), "How the route is shown on a dashboard. Not in effect yet.", "{name: Photos}"),
+        Field(
+            StructKind(Homepage),
+            "How the route is shown. Only name and icon have an effect: on the page of a sleeping service.",
+            "{name: Photos}",
+        ),
     ] = Homepage()
     access_log: Annotated[
         AccessLog | None,

@@ -28,8 +28,8 @@ MOST_HELD: Final = 256
 MOST_BYTES: Final = 1024 * 1024
 """How many datagrams, and how many bytes, of one route wait for its containers. Further ones are dropped.
 
-So many bytes of one route, and so many datagrams of each client, are also kept to be sent again to a server that does
-not listen yet. Further ones are sent once.
+Datagrams to a server that may not be listening yet are also kept, to be sent again: at most this many bytes per route,
+and this many datagrams per client. Further ones are sent only once.
 """
 
 MOST_SESSIONS: Final = 1000
@@ -211,7 +211,7 @@ class _Relay:
         try:
             session = _Session(self, client, random.choice(targets))  # noqa: S311  # spreads load, hides nothing
         except OSError as error:
-            if not self._fails:  # whoever sends datagrams must not fill the log
+            if not self._fails:  # clients must not be able to fill the log
                 log.warning("%s: cannot pass datagrams on: %s", self.alias, error.strerror)
             self._fails = True
             return None

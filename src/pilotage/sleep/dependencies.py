@@ -155,7 +155,9 @@ class _Planner:
                 continue
             found = self._directory.find(dependency.name, container)
             if any(it.container_id == container.container_id for it in found):
-                raise _UnusableError(f"{name} needs itself; remove {shorten(dependency.name)!r} from its dependencies")
+                raise _UnusableError(
+                    f"{name} depends on itself; remove {shorten(dependency.name)!r} from its dependencies"
+                )
             if self._directory.is_foreign(dependency.name, container):
                 what = f"{name} needs {shorten(dependency.name)!r}, which is not in its Compose project"
                 raise _UnusableError(f"{what}; to allow it, set proxy.idle_timeout on {shorten(dependency.name)}")
@@ -172,7 +174,7 @@ def _may_use(target: Container, user: Container) -> bool:
 
 
 def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan | str:
-    """Return what must be awake before some containers are started, or why they cannot be woken.
+    """Return what must be awake before the given containers are started, or why they cannot be woken.
 
     Args:
         containers: the containers to wake, which are not part of the plan.

@@ -43,7 +43,7 @@ class EngineActions:
         self._connect = connect
 
     async def start(self, container: Container) -> None:
-        """Start or resume a container. Does nothing if it already runs.
+        """Start or resume a container. Does nothing if it is already running.
 
         Raises:
             SleepError: the engine refuses, or the container is in a state in which it cannot be started.

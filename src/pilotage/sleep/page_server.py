@@ -137,7 +137,7 @@ class PageServer:
         alias = request.headers.get(ROUTE_HEADER, "")
         try:
             if request.method not in {"GET", "HEAD"}:
-                return _text(405, "only GET is possible until the service is ready", {"Allow": "GET, HEAD"})
+                return _text(405, "only GET and HEAD are allowed until the service is ready", {"Allow": "GET, HEAD"})
             if not alias:
                 return _text(400, f"the header {ROUTE_HEADER} is missing; only Envoy may connect here")
             return await self._events(request, alias) if request.path == EVENTS_PATH else self._page(request, alias)
@@ -145,7 +145,7 @@ class PageServer:
             raise
         except Exception:
             log.exception("request %s for route %s failed", shorten(request.path), shorten(alias))
-            return _text(500, "internal error; see the log of pilotage")
+            return _text(500, "internal error; see pilotage's log")
 
     def _page(self, request: web.BaseRequest, alias: str) -> web.Response:
         """Wake a route's containers and show their progress."""

@@ -62,7 +62,7 @@ class Quiescing:
 
         Args:
             unit: the unit.
-            keys: the changed resources that lead new requests to another epoch.
+            keys: the changed resources with which Envoys send new requests to another epoch.
 
         Returns:
             Whether the clusters were given up; see :meth:`until_quiet`.
@@ -86,7 +86,7 @@ class Quiescing:
 
         Args:
             unit: the unit.
-            keys: the changed resources that lead new requests to another epoch.
+            keys: the changed resources with which Envoys send new requests to another epoch.
             epochs: the epochs.
 
         Returns:

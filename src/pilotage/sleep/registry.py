@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Followed", "Registry"]
 
-_NOT_ALLOWED: Final = "its containers do not sleep, because pilotage may not start and stop containers of this engine"
+_NOT_ALLOWED: Final = "its containers do not sleep, because pilotage may not start and stop containers on this engine"
 
 _SHORTEST_ID: Final = 4
 """Minimum length of the beginning of a container's ID by which it can be found."""
@@ -214,7 +214,7 @@ class Registry:
         others = self._restless_in.get(route.pool)
         if not others:
             return None
-        message = f"its containers do not sleep, because {min(others)!r} in the pool {route.pool!r} does not"
+        message = f"its containers do not sleep, because those of {min(others)!r} in the pool {route.pool!r} do not"
         return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
     def _joined(self, key: UnitKey, alias: str) -> Unit | None:

@@ -1,7 +1,7 @@
 """Decides when containers sleep and wake. Pure: the caller passes in the time and what it observes.
 
 A :class:`SleepState` describes the containers that sleep and wake together: one container, or the replicas of a
-service. Requests wait inside Envoy while they lead to a cluster that Envoy does not have. Envoy asks once for each such
+service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks once for each
 cluster; after a cluster was removed, it never asks for that name again. So each sleep has a number, the epoch, which is
 part of the cluster's name.
 
@@ -63,7 +63,7 @@ class Action(StrEnum):
 
 
 class SleepState:
-    """Whether some containers are awake.
+    """The state of containers that sleep and wake together.
 
     Attributes:
         phase: what they are doing.
@@ -102,7 +102,7 @@ class SleepState:
 
     @property
     def gate(self) -> Gate:
-        """Where Envoys lead requests now."""
+        """Where Envoys send requests now."""
         if self.phase is Phase.READY:
             return Gate(self.epoch, "open")
         if self.phase is Phase.FAILED:
@@ -196,7 +196,7 @@ class SleepState:
         return True
 
     def quiet(self, now: float) -> Action | None:
-        """Record that no Envoy leads requests to them any more, and that none is in progress."""
+        """Record that no Envoy sends requests to them any more, and that none is in progress."""
         if self.phase is not Phase.QUIESCING:
             return None
         self._enter(Phase.STOPPING, now)

@@ -31,7 +31,7 @@ ALLOW: Final = (
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether some containers are awake. Times are seconds since 1970, durations seconds.
+    """The state of containers that sleep and wake together. Times are seconds since 1970, durations seconds.
 
     Attributes:
         engine: name of their engine.
@@ -118,7 +118,7 @@ def problems_of(unit: Unit) -> list[Problem]:
     """Return why the containers of a unit could not be woken or put to sleep."""
     found = []
     if unit.state.failure.endswith(ALLOW):  # the same for all containers of the engine
-        message = "containers of this engine do not sleep and wake, because the engine refuses to start and stop them"
+        message = "containers on this engine are not put to sleep, because the engine refuses to start and stop them"
         found.append(Problem(message=message, hint=ALLOW, provider=unit.engine))
     elif unit.state.failure:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"

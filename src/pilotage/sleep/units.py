@@ -62,7 +62,7 @@ class Source(Protocol):
 
 
 class GateKeeper(Protocol):
-    """The gateway, which leads requests to containers or lets them wait."""
+    """The gateway, which sends requests to containers or lets them wait."""
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
@@ -81,7 +81,7 @@ class GateKeeper(Protocol):
 
     @property
     def wait_for_acks(self) -> Callable[[Iterable[Key]], Awaitable[None]]:
-        """A function that waits until all Envoys have accepted some changes."""
+        """A function that waits until all Envoys have accepted the given changes."""
 
 
 class Unit(msgspec.Struct, eq=False):

@@ -1,4 +1,4 @@
-"""Provides an agent like GoDoxy's: behind mutual TLS, an engine's API, a proxy to its containers, and a tunnel."""
+"""Provides an agent like GoDoxy's, which offers an engine's API, a proxy to containers and a tunnel over mutual TLS."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class FakeAgent:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def use(self, context: ssl.SSLContext) -> None:
-        """Use other certificates from the next :meth:`listen` on."""
+        """Use other certificates, starting with the next :meth:`listen`."""
         context.set_alpn_protocols(["http/1.1", _STREAM])
         self._context = context
 

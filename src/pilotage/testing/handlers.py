@@ -281,5 +281,5 @@ def _refuse_as_docker(engine: FakeEngineState, what: str, it: FakeContainer, wan
 
 
 def _case(engine: FakeEngineState, word: str) -> str:
-    """Return a word as the engine starts a message with it: older Docker versions capitalize."""
+    """Return a word as the engine writes it at the start of a message. Older Docker versions capitalize it."""
     return word.lower() if engine.dialect.modern else word

@@ -225,7 +225,7 @@ def _bindings(it: FakeContainer, dialect: Dialect, *, configured: bool) -> dict[
         if port.ip:
             hosts: tuple[str, ...] = (port.ip,)
         elif dialect.podman:
-            hosts = ("0.0.0.0",) if dialect.modern else ("",)  # noqa: S104 (what Podman says for "all addresses")
+            hosts = ("0.0.0.0",) if dialect.modern else ("",)  # noqa: S104 (what Podman lists for "all addresses")
         else:
             hosts = ("",) if configured else _host_addresses(port)
         found[key] = (found.get(key) or []) + [{"HostIp": host, "HostPort": str(port.public)} for host in hosts]

@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept the connection, or close it if told to hang up."""
+        """Accept the connection, or close it if ``hang_up`` is set."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 (a promise of asyncio's to the type checker)
         self._transport = transport
         self._server.accepted += 1

@@ -21,9 +21,9 @@ def host_of(address: str) -> str:
 
 
 def is_of_machine(agent: str, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint is a port of an agent's machine that may be reached on loopback there.
+    """Return whether an endpoint is a port on an agent's machine that the agent may reach on loopback.
 
-    A label may lead to another port of that machine, but not to a service that listens only on loopback.
+    A label may name another port on that machine, but must not reach a service that listens only on loopback.
 
     Args:
         agent: address of the agent.

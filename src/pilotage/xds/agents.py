@@ -100,7 +100,7 @@ def agent_changes(
 
 
 def agent_clusters(agents: Iterable[Agent], options: GatewayOptions) -> list[Resource]:
-    """Return the clusters that the plain routes of some agents share, for those whose address is known."""
+    """Return the clusters that the plain routes of each agent share, for agents whose address is known."""
     return [_cluster(agent, options) for agent in agents if agent.ip]
 
 

@@ -27,7 +27,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The clusters of a backend whose requests may wait in Envoys.
 
     Attributes:
-        current: the cluster that requests are led to.
+        current: the cluster to which new requests are sent.
         others: further clusters that Envoys have, because requests in them may be in progress.
         absent: whether Envoys do not have the current cluster, so that requests wait.
         answers: whether requests in the other clusters reach the endpoints although the current one is absent.

@@ -1,7 +1,7 @@
 """Builds Envoy clusters: the endpoints of a backend and the protocol spoken with them. Pure.
 
-A cluster contains its endpoints. Plain routes share two ORIGINAL_DST clusters that connect to the address in a header.
-The route overwrites this header, so clients cannot choose the address.
+A cluster contains its endpoints. Plain routes share ORIGINAL_DST clusters, which connect to the address in the metadata
+of each route's virtual host. Clients cannot choose this address.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
     typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
 )
-"""Discovery for host names of routes from files: every address of the name is an endpoint, for as long as the name
+"""Discovery for host names in routes from files: every address of the name is an endpoint, for as long as the name
 server says. pilotage resolves names from labels itself and checks every address (:mod:`pilotage.xds.target_guard`)."""
 
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"

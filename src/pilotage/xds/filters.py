@@ -81,7 +81,7 @@ ADDRESS: Final = "address"
 """Namespace and key of the metadata of a plain route's virtual host that hold the address of its target."""
 
 _DESTINATION: Final = "envoy.network.transport_socket.original_dst_address"
-"""Name of the value that tells Envoy's clusters of type ORIGINAL_DST to which address to connect."""
+"""Key of the filter state from which Envoy's clusters of type ORIGINAL_DST take the address to connect to."""
 
 _AGENT: Final = "pilotage.agent"
 _HSTS: Final = "pilotage.hsts"
@@ -178,7 +178,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
     chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
     chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
-    # Per-cluster statistics about response classes and times would take more instructions than all that we add.
+    # Per-cluster statistics about response classes and times would take more instructions than all our other filters.
     counted = ON if options.report_errors else OFF
     router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
     chain.append(_filter("envoy.filters.http.router", router))

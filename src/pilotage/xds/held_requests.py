@@ -26,7 +26,7 @@ because each new cluster changes the route in all Envoys, as often as a label sa
 _PROBE_INTERVAL: Final = 0.02
 _PROBES_SLOW_DOWN: Final = 1.1
 _LONGEST_PROBE_INTERVAL: Final = 0.5
-"""Seconds between two attempts to connect to a server that is starting. They grow from the shortest to the longest."""
+"""Seconds between two attempts to connect to a server that is starting. The interval grows with each attempt."""
 
 _PROBE_TIMEOUT: Final = 0.5
 """Seconds that a connection attempt may take. If the server has not started yet, the attempt is refused at once."""

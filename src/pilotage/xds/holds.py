@@ -3,7 +3,7 @@
 While a backend has no endpoint, its route leads to a cluster that Envoy does not have. Envoy asks for the cluster once,
 and holds all requests for it. Requests that began earlier are retried in the cluster in which they began, which stays.
 
-Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route is led to a
+Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route moves to a
 new cluster every quarter of the hold time, and each of these clusters is given up one hold time later.
 """
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["LINGER", "MOST_WAITING", "SLICES", "Holds"]
 
 SLICES: Final = 4
-"""Into how many parts the hold time is divided."""
+"""Number of parts into which the hold time is divided."""
 
 MOST_WAITING: Final = SLICES + 2
 """Maximum number of clusters that requests for one backend wait for at the same time."""
+
+_MOST_BEFORE: Final = 8
+"""Maximum number of clusters that stay for requests in progress while a container restarts again and again."""
 
 LINGER: Final = 30.0
 """Seconds for which a cluster stays after requests have waited for it. By then, none of these is retried any more."""
@@ -95,8 +98,8 @@ class Holds:
         return msgspec.structs.replace(backend, names=names, backing="own")
 
     def _close(self, key: str, hold: _Hold | None) -> _Hold:
-        before = (key,) if hold is None else (hold.current, *hold.waiting)
-        return _Hold(hold_cluster(key, self.epochs.next()), before=before)
+        before = (key,) if hold is None else (*hold.before, hold.current, *hold.waiting)
+        return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
         """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""

@@ -179,7 +179,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
         # No client is internal: Envoy's own headers are removed from every client. Without a network here, Envoy would
-        # trust all private ones, so this is one that sends nothing.
+        # trust all private ones. No request ever comes from this one.
         internal_address_config=_MANAGER.InternalAddressConfig(
             cidr_ranges=[address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=number(32))]
         ),

@@ -1,6 +1,6 @@
 """Builds the gateway's own responses: HTML for browsers, JSON or plain text for other clients. Pure.
 
-Each cause has one sentence. Envoy's own texts, such as ``upstream connect error``, reach nobody.
+Each cause has one sentence. Clients never see Envoy's own texts, such as ``upstream connect error``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Cause(msgspec.Struct, frozen=True):
     Attributes:
         sentence: the message for the client; ``""`` if the route has a response text of its own.
         flags: Envoy's response flags, one of which is set.
-        details: an expression about Envoy's details of the response, in CEL, that is true as well.
+        details: a CEL expression about the response's details, which must also be true.
         when: a further condition.
 
     """
@@ -152,7 +152,7 @@ _UNKNOWN: Final = "No service has this name."
 _SPELLING: Final = "Check the spelling, or try again if it just started."
 _LATER: Final = "Try again in a moment."
 _HINT_UNKNOWN: Final = (
-    "<code>pilotage routes</code> lists the served names, <code>pilotage explain NAME</code> says why."
+    "<code>pilotage routes</code> lists the served names; <code>pilotage explain NAME</code> says why one is missing."
 )
 _HINT_FAILED: Final = (
     f"<code>pilotage explain NAME</code> shows the route. Envoy's response flags: <code>{_FLAGS}</code>."

@@ -1,7 +1,7 @@
 """Bounds the statistics that Envoy keeps about routes. Pure.
 
 Envoy keeps the errors and durations of a route until it restarts, even if the route is gone: 10 KiB for each name. So
-whoever can start containers could fill its memory with ever new names.
+anyone who can start containers could fill its memory with ever more names.
 """
 
 from __future__ import annotations

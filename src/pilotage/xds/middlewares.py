@@ -220,7 +220,7 @@ class _Parser:
                 self.found["host"] = value
             elif _is_host(name):
                 self.problem(
-                    "the value of Host is not a host", "write a name such as app.internal", option="set_headers"
+                    "the value of Host is not a host name", "write a name such as app.internal", option="set_headers"
                 )
         put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
         if any(map(_is_host, edits.hide)):

@@ -31,7 +31,7 @@ def build_failed(route: Route, error: Exception) -> Problem:
     return _problem(
         route,
         f"not served, because its Envoy configuration cannot be built: {type(error).__name__}: {reason}",
-        "look for an unusual value in its labels, and report this as a bug of pilotage",
+        "look for an unusual value in its labels, and report this as a bug in pilotage",
     )
 
 
@@ -87,7 +87,7 @@ def target_problem(route: Route, endpoint: Endpoint, message: str, hint: str, *,
 
 def unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
     """Report that a host name cannot be resolved."""
-    hint = "correct the host, or check the name server of this machine"
+    hint = "correct the host, or check the name server that this machine uses"
     return target_problem(route, endpoint, f"the host {endpoint.host!r} cannot be resolved: {error}", hint)
 
 

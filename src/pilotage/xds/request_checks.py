@@ -86,7 +86,7 @@ def _deny(*permissions: Any) -> Any:
 def bad_host() -> Any:
     """Return the filter for local replies to a request that :func:`host_check` refuses.
 
-    Envoy also replies when it has no headers yet, for example because they are too large. Such a reply stays.
+    Envoy also replies when it has no headers yet, for example because they are too large. Such replies are left alone.
     """
     refused = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["FI"]))
     either = [refused, _reply(_header(_VALID_HOST, invert=True))]

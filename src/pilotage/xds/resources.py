@@ -61,7 +61,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
         measured: whether Envoy counts its requests.
-        leads_to: the cluster that requests are led to, if they may wait for it; otherwise ``""``.
+        leads_to: the cluster to which requests are sent, if they may wait for it; otherwise ``""``.
 
     """
 

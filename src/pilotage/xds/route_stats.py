@@ -58,7 +58,7 @@ def route_stats() -> list[Any]:
             use_independent_randomness=True,
         )
     )
-    # Envoy counts what it has sent, and these were not.
+    # Envoy itself counts only requests that it has sent.
     flags = accesslog_pb2.ResponseFlagFilter(flags=["UF", "UH", "UO"])
     unsent = _FILTER(and_filter=accesslog_pb2.AndFilter(filters=[error, _FILTER(response_flag_filter=flags)]))
     durations = kinds.Histogram(

@@ -57,7 +57,7 @@ class AdsServer:
         snapshot: what every Envoy should have.
         gates: whether requests pass to routes whose containers can sleep.
         held: the requests that wait for an endpoint.
-        targets: resolves and probes what the snapshot leads to.
+        targets: resolves and probes the targets in the snapshot.
         envoys: the connected Envoys.
         loads: the requests that they report.
         removals: lets Envoys keep what they had before this process, until :meth:`release_removals`.
@@ -328,7 +328,7 @@ class AdsServer:
     async def wait_for_acks(
         self, keys: Iterable[Key] | None = None, *, node: str = "", patience: float = math.inf
     ) -> None:
-        """Wait until at least one Envoy is connected and all of them have acknowledged or rejected some changes.
+        """Wait until at least one Envoy is connected and all of them have acknowledged or rejected the given changes.
 
         Args:
             keys: result of :meth:`publish`; all resources if not given.

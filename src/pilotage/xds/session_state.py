@@ -26,9 +26,9 @@ class SessionState:
     Attributes:
         node: Envoy's node ID, ``""`` before its first request.
         nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
-        asked: the clusters that Envoy has asked for by name since somebody emptied this list.
+        asked: the clusters that Envoy has asked for by name since the owner last emptied this list.
         before: the clusters that Envoy had, or had asked for, before this session.
-        led_before: the clusters that requests were led to before this session, and may have waited for.
+        led_before: the clusters to which requests were sent before this session, and for which they may have waited.
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.

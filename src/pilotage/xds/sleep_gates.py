@@ -52,7 +52,7 @@ class SleepGates:
         snapshot: what every Envoy should have.
         send: sends changed resources.
         sessions: returns the connected Envoys.
-        wait_for_acks: waits until all Envoys have accepted some changes.
+        wait_for_acks: waits until all Envoys have accepted the given changes.
         held: receives the key of a backend and the cluster that requests wait for; returns whether they may wait.
         removals: says whether some engines have not been listed yet.
 

@@ -1,6 +1,6 @@
 """Builds what a route does while its containers are not awake. Pure.
 
-Requests lead to a cluster that Envoy does not have. Its on-demand filter asks for it once and holds them until the
+Requests are sent to a cluster that Envoy does not have. Its on-demand filter asks for it once and holds them until the
 cluster arrives. A browser's page load gets a page instead, which the control plane renders.
 """
 

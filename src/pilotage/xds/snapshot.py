@@ -68,7 +68,7 @@ class Snapshot:
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.
-        awaited: aliases that began to linger or to restart since somebody emptied this set.
+        awaited: aliases that began to linger or to restart since the owner last emptied this set.
 
     """
 
@@ -160,7 +160,7 @@ class Snapshot:
         return self.check_again(self.targets.users(name))
 
     def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
-        """Check some routes again; return the changed keys."""
+        """Check the given routes again; return the changed keys."""
         return self.change(self._table, aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:

@@ -151,7 +151,7 @@ class Targets:
         self._changes = 0
 
     def inherit(self, other: Targets) -> None:
-        """Take over the resolved addresses, and the order in which ports were claimed."""
+        """Copy the resolved addresses, and the order in which ports were claimed, from an earlier instance."""
         self.resolved, self.errors, self.ranking = other.resolved, other.errors, other.ranking
         self.agent_addresses = other.agent_addresses
         self._since, self._changes = dict(other._since), other._changes
@@ -166,7 +166,7 @@ class Targets:
         return {alias for place in places for alias in self._leading[place]}
 
     def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
-        """Record the current routes of some aliases; return these aliases and all others that they affect."""
+        """Record the current routes of the given aliases; return them and all others that they affect."""
         affected = set(routes)
         self._changes += 1
         for alias, route in routes.items():
@@ -197,7 +197,8 @@ class Targets:
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
         """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
 
-        It does not if a label sets an address other than the container's own. Then a listener that came later stays.
+        A claim ends with the container's stop if a label sets an address other than the container's own. A listener
+        that came later then stays.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -364,7 +365,7 @@ class Targets:
             if any(self._meet(other, endpoint, route.bind) for endpoint in other.endpoints if endpoint.port == port):
                 first = order[:2] != own[:2] and not other.is_static
                 why = "which had it first" if first else self.ranking.why(other, route)
-                message = f"port {port} of this machine is the target of {alias}, {why}"
+                message = f"port {port} on this machine is the target of {alias}, {why}"
                 return target_problem(route, other.endpoints[0], message, "choose another listening port", path="port")
         return None
 
@@ -372,7 +373,7 @@ class Targets:
         return claim in self._since.get(alias, ((), {}))[1]
 
     def _meet(self, route: Route, endpoint: Endpoint, bind: str) -> bool:
-        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would have."""
+        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would use."""
         return any(
             self._is_here(route, endpoint, text) and _overlap(bind, text) and not self._refusal(route, endpoint, text)
             for text in self._texts(endpoint)

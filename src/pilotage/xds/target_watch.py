@@ -96,7 +96,7 @@ class TargetWatcher:
         await self._prober.close()
 
     def read_again(self, keys: Iterable[Key]) -> frozenset[Key]:
-        """Read again the files named in labels, for some clusters; return the keys of the resources that this changed.
+        """Read the files named in labels again, for the given clusters; return the keys of the changed resources.
 
         Args:
             keys: the keys of resources that are being offered to Envoys again.

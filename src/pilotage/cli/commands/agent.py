@@ -40,7 +40,7 @@ def _config_option(function: click.decorators.FC) -> click.decorators.FC:
 @click.argument("address", metavar="HOST:PORT")
 @click.option("--name", default="", help="Name of the agent. [default: HOST]")
 @click.option("--podman", is_flag=True, help="The engine there is Podman.")
-@click.option("--replace", is_flag=True, help="Replace the certificates of an agent that exists.")
+@click.option("--replace", is_flag=True, help="Replace the certificates of an existing agent.")
 @_config_option
 def create(address: str, name: str, config: str, *, podman: bool, replace: bool) -> int:
     """Create certificates for an agent, and print the Compose file that starts it.
@@ -84,7 +84,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
 def check(names: tuple[str, ...], config: str) -> int:
     """Check the connection to agents step by step, and show which step fails.
 
-    Without arguments, checks all agents of the configuration.
+    Without arguments, checks all agents in the configuration.
     """
     import asyncio
 
@@ -105,7 +105,7 @@ def check(names: tuple[str, ...], config: str) -> int:
 
 
 async def _walk(config: DockerProviderConfig) -> bool:
-    """Print the steps to an agent; return whether all succeeded."""
+    """Print each step of the connection to an agent. Return whether all steps succeeded."""
     from pilotage.agents import walk
     from pilotage.output.console import clean
 

@@ -16,7 +16,7 @@ __all__ = ["envoy", "stop"]
 
 
 def _daemon_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that say which daemon the Envoy belongs to."""
+    """Add the options that select the daemon to which the Envoy belongs."""
     config = click.option(
         "--config",
         metavar="FILE",
@@ -34,9 +34,9 @@ def _daemon_options(function: Callable[..., int]) -> Callable[..., int]:
 def envoy(config: str, api: tuple[str, ...]) -> int:
     """Run Envoy separately from the daemon, for pilotage serve --keep external.
 
-    The daemon can then be restarted or replaced without an interruption. SIGTERM finishes running requests before
-    stopping. SIGHUP reads the configuration again; if it or Envoy's binary has changed, a new Envoy takes over, and the
-    old one ends once its requests are finished, at the latest after gateway.drain.
+    The daemon can then be restarted or replaced without an interruption. On SIGTERM, Envoy finishes running requests
+    before it stops. On SIGHUP, the configuration is read again. If it or Envoy's binary has changed, a new Envoy takes
+    over, and the old one stops once its requests are finished, at the latest after gateway.drain.
     """
     import asyncio
 

