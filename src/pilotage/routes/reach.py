@@ -40,10 +40,10 @@ def is_own_address(container: Container, target: Target) -> bool:
 
 
 def reach_of(container: Container, target: Target) -> Reach:
-    """Return the addresses at which the target's port is the container's own.
+    """Return the addresses at which the target's port belongs to the container itself.
 
     These are its own address and, where its engine publishes the port, the addresses of the engine's machine. With host
-    networking, all ports of that machine count as the container's own. Another machine's loopback can be reached only
+    networking, all ports of that machine count as the container's. Another machine's loopback can be reached only
     through an agent there.
     """
     here = container.public_hostname == _THIS_MACHINE or bool(container.agent)

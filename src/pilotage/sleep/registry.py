@@ -206,7 +206,7 @@ class Registry:
             message = "its containers do not sleep, because its routes are not all in the same pool"
             return message, "give all its aliases the same load_balance.link, or none"
         if route.scheme == "udp" and (route.pool or not self._takes_datagrams):
-            why = "a pool of udp routes" if route.pool else "a udp route behind an Envoy that pilotage does not run"
+            why = "a pool of udp routes" if route.pool else "a udp route behind an Envoy not run by pilotage"
             return f"its containers do not sleep, because a datagram cannot wake {why}", "remove proxy.idle_timeout"
         return None
 
