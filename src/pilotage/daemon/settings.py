@@ -115,7 +115,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports on this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
+        """Ports on this host on which the gateway, the API and the xDS server listen. No route may point to them."""
         return self.options.ports | self.start_ports | self.held_ports
 
     @property

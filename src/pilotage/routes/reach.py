@@ -1,4 +1,4 @@
-"""Decides whether a container's route may lead to its target (decision 34). Pure."""
+"""Decides whether a container's route may point to its target (decision 34). Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check_reach(
     reserved_ports: frozenset[int],
     is_local: Callable[[str], bool] = nowhere,
 ) -> tuple[Reach | None, Problem | None]:
-    """Decide whether a container's route may lead to its target.
+    """Decide whether a container's route may point to its target.
 
     Args:
         container: the container.

@@ -178,7 +178,7 @@ class ScopeVariants:
         self.rejected: dict[str, dict[Host, str]] = {}
         self._had: dict[str, Resource] = {}  # what Envoy has acknowledged
         self._suspects: dict[str, set[Host]] = {}  # held back while the others are tried
-        self._retried: dict[str, set[Host]] = {}  # rejected before, and offered again
+        self._retried: dict[str, set[Host]] = {}  # rejected before, and sent once more
 
     def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
         """Choose the virtual hosts that Envoy can have now.

@@ -99,7 +99,7 @@ class TargetWatcher:
         """Read the files named in labels again, for the given clusters; return the keys of the changed resources.
 
         Args:
-            keys: the keys of resources that are being offered to Envoys again.
+            keys: the keys of resources that are being sent to Envoys once more.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]
