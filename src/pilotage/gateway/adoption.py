@@ -181,7 +181,7 @@ class KeepingLauncher:
         elif await self._can_take_over(admin):
             return await self._take_over(record, process)
         else:
-            log.warning("a new Envoy cannot take over from the running one, so it is stopped first")
+            log.warning("a new Envoy cannot take over from the running one; stopping the running one first")
             await _finish(process, admin, self._drain)
         return await self._start_anew(record)
 

@@ -220,7 +220,7 @@ def _concerns(step: str, name: str) -> bool:
 
 
 def retry_after(status: WakeStatus) -> int:
-    """Return the seconds after which a client without events should ask again, for the header ``Retry-After``."""
+    """Return the seconds after which a client without events should try again, for the header ``Retry-After``."""
     if status.phase is Phase.READY:
         return 1
     if status.retry_in is not None:
@@ -257,7 +257,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
     """
     view = _view(status)
     refresh = ""
-    if view.look != "failed":  # an open page must not start a broken service again and again
+    if view.look != "failed":  # an open page must not keep starting a broken service
         seconds = 1 if view.phase is Phase.READY else REFRESH
         # A path may begin with two slashes. Behind "/." browsers do not take it for another host.
         url = f"; url=/.{escape(target)}" if target.startswith("/") else ""

@@ -28,7 +28,7 @@ MOST_WAITING: Final = SLICES + 2
 """Maximum number of clusters that requests for one backend wait for at the same time."""
 
 _MOST_BEFORE: Final = 8
-"""Maximum number of clusters that stay for requests in progress while a container restarts again and again."""
+"""Maximum number of clusters that are kept for requests in progress while a container restarts repeatedly."""
 
 LINGER: Final = 30.0
 """Seconds for which a cluster stays after requests have waited for it. By then, none of these is retried any more."""

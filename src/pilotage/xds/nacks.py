@@ -50,7 +50,7 @@ class Nack(msgspec.Struct, frozen=True):
 
 
 class Retries:
-    """The schedule on which one Envoy is again offered the resources that it rejected.
+    """The schedule on which rejected resources are resent to one Envoy.
 
     The delay starts at 5 s and doubles up to 5 minutes. A listener whose address was in use is offered every 2 s.
     """

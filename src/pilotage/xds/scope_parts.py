@@ -283,7 +283,7 @@ class ScopeVariants:
         self._had.pop(name, None)
 
     def retry(self, name: str) -> None:
-        """Offer the rejected virtual hosts of a scope again."""
+        """Resend the rejected virtual hosts of a scope."""
         if name in self.rejected:
             self._retried[name] = set(self.rejected[name])
 
