@@ -1,6 +1,6 @@
 """Builds the daemon's settings from the command line and the configuration file.
 
-This happens at the start and on each reload. The daemon compares the old and new settings and applies the differences.
+This happens at startup and on each reload. The daemon compares the old and new settings and applies the differences.
 """
 
 from __future__ import annotations
