@@ -306,7 +306,7 @@ def test_a_container_without_a_service_is_named_by_its_image() -> None:
 )
 def test_a_refused_address_is_explained(host: str, what: str) -> None:
     reason = NO_POLICY.may_reach(WHO, host, 80).reason
-    assert reason == f"a container's route may not lead to {host}:80, because it is {what}"
+    assert reason == f"a container's route may not point to {host}:80, because it is {what}"
 
 
 def test_without_a_plain_name_the_hint_is_general() -> None:

@@ -171,7 +171,7 @@ def test_containers_behind_udp_sleep_if_datagrams_can_wait() -> None:
     assert Registry(known, lambda _engine: True, lambda: 7, udp=True).follow("dns", 1.0).unit is not None
     found = registry(known)
     assert found.follow("dns", 1.0).unit is None
-    assert "a udp route behind an Envoy that pilotage does not run" in found.refused["dns"].message
+    assert "a udp route behind an Envoy not run by pilotage" in found.refused["dns"].message
     known.put("dns", {**udp, **POOL})
     pooled = Registry(known, lambda _engine: True, lambda: 7, udp=True)
     assert pooled.follow("dns", 1.0).unit is None

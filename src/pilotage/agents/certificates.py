@@ -75,7 +75,7 @@ def _certificate(
     unit: str,
     purpose: x509.ObjectIdentifier | None = None,
 ) -> bytes:
-    """Return a certificate: of the CA itself without a purpose."""
+    """Return a certificate in PEM; without a purpose, the CA's own."""
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
 

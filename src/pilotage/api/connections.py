@@ -116,7 +116,7 @@ class Connection(web.RequestHandler):
         self.requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a request, or close immediately if too many requests are being handled."""
+        """Start waiting for a request, or close immediately if too many requests are being handled."""
         super().connection_made(transport)
         if self._connections.opened(self):
             self._wait()

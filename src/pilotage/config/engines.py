@@ -73,7 +73,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         problems: warnings about the configuration file.
         files: names and patterns of route files.
-        reserved_ports: ports on this host that belong to ``pilotage serve``. No route may lead to them.
+        reserved_ports: ports on this host that belong to ``pilotage serve``. No route may point to them.
         policy: what containers may claim.
 
     """

@@ -70,7 +70,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports on this host that belong to ``pilotage serve`` with this configuration. No route may lead to them."""
+        """Ports on this host that belong to ``pilotage serve`` with this configuration. No route may point to them."""
         return self.options.ports | self.api.ports | ({self.gateway.xds.port} - {0})
 
 

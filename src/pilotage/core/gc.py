@@ -18,7 +18,7 @@ _MIN_COUNT: Final = 50
 def gc_paused(count: int) -> Generator[None, None, None]:
     """Pause garbage collection while ``count`` containers are decoded. A small count has no effect.
 
-    Decoding creates no cycles and no garbage, but the collector would scan the new objects again and again.
+    Decoding creates no cycles and no garbage, but the collector would scan the new objects repeatedly.
     Use this only around code without ``await``, because collection is paused for all other tasks, too.
     """
     if count < _MIN_COUNT or not gc.isenabled():

@@ -93,7 +93,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
     handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during the start takes effect now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during startup takes effect now
     try:
         await daemon.run()
     finally:

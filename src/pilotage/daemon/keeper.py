@@ -56,7 +56,7 @@ async def run_envoy(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
     handlers = {signal.SIGTERM: keeper.stop, signal.SIGINT: keeper.stop, signal.SIGHUP: keeper.renew.set}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during the start
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during startup
     settings = envoy_settings(config, api, env)
     with kept_folder(settings.folder, ENVOY_LOCK) as folder:
         while await keeper.run(settings, folder):

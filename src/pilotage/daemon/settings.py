@@ -1,6 +1,6 @@
 """Builds the daemon's settings from the command line and the configuration file.
 
-This happens at the start and on each reload. The daemon compares the old and new settings and applies the differences.
+This happens at startup and on each reload. The daemon compares the old and new settings and applies the differences.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports on this host on which the gateway, the API and the xDS server listen. No route may lead to them."""
+        """Ports on this host on which the gateway, the API and the xDS server listen. No route may point to them."""
         return self.options.ports | self.start_ports | self.held_ports
 
     @property

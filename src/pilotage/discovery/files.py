@@ -157,7 +157,7 @@ class FileWatcher:
                 await asyncio.sleep(_POLL)
 
     async def _wait_for_change(self) -> None:
-        """Read the files after each change in their directories; return if the set of directories changes."""
+        """Reread the files after each change in their directories. Return when the set of directories changes."""
         directories = self._directories()
         if not directories:
             await asyncio.sleep(_POLL)

@@ -25,8 +25,9 @@ _PRUNE_AT: Final = 1000
 class Subscription:
     """The updates of one subscriber: ``async for update in subscription``.
 
-    A slow subscriber costs nothing: each update leads from the last table it received to the newest one and merges all
-    changes in between. The iteration ends once discovery has been closed and the last changes have been delivered.
+    A slow subscriber costs nothing: each update has the newest table and, combined, all changes since the last table
+    that the subscriber received. The iteration ends once discovery has been closed and the last changes have been
+    delivered.
 
     Args:
         store: source of the current table.

@@ -312,8 +312,8 @@ class Connection:
         return mapped
 
 
-class _ConvertedErrors:
-    """Passes exceptions inside ``async with`` to :meth:`Connection.convert`. A generator would take twice as long."""
+class _ConvertedErrors:  # a class, because a generator-based context manager takes twice as long
+    """Passes exceptions raised inside ``async with`` to :meth:`Connection.convert`."""
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection

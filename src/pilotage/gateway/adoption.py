@@ -181,7 +181,7 @@ class KeepingLauncher:
         elif await self._can_take_over(admin):
             return await self._take_over(record, process)
         else:
-            log.warning("a new Envoy cannot take over from the running one, so it is stopped first")
+            log.warning("a new Envoy cannot take over from the running one; stopping the running one first")
             await _finish(process, admin, self._drain)
         return await self._start_anew(record)
 
@@ -231,7 +231,7 @@ class KeepingLauncher:
         try:
             new = await self._launch(record.epoch + 1, record.base_id, tuple(older))
         except GatewayError as error:
-            log.error("the new Envoy could not take over, so the old one is stopped first: %s", error)  # noqa: TRY400  # for operators
+            log.error("the new Envoy could not take over; stopping the old one before starting a new one: %s", error)  # noqa: TRY400  # for operators
             return await self._start_anew(read_record(self._folder) or record)
         self._end_later(process)
         self.replaces = True

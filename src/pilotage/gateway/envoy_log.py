@@ -38,7 +38,7 @@ _LEVELS: Final[Mapping[str, int]] = {
 
 
 class EnvoyLog:
-    """Logs Envoy's lines again under ``pilotage.envoy``.
+    """Passes each line of Envoy's log on to the logger ``pilotage.envoy``.
 
     Attributes:
         quiet: whether only errors matter, because Envoy is being stopped.

@@ -40,10 +40,10 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         look: interval of readiness checks; a tenth of this while Envoy is starting.
         answer: timeout of requests to the admin interface.
-        silence: how long Envoy may not respond before it is killed and restarted.
+        silence: how long Envoy may go without responding before it is killed and restarted.
         start: the same limit before Envoy is ready for the first time.
         first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
-        longest_pause: maximum of that pause.
+        longest_pause: upper limit of that pause.
         settled: Envoy is restarted without a pause if it was ready for at least this long before it exited.
         stop: how long Envoy may take to exit after SIGTERM before it is killed.
 

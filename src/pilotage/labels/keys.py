@@ -190,7 +190,7 @@ def _size_error(number: int) -> Problem:
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
     """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path.
 
-    At most 65 names of the path are kept, one more than ``MAX_DEPTH``, so the caller can tell that a key is too deep.
+    At most 65 path segments are kept, one more than ``MAX_DEPTH``, so the caller can tell that a key is too deep.
     """
     _, alias, *path = key.split(".", MAX_DEPTH + 3)
     return alias.lower(), tuple(path[: MAX_DEPTH + 1])

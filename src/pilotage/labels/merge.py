@@ -228,7 +228,10 @@ class _Merger:
         return None
 
     def _set(self, entry: Entry, at: Fields, keys: KeySchema, parents: tuple[str, ...]) -> None:
-        """Set the last name of a label's path. YAML text is merged into the known value; other text replaces it."""
+        """Store a value under the last name in a label's path.
+
+        YAML text is merged into the existing value; other text replaces it.
+        """
         key = keys.find(entry.path[-1])
         path = (*parents, key.name)
         known = at.get(key.name)

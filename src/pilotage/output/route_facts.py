@@ -86,7 +86,7 @@ def file_route_facts(
 
 
 def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
-    """Return the name, value and reason of the scheme and, if the scheme uses them, of the host and port."""
+    """Return name, value and reason for the scheme and, if the scheme uses them, for the host and port."""
     scheme = ("scheme", route.scheme, target.scheme_reason)
     if route.scheme == "fileserver":
         return [scheme]

@@ -49,7 +49,7 @@ def read_below(path: str, folders: Iterable[str]) -> bytes | None:
     """Read a file, checking again that it lies below one of the folders.
 
     Each part of the resolved path is opened in turn without following links, so a link that is swapped in after the
-    check leads nowhere.
+    check has no effect.
 
     Returns:
         The content; ``None`` if it is not a readable regular file of at most 1 MiB below one of the folders.

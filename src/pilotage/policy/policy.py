@@ -112,7 +112,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return self._decide(claimant, "hosts", f"claim the host {host}", is_covered)
 
     def may_reach(self, claimant: Claimant, host: str, port: int, *, own: bool = False) -> Verdict:
-        """Decide whether a container's routes may lead to a target.
+        """Decide whether a container's routes may point to a target.
 
         Args:
             claimant: the container.
@@ -125,11 +125,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             return ALLOWED
         limit = ALLOWED
         if (kind := special_kind(host)) or self.targets == "own":
-            why = f"a container's route may not lead to {host}:{port}"
+            why = f"a container's route may not point to {host}:{port}"
             reason = f"{why}, because it is {KIND_NAMES[kind]}" if kind else f"{why}, because gateway.targets is own"
             limit = Verdict(allowed=False, reason=reason, hint=hint_for(claimant, host, port))
         return self._decide(
-            claimant, "targets", f"lead to {host}:{port}", lambda glob: matches_target(glob, host, port), limit
+            claimant, "targets", f"point to {host}:{port}", lambda glob: matches_target(glob, host, port), limit
         )
 
     def may_listen(self, claimant: Claimant, port: int, *, own_ports: frozenset[int] = frozenset()) -> Verdict:

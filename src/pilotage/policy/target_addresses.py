@@ -275,9 +275,9 @@ class Reach(msgspec.Struct, frozen=True):
 
     Attributes:
         claimant: the container.
-        addresses: the addresses at which the port is the container's own: its address, and those on which its engine
-            publishes the port.
-        this_host: IP versions (4 and 6) for which the port is also its own on loopback and on all addresses of this
+        addresses: the addresses at which the port belongs to the container itself: its address, and those on which its
+            engine publishes the port.
+        this_host: IP versions (4 and 6) for which the port also belongs to it on loopback and on all addresses of this
             machine, because the container uses host networking or its engine publishes the port on all addresses of
             that version.
 

@@ -226,7 +226,7 @@ def make_route(
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
         reach: the container's own addresses, against which a host name's addresses are checked once it is resolved.
-        refusal: why the route may not lead to its target. This and ``reach`` are from
+        refusal: why the route may not point to its target. This and ``reach`` are from
             :func:`pilotage.routes.reach.check_reach`.
         claims: asks the policy about the route's other claims; ``None`` if none of them could be refused.
         most: maximum number of problems to keep.

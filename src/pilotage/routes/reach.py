@@ -1,4 +1,4 @@
-"""Decides whether a container's route may lead to its target (decision 34). Pure."""
+"""Decides whether a container's route may point to its target (decision 34). Pure."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def is_own_address(container: Container, target: Target) -> bool:
 
 
 def reach_of(container: Container, target: Target) -> Reach:
-    """Return the addresses at which the target's port is the container's own.
+    """Return the addresses at which the target's port belongs to the container itself.
 
     These are its own address and, where its engine publishes the port, the addresses of the engine's machine. With host
-    networking, all ports of that machine count as the container's own. Another machine's loopback can be reached only
+    networking, all ports of that machine count as the container's. Another machine's loopback can be reached only
     through an agent there.
     """
     here = container.public_hostname == _THIS_MACHINE or bool(container.agent)
@@ -74,7 +74,7 @@ def check_reach(
     reserved_ports: frozenset[int],
     is_local: Callable[[str], bool] = nowhere,
 ) -> tuple[Reach | None, Problem | None]:
-    """Decide whether a container's route may lead to its target.
+    """Decide whether a container's route may point to its target.
 
     Args:
         container: the container.

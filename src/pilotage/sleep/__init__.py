@@ -1,7 +1,7 @@
 """Puts containers without requests to sleep, and wakes them when the next request arrives.
 
 Updates to the table, Envoys' load reports and the clusters that Envoys ask for go in. Commands to engines come out, and
-for each route, whether its requests pass, wait or are rejected.
+so does a decision for each route: whether its requests pass, wait or are rejected.
 It must not decide who gets a name, build Envoy's configuration or read labels.
 """
 

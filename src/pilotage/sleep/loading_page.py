@@ -1,7 +1,7 @@
 """Renders what browsers show while a service wakes: one HTML page, and the events that update it. Pure.
 
 The page loads nothing but the service's icon. Without JavaScript, it reloads itself instead of receiving events. All
-texts are chosen here, so that the page's script only has to put them in place.
+wording is chosen here, so the page's script only has to insert it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
         waited: seconds since the wake began.
         failure: why the last attempt to wake it failed; ``""`` if it did not.
         retry_in: seconds until another attempt is allowed; ``None`` if it is allowed now.
-        typical: seconds that the last wake took; ``None`` before the first.
+        typical: how long waking took the last time, in seconds; ``None`` before the first time.
         container: the name of its container in the steps; ``""`` if it is ``name``.
 
     """
@@ -220,7 +220,7 @@ def _concerns(step: str, name: str) -> bool:
 
 
 def retry_after(status: WakeStatus) -> int:
-    """Return the seconds after which a client without events should ask again, for the header ``Retry-After``."""
+    """Return the seconds after which a client without events should try again, for the header ``Retry-After``."""
     if status.phase is Phase.READY:
         return 1
     if status.retry_in is not None:
@@ -257,7 +257,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
     """
     view = _view(status)
     refresh = ""
-    if view.look != "failed":  # an open page must not start a broken service again and again
+    if view.look != "failed":  # an open page must not keep starting a broken service
         seconds = 1 if view.phase is Phase.READY else REFRESH
         # A path may begin with two slashes. Behind "/." browsers do not take it for another host.
         url = f"; url=/.{escape(target)}" if target.startswith("/") else ""
@@ -298,7 +298,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
 
 def _progress(waited: float, typical: float) -> float:
-    """Return how full the bar is: four fifths after the time that the last wake took, but never completely."""
+    """Return how full the bar is: four fifths after the time that waking took the last time, but never completely."""
     return 0.95 * (1 - math.exp(-2 * waited / typical))
 
 

@@ -51,7 +51,7 @@ class Registry:
 
     Attributes:
         units: key -> unit.
-        refused: alias -> why its containers do not sleep although their labels say so.
+        refused: alias -> why its containers do not sleep although they have an idle timeout.
 
     Args:
         source: routes and containers.
@@ -206,7 +206,7 @@ class Registry:
             message = "its containers do not sleep, because its routes are not all in the same pool"
             return message, "give all its aliases the same load_balance.link, or none"
         if route.scheme == "udp" and (route.pool or not self._takes_datagrams):
-            why = "a pool of udp routes" if route.pool else "a udp route behind an Envoy that pilotage does not run"
+            why = "a pool of udp routes" if route.pool else "a udp route behind an Envoy not run by pilotage"
             return f"its containers do not sleep, because a datagram cannot wake {why}", "remove proxy.idle_timeout"
         return None
 
@@ -218,7 +218,7 @@ class Registry:
         return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
     def _joined(self, key: UnitKey, alias: str) -> Unit | None:
-        """Return the unit that another alias joins; in a new epoch if the alias has been part of it before."""
+        """Return the unit that another alias joins. A new epoch begins if the alias was part of the unit before."""
         unit = self.units.get(key)
         if unit is not None and alias in unit.left:
             unit.left.discard(alias)

@@ -235,7 +235,7 @@ class Sleeper:
         return statuses_of(self._registry.units.values(), self._source, now=time.monotonic(), wall=time.time())
 
     def problems(self) -> list[Problem]:
-        """Return why containers do not sleep although their labels say so, or could not be woken or put to sleep."""
+        """Return why containers with an idle timeout do not sleep, or could not be woken or put to sleep."""
         found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
         return [*dict.fromkeys((*self._registry.refused.values(), *found))]
 

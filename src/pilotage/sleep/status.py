@@ -124,7 +124,7 @@ def problems_of(unit: Unit) -> list[Problem]:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
         found.append(_problem(unit, unit.name, f"could not be {verb}: {unit.state.failure}", "error"))
     for name, reason in unit.unstarted.items():
-        found.append(_problem(unit, name, f"could not be woken, but others were: {reason}", "warning"))
+        found.append(_problem(unit, name, f"could not be woken, unlike the others: {reason}", "warning"))
     return found
 
 

@@ -127,7 +127,7 @@ class Waker:
         if not starting.cancelled() and (error := starting.exception()) is not None:
             unit.unstarted = {unit.name: str(error)}
         for name, reason in unit.unstarted.items():
-            log.warning("%s: %s could not be woken, but others were: %s", unit.engine, name, reason)
+            log.warning("%s: woke the others, but could not wake %s: %s", unit.engine, name, reason)
 
     async def stop(self, unit: Unit) -> None:
         """Start no more containers of a unit."""

@@ -47,7 +47,7 @@ class ReservedNames:
     Args:
         held: alias, or name of a pool -> who held it.
         engines: names of the watched engines, or the address of an agent whose name is not known yet. Names that
-            containers on other engines held are free.
+            containers on other engines held are released.
 
     """
 

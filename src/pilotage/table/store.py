@@ -114,7 +114,7 @@ class RouteStore:
 
         Args:
             held: alias, or name of a pool -> who held it when the daemon last ran.
-            engines: names of the engines that are watched. Names of others are free.
+            engines: names of the engines that are watched. Names held by others are released.
 
         """
         self._reserved = ReservedNames(held, engines)

@@ -1,7 +1,7 @@
 """Decides which backends let requests wait for an endpoint, and for which clusters they wait. Pure.
 
-While a backend has no endpoint, its route leads to a cluster that Envoy does not have. Envoy asks for the cluster once,
-and holds all requests for it. Requests that began earlier are retried in the cluster in which they began, which stays.
+While a backend has no endpoint, its route refers to a cluster that Envoy does not have. Envoy asks for it once, and
+holds all requests for it. Requests that began earlier are retried in the cluster in which they began, which is kept.
 
 Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route moves to a
 new cluster every quarter of the hold time, and each of these clusters is given up one hold time later.
@@ -28,7 +28,7 @@ MOST_WAITING: Final = SLICES + 2
 """Maximum number of clusters that requests for one backend wait for at the same time."""
 
 _MOST_BEFORE: Final = 8
-"""Maximum number of clusters that stay for requests in progress while a container restarts again and again."""
+"""Maximum number of clusters that are kept for requests in progress while a container restarts repeatedly."""
 
 LINGER: Final = 30.0
 """Seconds for which a cluster stays after requests have waited for it. By then, none of these is retried any more."""
@@ -38,7 +38,7 @@ class _Hold(msgspec.Struct):
     """What is known about one backend.
 
     Attributes:
-        current: the cluster that its route leads to.
+        current: the cluster that its route uses.
         is_open: whether Envoys have it.
         patience: maximum number of seconds that a request waits.
         waiting: clusters that requests wait for, or have waited for until it opened.
@@ -61,7 +61,8 @@ class Holds:
         leaving: key of a backend that was removed, or whose containers now sleep -> seconds after which its clusters
             are to be given up with :meth:`forget`.
         epochs: numbers for the names of clusters.
-        ended: clusters that requests may wait for, but that will not come. The owner tells Envoys so and empties it.
+        ended: clusters that requests may wait for, but that will not come. The owner reports them to Envoys and
+            empties the list.
 
     Args:
         epochs: numbers for the names of clusters.
@@ -165,7 +166,7 @@ class Holds:
 
         Args:
             key: the backend.
-            cluster: the cluster that its route has led to since then.
+            cluster: the cluster that its route has used since then.
 
         """
         hold = self._holds.get(key)

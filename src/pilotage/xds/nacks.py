@@ -1,4 +1,4 @@
-"""Reports rejected resources as problems of the affected routes, and decides when to offer them again. Pure."""
+"""Reports rejected resources as problems of the affected routes, and decides when to resend them. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Nack(msgspec.Struct, frozen=True):
 
 
 class Retries:
-    """The schedule on which one Envoy is again offered the resources that it rejected.
+    """The schedule on which rejected resources are resent to one Envoy.
 
     The delay starts at 5 s and doubles up to 5 minutes. A listener whose address was in use is offered every 2 s.
     """
@@ -61,7 +61,7 @@ class Retries:
         self._reported: dict[Key, dict[str, str]] = {}  # resource -> virtual host, if any -> its version
 
     def add(self, nack: Nack) -> tuple[float | None, bool]:
-        """Return the seconds until the resource is to be offered again, and whether the rejection is new.
+        """Return the seconds until the resource is to be resent, and whether the rejection is new.
 
         The seconds are ``None`` if a retry of the resource is already scheduled.
         """

@@ -1,4 +1,4 @@
-"""Resolves the host names of targets, again and again, so that Envoy gets only addresses that have been checked.
+"""Periodically re-resolves the host names of targets, so that Envoy gets only addresses that have been checked.
 
 The number of names, the number of simultaneous lookups, and the number of lookups for one container are limited. When a
 lookup fails, the last addresses stay in use.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_NAMES", "MAX_NAMES_OF_ONE", "Resolver", "look_up"]
 
 MAX_NAMES: Final = 2_000
-"""Maximum number of names in use. When it is reached, an owner with few names takes a place from an owner with more."""
+"""Maximum number of names in use. When it is reached, an owner with few names takes a slot from an owner with more."""
 
 MAX_NAMES_OF_ONE: Final = 200
 """Maximum number of names in use for one owner. Further names are resolved when the owner stops using others."""

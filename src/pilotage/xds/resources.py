@@ -201,7 +201,7 @@ def socket(host: str, port: int, *, udp: bool = False) -> address_pb2.Address:
 
 
 def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueOption:
-    """Set a header, or with ``add`` append it. Envoy expands commands such as ``%REQ(:path)%``."""
+    """Set a header, or with ``add`` append it. Envoy expands command operators such as ``%REQ(:path)%``."""
     action = base_pb2.HeaderValueOption.HeaderAppendAction
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=name, value=value),

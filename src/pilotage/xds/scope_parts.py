@@ -178,7 +178,7 @@ class ScopeVariants:
         self.rejected: dict[str, dict[Host, str]] = {}
         self._had: dict[str, Resource] = {}  # what Envoy has acknowledged
         self._suspects: dict[str, set[Host]] = {}  # held back while the others are tried
-        self._retried: dict[str, set[Host]] = {}  # rejected before, and offered again
+        self._retried: dict[str, set[Host]] = {}  # rejected before, and sent once more
 
     def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
         """Choose the virtual hosts that Envoy can have now.
@@ -283,7 +283,7 @@ class ScopeVariants:
         self._had.pop(name, None)
 
     def retry(self, name: str) -> None:
-        """Offer the rejected virtual hosts of a scope again."""
+        """Resend the rejected virtual hosts of a scope."""
         if name in self.rejected:
             self._retried[name] = set(self.rejected[name])
 

@@ -236,7 +236,7 @@ class AdsServer:
         self._notify(clusters)  # has no effect on clusters that have come back
 
     def _retry(self, session: Session, key: Key, retries: Retries) -> None:
-        """Offer an Envoy again what it rejected, if it is still wanted."""
+        """Send an Envoy the resources it rejected once more, if they are still wanted."""
         rejected = session.rejected_keys & {key}
         retries.begin(key, rejected=bool(rejected))
         if rejected and session in self._sessions:

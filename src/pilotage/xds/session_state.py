@@ -79,7 +79,10 @@ class SessionState:
         return all(self._subscriptions[type_url].active for type_url in self._expected_types())
 
     def _expected_types(self) -> tuple[str, ...]:
-        """Return the types that Envoy is sure to subscribe to: scopes only once it has a listener that needs them."""
+        """Return the resource types that Envoy is sure to subscribe to.
+
+        Scopes are included only once it has a listener that needs them.
+        """
         needs_scopes = any(key in self._resources and not self.is_missing(key) for key in HTTP_LISTENERS)
         return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
 

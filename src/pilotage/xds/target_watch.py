@@ -96,10 +96,10 @@ class TargetWatcher:
         await self._prober.close()
 
     def read_again(self, keys: Iterable[Key]) -> frozenset[Key]:
-        """Read the files named in labels again, for the given clusters; return the keys of the changed resources.
+        """Reread the files named in labels for the given clusters; return the keys of the changed resources.
 
         Args:
-            keys: the keys of resources that are being offered to Envoys again.
+            keys: the keys of resources that are being sent to Envoys once more.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]

@@ -34,7 +34,7 @@ def _daemon_options(function: Callable[..., int]) -> Callable[..., int]:
 def envoy(config: str, api: tuple[str, ...]) -> int:
     """Run Envoy separately from the daemon, for pilotage serve --keep external.
 
-    The daemon can then be restarted or replaced without an interruption. On SIGTERM, Envoy finishes running requests
+    The daemon can then be restarted or replaced without interruption. On SIGTERM, Envoy finishes running requests
     before it stops. On SIGHUP, the configuration is read again. If it or Envoy's binary has changed, a new Envoy takes
     over, and the old one stops once its requests are finished, at the latest after gateway.drain.
     """
