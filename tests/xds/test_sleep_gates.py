@@ -82,6 +82,39 @@ def test_requests_that_wait_are_rejected_when_the_attempt_fails_or_the_route_goe
         assert "sleep/7/web" in gateway.removed()
 
 
+def test_requests_are_rejected_only_once_envoy_leads_no_further_ones_to_their_cluster() -> None:
+    gateway = Gateway()
+    gateway.send(frozenset(gateway.snapshot.resources))
+    gateway.ask("*")
+    gateway.ask("sleep/7/web")
+    gateway.removed()
+    gateway.gates.set_gate("web", Gate(8, "failed", "broken"))
+    (scope,) = gateway.session.next_responses()
+    assert (scope.type_url, list(scope.removed_resources)) == (SCOPE, [])
+    assert gateway.session.next_responses() == []
+    answer = discovery_pb2.DeltaDiscoveryRequest(type_url=SCOPE, response_nonce=scope.nonce)
+    gateway.session.handle_request(answer)
+    assert gateway.removed() == ["sleep/7/web"]
+
+
+def test_requests_are_rejected_even_if_envoy_rejects_the_scope_that_no_longer_leads_there() -> None:
+    gateway = Gateway()
+    gateway.send(frozenset(gateway.snapshot.resources))
+    gateway.ask("*")
+    gateway.ask("sleep/7/web")
+    gateway.removed()
+    gateway.gates.set_gate("web", Gate(8, "failed", "broken"))
+    found: list[str] = []
+    while responses := gateway.session.next_responses():
+        for response in responses:
+            found += response.removed_resources if response.type_url == CLUSTER else []
+            answer = discovery_pb2.DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce)
+            if response.type_url == SCOPE and response.resources:
+                answer.error_detail.message = "odd"
+            gateway.session.handle_request(answer)
+    assert found == ["sleep/7/web"]
+
+
 def test_the_cluster_is_delivered_once_the_gate_opens() -> None:
     gateway = Gateway()
     gateway.ask("*")

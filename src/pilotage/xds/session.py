@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pilotage.xds.client_limit import what_it_supports
+from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.removals import RemovalHold
@@ -200,7 +201,8 @@ class Session(SessionState):
     def next_responses(self) -> list[Any]:
         """Return what can be sent now. Returns nothing more until Envoy answers or a resource changes."""
         responses = []
-        for type_url in SEND_ORDER:
+        waiting = self._subscriptions[CLUSTER].refused  # for scopes, which may turn out not to be sent
+        for type_url in (*SEND_ORDER, CLUSTER) if waiting else SEND_ORDER:
             subscription = self._subscriptions[type_url]
             while subscription.active and subscription.can_send:
                 resources, removed = self._next_batch(type_url, subscription)
@@ -240,6 +242,8 @@ class Session(SessionState):
     def _select_removal(self, type_url: str, name: str, removed: set[str]) -> None:
         subscription = self._subscriptions[type_url]
         if name in subscription.refused:
+            if self._may_ask_again(name):
+                return  # stays pending
             subscription.refused.discard(name)
             subscription.names.discard(name)
             removed.add(name)
@@ -250,6 +254,16 @@ class Session(SessionState):
         else:
             subscription.pending.pop(name, None)
             subscription.blocked.add(name)
+
+    def _may_ask_again(self, cluster: str) -> bool:
+        """Return whether Envoy has yet to answer a change to a scope of which its version leads to a refused cluster.
+
+        Envoy 1.40 names a cluster only once, even if it was told that the cluster does not exist. So a later request
+        that is led there would wait in vain.
+        """
+        scopes, wanted = self._subscriptions[SCOPE], cluster.removesuffix(GRPC_SUFFIX)
+        changing = [*scopes.pending, *(name for it in scopes.in_flight for name in (*it.resources, *it.removed))]
+        return any(wanted in led_to(scopes.acked.get(name, "")) for name in changing)
 
     def _select_resource(self, item: Resource, resources: dict[str, Resource], removed: set[str]) -> None:
         subscription, name = self._subscriptions[item.type_url], item.name
