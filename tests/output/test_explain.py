@@ -5,6 +5,7 @@ import re
 import msgspec
 import pytest
 
+from pilotage.core.problems import Problem
 from pilotage.output.explain import explain_name, known_names
 from pilotage.routes.file import read_route_file
 from pilotage.routes.route import EndpointHealth
@@ -66,6 +67,15 @@ def test_a_route_whose_host_belongs_to_another_names_the_holder() -> None:
     assert "match_domains" in told.remedy
     assert told.notes == ()
     assert [problem.container for problem in told.conflicts] == ["thief"]
+
+
+def test_what_the_gateway_refuses_is_explained_with_the_route_alone() -> None:
+    found = engine_snapshot([one("shop", {"proxy.aliases": "shop, admin"})])
+    refused = Problem(message="Envoy edge rejected this route", provider="local", container="shop", route="shop")
+    table = build_table([found])
+    table = msgspec.structs.replace(table, problems_by_key={**table.problems_by_key, ("", ""): (refused,)})
+    (told,) = explain_name("shop", [found], table).containers
+    assert {route.alias: route.problems for route in told.routes} == {"shop": (refused,), "admin": ()}
 
 
 def test_a_short_alias_says_which_full_names_others_hold() -> None:

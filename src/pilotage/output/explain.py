@@ -48,7 +48,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
         remedy: how to get it served.
         facts: scheme, host and port, then the settings by name.
         notes: sentences about replicas, pools, probes and other claims to the alias.
-        problems: the problems with its labels.
+        problems: the problems with its labels, and those that the gateway of a running daemon has with the route.
         conflicts: the problem that another container or file owns its alias or host, which ``reason`` already states.
 
     """
@@ -244,7 +244,9 @@ class _Explainer:
         """Explain a route; ``change`` is the remedy if it is excluded."""
         winner = self._table.routes.get(route.alias, route)
         is_owner, reason = has_alias(route, winner), route.excluded_reason
-        about = [p for p in self._table.problems_by_key.get(("", route.alias), ()) if _is_about(p, route)]
+        known = self._table.problems_by_key
+        about = [p for p in known.get(("", route.alias), ()) if _is_about(p, route)]
+        of_gateway = [p for p in known.get(("", ""), ()) if p.route == route.alias and _is_about(p, route)]
         conflicts = tuple(problem for problem in about if problem.severity == "error")
         if not reason and not is_owner:
             reason = f"the alias belongs to {self._owner(winner, route)}"
@@ -261,7 +263,7 @@ class _Explainer:
             remedy=change,
             facts=facts,
             notes=tuple(self._notes(route, winner)) if is_owner and not winner.excluded else (),
-            problems=(*route.problems, *(problem for problem in about if problem.severity != "error")),
+            problems=(*route.problems, *(problem for problem in about if problem.severity != "error"), *of_gateway),
             conflicts=conflicts,
         )
 
