@@ -94,7 +94,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
         waited: seconds since the wake began.
         failure: why the last attempt to wake it failed; ``""`` if it did not.
         retry_in: seconds until another attempt is allowed; ``None`` if it is allowed now.
-        typical: how long waking took the last time, in seconds; ``None`` before the first time.
+        typical: how long the last wake-up took, in seconds; ``None`` before the first.
         container: the name of its container in the steps; ``""`` if it is ``name``.
 
     """
@@ -298,7 +298,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
 
 def _progress(waited: float, typical: float) -> float:
-    """Return how full the bar is: four fifths after the time that waking took the last time, but never completely."""
+    """Return how full the bar is: four fifths after the time that the last wake-up took, but never completely."""
     return 0.95 * (1 - math.exp(-2 * waited / typical))
 
 
