@@ -4,6 +4,8 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pilotage.core.text import shorten
 from pilotage.routes.port_syntax import PortPair
 from pilotage.xds import nacks
@@ -174,6 +176,14 @@ def test_a_problem_names_the_container_of_its_route() -> None:
     assert (found.provider, found.container) == (routes["app"].provider, routes["app"].container)
     (found,) = nack_problems(Nack(Resource(CLUSTER, "route/x", "1", b"", answers=("x",)), "odd"), "e", routes.get)
     assert (found.provider, found.container, found.route) == ("", "", "x")
+
+
+def test_a_route_of_a_file_is_to_be_fixed_there() -> None:
+    static = msgspec.structs.replace(route("nas", 80), container="", provider="routes.yml")
+    nack = Nack(Resource(CLUSTER, "route/nas", "1", b"", answers=("nas",)), "odd")
+    (found,) = nack_problems(nack, "e", {"nas": static}.get)
+    assert static.is_static
+    assert found.hint == "fix this route in its file"
 
 
 def test_an_error_is_one_line_without_its_prefix_its_dump_and_the_name_of_its_resource() -> None:

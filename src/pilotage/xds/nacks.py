@@ -103,13 +103,19 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
         found.append(
             Problem(
                 message=message,
-                hint=hint or ("fix the labels of this route" if route else "fix the gateway's settings"),
+                hint=hint or _remedy(route),
                 provider=route.provider if route else "",
                 container=route.container if route else "",
                 route=name,
             )
         )
     return found
+
+
+def _remedy(route: Route | None) -> str:
+    if route is None:
+        return "fix the gateway's settings"
+    return "fix this route in its file" if route.is_static else "fix the labels of this route"
 
 
 def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
