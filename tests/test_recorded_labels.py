@@ -82,7 +82,8 @@ def outcome(summary: dict[str, Any], config: DockerProviderConfig) -> dict[str, 
 def is_new(problem: list[Any]) -> bool:
     """Return whether 0.1.0 was silent about this."""
     severity, label, path = problem[0], problem[3], problem[4]
-    return severity == "warning" and (label.startswith("Proxy.") or path == "alias")
+    is_idle_in_vain = label == "proxy.idle_timeout" and not path  # the container has no route that could wake it
+    return severity == "warning" and (label.startswith("Proxy.") or path == "alias" or is_idle_in_vain)
 
 
 def is_decided_anew(summary: dict[str, Any], recorded: dict[str, Any]) -> bool:

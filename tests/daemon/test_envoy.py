@@ -93,7 +93,7 @@ async def test_two_daemons_do_not_share_an_envoy(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"), [("x" * 90, "too long for sockets"), ("open", "belongs to this user, with mode 0700")]
+    ("path", "reason"), [("x" * 90, "too long for sockets"), ("open", "must belong to this user, have mode 0700")]
 )
 def test_a_folder_that_cannot_be_used_is_an_error(short_path: Path, path: str, reason: str) -> None:
     (short_path / "open").mkdir(mode=0o777)

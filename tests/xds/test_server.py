@@ -346,7 +346,8 @@ async def test_closing_with_an_open_stream_and_a_waiting_request_logs_nothing(
         assert gw.ads.nodes == ()
         asking.cancel()
         await asyncio.wait([asking])
-    assert caplog.records == []
+    # The test's Envoy has no module to limit clients; that is said when it connects.
+    assert [it for it in caplog.records if it.name != "pilotage.xds.client_limit"] == []
 
 
 async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
