@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import zlib
 from typing import TYPE_CHECKING, Final
@@ -107,6 +108,8 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
                 left = await reader.read(1)
             finally:
                 writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         return Step("tcp tunnel", f"failed: {_why(error)}", remedy, ok=False)
     if chosen != _PROTOCOL or left:
