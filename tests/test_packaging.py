@@ -29,10 +29,10 @@ from pilotage.config.serve import API_PORT, HTTP_PORT, GatewaySettings
 from pilotage.testing import FakeEngine
 from tests.support.engines import CommandFailed
 from tests.support.images import WEB
-from tests.support.install import compose_path
+from tests.support.install import EngineUnavailable, compose_path
 from tests.support.local_images import HAPROXY, PYTHON, WHOAMI, build_local_images
 from tests.support.ports import free_port
-from tests.support.required import required
+from tests.support.required import missing, required
 from tests.support.socketproxy import socket_proxy
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_envoy_has_a_unit_of_its_own_which_pilotage_starts_and_does_not_stop() -
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
-        pytest.skip("no systemd-analyze")
+        missing(EngineUnavailable("there is no systemd-analyze"))
     files = []
     for name in ("pilotage", "pilotage-envoy"):
         text = (PACKAGING / f"{name}.service").read_text()

@@ -307,10 +307,12 @@ async def test_a_tcp_connection_survives_a_sleep_that_is_cancelled(engine: Engin
             streams.append(await asyncio.open_connection("127.0.0.1", port))
             await ask(streams[-1])
         await served.enters(NAME, "ready")
-        await asyncio.sleep(4)
-        for stream in streams:
-            await ask(stream)
-            stream[1].close()
+        ends = asyncio.get_running_loop().time() + 4  # twice the drain time
+        while asyncio.get_running_loop().time() < ends:
+            for stream in streams:
+                await ask(stream)
+        for _, writer in streams:
+            writer.close()
         assert await asyncio.to_thread(starts, engine) == 1
     finally:
         await served.stop()

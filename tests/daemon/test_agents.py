@@ -139,7 +139,7 @@ async def by(served: Served) -> str:
         return answer.headers.get("X-From", str(answer.status))
 
 
-# ---- what Envoys are told, without any
+# ---- what pilotage tells Envoys; no Envoy runs here
 
 
 class Keeping:

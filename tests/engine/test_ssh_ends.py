@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # waits for the far side; a helper that holds its standard error outlives it, as a master connection does.
 SSH = """\
 #!{python}
-import os, socket, subprocess, sys, threading, time
+import os, signal, socket, subprocess, sys, threading
 if {helper}:
     subprocess.Popen(["sleep", "2"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 far = socket.socket(socket.AF_UNIX)
@@ -35,7 +35,7 @@ def back():
 threading.Thread(target=back, daemon=True).start()
 while data := os.read(0, 65536):
     far.sendall(data)
-time.sleep(0.3)
+signal.pause()  # as ssh may, it lingers after the end of its stream, until it is told to end
 """
 
 

@@ -176,7 +176,9 @@ async def test_a_reused_process_id_is_never_signalled(folder: Path) -> None:
     assert ours is not None
     ours.kill()
     await ours.wait()
-    stranger = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+    # It lives until it is killed, or its standard input is closed because this test has ended.
+    program = "import sys; sys.stdin.read()"
+    stranger = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=asyncio.subprocess.PIPE)
     for changed in (
         msgspec.structs.replace(record, pid=stranger.pid),
         msgspec.structs.replace(record, pid=stranger.pid, started=start_time(stranger.pid), boot="another"),

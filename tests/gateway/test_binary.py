@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -44,7 +46,7 @@ async def test_a_child_dies_with_its_parent() -> None:
     program = f"""
 import subprocess
 from pilotage.gateway.binary import die_with_parent
-program = "import time; print('up', flush=True); time.sleep(60)"
+program = "import signal; print('up', flush=True); signal.pause()"
 child = subprocess.Popen(die_with_parent([{sys.executable!r}, "-c", program]))
 print(child.pid, flush=True)
 child.wait()
@@ -53,10 +55,14 @@ child.wait()
     assert parent.stdout is not None
     said = {(await parent.stdout.readline()).strip(), (await parent.stdout.readline()).strip()}
     child = int(next(iter(said - {b"up"})))
-    assert alive(child)
-    parent.kill()
-    await parent.wait()
-    await until(lambda: not alive(child))
+    try:
+        assert alive(child)
+        parent.kill()
+        await parent.wait()
+        await until(lambda: not alive(child))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_child_whose_parent_already_died_does_not_start() -> None:

@@ -12,7 +12,8 @@ from pilotage.gateway.processes import UNKNOWN_STATUS, PidfdProcess, boot_id, st
 
 pytestmark = pytest.mark.process
 
-_SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+_CHILD = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"]
+"""Lives until it is killed, or its standard input is closed because the test has ended."""
 
 
 def opened(pid: int, started: int = 0) -> PidfdProcess:
@@ -22,7 +23,7 @@ def opened(pid: int, started: int = 0) -> PidfdProcess:
 
 
 def test_a_process_with_another_start_time_is_another_process() -> None:
-    with subprocess.Popen(_SLEEP) as child:
+    with subprocess.Popen(_CHILD, stdin=subprocess.PIPE) as child:
         began = start_time(child.pid)
         assert began > 0
         assert PidfdProcess.open(child.pid, began + 1) is None
@@ -31,18 +32,24 @@ def test_a_process_with_another_start_time_is_another_process() -> None:
 
 
 async def test_the_end_of_a_child_is_awaited_with_its_status() -> None:
-    process = opened(os.posix_spawn(_SLEEP[0], _SLEEP, os.environ))  # noqa: ASYNC221  # it must be a child
-    process.terminate()
-    assert tuple(await asyncio.gather(process.wait(), process.wait())) == (-signal.SIGTERM, -signal.SIGTERM)
-    assert await process.wait() == process.returncode
-    process.kill()  # has no effect, whoever has the ID now
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb"):  # noqa: ASYNC230, PTH123  # descriptors
+        actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
+        pid = os.posix_spawn(_CHILD[0], _CHILD, os.environ, file_actions=actions)  # noqa: ASYNC221  # it must be a child
+        process = opened(pid)
+        process.terminate()
+        assert tuple(await asyncio.gather(process.wait(), process.wait())) == (-signal.SIGTERM, -signal.SIGTERM)
+        assert await process.wait() == process.returncode
+        process.kill()  # has no effect, whoever has the ID now
 
 
 async def test_the_status_of_somebody_elses_child_is_unknown() -> None:
     program = (
-        f"import os, time; print(os.posix_spawn({_SLEEP[0]!r}, {_SLEEP!r}, os.environ), flush=True); time.sleep(60)"
+        f"import os, sys; print(os.posix_spawn({_CHILD[0]!r}, {_CHILD!r}, os.environ), flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:  # noqa: ASYNC220
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         process = opened(pid, start_time(pid))

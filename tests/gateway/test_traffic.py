@@ -15,6 +15,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.table.traffic import RouteTraffic
 from tests.support.gateway import Gateway, becomes, gateway, route, target
 from tests.support.ports import free_port
+from tests.support.waiting import pass_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,6 +192,6 @@ async def test_there_are_no_figures_while_envoy_does_not_respond_and_it_is_asked
     for _ in range(10):
         assert await figures.read() == {}
     assert broken.asked <= 2
-    await asyncio.sleep(1.1)
+    await pass_time(1.1)
     await figures.read()
     assert broken.asked > 1

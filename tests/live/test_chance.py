@@ -17,7 +17,7 @@ from pilotage.table.snapshot import build_snapshot
 from pilotage.table.store import build_table
 from tests.support.truth import facts
 from tests.support.virtual import VirtualEngine
-from tests.support.waiting import until
+from tests.support.waiting import pass_time, until
 from tests.support.watched import complete
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ async def test_the_table_matches_the_engine_after_the_next_full_list(seed: int, 
             engine.heal()
             engine.hub.drop(-engine.hub._drop)
             await until(lambda: discovery.table.engines[name].state == "live", patience=120)
-            await asyncio.sleep(70)  # a full list, and the end of draining
+            await pass_time(70)  # a full list, and the end of draining
             assert facts(discovery.table) == facts(whole(engine, config))
             async with asyncio.timeout(10):
                 while shadow != dict(discovery.table.routes):

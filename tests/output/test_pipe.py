@@ -79,10 +79,11 @@ async def test_a_closed_pipe_ends_the_command_even_without_output(ends: Ends) ->
     async def wait() -> None:
         async with pipe.while_read():
             asyncio.get_running_loop().call_soon(ends.stop_reading)
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     with pytest.raises(BrokenPipeError):
-        await wait()
+        async with asyncio.timeout(60):
+            await wait()
 
 
 async def test_a_pipe_closed_in_the_middle_ends_the_command(ends: Ends) -> None:
@@ -98,7 +99,7 @@ async def test_a_pipe_closed_in_the_middle_ends_the_command(ends: Ends) -> None:
 async def test_cancellation_is_not_a_broken_pipe(ends: Ends) -> None:
     async def reads() -> None:
         async with Pipe(ends.writing).while_read():
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     task = asyncio.create_task(reads())
     await asyncio.sleep(0)

@@ -12,6 +12,8 @@ import pytest
 from tests.support.command import pilotage_serve
 from tests.support.engines import CommandFailed
 from tests.support.images import WEB
+from tests.support.install import EngineUnavailable
+from tests.support.required import missing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +31,7 @@ def start_service(engine: Engine) -> None:
     try:
         engine.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
     except CommandFailed as error:
-        pytest.skip(f"this machine cannot run a swarm: {error}")
+        missing(EngineUnavailable(f"this machine cannot run a swarm: {error}"))
     engine.docker("service", "create", "--detach", "--name", "rep", "--replicas", "2", *LABELS, WEB, timeout=120)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -80,6 +81,27 @@ def client() -> Iterator[Client]:
         each.close()
 
 
+async def taken(site: Site) -> None:
+    """Wait until the relay has read every datagram that was sent to it. On loopback, sending delivers."""
+    (relay,) = site.relays._relays.values()
+    await until(lambda: not select.select([relay.socket], [], [], 0)[0])
+
+
+async def refused(site: Site) -> None:
+    """Wait until the server's port has refused a datagram, which is to be sent again."""
+    (relay,) = site.relays._relays.values()
+    await until(lambda: any(session._again for session in relay.sessions.values()))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as it:
+        try:
+            it.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 async def answer(of: socket.socket) -> bytes:
     async with asyncio.timeout(10):
         return await asyncio.get_running_loop().sock_recv(of, 65536)
@@ -89,8 +111,7 @@ async def test_the_first_datagram_wakes_and_each_client_gets_its_answer(site: Si
     one, two = client(), client()
     one.sendto(b"first", site.address)
     two.sendto(b"second", site.address)
-    await until(lambda: site.wanted)
-    await asyncio.sleep(0.05)
+    await taken(site)
     assert site.wanted == ["dns"]
     async with serving() as (server, site.port):
         assert site.relays.open("dns", "open") == site.address[1]
@@ -108,9 +129,9 @@ async def test_a_server_that_does_not_listen_yet_gets_the_datagrams_later(site: 
     await until(lambda: site.wanted)
     async with serving() as (_, site.port):
         pass
-    await asyncio.sleep(0.05)  # the port is free again, and refuses datagrams
+    await until(lambda: is_free(site.port))
     site.relays.open("dns", "open")
-    await asyncio.sleep(0.05)
+    await refused(site)
     async with serving(site.port) as (server, _):
         assert await answer(one) == b"re: 0"
         await until(lambda: len(set(server.received)) == 3)
@@ -122,12 +143,12 @@ async def test_a_session_outlives_a_restart_of_its_server(site: Site, client: Cl
         site.relays.open("dns", "open")
         one.sendto(b"before", site.address)
         assert await answer(one) == b"re: before"
-    await asyncio.sleep(0.05)
+    await until(lambda: is_free(site.port))
     site.relays.open("dns", "closed")
     one.sendto(b"after", site.address)
     await until(lambda: site.wanted)
     site.relays.open("dns", "open")
-    await asyncio.sleep(0.05)
+    await refused(site)
     async with serving(site.port):
         assert await answer(one) == b"re: after"
     assert site.changes == [1, 1]
@@ -138,9 +159,7 @@ async def test_only_so_many_datagrams_wait(site: Site, client: Client) -> None:
     async with serving() as (server, site.port):
         for number in range(MOST_HELD + 50):
             one.sendto(b"%d" % number, site.address)
-            await asyncio.sleep(0)
-        await until(lambda: site.wanted)
-        await asyncio.sleep(0.05)
+            await taken(site)
         site.relays.open("dns", "open")
         await until(lambda: len(server.received) == MOST_HELD)
         assert server.received[-1] == b"%d" % (MOST_HELD - 1)
@@ -151,7 +170,7 @@ async def test_only_so_many_bytes_wait(site: Site, client: Client) -> None:
     async with serving() as (server, site.port):
         for _ in range(MOST_BYTES // size + 5):
             one.sendto(bytes(size), site.address)
-            await asyncio.sleep(0.005)
+            await taken(site)
         site.relays.open("dns", "open")
         await until(lambda: len(server.received) == MOST_BYTES // size)
 
@@ -179,8 +198,7 @@ async def test_a_target_that_cannot_be_reached_is_logged_once(
     (relay,) = site.relays._relays.values()
     for _ in range(5):
         client().sendto(b"x", site.address)
-    await until(lambda: caplog.records)
-    await asyncio.sleep(0.05)
+    await taken(site)
     assert (len(caplog.records), len(relay.sessions)) == (1, 0)
     assert "cannot pass datagrams on" in caplog.text
 
@@ -192,7 +210,7 @@ async def test_datagrams_are_dropped_after_a_failure(site: Site, client: Client)
         await until(lambda: site.wanted)
         site.relays.open("dns", "failed")
         one.sendto(b"lost, too", site.address)
-        await asyncio.sleep(0.05)
+        await taken(site)
         site.relays.open("dns", "closed")
         one.sendto(b"kept", site.address)
         await until(lambda: len(site.wanted) == 2)
@@ -222,8 +240,7 @@ async def test_further_clients_are_dropped(site: Site, client: Client, caplog: p
         assert await answer(first) == b"re: first"
         for each in others:
             each.sendto(b"more", site.address)
-        await until(lambda: caplog.records)
-        await asyncio.sleep(0.05)
+        await taken(site)
         assert server.received == [b"first"]
         assert len(caplog.records) == 1
         assert "datagrams from further clients are dropped" in caplog.text

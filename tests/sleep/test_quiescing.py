@@ -15,6 +15,7 @@ from pilotage.table.table import Table
 from pilotage.xds.load_reports import Load, Report
 from tests.sleep.test_status import unit
 from tests.support.gateway import route
+from tests.support.waiting import pass_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ class Evening:
         self.quiescing.reported()
 
     async def begin(self) -> asyncio.Task[bool]:
-        await asyncio.sleep(0.5)  # the next report will have begun before
+        await pass_time(0.5)  # the next report will have begun before
         return asyncio.create_task(self.quiescing.until_quiet(self.unit, NO_KEYS, [7]))
 
 
@@ -68,10 +69,10 @@ async def test_a_report_counts_only_if_it_began_after_the_switch() -> None:
     evening = Evening()
     quiet = await evening.begin()
     for _ in range(2):
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert not quiet.done()
         evening.reports(shop=1)
-    await asyncio.sleep(1)
+    await pass_time(1)
     evening.reports()
     assert await quiet
 
@@ -81,13 +82,13 @@ async def test_a_request_that_waits_for_its_auth_service_is_waited_for() -> None
     evening = Evening(middlewares={"forwardauth": {"route": "auth"}})
     quiet = await evening.begin()
     for _ in range(5):
-        await asyncio.sleep(1)
+        await pass_time(1)
         evening.reports(auth=1)
     assert not quiet.done()
     for _ in range(2):  # one shows that nobody asks any more, the next that nobody is let in any more
-        await asyncio.sleep(1)
+        await pass_time(1)
         evening.reports()
-    await asyncio.sleep(1)
+    await pass_time(1)
     evening.reports()
     assert await quiet
 
@@ -98,7 +99,7 @@ async def test_an_auth_service_that_always_answers_somebody_is_waited_for_as_lon
     began = evening.now()
     quiet = await evening.begin()
     while not quiet.done():
-        await asyncio.sleep(1)
+        await pass_time(1)
         evening.reports(auth=1)
     assert await quiet
     assert 12 <= evening.now() - began <= 16

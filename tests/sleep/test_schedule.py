@@ -8,6 +8,7 @@ import pytest
 
 from pilotage.sleep.schedule import Schedule, Watchers
 from tests.sleep.test_status import unit
+from tests.support.waiting import pass_time
 
 
 @pytest.mark.looptime
@@ -31,7 +32,7 @@ async def test_waiting_ends_when_a_unit_is_due_or_an_earlier_one_is_added() -> N
     await schedule.wait(0.0)
     assert loop.time() - began == 5
     waiting = asyncio.create_task(schedule.wait(0.0))
-    await asyncio.sleep(1)
+    await pass_time(1)
     schedule.add(unit(), 2.0)
     await waiting
     assert loop.time() - began == 6

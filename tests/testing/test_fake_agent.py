@@ -18,6 +18,7 @@ from pilotage.testing import FakeEngine
 from tests.support.agents import PROGRAM, AgentCertificates, agent, real_agent
 from tests.support.gateway import target
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -96,9 +97,10 @@ async def test_everything_else_is_the_engines(reached: Reached) -> None:
 
 async def test_an_event_stream_begins_with_its_first_event(reached: Reached) -> None:
     opening = asyncio.create_task(reached.session.get(f"{BASE.replace('agent', f'agent:{reached.port}')}/events"))
-    await asyncio.sleep(0.2)
+    engine: FakeEngine = reached.engine  # type: ignore[attr-defined]
+    await until(lambda: engine.hub.listeners)
     assert not opening.done()
-    reached.engine.add("db")  # type: ignore[attr-defined]
+    engine.add("db")
     async with await opening as response:
         assert json.loads(await response.content.readline())["Actor"]["Attributes"]["name"] == "db"
 

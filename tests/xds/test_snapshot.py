@@ -315,7 +315,7 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
     for alias in sorted(snapshot.restarting):
         snapshot.settle(alias)
     direct = Snapshot(_OPTIONS)
-    # Only who has listened on a port before, and what requests wait for, count of the past.
+    # Earlier states must not matter, except for who listened on a port and what requests are waiting for.
     direct._ports, direct.holds = snapshot._ports, snapshot.holds
     direct.replace(before)
     assert snapshot.resources == direct.resources

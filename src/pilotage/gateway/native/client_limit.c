@@ -69,8 +69,8 @@ static uint64_t word(const uint8_t *bytes) {
     return value;
 }
 
-/* Returns what identifies a client. IPv4 addresses and ::1, whose first 64 bits are zero, are told apart by the last
- * 64 bits. */
+/* Returns what identifies a client: the first 64 bits of its address, or the last 64 if the first are all zero, as they
+ * are in IPv4 addresses and in ::1. */
 static uint64_t key_of(const struct address *address) {
     uint64_t network = word(address->bytes);
     return network ? network : word(address->bytes + 8);
