@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from support import memory, ms, quantile, row
+from support import busy, memory, ms, quantile, row
 
 from pilotage.config.engines import EngineChoice
 from pilotage.daemon.settings import Flags
@@ -33,18 +32,11 @@ if TYPE_CHECKING:
     from pilotage.testing import FakeAgent
 
 _CLIENTS: Final = 8
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def _pid(served: Served) -> int:
     assert served.daemon.gateway is not None
     return served.daemon.gateway.status.pid
-
-
-def _cpu(served: Served) -> float:
-    """Return Envoy's CPU time in seconds."""
-    fields = Path(f"/proc/{_pid(served)}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 async def _load(served: Served, host: str, count: int) -> Counter[int]:
@@ -84,9 +76,9 @@ async def _costs(folder: Path, count: int) -> None:
             for _ in range(3):
                 for host, found in took.items():
                     await served.answers(host)
-                    before = _cpu(served)
+                    before = busy(_pid(served))
                     await _load(served, host, count)
-                    found.append((_cpu(served) - before) / count)
+                    found.append((busy(_pid(served)) - before) / count)
             direct, through = (min(found) for found in took.values())
             row("Envoy's CPU time for a request, direct", f"{direct * 1e6:.0f} us", "")
             row("  through an agent", f"{through * 1e6:.0f} us, {through / direct:.2f} times", "")

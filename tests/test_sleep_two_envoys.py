@@ -53,8 +53,8 @@ async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
             assert await served.phase(NAME) == "ready"
             await asyncio.sleep(0.2)
         assert (await asyncio.to_thread(engine.inspect, NAME))["State"]["Status"] == "running"
-        reasons = [unit["awake_because"] for unit in (await served.get("/v1/sleep"))["units"]]
-        assert reasons == ["waiting for Envoy edge to report its requests"]
+        (unit,) = (await served.get("/v1/sleep"))["units"]
+        assert unit["awake_because"].startswith("waiting for Envoy edge")
         await served.answers()
         os.kill(envoy.pid, signal.SIGCONT)
         await served.enters(NAME, "asleep")

@@ -61,7 +61,6 @@ async def test_forty_varied_containers_have_the_same_routes(engine: Engine, tmp_
     for number in (1, 2):
         compose = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
         engine.run(f"shop{number}", labels={**compose, "proxy.aliases": "shop"})
-    assert len(VARIED) + 4 >= 36
     run = agent if kind == "ours" else real_agent
     async with run(engine.host, tmp_path, name="far") as (_, config):
         direct = await scan_engine(DockerProviderConfig(engine.host, name="far"))
