@@ -83,11 +83,21 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
     options = build_settings(Flags(), {}).options
     usual = type(options)()
     same = [name for name in options.__struct_fields__ if getattr(options, name) == getattr(usual, name)]
-    assert same == ["report_errors"]
+    assert same == ["report_errors", "has_agents"]
 
 
 def test_without_a_gateway_envoys_report_errors_with_their_loads() -> None:
     assert build_settings(Flags(demo=DEMO, gateway=False), {}).options.report_errors
+
+
+@pytest.mark.parametrize("engine", ["agents: [10.0.0.2:8890]", "docker: {far: agent://10.0.0.2:8890}"])
+def test_envoys_replace_error_pages_of_agents_if_there_are_agents(engine: str, tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    file.write_text("providers: {docker: {a: unix:///a.sock}}")
+    first = build_settings(Flags(), {})
+    assert not first.options.has_agents
+    file.write_text(f"providers: {{{engine}}}")
+    assert rebuild_settings(Flags(), {}, first).options.has_agents
 
 
 def test_the_demonstration_is_served_alone() -> None:

@@ -278,6 +278,23 @@ async def test_a_route_is_quiet_once_no_answer_is_expected(
             await waiting
 
 
+async def test_datagrams_that_still_wait_when_their_route_is_closed_are_dropped(
+    site: Site, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "_PAUSE", 0.0)
+    one = client()
+    for _ in range(2):
+        one.sendto(bytes(datagrams._PORTION + 1), site.address)
+    await taken(site)
+    async with serving() as (_, site.port):
+        site.relays.open("dns", "open")
+        assert site.relays.sessions == 1
+        site.relays.close("dns")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert site.relays.sessions == 0
+
+
 async def test_nothing_is_open_after_closing(site: Site, client: Client) -> None:
     one = client()
     async with serving() as (_, site.port):

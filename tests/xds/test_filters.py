@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
 def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
-        chain = http_filters(GatewayOptions(hsts_max_age=60), https=https)
+        chain = http_filters(GatewayOptions(hsts_max_age=60, has_agents=True), https=https)
         off = [it.name for it in chain if it.disabled]
         assert off == ["pilotage.page", "pilotage.waiting", "pilotage.gzip", "pilotage.agent"]  # which keep nobody out
         assert chain[-1].name == "envoy.filters.http.router"
+
+
+def test_error_pages_are_replaced_only_if_they_may_come_from_agents() -> None:
+    without, with_agents = (
+        [it.name for it in http_filters(GatewayOptions(has_agents=agents), https=False)] for agents in (False, True)
+    )
+    assert [name for name in with_agents if name not in without] == ["pilotage.agent"]
 
 
 def test_a_plain_route_enables_no_filter() -> None:

@@ -376,7 +376,7 @@ async def test_frequent_keepalive_pings_do_not_close_the_stream(envoy: Envoy, mo
 
 async def test_a_change_costs_the_same_however_many_routes_linger_or_restart() -> None:
     costs = []
-    for size in (10, 1_000):
+    for size in (10, 10, 1_000):  # the first one fills caches
         async with AdsServer(GatewayOptions()) as ads:
             gone = {f"app{n}": route(f"app{n}", 80, hold=60.0) for n in range(size)}
             ends = (Endpoint("127.0.0.1", 80, state="draining"),)
@@ -388,4 +388,4 @@ async def test_a_change_costs_the_same_however_many_routes_linger_or_restart() -
             after = Table(drained | {"new": route("new", 80)})
             news = Update(before, after, (Change("added", "new", after.routes["new"]),))
             costs.append(steps_of(functools.partial(ads.publish, news)))
-    assert costs[0] == costs[1]
+    assert costs[1] == costs[2]

@@ -114,6 +114,7 @@ _FULL = GatewayOptions(
     trusted_proxies=("10.0.0.0/8", "10.0.0.1/8", "::1"),
     connect_timeout=4.0,
     retries=1,
+    has_agents=True,
 )
 
 

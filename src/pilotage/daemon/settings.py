@@ -135,12 +135,12 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     file = flags.choice.config or ("" if flags.choice or flags.demo else find_config_file())
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
-    for engine in chosen.configs:
-        resolved(engine, env)  # a missing context is an error in the configuration, too
+    engines = [resolved(engine, env) for engine in chosen.configs]  # a missing context is an error here, too
     options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
-    options = msgspec.structs.replace(options, report_errors=not flags.gateway)
+    has_agents = any(engine.agent for engine in engines)
+    options = msgspec.structs.replace(options, report_errors=not flags.gateway, has_agents=has_agents)
     if flags.gateway:
         _check_log(options.access_log, file)
     limits = envoy_limits(config.gateway) if flags.gateway else Limits()

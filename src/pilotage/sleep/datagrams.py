@@ -128,6 +128,7 @@ class _Relay:
         self.loop.add_reader(self.socket, self._receive)
 
     def close(self) -> None:
+        self._held.clear()
         for session in [*self.sessions.values()]:
             session.close()
         if self._sweep is not None:

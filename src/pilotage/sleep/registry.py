@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pilotage.core.index import Index
 from pilotage.core.problems import Problem
 from pilotage.sleep.state import Phase, SleepState
 from pilotage.sleep.units import NEVER, Unit, members_of, running_endpoints, unit_key
@@ -77,9 +78,9 @@ class Registry:
         self._takes_datagrams = udp
         self._of_alias: dict[str, Unit] = {}
         self._restless: dict[str, str] = {}  # alias whose containers never sleep -> its pool
-        self._restless_in: dict[str, set[str]] = {}
+        self._restless_in: Index[str, str] = Index()
         self._auth: dict[str, str] = {}  # alias -> the route that it uses for forwardauth
-        self._auth_users: dict[str, set[str]] = {}
+        self._auth_users: Index[str, str] = Index()
 
     def unit(self, alias: str) -> Unit | None:
         """Return the unit of a route or of a gate; ``None`` if its containers do not sleep."""
@@ -155,12 +156,10 @@ class Registry:
         """
         pool, before = route.pool if route is not None else "", self._restless.pop(alias, "")
         if before:
-            self._restless_in[before].discard(alias)
-            if not self._restless_in[before]:
-                del self._restless_in[before]
+            self._restless_in.discard(before, alias)
         if pool:
             self._restless[alias] = pool
-            self._restless_in.setdefault(pool, set()).add(alias)
+            self._restless_in.add(pool, alias)
         if pool == before:
             return ()
         members = self._source.table.pool_members
@@ -174,12 +173,10 @@ class Registry:
             return ()
         if before:
             del self._auth[alias]
-            self._auth_users[before].discard(alias)
-            if not self._auth_users[before]:
-                del self._auth_users[before]
+            self._auth_users.discard(before, alias)
         if needed:
             self._auth[alias] = needed
-            self._auth_users.setdefault(needed, set()).add(alias)
+            self._auth_users.add(needed, alias)
         return tuple(name for name in (before, needed) if name)
 
     def _leave(self, alias: str, unit: Unit | None) -> Unit | None:
@@ -197,7 +194,7 @@ class Registry:
         """Return why the containers of a route cannot sleep, so that they are left alone, and what to do."""
         if not self._may_act(route.provider):
             return _NOT_ALLOWED, f"set idle: true for the engine {route.provider}"
-        if users := self._auth_users.get(route.alias):
+        if users := self._auth_users[route.alias]:
             message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
             return message, "remove proxy.idle_timeout"
         siblings = (it.alias for it in self._source.routes_of(route.provider, route.container_id))
@@ -211,7 +208,7 @@ class Registry:
         return None
 
     def _restless_partner(self, route: Route) -> tuple[str, str] | None:
-        others = self._restless_in.get(route.pool)
+        others = self._restless_in[route.pool]
         if not others:
             return None
         message = f"its containers do not sleep, because those of {min(others)!r} in the pool {route.pool!r} do not"

@@ -287,9 +287,8 @@ class Sleeper:
             return
         if unit.state.phase is Phase.READY:
             unit.silent = tuple(self._activity.silent(now))
-            if (
-                unit.busy or unit.silent
-            ):  # requests from before a sleep that was cancelled, or of an Envoy that is stuck
+            # There may be requests from before a sleep that was cancelled, or of an Envoy that is stuck.
+            if unit.busy or unit.silent:
                 unit.state.report(in_progress=0, issued=1, now=now)
             elif issued := self._in_progress(unit, now):
                 unit.state.report(in_progress=0, issued=issued, now=now)

@@ -68,7 +68,7 @@ class GateKeeper(Protocol):
         """Let the requests of a route or pool pass, wait or be rejected.
 
         Args:
-            name: alias of the route, or the result of :func:`~pilotage.xds.backend.pool_gate`.
+            name: alias of the route, or the result of :func:`~pilotage.xds.cluster_names.pool_gate`.
             gate: the state; ``None`` if its containers never sleep.
 
         Returns:

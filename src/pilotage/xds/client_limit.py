@@ -76,27 +76,30 @@ def _as_ipv6(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
 def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Key, Resource]:
     """Return the resources as an Envoy can use them, given how it describes itself in its first request."""
     version = node.user_agent_build_version.version
-    if (version.major_number, version.minor_number) == _VERSION and CLIENT_LIMIT in node.metadata.fields:
-        return resources
-    log.warning(
-        "Envoy %r does not limit the connections of each client, because %s",
-        node.id,
-        "it was started without the module for that; see pilotage envoy-bootstrap --client-limit"
-        if (version.major_number, version.minor_number) == _VERSION
-        else f"the module for that needs Envoy {'.'.join(map(str, _VERSION))}",
-    )
-    return _Unlimited(resources)
+    if (version.major_number, version.minor_number) != _VERSION:
+        return _Unlimited(resources, node.id, f"the module for that needs Envoy {'.'.join(map(str, _VERSION))}")
+    if CLIENT_LIMIT not in node.metadata.fields:
+        why = "it was started without the module for that; see pilotage envoy-bootstrap --client-limit"
+        return _Unlimited(resources, node.id, why)
+    return resources
 
 
 class _Unlimited(Mapping[Key, Resource]):
-    """A view of resources whose listeners do not limit connections per client."""
+    """A view of resources whose listeners do not limit connections per client. The first limit left out is logged."""
 
-    def __init__(self, resources: Mapping[Key, Resource]) -> None:
+    def __init__(self, resources: Mapping[Key, Resource], node: str, why: str) -> None:
         self._resources = resources
+        self._node = node
+        self._why = why
 
     def __getitem__(self, key: Key) -> Resource:
         item = self._resources[key]
-        return _without_limit(item) if item.type_url == LISTENER else item
+        if item.type_url != LISTENER or CLIENT_LIMIT.encode() not in item.body:
+            return item
+        if self._why:
+            log.warning("Envoy %r does not limit the connections of each client, because %s", self._node, self._why)
+            self._why = ""
+        return _without_limit(item)
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._resources)
@@ -107,8 +110,6 @@ class _Unlimited(Mapping[Key, Resource]):
 
 @lru_cache(maxsize=256)
 def _without_limit(item: Resource) -> Resource:
-    if CLIENT_LIMIT.encode() not in item.body:
-        return item
     message = listener_pb2.Listener.FromString(item.body)
     for filters in (message.listener_filters, *(chain.filters for chain in message.filter_chains)):
         kept = [it for it in filters if it.name != CLIENT_LIMIT]

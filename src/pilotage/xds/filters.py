@@ -176,7 +176,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
     # Neither of the next two filters protects anything.
     chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
-    chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
+    if options.has_agents:
+        chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
     # Per-cluster statistics about response classes and times would take more instructions than all our other filters.
     counted = ON if options.report_errors else OFF

@@ -42,6 +42,7 @@ class HeldRequests:
         snapshot: what every Envoy should have.
         send: sends changed resources.
         sessions: returns the connected Envoys.
+        later: calls a function after a number of seconds.
 
     """
 
@@ -50,14 +51,15 @@ class HeldRequests:
         snapshot: Snapshot,
         send: Callable[[frozenset[Key]], object],
         sessions: Callable[[], Iterable[Session]],
+        later: Callable[[float, Callable[[], object]], object],
     ) -> None:
         self._snapshot = snapshot
         self._send = send
         self._sessions = sessions
+        self._later = later
         self._asked: set[str] = set()  # clusters that Envoys have asked for
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._timers: set[asyncio.TimerHandle] = set()
 
     @property
     def clusters(self) -> int:
@@ -94,18 +96,9 @@ class HeldRequests:
         """Stop. Envoys keep holding requests, up to their own time limit."""
         for task in self._opening.values():
             task.cancel()
-        for timer in (*self._timers, *self._leaving.values()):
+        for timer in self._leaving.values():
             timer.cancel()
-        self._timers.clear()
         self._leaving.clear()
-
-    def _later(self, delay: float, action: Callable[[], object]) -> None:
-        def act() -> None:
-            self._timers.discard(timer)
-            action()
-
-        timer = asyncio.get_running_loop().call_later(delay, act)
-        self._timers.add(timer)
 
     def _build(self, key: str) -> None:
         self._send(self._snapshot.build_again(key))

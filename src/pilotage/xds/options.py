@@ -51,6 +51,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         compression: compress text responses of all routes, for clients that accept it; routes can ask for it, too.
         report_errors: Envoys count failed requests in their load reports. A request then takes 7 % more instructions,
             so it is only for Envoys whose statistics nobody reads, because the daemon does not run them.
+        has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
+            filter, and Envoys warn at their start that it is work in progress.
         debug: error pages include advice for the operator.
         access_log: path of a file, ``-`` for standard output, which Envoy shares with pilotage, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
@@ -83,6 +85,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     match_domains: tuple[str, ...] = ()
     compression: bool = False
     report_errors: bool = False
+    has_agents: bool = False
     debug: bool = False
     access_log: str = ""
     trusted_proxies: tuple[str, ...] = ()

@@ -90,7 +90,7 @@ class AdsServer:
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
         self.removals = RemovalHold()
-        self.held = HeldRequests(self.snapshot, self._send_changes, lambda: tuple(self._sessions))
+        self.held = HeldRequests(self.snapshot, self._send_changes, lambda: tuple(self._sessions), self._schedule)
         self.gates = SleepGates(
             self.snapshot,
             self._send_changes,
@@ -135,9 +135,6 @@ class AdsServer:
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
         self.envoys.close()
         self.loads.close()
         await self.targets.close()
@@ -150,6 +147,9 @@ class AdsServer:
             wake.set()
         for server in servers:
             await server.stop(_SHUTDOWN_GRACE)
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,7 +176,7 @@ class AdsServer:
         awaited, self.snapshot.awaited = self.snapshot.awaited, set()
         for alias in awaited:
             self._schedule_removal(alias)
-            if alias in self.snapshot.restarting and alias not in self._restarting:
+            if alias in self.snapshot.restarting:
                 self._schedule_settling(alias)
         self._published.set()
         self._send_changes(changed)
@@ -273,6 +273,8 @@ class AdsServer:
 
     def _schedule_settling(self, alias: str) -> None:
         """Expect an alias to restart, for a while and for as long as it is draining."""
+        if alias in self._restarting:
+            return
         self._restarting.add(alias)
 
         def settle() -> None:

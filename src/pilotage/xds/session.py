@@ -28,6 +28,7 @@ from pilotage.xds.subscription import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from pilotage.xds.scope_parts import ClusterState
@@ -227,10 +228,11 @@ class Session(SessionState):
     def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
         """Add the named resources to a response, if they can be sent. The others stay pending."""
         subscription = self._subscriptions[type_url]
+        led_to_now = self._led_to_now() if subscription.refused else frozenset()
         for name in names:
             item = self._resources.get((type_url, name))
             if item is None:
-                self._select_removal(type_url, name, removed)
+                self._select_removal(type_url, name, removed, led_to_now)
             else:
                 self._select_resource(item, resources, removed)
         if removed or any(item.first is None for item in resources.values()):
@@ -239,10 +241,10 @@ class Session(SessionState):
         for name in (*resources, *removed):
             subscription.pending.pop(name, None)
 
-    def _select_removal(self, type_url: str, name: str, removed: set[str]) -> None:
+    def _select_removal(self, type_url: str, name: str, removed: set[str], led_to_now: AbstractSet[str]) -> None:
         subscription = self._subscriptions[type_url]
         if name in subscription.refused:
-            if self._may_ask_again(name):
+            if name.removesuffix(GRPC_SUFFIX) in led_to_now:
                 return  # stays pending
             subscription.refused.discard(name)
             subscription.names.discard(name)
@@ -255,15 +257,15 @@ class Session(SessionState):
             subscription.pending.pop(name, None)
             subscription.blocked.add(name)
 
-    def _may_ask_again(self, cluster: str) -> bool:
-        """Return whether Envoy has yet to answer a change to a scope of which its version leads to a refused cluster.
+    def _led_to_now(self) -> set[str]:
+        """Return the clusters to which requests are led by those scopes to which Envoy has yet to answer a change.
 
         Envoy 1.40 names a cluster only once, even if it was told that the cluster does not exist. So a later request
-        that is led there would wait in vain.
+        that is led there would wait in vain, and Envoy is not told before it has answered.
         """
-        scopes, wanted = self._subscriptions[SCOPE], cluster.removesuffix(GRPC_SUFFIX)
+        scopes = self._subscriptions[SCOPE]
         changing = [*scopes.pending, *(name for it in scopes.in_flight for name in (*it.resources, *it.removed))]
-        return any(wanted in led_to(scopes.acked.get(name, "")) for name in changing)
+        return {cluster for name in changing for cluster in led_to(scopes.acked.get(name, ""))}
 
     def _select_resource(self, item: Resource, resources: dict[str, Resource], removed: set[str]) -> None:
         subscription, name = self._subscriptions[item.type_url], item.name

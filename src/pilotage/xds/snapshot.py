@@ -201,7 +201,7 @@ class Snapshot:
         return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend of a cluster, by its name; see :func:`pilotage.xds.backend.key_of`."""
+        """Return the backend of a cluster, by its name; see :func:`pilotage.xds.cluster_names.key_of`."""
         return self._backends.get(key_of(cluster))
 
     def resources_of(self, alias: str) -> tuple[str, list[Key]]:
