@@ -47,6 +47,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
     from pilotage.config.engines import find_config_file
     from pilotage.core.errors import ConfigError
     from pilotage.engine.address import parse_address
+    from pilotage.engine.agents import is_agent_name
     from pilotage.engine.config import AGENT_SCHEME, DockerProviderConfig
     from pilotage.output.console import Out
 
@@ -56,6 +57,9 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
         parsed = None
     if parsed is None or "/" in address:
         raise click.UsageError(f"{address!r} is not an address: write HOST:PORT, such as 10.0.0.2:8890.")
+    if name and not is_agent_name(name):
+        allowed = "up to 64 letters, digits, spaces and . _ @ -, such as attic"
+        raise click.UsageError(f"{name!r} is not a name for an agent: write {allowed}.")
     path = Path(config or find_config_file() or "pilotage.yml").parent / "certs" / f"{address}.zip"
     made = make_certificates()
     try:
