@@ -8,7 +8,6 @@ nginx as a file, followed by a reload.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -28,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.install import EngineUnavailable, debian_packages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["PEERS", "PROXY_CORE", "Peer", "Site", "available", "labels", "running", "tree", "version"]
+__all__ = ["PEERS", "PROXY_CORE", "Peer", "Site", "available", "labels", "tree", "version"]
 
 PROXY_CORE: Final = 0
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pilotage-peers"
@@ -287,27 +286,6 @@ def version(peer: Peer) -> str:
     )
     number = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
     return number[0] if number else "?"
-
-
-@contextlib.asynccontextmanager
-async def running(folder: Path, *command: str, core: int = PROXY_CORE) -> AsyncIterator[int]:
-    """Run a program on one core with a folder as its home; yield its process ID."""
-    own = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder), "GOMAXPROCS": "1"}
-    with (folder / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *("taskset", "-c", str(core), *command), stdout=log, stderr=log, env={**os.environ, **own}
-        )
-    try:
-        yield process.pid
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(10):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 def tree(pid: int) -> list[int]:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
-from peer_proxies import PEERS, Peer, Site, Targets, available, labels, running, tree, version
-from support import busy, free_port, host_of, memory, ms, quantile, row
+from peer_proxies import PEERS, Peer, Site, Targets, available, labels, tree, version
+from support import busy, free_port, host_of, memory, ms, quantile, row, running
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

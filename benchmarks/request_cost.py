@@ -16,11 +16,10 @@ import json
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from support import Asker, free_port, host_of, route, routes, row, targets
+from support import Asker, answers, free_port, host_of, route, routes, row, running, targets
 
 from pilotage.gateway.binary import find_envoy
 from pilotage.table.table import Table
@@ -30,7 +29,8 @@ from pilotage.xds.server import AdsServer
 from tests.support.envoy import static_bootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
 _AIM: Final = 1.04
 _CONNECTIONS: Final = 4
@@ -51,38 +51,12 @@ async def _control(pid: int, *options: str) -> None:
         raise SystemExit(f"callgrind_control {' '.join(options)} failed: {said.decode(errors='replace').strip()}")
 
 
-@contextlib.asynccontextmanager
-async def _counted(bootstrap: dict[str, Any], folder: Path) -> AsyncIterator[int]:
+def _counted(bootstrap: dict[str, Any], folder: Path) -> AbstractAsyncContextManager[int]:
     """Run an Envoy with one worker under callgrind, which counts nothing yet; yield its process ID."""
     (folder / "envoy.json").write_text(json.dumps(bootstrap))
-    with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"),
-            f"--callgrind-out-file={folder}/out",
-            *(str(find_envoy()), "-c", f"{folder}/envoy.json", "--concurrency", "1", "--disable-hot-restart"),
-            *("-l", "error"),
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-        )
-    try:
-        yield process.pid
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-async def _until_served(port: int, folder: Path) -> None:
-    end = time.monotonic() + _START
-    while True:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            async with Asker(port) as asker:
-                if await asker.status(host_of(_ASKED)) == 200:
-                    return
-        if time.monotonic() > end:
-            raise SystemExit(f"Envoy does not serve: {(folder / 'log').read_text(errors='replace')[-500:]}")
-        await asyncio.sleep(0.2)
+    valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes")
+    envoy = (str(find_envoy()), "-c", f"{folder}/envoy.json", "--concurrency", "1", "--disable-hot-restart")
+    return running(folder, *valgrind, f"--callgrind-out-file={folder}/out", *envoy, "-l", "error")
 
 
 async def _count(pid: int, port: int, folder: Path, requests: int) -> float:
@@ -116,7 +90,7 @@ async def _bare(folder: Path, upstream: int, requests: int) -> float:
     (endpoint,) = bootstrap["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"]
     endpoint["endpoint"]["address"]["socket_address"]["address"] = route(_ASKED, upstream).host
     async with _counted(bootstrap, folder) as pid:
-        await _until_served(port, folder)
+        await answers(port, host_of(_ASKED), folder, _START)
         return await _count(pid, port, folder, requests)
 
 
@@ -128,7 +102,7 @@ async def _pilotage(folder: Path, upstream: int, requests: int, *, service: bool
     try:
         ads.publish(Table(routes(_ROUTES, upstream, service=service), version=1))
         async with _counted(build_bootstrap(address, "bench"), folder) as pid:
-            await _until_served(port, folder)
+            await answers(port, host_of(_ASKED), folder, _START)
             await ads.wait_for_acks()
             return await _count(pid, port, folder, requests)
     finally:

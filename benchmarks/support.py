@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -41,6 +42,7 @@ __all__ = [
     "Asker",
     "Led",
     "admin",
+    "answers",
     "busy",
     "engine",
     "free_port",
@@ -52,6 +54,7 @@ __all__ = [
     "route",
     "routes",
     "row",
+    "running",
     "served",
     "targets",
 ]
@@ -286,6 +289,28 @@ async def admin(path: Path, target: str) -> Any:
         return await answer.json(content_type=None)
 
 
+@contextlib.asynccontextmanager
+async def running(folder: Path, *command: str, core: int | None = None) -> AsyncIterator[int]:
+    """Run a program with a folder as its home and for its log, on one core if given; yield its process ID."""
+    own = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder), "GOMAXPROCS": "1"}
+    pinned = () if core is None else ("taskset", "-c", str(core))
+    with (folder / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *pinned, *command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **own}
+        )
+    try:
+        yield process.pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(10):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
 # ---- who asks --------------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +359,20 @@ class Asker:
 
 def _request(host: str) -> bytes:
     return b"GET / HTTP/1.1\r\nHost: %b\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n" % host.encode()
+
+
+async def answers(port: int, host: str, folder: Path, patience: float = 20) -> None:
+    """Wait until a proxy that has just been started answers 200. If it does not, exit with the end of its log."""
+    end = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            async with Asker(port) as asker:
+                if await asker.status(host) == 200:
+                    return
+        if time.monotonic() > end:
+            said = (folder / "log").read_text(errors="replace") if (folder / "log").exists() else ""
+            raise SystemExit(f"nothing answers on port {port}: {said[-500:]}")
+        await asyncio.sleep(0.02)
 
 
 async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float = 60) -> None:

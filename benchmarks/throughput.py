@@ -18,12 +18,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from support import ANSWER, Asker, busy, free_port, host_of, led, memory, quantile, routes, row
+from support import ANSWER, answers, busy, free_port, host_of, led, memory, quantile, routes, row, running
 
 from pilotage.gateway.binary import find_envoy
 from tests.support.envoy import static_bootstrap
@@ -73,38 +72,6 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 # ---- what runs -------------------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _running(folder: Path, *command: str, core: int = _PROXY_CORE, **environment: str) -> AsyncIterator[int]:
-    """Run a program on one core with a folder as its home; yield its process ID."""
-    with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *("taskset", "-c", str(core), *command),
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
-            | environment,
-        )
-    try:
-        yield process.pid
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-async def _answers(port: int, folder: Path, patience: float = 20) -> None:
-    end = time.monotonic() + patience
-    while True:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            async with Asker(port) as asker:
-                if await asker.status(host_of(_ASKED)) == 200:
-                    return
-        if time.monotonic() > end:
-            said = (folder / "log").read_text(errors="replace") if (folder / "log").exists() else ""
-            raise SystemExit(f"nothing answers on port {port}: {said[-500:]}")
-        await asyncio.sleep(0.02)
 
 
 def _nginx(folder: Path, port: int, location: str, more: str = "") -> list[str]:
@@ -170,8 +137,8 @@ async def _upstream(folder: Path) -> AsyncIterator[int]:
         manager["route_config"]["virtual_hosts"][0]["routes"] = routes
         (folder / "envoy.json").write_text(json.dumps(configuration))
         command = [str(find_envoy()), "-c", f"{folder}/envoy.json", "--disable-hot-restart", "--concurrency", "1"]
-    async with _running(folder, *command, core=_LOAD_CORE):
-        await _answers(port, folder)
+    async with running(folder, *command, core=_LOAD_CORE):
+        await answers(port, host_of(_ASKED), folder)
         yield port
 
 
@@ -219,8 +186,8 @@ async def _proxies(folder: Path, upstream: int, many: int) -> AsyncIterator[list
             place = _folder(folder, name)
             port = free_port()
             command = prepare(place, port, upstream)
-            pid = await stack.enter_async_context(_running(place, *command, GOMAXPROCS="1"))
-            await _answers(port, place)
+            pid = await stack.enter_async_context(running(place, *command, core=_PROXY_CORE))
+            await answers(port, host_of(_ASKED), place)
             found.append(Proxy(name, pid, port, []))
         for count, service, kind in ((10, False, "plain"), (many, False, "plain"), (many, True, "of Compose services")):
             name = f"pilotage, {count:,} routes, {kind}"
@@ -231,7 +198,7 @@ async def _proxies(folder: Path, upstream: int, many: int) -> AsyncIterator[list
             }
             envoy.publish_all(table)
             await envoy.wait_for_acks()
-            await _answers(envoy.port, place)
+            await answers(envoy.port, host_of(_ASKED), place)
             pid = envoy.gateway.status.pid
             _pin(pid, _PROXY_CORE)
             found.append(Proxy(name, pid, envoy.port, []))
@@ -240,7 +207,7 @@ async def _proxies(folder: Path, upstream: int, many: int) -> AsyncIterator[list
 
 def _folder(folder: Path, name: str) -> Path:
     found = folder / re.sub(r"\W+", "-", name)
-    found.mkdir()
+    found.mkdir(mode=0o700)  # the socket of a control plane needs a private folder
     return found
 
 

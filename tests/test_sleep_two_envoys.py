@@ -50,9 +50,11 @@ async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
         envoy.send_signal(signal.SIGSTOP)
         await served.answers()
         for _ in range(40):  # eight seconds, four times the idle timeout
-            assert await served.phase(NAME) in {"ready", "quiescing"}  # it tries, and gives up without the Envoy's word
+            assert await served.phase(NAME) == "ready"
             await asyncio.sleep(0.2)
         assert (await asyncio.to_thread(engine.inspect, NAME))["State"]["Status"] == "running"
+        reasons = [unit["awake_because"] for unit in (await served.get("/v1/sleep"))["units"]]
+        assert reasons == ["waiting for Envoy edge to report its requests"]
         await served.answers()
         os.kill(envoy.pid, signal.SIGCONT)
         await served.enters(NAME, "asleep")

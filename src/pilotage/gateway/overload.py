@@ -73,6 +73,7 @@ class OverloadMonitor:
         self._clients = 0.0
         self._has_warned = False
         self._refused = 0
+        self._unreported = 0
         self._quiet_until = 0.0
 
     def prepare(self) -> None:
@@ -125,11 +126,14 @@ class OverloadMonitor:
     def _report_refused(self, refused: int) -> None:
         """Log that clients reach their limit, unless this was logged recently."""
         now = asyncio.get_running_loop().time()
-        if refused > self._refused and now >= self._quiet_until:
-            number = count(refused - self._refused, "connection")
+        new = max(0, refused - self._refused)  # an Envoy that has just been started counts from zero
+        self._refused = refused
+        self._unreported += new
+        if new and now >= self._quiet_until:
+            number = count(self._unreported, "connection")
             log.warning("%s refused, because a client has reached gateway.max_connections_per_client", number)
             self._quiet_until = now + _PAUSE
-        self._refused = refused
+            self._unreported = 0
 
     def _report_once(self, error: GatewayError) -> None:
         if not self._has_warned:
