@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import msgspec
+import pytest
 
 from pilotage.agents.steps import Step, tunnel_header, walk
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
@@ -49,6 +53,49 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     assert [(step.name, step.ok) for step in found] == [("certificates", True), ("connection", False)]
     assert "connection refused" in found[-1].result
     assert "firewall" in found[-1].remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name or service not known"),
+        (UnicodeError("label empty"), "not a valid host name"),
+    ],
+)
+async def test_a_host_that_cannot_be_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=error))
+    found = await steps(agent_config("attic:8890", AgentCertificates().write_zip(tmp_path / "a.zip")))
+    assert [(step.name, step.ok) for step in found] == [("certificates", True), ("connection", False)]
+    assert found[-1].result == f"attic:8890: {why}"
+
+
+async def test_an_engine_that_refuses_its_list_is_not_mistaken_for_its_agent(tmp_path: Path) -> None:
+    async with FakeEngine() as engine, agent(engine.url, tmp_path) as (_, config):
+        engine.spoil("list", status=403, message="not allowed")
+        found = await steps(config)
+        assert [(step.name, step.ok) for step in found[2:]] == [
+            ("agent", True),
+            ("engine", True),
+            ("containers", False),
+        ]
+
+
+async def test_a_server_that_refuses_the_protocol_of_the_tunnel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = ssl.SSLError(1, "[SSL: TLSV1_ALERT_NO_APPLICATION_PROTOCOL] refused")
+    refusal.reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
+
+    async def refuse(*, sock: socket.socket, **_: Any) -> None:
+        sock.close()
+        raise refusal
+
+    monkeypatch.setattr("pilotage.agents.steps.asyncio.open_connection", refuse)
+    async with FakeEngine() as engine, agent(engine.url, tmp_path) as (_, config):
+        found = await steps(config)
+        assert found[-1].result == "failed: tlsv1 alert no application protocol"
 
 
 async def test_certificates_that_are_missing_or_bad(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_certificates_that_cannot_be_used_harm_only_their_agent(tmp_path: Path) 
             "providers.agents[0].ca_file",
             "ca_file and certificates cannot be combined",
         ),
+        ('[{addr: "a:1", certificates: "a\\0b"}]', "providers.agents[0]", "contains a null character"),
         ("[{addr: 'a:1', name: x}, {addr: 'b:1', name: x}]", "providers.agents", "two engines are called 'x'"),
     ],
 )

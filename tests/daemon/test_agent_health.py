@@ -116,6 +116,20 @@ async def test_an_endpoint_that_goes_is_forgotten() -> None:
     await it.watcher.close()
 
 
+@pytest.mark.looptime
+async def test_an_endpoint_that_comes_back_does_not_inherit_failures() -> None:
+    it = Checking()
+    it.healthy["127.0.0.1:81"] = False
+    it.follow(80, 81)
+    await pass_time(1)
+    it.follow(80)
+    await pass_time(10)
+    it.follow(80, 81)
+    await pass_time(10)
+    assert it.reports[-1] == ("app", {"127.0.0.1:80": "healthy", "127.0.0.1:81": "pending"})
+    await it.watcher.close()
+
+
 def test_a_query_can_ask_for_a_connection_only() -> None:
     (endpoint,) = route("app", 80).endpoints
     query = health_query(route("app", 80), Member(endpoint, agent=FAR), scheme="tcp")

@@ -187,7 +187,9 @@ async def test_a_missing_archive_is_a_problem_until_it_is_there(tmp_path: Path) 
     path = tmp_path / "a.zip"
     keeping = Keeping(far=known("10.0.0.2:8890", TLSFiles(zip_file=str(path))))
     await keeping.keeper.start()
+    keeping.keeper.update()
     assert keeping.last[0].problem == f"its agent cannot be reached: {path} does not exist"
+    assert len(keeping.applied) == 1
     AgentCertificates().write_zip(path)
     keeping.keeper.update()
     assert keeping.last[0].problem == ""

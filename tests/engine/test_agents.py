@@ -14,6 +14,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool, new_client
 from pilotage.testing import FakeEngine
 from tests.support.agents import AgentCertificates, agent
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,17 @@ async def test_a_subscription_without_an_event_ends_cleanly(tmp_path: Path) -> N
         async with await new_client(config, pool=pool) as client, client.events():
             await engine.until(lambda: engine.streams == 1)
         await engine.until(lambda: engine.streams == 0)
+
+
+async def test_a_subscription_that_is_cancelled_while_it_begins_is_not_left_open(tmp_path: Path) -> None:
+    async with FakeEngine() as engine, agent(engine.url, tmp_path) as (_, config), Pool() as pool:
+        async with await new_client(config, pool=pool) as client:
+            before = asyncio.all_tasks()
+            beginning = asyncio.create_task(client.events().__aenter__())
+            await asyncio.sleep(0)
+            beginning.cancel()
+            await asyncio.wait([beginning])
+            await until(lambda: asyncio.all_tasks() <= before)
 
 
 async def test_the_loss_of_an_agent_ends_a_subscription_that_has_had_no_event(tmp_path: Path) -> None:

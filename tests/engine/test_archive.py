@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from pilotage.engine.archive import check_credentials, read_archive, read_credentials
 from pilotage.engine.config import TLSFiles
 from pilotage.engine.credentials import CredentialsError
+from pilotage.engine.tls import TLSMaterial
 from tests.support.agents import AgentCertificates
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ def test_an_archive_of_godoxy_is_read_and_accepted(tmp_path: Path) -> None:
     assert found.client.subject == "godoxy.agent"
 
 
+def test_a_comment_in_another_alphabet_does_not_matter(tmp_path: Path) -> None:
+    comment = "# für den Dachboden\n".encode()
+    path = _MADE.write_zip(tmp_path / "a.zip", ca=comment + _MADE.ca, cert=comment + _MADE.cert)
+    files = TLSFiles(zip_file=str(path))
+    assert check_credentials(files).ca == comment + _MADE.ca
+    assert TLSMaterial(files).context().get_ca_certs()
+
+
 def test_separate_files_are_the_same(tmp_path: Path) -> None:
     for name in ("ca", "cert", "key"):
         (tmp_path / name).write_bytes(getattr(_MADE, name))
@@ -56,6 +65,7 @@ def test_separate_files_are_the_same(tmp_path: Path) -> None:
         ({"key": None}, "has no key.pem"),
         ({"ca": None, "cert": None}, "has no ca.pem and no cert.pem"),
         ({"ca": b"no PEM"}, "has no CA certificate in PEM form"),
+        ({"ca": _MADE.ca + _OTHER.ca.replace(b"MII", b"MIJ")}, "has no CA certificate in PEM form"),
         ({"key": b"no PEM"}, "has no valid certificate and key in PEM form"),
         ({"key": _OTHER.key}, "does not belong to its certificate"),
         ({"key": _locked()}, "is encrypted with a passphrase"),

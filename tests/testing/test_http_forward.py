@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pilotage.testing.http_forward import Head, forward, read_head
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 
 async def exchange(request: bytes, response: bytes, *, late: bool = False, wait: bool = False) -> tuple[bytes, bytes]:
     """Forward a request to a server that gives a response; return what the server and the client received."""
     seen: list[bytes] = []
-    released = asyncio.Event()
+    asked, released = asyncio.Event(), asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(await reader.readuntil(b"\r\n\r\n"))
@@ -28,6 +33,13 @@ async def exchange(request: bytes, response: bytes, *, late: bool = False, wait:
         head = await read_head(reader)
         assert head is not None
         server = await asyncio.open_connection("127.0.0.1", port_of(origin))
+        read = server[0].read
+
+        def read_body(size: int) -> Awaitable[bytes]:  # called once the head has been read
+            asked.set()
+            return read(size)
+
+        server[0].read = read_body  # type: ignore[method-assign,assignment]
         await forward(head, (reader, writer), server, late=late)
         server[1].close()
         writer.close()
@@ -42,8 +54,14 @@ async def exchange(request: bytes, response: bytes, *, late: bool = False, wait:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
         writer.write(request)
         if wait:
-            await asyncio.sleep(0.05)
-            seen.append(b"nothing yet" if not reader._buffer else b"early")  # type: ignore[attr-defined]
+            await asked.wait()
+            if late:
+                for _ in range(20):  # what has been sent on loopback arrives within a few turns
+                    await asyncio.sleep(0)
+                seen.append(b"early" if reader._buffer else b"nothing yet")  # type: ignore[attr-defined]
+            else:
+                await until(lambda: reader._buffer)  # type: ignore[attr-defined]
+                seen.append(b"early")
             released.set()
         got = await reader.read()
         writer.close()

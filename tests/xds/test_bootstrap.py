@@ -106,8 +106,11 @@ async def test_envoy_keeps_only_the_statistics_that_are_read(envoy: Envoy) -> No
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, service=("local", "shop", "web")))
         assert (await gw.ask("app")).status == 200
+        await gw.publish(route("held", endpoints=(), hold=20.0))
+        await gw.publish(route("held", it.port, hold=20.0))
+        assert (await gw.ask("held")).status == 200
         connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
         async with aiohttp.ClientSession(connector=connector) as admin, admin.get("http://envoy/stats") as answer:
             lines = (await answer.text()).splitlines()
-        assert [line for line in lines if "route/app" in line] == []
-        assert any(line.startswith("http.http.downstream_rq_2xx: 1") for line in lines)
+        assert [line for line in lines if "route/app" in line or "route/held" in line] == []
+        assert any(line.startswith("http.http.downstream_rq_2xx: 2") for line in lines)

@@ -5,13 +5,14 @@ import io
 import signal
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.route import Endpoint, Route
 from pilotage.xds.held_requests import SHORTEST_SLICE, accepts_connections
 from pilotage.xds.server import AdsServer
-from tests.support.gateway import Gateway, route, target
+from tests.support.gateway import Gateway, becomes, route, target
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -90,11 +91,24 @@ async def test_requests_in_flight_when_an_endpoint_dies_reach_its_successor(envo
         await gw.publish(route("app", old.port, hold=20.0))
         await old.stop()
         asking = [asyncio.create_task(gw.ask("app")) for _ in range(20)]
-        await until(lambda: len([task for task in asking if task.done()]) == 0)
+        await _in_flight(gw, 20)
         await gw.publish(route("app", endpoints=(), hold=20.0))
         await gw.publish(route("app", new.port, hold=20.0))
         answers = await asyncio.gather(*asking)
         assert {(answer.status, answer.by) for answer in answers} == {(200, "new")}
+
+
+async def _in_flight(gw: Gateway, count: int) -> None:
+    """Wait until Envoy has that many requests without a response."""
+    url = "http://envoy/stats?filter=^http.http.downstream_rq_active$"
+    connector = aiohttp.UnixConnector(str(gw.directory / "admin.sock"))
+    async with aiohttp.ClientSession(connector=connector) as admin:
+
+        async def active() -> str:
+            async with admin.get(url) as answer:
+                return (await answer.text()).rpartition(" ")[2].strip()
+
+        await becomes(active, str(count))
 
 
 async def _load(gw: Gateway, host: str, stop: asyncio.Event, statuses: list[int]) -> None:
@@ -281,7 +295,7 @@ async def test_requests_in_flight_during_a_second_outage_are_retried_in_their_cl
         assert (await gw.ask("app")).by == "old"
         await old.stop()
         asking = [asyncio.create_task(gw.ask("app")) for _ in range(20)]
-        await asyncio.sleep(0.1)
+        await _in_flight(gw, 20)
         for again in (route("app", endpoints=(), hold=20.0), route("app", new.port, hold=20.0)):
             await gw.publish(again)
         assert {(await one).by for one in asking} == {"new"}

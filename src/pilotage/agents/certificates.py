@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentCertificates", "make_certificates", "write_archive"]
 
-YEARS: Final = 10
+_YEARS: Final = 10
 """How long the certificates are valid. The agent is started with its own, so renewing them means starting it again."""
 
 _ORGANIZATION: Final = "pilotage"
@@ -87,7 +87,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _EARLY)
-        .not_valid_after(now + dt.timedelta(days=365 * YEARS))
+        .not_valid_after(now + dt.timedelta(days=365 * _YEARS))
         .add_extension(x509.BasicConstraints(ca=purpose is None, path_length=None if purpose else 0), critical=True)
         .add_extension(_usage(is_ca=purpose is None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

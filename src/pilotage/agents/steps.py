@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import ssl
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Step", "tunnel_header", "walk"]
 
-_CONNECT: Final = 5.0
-_PROBE: Final = 5.0
+_LIMIT: Final = 5.0  # seconds to connect, and to probe the tunnel
 _PROTOCOL: Final = "godoxy-agent-stream/1"
 
 
@@ -70,23 +71,25 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
     until = f"valid until {own.not_after:%Y-%m-%d}" if own is not None else "valid"
     yield Step("certificates", f"{files.zip_file or files.cert_file}, {until}")
     try:
-        async with asyncio.timeout(_CONNECT):
+        async with asyncio.timeout(_LIMIT):
             (await open_tcp(address.host, address.port)).close()
-    except (OSError, TimeoutError) as error:
+    except (OSError, UnicodeError) as error:
         remedy = "check the address, that the agent runs, and that no firewall is in between"
         yield Step("connection", f"{address.host}:{address.port}: {_why(error)}", remedy, ok=False)
         return
     yield Step("connection", f"{address.host}:{address.port} accepts connections")
+    failing = "agent"
     try:
         async with Pool() as pool, await new_client(config, pool=pool) as client:
             info = client.agent
             if info is not None:
                 yield Step("agent", f"{info.name or 'no name'}, {info.version or 'no version'}, for {info.runtime}")
+            failing = "containers"
             yield Step("engine", f"{client.kind} {client.version.Version}, API {client.api_version}")
             found = len(await client.list_containers())
             yield Step("containers", f"{found} listed")
     except EngineError as error:
-        yield Step("agent", error.what, error.remedy, ok=False)
+        yield Step(failing, error.what, error.remedy, ok=False)
         return
     if info is not None and not info.tunnels:
         yield Step("tcp tunnel", "the agent is too old for it")
@@ -98,9 +101,9 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
     """Open a tunnel that the agent closes at once."""
     remedy = "upgrade the agent, or serve tcp routes of this machine in another way"
     try:
-        async with asyncio.timeout(_PROBE):
-            sock = await open_tcp(host, port)
+        async with asyncio.timeout(_LIMIT):
             context = TLSMaterial(files, _PROTOCOL).context()
+            sock = await open_tcp(host, port)
             reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=AGENT_NAME)
             try:
                 chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
@@ -110,16 +113,22 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
                 writer.transport.abort()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
-    except (OSError, TimeoutError) as error:
+    except OSError as error:
         return Step("tcp tunnel", f"failed: {_why(error)}", remedy, ok=False)
     if chosen != _PROTOCOL or left:
         return Step("tcp tunnel", "the agent does not offer it", remedy, ok=False)
     return Step("tcp tunnel", "works")
 
 
-def _why(error: OSError | TimeoutError) -> str:
+def _why(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "not a valid host name"
     if isinstance(error, TimeoutError) and not error.errno:
-        return f"no answer within {_CONNECT:g} s"
+        return f"no answer within {_LIMIT:g} s"
+    if isinstance(error, ssl.SSLError):  # its errno, like that of the next class, is not one of the system's
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror).lower()
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 

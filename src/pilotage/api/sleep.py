@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["SleepResource", "explain_sleep", "route_metrics"]
 
 _GAUGES: Final = (
-    ("pilotage_sleep_state", "1 for the current state."),
-    ("pilotage_sleep_state_since_timestamp_seconds", "Unix time at which the current state began."),
-    ("pilotage_sleep_requests_in_progress", "Requests and connections that keep the containers awake."),
-    ("pilotage_sleep_at_timestamp_seconds", "Unix time at which the containers go to sleep if no request arrives."),
-    ("pilotage_sleep_last_wake_seconds", "Duration of the last successful attempt to wake the containers."),
+    ("pilotage_sleep_state_since_timestamp_seconds", "Unix time at which the current state began.", "since"),
+    ("pilotage_sleep_requests_in_progress", "Requests and connections that keep the containers awake.", "in_progress"),
+    (
+        "pilotage_sleep_at_timestamp_seconds",
+        "Unix time at which the containers go to sleep if no request arrives.",
+        "sleeps_at",
+    ),
+    (
+        "pilotage_sleep_last_wake_seconds",
+        "Duration of the last successful attempt to wake the containers.",
+        "last_wake",
+    ),
 )
 
 
@@ -97,13 +104,14 @@ def route_metrics(traffic: Mapping[str, RouteTraffic], sleeper: Sleeper | None) 
 
 def _sleep_metrics(sleeper: Sleeper | None) -> Iterator[bytes]:
     found = sleeper.statuses() if sleeper is not None else []
-    for name, text in _GAUGES if found else ():
+    if not found:
+        return
+    labelled = [(f'engine="{escape(it.engine)}",container="{escape(it.container)}"', it) for it in found]
+    yield b"# HELP pilotage_sleep_state 1 for the current state.\n# TYPE pilotage_sleep_state gauge\n"
+    for labels, it in labelled:
+        yield f'pilotage_sleep_state{{{labels},state="{it.state}"}} 1\n'.encode()
+    for name, text, attribute in _GAUGES:
         yield f"# HELP {name} {text}\n# TYPE {name} gauge\n".encode()
-        for it in found:
-            labels = f'engine="{escape(it.engine)}",container="{escape(it.container)}"'
-            if name == "pilotage_sleep_state":
-                labels += f',state="{it.state}"'
-            values = (1, it.since, it.in_progress, it.sleeps_at, it.last_wake)
-            value = dict(zip((gauge for gauge, _ in _GAUGES), values, strict=True))[name]
-            if value is not None:
+        for labels, it in labelled:
+            if (value := getattr(it, attribute)) is not None:
                 yield f"{name}{{{labels}}} {value}\n".encode()

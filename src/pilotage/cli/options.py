@@ -20,8 +20,10 @@ __all__ = [
     "NOTHING",
     "OK",
     "PROBLEMS",
+    "GroupWithExamples",
     "WithExamples",
     "chosen_engines",
+    "config_option",
     "engine_options",
     "format_option",
     "gateway_extra",
@@ -51,15 +53,20 @@ class WithExamples(click.Command):
         super().format_epilog(ctx, formatter)
 
 
+class GroupWithExamples(WithExamples, click.Group):
+    """A group of commands whose help ends with examples."""
+
+
+def config_option(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the option ``--config`` to a command."""
+    text = "Configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]"
+    return click.option("--config", metavar="FILE", default="", help=text)(function)
+
+
 def engine_options(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that select engines to a command: the fields of :class:`pilotage.config.engines.EngineChoice`."""
-    options = [
-        click.option(
-            "--config",
-            metavar="FILE",
-            default="",
-            help="Configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]",
-        ),
+    options: list[Callable[..., Any]] = [
+        config_option,
         click.option("--engine", "engines", metavar="NAME=URL", multiple=True, help="Use this engine. Repeatable."),
         click.option(
             "--context", "contexts", metavar="NAME", multiple=True, help="Use this Docker context. Repeatable."

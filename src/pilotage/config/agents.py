@@ -121,6 +121,9 @@ def _files(entry: _Agent, place: DocumentPath, reader: _Reader) -> TLSFiles | No
     """Return the certificate files for an agent; ``None`` if the entry names too few or contradictory ones."""
     given: Mapping[str, str] = {key: getattr(entry, key) for key in ("ca_file", "cert_file", "key_file")}
     separate = [key for key, name in given.items() if name]
+    if "\0" in "".join((*given.values(), entry.certificates)):
+        reader.add_problem(place, "the name of a file contains a null character", "write another name")
+        return None
     if separate and entry.certificates:
         message = f"{separate[0]} and certificates cannot be combined"
         reader.add_problem((*place, separate[0]), message, "remove one of them", at_key=True)

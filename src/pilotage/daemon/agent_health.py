@@ -89,6 +89,7 @@ class AgentHealthWatcher:
             members = {member.endpoint.address: member for member in self._members(alias) if member.agent is not None}
             results = await asyncio.gather(*(self._ask_one(route, member) for member in members.values()))
             before, known = known, {address: health for address, health in known.items() if address in members}
+            failures = {address: number for address, number in failures.items() if address in members}
             for address, healthy in zip(members, results, strict=True):
                 if healthy is None:
                     continue

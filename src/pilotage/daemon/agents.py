@@ -104,8 +104,8 @@ class AgentKeeper:
         self._ips: dict[str, str] = {}  # host -> address
         self._due = 0.0  # loop time of the next lookups
         self._states: dict[str, tuple[object, ...]] = {}  # address -> state of its files when they were last read
-        self._sent: dict[Agent, None] = {}
-        self._has_credentials: set[str] = set()
+        self._problems: dict[str, str] = {}  # address -> why its files cannot be used; "" if they could once
+        self._sent: set[Agent] = set()
 
     async def start(self) -> None:
         """Resolve the agents' hosts, and apply what is known, before the first table."""
@@ -148,9 +148,9 @@ class AgentKeeper:
             found[self._agent(address, known, problem)] = credentials
         for address in self._states.keys() - {agent.address for agent in found}:
             del self._states[address]
-            self._has_credentials.discard(address)
-        if news or dict.fromkeys(found) != self._sent:
-            self._sent = dict.fromkeys(found)
+            del self._problems[address]
+        if news or found.keys() != self._sent:
+            self._sent = set(found)
             self._apply(found)
 
     def _agent(self, address: str, known: KnownAgent, problem: str) -> Agent:
@@ -175,16 +175,17 @@ class AgentKeeper:
             return None, "its agent has no certificates"
         state = (files, *_look(files))
         if state == self._states.get(address):
-            return None, "" if address in self._has_credentials else "the certificates of its agent cannot be read"
+            return None, self._problems[address]
         self._states[address] = state
         try:
             found = read_credentials(files)
         except CredentialsError as error:
-            if address in self._has_credentials:  # Envoys keep the previous ones
+            if self._problems.get(address) == "":  # Envoys keep the previous ones
                 log.warning("agent %s: %s", address, error.what)
-                return None, ""
-            return None, f"its agent cannot be reached: {error.what}"
-        self._has_credentials.add(address)
+            else:
+                self._problems[address] = f"its agent cannot be reached: {error.what}"
+            return None, self._problems[address]
+        self._problems[address] = ""
         return found, ""
 
 

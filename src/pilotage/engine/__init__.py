@@ -12,7 +12,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
-    from pilotage.engine.agents import AgentHealth, AgentInfo, distinct_name
+    from pilotage.engine.agents import AgentHealth, AgentInfo, distinct_name, is_agent_name
     from pilotage.engine.archive import check_credentials, read_credentials
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import AGENT_SCHEME, DockerProviderConfig, TLSFiles, is_explicit_only
@@ -93,6 +93,7 @@ __all__ = [
     "close_default_pool",
     "default_engine",
     "distinct_name",
+    "is_agent_name",
     "is_explicit_only",
     "is_local",
     "list_contexts",
@@ -121,6 +122,7 @@ __getattr__, __dir__ = lazy_exports(
         "Credentials": "credentials",
         "read_credentials": "archive",
         "distinct_name": "agents",
+        "is_agent_name": "agents",
         "AgentInfo": "agents",
         "SingleFlight": "singleflight",
         "InspectState": "types",

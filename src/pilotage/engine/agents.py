@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.config import DockerProviderConfig
 
-__all__ = ["AGENT_ROOT", "AgentHealth", "AgentInfo", "ask_agent", "distinct_name", "is_before"]
+__all__ = ["AGENT_ROOT", "AgentHealth", "AgentInfo", "ask_agent", "distinct_name", "is_agent_name", "is_before"]
 
 AGENT_ROOT: Final = "/godoxy/agent"
 """Path prefix of the agent's own resources. All other paths belong to the engine."""
@@ -62,6 +62,11 @@ class AgentHealth(msgspec.Struct, frozen=True):
     healthy: bool = False
     detail: str = ""
     latency: int = 0
+
+
+def is_agent_name(text: str) -> bool:
+    """Return whether an agent's name can be shown. Agents with other names count as nameless."""
+    return _NAME.fullmatch(text) is not None
 
 
 def is_before(version: str, other: tuple[int, int, int]) -> bool:
@@ -125,7 +130,7 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
 def _checked(found: AgentInfo, engine: str) -> AgentInfo:
     if found.runtime not in _RUNTIMES:
         raise _no_agent(engine, f"its runtime is {shorten(found.runtime, 20)!r}, not {' or '.join(_RUNTIMES)}")
-    name = found.name if _NAME.fullmatch(found.name) else ""
+    name = found.name if is_agent_name(found.name) else ""
     version = found.version if _VERSION.match(found.version) else ""
     return msgspec.structs.replace(found, name=name, version=shorten(version, 40))
 

@@ -131,17 +131,20 @@ def check_credentials(files: TLSFiles) -> Credentials:
     """
     credentials = read_credentials(files)
     place = files.zip_file or files.cert_file
-    cas = parse_certificates(credentials.ca.decode("ascii", "replace"))
+    cas = parse_certificates(credentials.ca_text)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        server.load_verify_locations(cadata=credentials.ca_text)
+    except (ssl.SSLError, ValueError):  # if one of several is damaged, or there is no text at all
+        cas = []
     if not cas:
         _fail(f"{files.zip_file or files.ca_file} has no CA certificate in PEM form", _CREATE)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load_pair(server, credentials, place)
     own, now = credentials.client, datetime.now(UTC)
     for what, certificate in (("CA", cas[0]), ("certificate", own)):
         if certificate is None or not certificate.not_before <= now <= certificate.not_after:
             period = "" if certificate is None else f" (valid {_period(certificate)})"
             _fail(f"the {what} in {place} is not valid now{period}", "create new ones, or check the clock")
-    server.load_verify_locations(cadata=credentials.ca.decode("ascii", "replace"))
     server.verify_mode = ssl.CERT_REQUIRED
     server.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if error := _handshake(server, credentials):

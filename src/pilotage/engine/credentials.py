@@ -32,6 +32,11 @@ class Credentials(msgspec.Struct, frozen=True):
         return "Credentials(<hidden>)"
 
     @property
+    def ca_text(self) -> str:
+        """The CA as text. Characters outside ASCII, which only comments can contain, are left out."""
+        return self.ca.decode("ascii", "ignore")
+
+    @property
     def client(self) -> Certificate | None:
         """The client's certificate; ``None`` if it is not readable."""
         return next(iter(parse_certificates(self.cert.decode("ascii", "replace"))), None)

@@ -63,7 +63,11 @@ class EventStream:
             return self
         patient = msgspec.structs.replace(self._timeouts, request=math.inf)
         self._opening = asyncio.create_task(self._open(patient), name=f"subscription to {self._engine}")
-        await asyncio.sleep(0)  # sends the request if a connection is open, as it is after the negotiation
+        try:
+            await asyncio.sleep(0)  # sends the request if a connection is open, as it is after the negotiation
+        except asyncio.CancelledError:
+            self._opening.cancel()
+            raise
         return self
 
     async def _open(self, timeouts: Timeouts) -> EngineResponse:

@@ -78,7 +78,7 @@ class TLSMaterial:
         if files.zip_file:
             try:
                 credentials = read_archive(files.zip_file)
-                context = self._context_for(files.zip_file, credentials.ca)
+                context = self._context_for(files.zip_file, credentials.ca_text)
                 load_pair(context, credentials, files.zip_file)
             except CredentialsError as error:
                 _fail(error.what, error.remedy)
@@ -91,13 +91,10 @@ class TLSMaterial:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def _context_for(self, ca_file: str, ca: bytes = b"") -> ssl.SSLContext:
+    def _context_for(self, ca_file: str, ca: str = "") -> ssl.SSLContext:
         """Return a context that trusts the CA in ``ca``, or else in ``ca_file``, or else the system's CAs."""
         try:
-            if ca:
-                context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
-            else:
-                context = ssl.create_default_context(cafile=ca_file or None)
+            context = ssl.create_default_context(cafile=None if ca else ca_file or None, cadata=ca or None)
         except ssl.SSLError:
             _fail(f"the CA file {ca_file} contains no certificate", "use a PEM file (-----BEGIN CERTIFICATE-----)")
         except OSError as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RESTART_HOLD",
     "Backend",
+    "Backing",
     "Member",
     "insists_on_tls",
     "may_restart",

@@ -16,7 +16,7 @@ __all__ = ["build_bootstrap"]
 _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-_EXCLUDED_STATS: Final = ("cluster.route/", "cluster.pool/", "cluster.sleep/")
+_EXCLUDED_STATS: Final = ("cluster.route/", "cluster.pool/", "cluster.sleep/", "cluster.hold/")
 """Prefixes of the statistics of routes' own clusters, which nobody reads. Envoy would keep more than one hundred for
 each of thousands of clusters."""
 

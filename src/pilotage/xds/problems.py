@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
 
 __all__ = [
+    "auth_route_behind_agent",
     "auth_route_not_served",
     "auth_route_restricted",
     "build_failed",
     "not_measured",
     "port_in_use",
     "speaks_plain_http",
+    "target_problem",
+    "unresolved",
 ]
 
 

@@ -35,6 +35,13 @@ def test_an_address_must_be_one(pilotage: Callable[..., Said], address: str) -> 
     assert (said.status, "write HOST:PORT" in said.err) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["a$b", "a/b", "x" * 65, "\N{GRINNING FACE}"])
+def test_a_name_that_pilotage_would_not_show_is_refused(pilotage: Callable[..., Said], name: str) -> None:
+    said = pilotage("agent", "create", "10.0.0.2:8890", "--name", name)
+    assert (said.status, "is not a name for an agent" in said.err) == (2, True)
+    assert not Path("certs").exists()
+
+
 async def test_the_way_to_an_agent_is_checked(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     async with FakeEngine() as engine, agent(engine.url, tmp_path, name="attic") as (running, _):
         file = tmp_path / "pilotage.yml"

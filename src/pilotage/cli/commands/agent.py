@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pilotage.cli.options import NOTHING, OK, PROBLEMS, WithExamples
+from pilotage.cli.options import NOTHING, OK, PROBLEMS, GroupWithExamples, WithExamples, config_option
 
 if TYPE_CHECKING:
     from pilotage.engine.config import DockerProviderConfig
@@ -16,18 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["agent"]
 
 
-class _Group(WithExamples, click.Group):
-    """A group whose help ends with examples."""
-
-
-@click.group(cls=_Group, examples=("pilotage agent create 10.0.0.2:8890 --name attic", "pilotage agent check"))
+@click.group(
+    cls=GroupWithExamples, examples=("pilotage agent create 10.0.0.2:8890 --name attic", "pilotage agent check")
+)
 def agent() -> None:
     """Add GoDoxy's agents on other machines, and check them."""
-
-
-def _config_option(function: click.decorators.FC) -> click.decorators.FC:
-    text = "Configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]"
-    return click.option("--config", metavar="FILE", default="", help=text)(function)
 
 
 @agent.command(
@@ -41,7 +34,7 @@ def _config_option(function: click.decorators.FC) -> click.decorators.FC:
 @click.option("--name", default="", help="Name of the agent. [default: HOST]")
 @click.option("--podman", is_flag=True, help="The engine there is Podman.")
 @click.option("--replace", is_flag=True, help="Replace the certificates of an existing agent.")
-@_config_option
+@config_option
 def create(address: str, name: str, config: str, *, podman: bool, replace: bool) -> int:
     """Create certificates for an agent, and print the Compose file that starts it.
 
@@ -54,6 +47,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
     from pilotage.config.engines import find_config_file
     from pilotage.core.errors import ConfigError
     from pilotage.engine.address import parse_address
+    from pilotage.engine.agents import is_agent_name
     from pilotage.engine.config import AGENT_SCHEME, DockerProviderConfig
     from pilotage.output.console import Out
 
@@ -63,6 +57,9 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
         parsed = None
     if parsed is None or "/" in address:
         raise click.UsageError(f"{address!r} is not an address: write HOST:PORT, such as 10.0.0.2:8890.")
+    if name and not is_agent_name(name):
+        allowed = "up to 64 letters, digits, spaces and . _ @ -, such as attic"
+        raise click.UsageError(f"{name!r} is not a name for an agent: write {allowed}.")
     path = Path(config or find_config_file() or "pilotage.yml").parent / "certs" / f"{address}.zip"
     made = make_certificates()
     try:
@@ -80,7 +77,7 @@ def create(address: str, name: str, config: str, *, podman: bool, replace: bool)
 
 @agent.command(cls=WithExamples, examples=("pilotage agent check", "pilotage agent check 10.0.0.2:8890"))
 @click.argument("names", nargs=-1, metavar="[NAME|HOST:PORT]...")
-@_config_option
+@config_option
 def check(names: tuple[str, ...], config: str) -> int:
     """Check the connection to agents step by step, and show which step fails.
 

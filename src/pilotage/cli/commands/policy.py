@@ -7,16 +7,12 @@ import sys
 
 import click
 
-from pilotage.cli.options import OK, PROBLEMS, WithExamples, format_option, print_json
+from pilotage.cli.options import OK, PROBLEMS, GroupWithExamples, WithExamples, config_option, format_option, print_json
 
 __all__ = ["policy"]
 
 
-class _Group(WithExamples, click.Group):
-    """A group whose help ends with examples."""
-
-
-@click.group(cls=_Group, examples=("pilotage policy test compose.yml",))
+@click.group(cls=GroupWithExamples, examples=("pilotage policy test compose.yml",))
 def policy() -> None:
     """Try out the rules that decide what containers may claim."""
 
@@ -29,12 +25,7 @@ def policy() -> None:
     ),
 )
 @click.argument("compose_file", metavar="COMPOSE_FILE")
-@click.option(
-    "--config",
-    metavar="FILE",
-    default="",
-    help="Configuration file. [default: ./pilotage.yml or /etc/pilotage/pilotage.yml]",
-)
+@config_option
 @click.option("--on", "engine", metavar="ENGINE", default="", help="Name of the engine. [default: the only one]")
 @format_option("text", "json")
 def test(compose_file: str, config: str, engine: str, form: str) -> int:
