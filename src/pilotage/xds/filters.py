@@ -281,9 +281,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    if policy.prefix or policy.auth is not None or backend.agent is not None:
+    if policy.prefix or policy.auth is not None or backend.proxy is not None:
         found[_PATH] = packed(path_check())
-    if backend.agent is not None:
+    if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.allow:
         found[_WHITELIST] = packed(_whitelist(policy.allow))
