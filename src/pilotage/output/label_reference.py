@@ -255,7 +255,7 @@ port or mount, and except on engines whose name ends in `!`.
 **Not in effect yet.** pilotage reads these labels and reports errors in them, but does not act on them:
 
 - `homepage`: there is no dashboard. Only the page that a sleeping service shows uses `name` and `icon`.
-- `access_log` of a route, `load_balance.options`, and the middlewares `modify_html`, `themed`, `error_page` and
+- `access_log.path`, `load_balance.options`, and the middlewares `modify_html`, `themed`, `error_page` and
   `cloudflare_real_ip`: reported, and the route is served without them.
 - `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver`, an HTTP route with its own
   `bind` or listening port, and the middlewares `oidc`, `crowdsec` and `hcaptcha`: reported, and the route is **not**

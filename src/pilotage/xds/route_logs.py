@@ -1,0 +1,264 @@
+"""Makes Envoy log the requests of single routes on standard output. Pure.
+
+Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
+listener has one access log for each format, and a route's configuration of the filter for paths (RBAC) decides at the
+beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2, substitution_format_string_pb2
+from envoy.config.rbac.v3 import rbac_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.formatter.cel.v3 import cel_pb2 as formatter_pb2
+from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
+
+from pilotage.core.text import shorten_value
+from pilotage.xds.resources import number, packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pilotage.routes.access_log import AccessLog
+    from pilotage.routes.route import Route
+
+__all__ = ["LOGGED", "LogProblem", "log_problems", "log_rules", "logged", "route_logs"]
+
+LOGGED: Final = "pilotage.log"
+"""Namespace of a route's metadata about its log."""
+
+_FILTER: Final = accesslog_pb2.AccessLogFilter
+_RBAC: Final = "envoy.filters.http.rbac"
+_POLICY: Final = "shadow_effective_policy_id"
+"""Namespace and key of the metadata in which the filter names the format."""
+
+_LOG: Final = f'xds.route_metadata.filter_metadata["{LOGGED}"]'
+_STATUSES: Final = f"double(response.code) in {_LOG}.statuses"
+_PATH: Final = f"%CEL({_LOG}.query ? request.path : request.url_path)%"
+_CLIENT: Final = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+_COMMON: Final = (
+    f"%REQ(:AUTHORITY)% {_CLIENT} - - [%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%] "
+    f'"%REQ(:METHOD)% {_PATH} %PROTOCOL%" %RESPONSE_CODE% %BYTES_SENT%'
+)
+_FORMATS: Final[dict[str, Any]] = {
+    "common": {"text_format_source": base_pb2.DataSource(inline_string=_COMMON + "\n")},
+    "combined": {
+        "text_format_source": base_pb2.DataSource(inline_string=_COMMON + ' "%REQ(REFERER)%" "%REQ(USER-AGENT)%"\n')
+    },
+    "json": {
+        "json_format": {
+            "time": "%START_TIME%",
+            "route": f"%METADATA(ROUTE:{LOGGED}:route)%",
+            "client": _CLIENT,
+            "method": "%REQ(:METHOD)%",
+            "host": "%REQ(:AUTHORITY)%",
+            "path": _PATH,
+            "protocol": "%PROTOCOL%",
+            "status": "%RESPONSE_CODE%",
+            "flags": "%RESPONSE_FLAGS%",
+            "received": "%BYTES_RECEIVED%",
+            "sent": "%BYTES_SENT%",
+            "milliseconds": "%DURATION%",
+            "referer": "%REQ(REFERER)%",
+            "agent": "%REQ(USER-AGENT)%",
+        }
+    },
+}
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+"""A header name (RFC 9110). Envoy would refuse the whole route for another one."""
+
+
+class LogProblem(msgspec.Struct, frozen=True):
+    """A part of an access log that has no effect.
+
+    Attributes:
+        field: which one, such as ``access_log.path``.
+        message: what is wrong with it.
+        hint: what to do.
+        blocking: whether nothing is logged because of it.
+
+    """
+
+    field: str
+    message: str
+    hint: str
+    blocking: bool = False
+
+
+# ---- listeners -------------------------------------------------------------------------------------------------------
+
+
+def route_logs() -> list[Any]:
+    """Return the access logs for routes that ask for one."""
+    return [_access_log(name) for name in _FORMATS]
+
+
+def _access_log(name: str) -> Any:
+    path = [metadata_pb2.MetadataMatcher.PathSegment(key=_POLICY)]
+    value = value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=name))
+    asked = accesslog_pb2.MetadataFilter(matcher=metadata_pb2.MetadataMatcher(filter=_RBAC, path=path, value=value))
+    asked.match_if_key_not_found.value = False
+    statuses = accesslog_pb2.ExtensionFilter(
+        name="envoy.access_loggers.extension_filters.cel",
+        typed_config=packed(cel_pb2.ExpressionFilter(expression=_STATUSES)),
+    )
+    both = [_FILTER(metadata_filter=asked), _FILTER(extension_filter=statuses)]
+    formatted = substitution_format_string_pb2.SubstitutionFormatString(
+        formatters=[extension_pb2.TypedExtensionConfig(name="envoy.formatter.cel", typed_config=packed(_CEL))],
+        **_FORMATS[name],
+    )
+    return accesslog_pb2.AccessLog(
+        name="envoy.access_loggers.stdout",
+        filter=_FILTER(and_filter=accesslog_pb2.AndFilter(filters=both)),
+        typed_config=packed(stream_pb2.StdoutAccessLog(log_format=formatted)),
+    )
+
+
+_CEL: Final = formatter_pb2.Cel()
+
+
+# ---- routes ----------------------------------------------------------------------------------------------------------
+
+
+def log_problems(log: AccessLog) -> Iterator[LogProblem]:
+    """Yield a problem for each part of an access log that has no effect."""
+    if not log.stdout:
+        text = "a log file of its own is not supported"
+        hint = "set access_log.stdout: true, and send pilotage's standard output to a file"
+        yield LogProblem("access_log.path", text, hint, blocking=True)
+    elif log.path:
+        text = "a log file of its own is not supported, so requests are logged only on standard output"
+        yield LogProblem("access_log.path", text, "remove it, and send pilotage's standard output to a file")
+    for field in ("retention", "rotate_interval"):
+        if getattr(log, field):
+            text = "standard output is not kept or rotated by pilotage"
+            yield LogProblem(f"access_log.{field}", text, "remove it, and let what reads standard output do that")
+    yield from _filter_problems(log)
+    query = log.fields.query
+    if query.config or query.default == "redact":
+        text = "single query parameters cannot be hidden, so the whole query is left out"
+        yield LogProblem("access_log.fields.query", text, "set access_log.fields.query.default to keep or drop")
+    for field in ("headers", "cookies"):
+        wanted = getattr(log.fields, field)
+        if wanted.config or wanted.default != "drop":
+            text = f"{field} are not logged, except Referer and User-Agent"
+            yield LogProblem(f"access_log.fields.{field}", text, "remove it")
+
+
+def _filter_problems(log: AccessLog) -> Iterator[LogProblem]:
+    for header in _values(log.filters.headers):
+        if not _NAME.fullmatch(header.partition("=")[0]):
+            text = f"{shorten_value(header)!r} is neither a header name nor Name=value"
+            hint = "write X-Debug or X-Debug=on"
+            yield LogProblem("access_log.filters.headers", text, hint, blocking=True)
+            break
+    for network in _values(log.filters.cidr):
+        if _network(network) is None:
+            text, hint = f"{shorten_value(network)!r} is not a network", "write one such as 10.0.0.0/8"
+            yield LogProblem("access_log.filters.cidr", text, hint, blocking=True)
+            break
+
+
+def _log_of(route: Route) -> AccessLog | None:
+    """Return the access log that is in effect for a route, if any."""
+    log = route.settings.access_log
+    if log is None or route.is_stream or any(problem.blocking for problem in log_problems(log)):
+        return None
+    return log
+
+
+def logged(route: Route) -> dict[str, Any]:
+    """Return the metadata, by namespace, of everything that serves a route; empty if it has no log."""
+    log = _log_of(route)
+    if log is None:
+        return {}
+    query = log.fields.query
+    keeps_query = query.default == "keep" and not query.config
+    return {LOGGED: {"route": route.alias, "query": keeps_query, "statuses": _statuses(log.filters.status_codes)}}
+
+
+def log_rules(route: Route) -> Any:
+    """Return the rules that name a request's format if it may be logged; ``None`` if the route has no log."""
+    log = _log_of(route)
+    if log is None:
+        return None
+    wanted, kind = log.filters, rbac_pb2.Permission
+    conditions = [
+        *_condition(wanted.method, (_equal(":method", it) for it in _values(wanted.method))),
+        *_condition(wanted.host, (it for host in _values(wanted.host) for it in _host(host))),
+        *_condition(wanted.headers, map(_header, _values(wanted.headers))),
+    ]
+    permission = kind(and_rules=kind.Set(rules=conditions)) if conditions else kind(any=True)
+    policy = rbac_pb2.Policy(permissions=[permission], principals=[_clients(wanted.cidr)])
+    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={log.format: policy})
+
+
+def _values(wanted: Any) -> tuple[str, ...]:
+    return () if wanted is None else wanted.values
+
+
+def _statuses(wanted: Any) -> list[int]:
+    """Return the statuses that are logged. A request without a response has status 0."""
+    everything = [0, *range(100, 600)]
+    if not _values(wanted):
+        return everything
+    ranges = [(int(first), int(last or first)) for first, _, last in (it.partition("-") for it in wanted.values)]
+    return [it for it in everything if any(low <= it <= high for low, high in ranges) is not wanted.negative]
+
+
+def _condition(wanted: Any, rules: Iterable[Any]) -> list[Any]:
+    kind = rbac_pb2.Permission
+    if not (found := list(rules)):
+        return []
+    either = kind(or_rules=kind.Set(rules=found))
+    return [kind(not_rule=either) if wanted.negative else either]
+
+
+def _clients(wanted: Any) -> Any:
+    kind = rbac_pb2.Principal
+    ranges = [
+        kind(remote_ip={"address_prefix": str(network.network_address), "prefix_len": number(network.prefixlen)})
+        for network in map(_network, _values(wanted))
+        if network is not None
+    ]
+    if not ranges:
+        return kind(any=True)
+    either = kind(or_ids=kind.Set(ids=ranges))
+    return kind(not_id=either) if wanted.negative else either
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def _matching(name: str, match: Any) -> Any:
+    return rbac_pb2.Permission(header=route_components_pb2.HeaderMatcher(name=name, **match))
+
+
+def _equal(name: str, text: str) -> Any:
+    return _matching(name, {"string_match": string_pb2.StringMatcher(exact=text, ignore_case=True)})
+
+
+def _host(host: str) -> list[Any]:
+    """Return rules for a host with and without a port."""
+    prefix = string_pb2.StringMatcher(prefix=f"{host}:", ignore_case=True)
+    return [_equal(":authority", host), _matching(":authority", {"string_match": prefix})]
+
+
+def _header(wanted: str) -> Any:
+    name, has_value, value = wanted.partition("=")
+    if has_value:
+        return _matching(name, {"string_match": string_pb2.StringMatcher(exact=value)})
+    return _matching(name, {"present_match": True})
