@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import base_pb2, extension_pb2, substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
-from envoy.extensions.formatter.cel.v3 import cel_pb2 as formatter_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
 from pilotage.core.text import shorten_value
@@ -112,18 +111,12 @@ def _access_log(name: str) -> Any:
         typed_config=packed(cel_pb2.ExpressionFilter(expression=_STATUSES)),
     )
     both = [_FILTER(metadata_filter=asked), _FILTER(extension_filter=statuses)]
-    formatted = substitution_format_string_pb2.SubstitutionFormatString(
-        formatters=[extension_pb2.TypedExtensionConfig(name="envoy.formatter.cel", typed_config=packed(_CEL))],
-        **_FORMATS[name],
-    )
+    formatted = substitution_format_string_pb2.SubstitutionFormatString(**_FORMATS[name])
     return accesslog_pb2.AccessLog(
         name="envoy.access_loggers.stdout",
         filter=_FILTER(and_filter=accesslog_pb2.AndFilter(filters=both)),
         typed_config=packed(stream_pb2.StdoutAccessLog(log_format=formatted)),
     )
-
-
-_CEL: Final = formatter_pb2.Cel()
 
 
 # ---- routes ----------------------------------------------------------------------------------------------------------

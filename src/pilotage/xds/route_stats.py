@@ -45,7 +45,7 @@ def route_stats() -> list[Any]:
         status_code_filter=accesslog_pb2.StatusCodeFilter(
             comparison=accesslog_pb2.ComparisonFilter(
                 op=accesslog_pb2.ComparisonFilter.GE,
-                value=base_pb2.RuntimeUInt32(default_value=500, runtime_key="pilotage.error"),
+                value=base_pb2.RuntimeUInt32(default_value=500),  # a runtime key would be looked up each time
             )
         )
     )
