@@ -5,10 +5,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest
 
 from pilotage.routes.access_log import AccessLog, FieldFilter, LoggedFields
-from pilotage.xds.route_logs import LOGGED, log_problems, log_rules, logged, route_logs
+from pilotage.xds.route_logs import LOGGED, logged, path_rules, route_logs
 from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 from tests.support.field_values import read_route
 from tests.support.gateway import becomes, route, target
@@ -31,9 +30,11 @@ async def _lines(gw: Gateway, last: str) -> list[str]:
 
 
 def test_only_routes_that_ask_for_a_log_have_rules_and_metadata() -> None:
-    assert (log_rules(route("app", 80)), logged(route("app", 80))) == (None, {})
-    asking = route("app", 80, access_log=AccessLog(stdout=True))
-    assert log_rules(asking) is not None
+    silent, asking = route("app", 80), route("app", 80, access_log=AccessLog(stdout=True))
+    assert (path_rules(silent, checked=True).rbac.HasField("shadow_rules"), logged(silent)) == (False, {})
+    assert path_rules(asking, checked=True).rbac.rules == path_rules(silent, checked=True).rbac.rules
+    assert not path_rules(asking, checked=False).rbac.HasField("rules")
+    assert path_rules(asking, checked=False).rbac.HasField("shadow_rules")
     assert logged(asking)[LOGGED]["route"] == "app"
 
 
@@ -117,29 +118,6 @@ async def test_filters_choose_which_requests_are_logged(envoy: Envoy) -> None:
         for entry in entries:
             seen[hosts[entry["host"]]].add(entry["path"].removeprefix("/page/"))
         assert seen == _BY_FILTER
-
-
-@pytest.mark.parametrize(
-    ("log", "fields", "silent"),
-    [
-        ("{stdout: true}", [], False),
-        ("{path: /var/log/a}", ["path"], True),
-        ("{path: /var/log/a, stdout: true}", ["path"], False),
-        ("{stdout: true, retention: 7 days, rotate_interval: 1h}", ["retention", "rotate_interval"], False),
-        ("{stdout: true, filters: {headers: {values: ['X Y=1']}}}", ["filters.headers"], True),
-        ("{stdout: true, filters: {cidr: {values: [nowhere]}}}", ["filters.cidr"], True),
-        ("{stdout: true, fields: {query: {default: redact}}}", ["fields.query"], False),
-        ("{stdout: true, fields: {query: {default: drop}}}", [], False),
-        ("{stdout: true, fields: {headers: {default: keep}}}", ["fields.headers"], False),
-        ("{stdout: true, fields: {cookies: {config: {sid: keep}}}}", ["fields.cookies"], False),
-    ],
-)
-def test_what_has_no_effect_is_reported(log: str, fields: list[str], silent: bool) -> None:
-    found = _log(log)
-    problems = list(log_problems(found))
-    assert [problem.field.removeprefix("access_log.") for problem in problems] == fields
-    assert all(problem.message and problem.hint for problem in problems)
-    assert (log_rules(route("app", 80, access_log=found)) is None) is silent
 
 
 async def test_a_query_that_is_to_be_hidden_is_not_logged(envoy: Envoy) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
+from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.route_logs import log_problems
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -39,9 +39,9 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.request_checks import host_check, path_check
+from pilotage.xds.request_checks import host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
-from pilotage.xds.route_logs import log_rules, logged
+from pilotage.xds.route_logs import logged, path_rules
 from pilotage.xds.waiting_limit import WAITING_FILTER, idle_limit, waiting_limit
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found: dict[str, Any] = {}
     checks = policy.prefix or policy.auth is not None or backend.agent is not None
     if checks or backend.route.settings.access_log is not None:
-        found[_PATH] = packed(_path(log_rules(backend.route), checks=bool(checks)))
+        found[_PATH] = packed(path_rules(backend.route, checked=bool(checks)))
     if backend.agent is not None:
         found[_AGENT] = unreached_page()
     if policy.allow:
@@ -302,11 +302,6 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if (switch := compression_switch(backend.route.settings, options)) is not None:
         found[_GZIP] = switch
     return found
-
-
-def _path(log: Any, *, checks: bool) -> Any:
-    rules = rbac_filter_pb2.RBAC(rules=path_check() if checks else None, shadow_rules=log)
-    return rbac_filter_pb2.RBACPerRoute(rbac=rules)
 
 
 def on_demand(patience: float) -> tuple[Any, Any]:

@@ -7,29 +7,28 @@ beginning of a request whether it may be logged, and in which format. Statuses a
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
-from pilotage.core.text import shorten_value
+from pilotage.xds.log_problems import log_problems, network_of, values_of
+from pilotage.xds.request_checks import path_check
 from pilotage.xds.resources import number, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
 
-__all__ = ["LOGGED", "LogProblem", "log_problems", "log_rules", "logged", "route_logs"]
+__all__ = ["LOGGED", "logged", "path_rules", "route_logs"]
 
 LOGGED: Final = "pilotage.log"
 """Namespace of a route's metadata about its log."""
@@ -72,26 +71,6 @@ _FORMATS: Final[dict[str, Any]] = {
     },
 }
 
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-"""A header name (RFC 9110). Envoy would refuse the whole route for another one."""
-
-
-class LogProblem(msgspec.Struct, frozen=True):
-    """A part of an access log that has no effect.
-
-    Attributes:
-        field: which one, such as ``access_log.path``.
-        message: what is wrong with it.
-        hint: what to do.
-        blocking: whether nothing is logged because of it.
-
-    """
-
-    field: str
-    message: str
-    hint: str
-    blocking: bool = False
-
 
 # ---- listeners -------------------------------------------------------------------------------------------------------
 
@@ -122,45 +101,6 @@ def _access_log(name: str) -> Any:
 # ---- routes ----------------------------------------------------------------------------------------------------------
 
 
-def log_problems(log: AccessLog) -> Iterator[LogProblem]:
-    """Yield a problem for each part of an access log that has no effect."""
-    if not log.stdout:
-        text = "a log file of its own is not supported"
-        hint = "set access_log.stdout: true, and send pilotage's standard output to a file"
-        yield LogProblem("access_log.path", text, hint, blocking=True)
-    elif log.path:
-        text = "a log file of its own is not supported, so requests are logged only on standard output"
-        yield LogProblem("access_log.path", text, "remove it, and send pilotage's standard output to a file")
-    for field in ("retention", "rotate_interval"):
-        if getattr(log, field):
-            text = "standard output is not kept or rotated by pilotage"
-            yield LogProblem(f"access_log.{field}", text, "remove it, and let what reads standard output do that")
-    yield from _filter_problems(log)
-    query = log.fields.query
-    if query.config or query.default == "redact":
-        text = "single query parameters cannot be hidden, so the whole query is left out"
-        yield LogProblem("access_log.fields.query", text, "set access_log.fields.query.default to keep or drop")
-    for field in ("headers", "cookies"):
-        wanted = getattr(log.fields, field)
-        if wanted.config or wanted.default != "drop":
-            text = f"{field} are not logged, except Referer and User-Agent"
-            yield LogProblem(f"access_log.fields.{field}", text, "remove it")
-
-
-def _filter_problems(log: AccessLog) -> Iterator[LogProblem]:
-    for header in _values(log.filters.headers):
-        if not _NAME.fullmatch(header.partition("=")[0]):
-            text = f"{shorten_value(header)!r} is neither a header name nor Name=value"
-            hint = "write X-Debug or X-Debug=on"
-            yield LogProblem("access_log.filters.headers", text, hint, blocking=True)
-            break
-    for network in _values(log.filters.cidr):
-        if _network(network) is None:
-            text, hint = f"{shorten_value(network)!r} is not a network", "write one such as 10.0.0.0/8"
-            yield LogProblem("access_log.filters.cidr", text, hint, blocking=True)
-            break
-
-
 def _log_of(route: Route) -> AccessLog | None:
     """Return the access log that is in effect for a route, if any."""
     log = route.settings.access_log
@@ -179,30 +119,38 @@ def logged(route: Route) -> dict[str, Any]:
     return {LOGGED: {"route": route.alias, "query": keeps_query, "statuses": _statuses(log.filters.status_codes)}}
 
 
-def log_rules(route: Route) -> Any:
+def path_rules(route: Route, *, checked: bool) -> Any:
+    """Return the per-route configuration of the filter for paths.
+
+    Args:
+        route: a route, which may have a log.
+        checked: whether paths are checked, too.
+
+    """
+    rules = path_check() if checked else None
+    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=_log_rules(route)))
+
+
+def _log_rules(route: Route) -> Any:
     """Return the rules that name a request's format if it may be logged; ``None`` if the route has no log."""
     log = _log_of(route)
     if log is None:
         return None
     wanted, kind = log.filters, rbac_pb2.Permission
     conditions = [
-        *_condition(wanted.method, (_equal(":method", it) for it in _values(wanted.method))),
-        *_condition(wanted.host, (it for host in _values(wanted.host) for it in _host(host))),
-        *_condition(wanted.headers, map(_header, _values(wanted.headers))),
+        *_condition(wanted.method, (_equal(":method", it) for it in values_of(wanted.method))),
+        *_condition(wanted.host, (it for host in values_of(wanted.host) for it in _host(host))),
+        *_condition(wanted.headers, map(_header, values_of(wanted.headers))),
     ]
     permission = kind(and_rules=kind.Set(rules=conditions)) if conditions else kind(any=True)
     policy = rbac_pb2.Policy(permissions=[permission], principals=[_clients(wanted.cidr)])
     return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={log.format: policy})
 
 
-def _values(wanted: Any) -> tuple[str, ...]:
-    return () if wanted is None else wanted.values
-
-
 def _statuses(wanted: Any) -> list[int]:
     """Return the statuses that are logged. A request without a response has status 0."""
     everything = [0, *range(100, 600)]
-    if not _values(wanted):
+    if not values_of(wanted):
         return everything
     ranges = [(int(first), int(last or first)) for first, _, last in (it.partition("-") for it in wanted.values)]
     return [it for it in everything if any(low <= it <= high for low, high in ranges) is not wanted.negative]
@@ -220,20 +168,13 @@ def _clients(wanted: Any) -> Any:
     kind = rbac_pb2.Principal
     ranges = [
         kind(remote_ip={"address_prefix": str(network.network_address), "prefix_len": number(network.prefixlen)})
-        for network in map(_network, _values(wanted))
+        for network in map(network_of, values_of(wanted))
         if network is not None
     ]
     if not ranges:
         return kind(any=True)
     either = kind(or_ids=kind.Set(ids=ranges))
     return kind(not_id=either) if wanted.negative else either
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(text.strip(), strict=False)
-    except ValueError:
-        return None
 
 
 def _matching(name: str, match: Any) -> Any:
