@@ -31,7 +31,8 @@ from xds.type.matcher.v3 import matcher_pb2
 from xds.type.matcher.v3 import string_pb2 as xds_string_pb2
 
 from pilotage.engine.credentials import AGENT_NAME
-from pilotage.xds.resources import CLUSTER, SECRET, Resource, header, literal, number, packed, resource, seconds, socket
+from pilotage.xds.literals import literal
+from pilotage.xds.resources import CLUSTER, SECRET, Resource, header, number, packed, resource, seconds, socket
 from pilotage.xds.server_names import ads
 
 if TYPE_CHECKING:
