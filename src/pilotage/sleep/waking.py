@@ -80,7 +80,7 @@ class Waker:
         changed.set()
 
     async def is_gone(self, unit: Unit) -> bool:
-        """Wait until the table has no endpoint of a stopped unit, so that any later one is new. Return if it has none."""
+        """Wait until a stopped unit has no endpoints in the table. Later ones are new. Return whether it has none."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_AFTER):
                 while running_endpoints(unit, self._source.table):
