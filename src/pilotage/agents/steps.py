@@ -1,4 +1,4 @@
-"""Walks every step of the way to an agent, and says which one fails."""
+"""Checks each step of the connection to an agent, and reports which one fails."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Step(msgspec.Struct, frozen=True):
     """One step.
 
     Attributes:
-        name: what is tried.
-        result: what came of it, or why it failed.
-        remedy: what to do if it failed.
-        ok: whether it succeeded. If not, none follows.
+        name: what is checked.
+        result: the outcome, or why the step failed.
+        remedy: how to fix the failure.
+        ok: whether it succeeded. After a failure, no further steps follow.
 
     """
 
@@ -45,7 +45,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
-    """Yield each step as it is done.
+    """Yield each step when it has finished.
 
     Args:
         config: the engine behind the agent.

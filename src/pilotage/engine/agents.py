@@ -147,7 +147,7 @@ def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
     Args:
         host: the target, an address or a name of at most 255 bytes.
         port: its port.
-        probe: close the tunnel at once instead.
+        probe: only test the tunnel, which the agent then closes.
 
     """
     name, number = host.encode(), str(port).encode() if port else b""

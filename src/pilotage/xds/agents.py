@@ -260,7 +260,7 @@ def proxy_headers(backend: Backend) -> list[Any]:
 
 
 def may_set(backend: Backend, name: str) -> bool:
-    """Return whether the middlewares of a route may set a request header: not those that an agent obeys."""
+    """Return whether the middlewares of a route may set a request header. They must not set one that an agent obeys."""
     return backend.proxy is None or not name.lower().startswith("x-proxy-")
 
 
