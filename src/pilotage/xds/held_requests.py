@@ -1,4 +1,4 @@
-"""Opens backends whose requests wait in Envoys once an endpoint accepts connections, and limits the waiting time."""
+"""Lets waiting requests pass once an endpoint accepts connections, and limits how long they wait."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class AdsServer:
         return changed
 
     def release_removals(self) -> None:
-        """End what :attr:`removals` has begun: remove from Envoys what is not in the table."""
+        """Let Envoys remove what they had before this process and what is not in the table; see :attr:`removals`."""
         self._notify(self.removals.end())
         for session in self._sessions:
             self.gates.answer(session)
