@@ -335,7 +335,7 @@ class AdsServer:
         Args:
             keys: result of :meth:`publish`; all resources if not given.
             node: wait only for the Envoy with this node ID.
-            patience: do not wait for an Envoy that has owed an answer for this many seconds.
+            patience: do not wait for an Envoy that has left a response unanswered for this many seconds.
 
         """
         chosen = None if keys is None else list(keys)

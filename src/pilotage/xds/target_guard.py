@@ -91,7 +91,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
             return None
         hint = hint_for(reach.claimant, text, endpoint.port)
         return target_problem(
-            route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not lead there", hint
+            route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not point there", hint
         )
 
 
@@ -104,7 +104,7 @@ _Place = str | int
 """An address in its usual spelling; the port of a host name without addresses."""
 
 _Claim = tuple[bool, bool, int]
-"""Whether a route listens on a port of this machine, or else leads to it; and the port."""
+"""Whether a route listens on a port of this machine, or else points to it; and the port."""
 
 
 class _Since(msgspec.Struct, frozen=True):
@@ -373,7 +373,7 @@ class Targets:
         return claim in self._since.get(alias, ((), {}))[1]
 
     def _meet(self, route: Route, endpoint: Endpoint, bind: str) -> bool:
-        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would use."""
+        """Return whether an endpoint may point to an address of this machine that a listener on ``bind`` would use."""
         return any(
             self._is_here(route, endpoint, text) and _overlap(bind, text) and not self._refusal(route, endpoint, text)
             for text in self._texts(endpoint)
