@@ -1,4 +1,5 @@
-"""Handles processes of any parent, and never confuses one with a later process that has the same ID. Linux only."""
+"""Handles processes that need not be children of this one, and never takes a later process with the same ID for one.
+Linux only."""
 
 from __future__ import annotations
 

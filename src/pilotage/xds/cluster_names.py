@@ -43,7 +43,8 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of a pool's gate. A route's gate is named like its alias, which has no capital letters."""
+    """Return the name of a pool's gate. Its capital letters distinguish it from the gate of a route, named like its
+    alias."""
     return f"POOL/{pool}"
 
 

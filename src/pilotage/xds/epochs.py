@@ -1,7 +1,7 @@
 """Numbers the clusters that requests wait for. Pure.
 
-Envoy asks for a cluster only once. After it was told that the cluster does not exist, or after the cluster was removed,
-it never asks for this name again. So a name must never be reused while an Envoy that has seen it is running.
+Envoy asks for a cluster only once. Once it has been told that the cluster does not exist, or the cluster has been
+removed, it never asks for this name again. So a name must never be reused while an Envoy that has seen it is running.
 """
 
 from __future__ import annotations
