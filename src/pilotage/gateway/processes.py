@@ -1,5 +1,4 @@
-"""Handles processes that need not be children of this one, and never takes a later process with the same ID for one.
-Linux only."""
+"""Handles processes that need not be children of this one. A process ID that is reused is noticed. Linux only."""
 
 from __future__ import annotations
 

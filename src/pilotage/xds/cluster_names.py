@@ -43,7 +43,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of a pool's gate. Its capital letters distinguish it from the gate of a route, named like its
+    """Return the name of a pool's gate. Capital letters distinguish it from a route's gate, which is named like its
     alias."""
     return f"POOL/{pool}"
 

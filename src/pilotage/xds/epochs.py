@@ -14,7 +14,7 @@ _LARGEST = 10**15
 
 
 class Epochs:
-    """Gives out numbers, each higher than all earlier ones and than all that Envoys have seen.
+    """Gives out numbers. Each is higher than all earlier ones, and than all numbers that Envoys have seen.
 
     Args:
         first: the first number; by default, the current time in seconds. The clock may have been set back since an
