@@ -142,7 +142,9 @@ def test_clusters_from_before_a_restart_are_taken_over() -> None:
     assert all(holds.waits_for(KEY, f"hold/{epoch}/route/app") for epoch in (4, 5, 6))
 
 
-def stopping(state: Literal["draining", "ready"] = "draining", *, hold: float = 0.0, gate: Gate | None = None) -> Backend:
+def stopping(
+    state: Literal["draining", "ready"] = "draining", *, hold: float = 0.0, gate: Gate | None = None
+) -> Backend:
     endpoint = Endpoint("127.0.0.1", 80, state=state)
     return route_backend(route("app", endpoints=(endpoint,), hold=hold), restarting=True, gate=gate)
 

@@ -1,4 +1,4 @@
-"""Walks every step of the way to an agent, and says which one fails."""
+"""Checks each step of the connection to an agent, and reports which one fails."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Step(msgspec.Struct, frozen=True):
     """One step.
 
     Attributes:
-        name: what is tried.
-        result: what came of it, or why it failed.
-        remedy: what to do if it failed.
-        ok: whether it succeeded. If not, none follows.
+        name: what is checked.
+        result: the outcome, or why the step failed.
+        remedy: how to fix the failure.
+        ok: whether it succeeded. After a failure, no further steps follow.
 
     """
 
@@ -49,7 +49,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
-    """Yield each step as it is done.
+    """Yield each step when it has finished.
 
     Args:
         config: the engine behind the agent.
@@ -138,7 +138,7 @@ def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
     Args:
         host: the target, an address or a name of at most 255 bytes.
         port: its port.
-        probe: close the tunnel at once instead.
+        probe: only test the tunnel, which the agent then closes.
 
     """
     name, number = host.encode(), str(port).encode() if port else b""

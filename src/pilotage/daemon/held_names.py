@@ -1,7 +1,7 @@
-"""Remembers from one run to the next which container held which name, if there is a folder for state.
+"""Records which container holds which name, so that the next run knows it, if there is a folder for state.
 
-Otherwise, a container on another engine could take a name if the holder's engine is unreachable at startup. The file
-contains only names, and no settings of routes.
+Without this record, a container on another engine could take a name if the holder's engine is unreachable at startup.
+The file contains only names, and no settings of routes.
 """
 
 from __future__ import annotations

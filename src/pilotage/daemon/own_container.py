@@ -31,7 +31,7 @@ class OwnContainer:
         local_addresses: returns the addresses of pilotage.
         containers_at: returns the containers that have one of the given addresses. A container that has one of
             pilotage's own addresses is the one in which it runs.
-        marks: files that exist in a container.
+        marks: files that exist only in containers.
         gateways: returns the gateways of the container's networks.
         clock: returns the time in seconds.
 

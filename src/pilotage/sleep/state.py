@@ -116,7 +116,7 @@ class SleepState:
 
     @property
     def sleeps_at(self) -> float | None:
-        """When they will be put to sleep if nobody uses them; ``None`` if that is not planned."""
+        """When they will be put to sleep if there are no further requests; ``None`` if they will not."""
         if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout

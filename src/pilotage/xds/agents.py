@@ -29,7 +29,8 @@ from xds.type.matcher.v3 import matcher_pb2
 from xds.type.matcher.v3 import string_pb2 as xds_string_pb2
 
 from pilotage.engine.credentials import AGENT_NAME
-from pilotage.xds.resources import CLUSTER, SECRET, Resource, header, literal, number, packed, resource, seconds, socket
+from pilotage.xds.literals import literal
+from pilotage.xds.resources import CLUSTER, SECRET, Resource, header, number, packed, resource, seconds, socket
 from pilotage.xds.server_names import ads
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def proxy_headers(backend: Backend) -> list[Any]:
 
 
 def may_set(backend: Backend, name: str) -> bool:
-    """Return whether the middlewares of a route may set a request header: not those that an agent obeys."""
+    """Return whether the middlewares of a route may set a request header. They must not set one that an agent obeys."""
     return backend.agent is None or not name.lower().startswith("x-proxy-")
 
 

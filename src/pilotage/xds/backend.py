@@ -288,7 +288,7 @@ def pool_backend(
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:
-    """Return whether requests through two agents look the same, so that one route can lead to both."""
+    """Return whether requests through two agents look the same, so that one route can use both."""
     if one is None or other is None:
         return one is other
     return one.is_old == other.is_old

@@ -39,8 +39,9 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.request_checks import host_check, path_check
+from pilotage.xds.request_checks import host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
+from pilotage.xds.route_logs import logged, path_rules
 from pilotage.xds.waiting_limit import WAITING_FILTER, idle_limit, waiting_limit
 
 if TYPE_CHECKING:
@@ -275,14 +276,17 @@ def mark(route: Any, backend: Backend) -> None:
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
+    for namespace, values in logged(backend.route).items():
+        route.metadata.filter_metadata[namespace].update(values)
 
 
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    if policy.prefix or policy.auth is not None or backend.agent is not None:
-        found[_PATH] = packed(path_check())
+    checks = policy.prefix or policy.auth is not None or backend.agent is not None
+    if checks or backend.route.settings.access_log is not None:
+        found[_PATH] = packed(path_rules(backend.route, checked=bool(checks)))
     if backend.agent is not None:
         found[_AGENT] = unreached_page()
     if policy.allow:

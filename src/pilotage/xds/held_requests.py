@@ -1,7 +1,4 @@
-"""Closes and opens backends whose requests wait in Envoys, as their endpoints refuse or accept connections.
-
-It also limits the waiting time.
-"""
+"""Lets requests wait while endpoints refuse connections, and limits how long they wait."""
 
 from __future__ import annotations
 

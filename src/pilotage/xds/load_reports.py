@@ -1,7 +1,8 @@
 """Serves Envoy's load reporting service (LRS): requests per cluster, of all connected Envoys.
 
-Envoy counts the requests of every endpoint anyway, so reports cost a request nothing. A report has what was issued and
-completed since the last one, and what is in progress at that moment: HTTP requests, WebSockets and tcp connections.
+Envoy counts the requests of every endpoint anyway, so reports do not make requests slower. A report contains the
+requests that were issued and completed since the last one, and those in progress: HTTP requests, WebSockets and tcp
+connections.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.xds.agents import PROXY_PATH, may_set, proxy_headers, removed_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
+from pilotage.xds.literals import literal
 from pilotage.xds.local_replies import why_unavailable
-from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, literal, seconds, version_of
+from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed

@@ -1,4 +1,4 @@
-"""Holds what one Envoy has, owes and rejects, and answers questions about it. Pure."""
+"""Tracks which resources one Envoy has, which it has not answered yet, and which it rejects. Pure."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class SleepGates:
                 session.refuse(name)
 
     def _may_come(self, name: str, session: Session) -> bool:
-        """Return whether the backend of a cluster that Envoy had before is still to be listed, or recreated."""
+        """Return whether the backend of a cluster that Envoy had before may still be listed or recreated."""
         return name in session.led_before and (self._removals.is_active or not gate_of(name))
 
     def _take_over(self, session: Session, asked: list[str]) -> list[str]:
