@@ -381,7 +381,8 @@ class AdsServer:
                         self._schedule(delay, functools.partial(self._retry, session, nack.resource.key, retries))
                     if is_new and self._on_nack is not None:
                         for problem in self._nack_problems(nack, session.node):
-                            self._on_nack(problem)
+                            if retries.is_first(nack, problem):
+                                self._on_nack(problem)
                 self.gates.answer(session)
                 wake.set()
                 self.envoys.heard(session)
