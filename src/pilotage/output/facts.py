@@ -123,7 +123,7 @@ def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact
     until = f"certificate valid until {found.expires}" if found is not None and found.expires else ""
     yield Fact("agent", f"{name} at {clean_value(address)}{f', {version}' if version else ''}", until)
     target = container.private_hostname or "the agent's machine"
-    yield Fact("path", f"gateway → agent {clean_value(address)} → {target}", "HTTP over mutual TLS to the agent")
+    yield Fact("path", f"gateway → agent {clean_value(address)} → {target}", "over mutual TLS to the agent")
 
 
 def _network(container: Container, others: Mapping[str, str]) -> Fact:

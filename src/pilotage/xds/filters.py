@@ -284,10 +284,10 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    checks = policy.prefix or policy.auth is not None or backend.agent is not None
+    checks = policy.prefix or policy.auth is not None or backend.proxy is not None
     if checks or backend.route.settings.access_log is not None:
         found[_PATH] = packed(path_rules(backend.route, checked=bool(checks)))
-    if backend.agent is not None:
+    if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.allow:
         found[_WHITELIST] = packed(_whitelist(policy.allow))

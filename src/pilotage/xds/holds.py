@@ -103,7 +103,7 @@ class Holds:
         return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
-        """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""
+        """Let requests that wait for a backend use the endpoints of its successor, whose containers sleep and wake."""
         names = backend.names
         if hold is None or names is None:
             return backend

@@ -50,7 +50,7 @@ Key = tuple[str, str]
 
 
 class ScopePart(msgspec.Struct, frozen=True, gc=False):
-    """Where a virtual host is in the body of its scope.
+    """The position of a virtual host in its serialized scope.
 
     Attributes:
         name: the backend that it serves.

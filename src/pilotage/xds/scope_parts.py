@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ClusterState", "Host", "ScopeVariants", "encode_host", "join_hosts", "split_hosts", "unavailable"]
 
 ClusterState = Literal["usable", "rejected", "waiting"]
-"""Whether Envoy has the current version of a cluster, has rejected it, or has yet to answer."""
+"""Whether Envoy has the current version of a cluster, has rejected it, or has not answered yet."""
 
 _SCOPE: Final = scoped_route_pb2.ScopedRouteConfiguration
 _SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_SCOPE, it) for it in ("name", "key", "route_configuration"))

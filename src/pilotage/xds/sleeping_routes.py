@@ -38,7 +38,7 @@ _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\
 
 
 def while_closed(backend: Backend, routes: list[Any]) -> list[Any]:
-    """Return the routes of a backend whose containers are not awake; the given ones if they are.
+    """Return the routes of a backend while its containers are not awake; if they are awake, return the given routes.
 
     Args:
         backend: the backend.

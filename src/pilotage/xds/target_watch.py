@@ -99,7 +99,7 @@ class TargetWatcher:
         """Reread the files named in labels for the given clusters; return the keys of the changed resources.
 
         Args:
-            keys: the keys of resources that are being sent to Envoys once more.
+            keys: the keys of resources that are being resent to Envoys.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]
