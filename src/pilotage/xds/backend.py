@@ -144,7 +144,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
-    """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
+    """Return a member for each endpoint with its weight; for a host name, a member for each of its addresses."""
     found: list[Member] = []
     seen: set[tuple[str, int, Agent | None]] = set()
     for endpoint, weight, agent in endpoints:

@@ -143,7 +143,7 @@ def split_hosts(scope: Resource) -> list[Host]:
 def _head(*scopes: Resource) -> bytes:
     """Return the ``head`` for virtual hosts of several scopes: that of the scope in which the fewest filters are off.
 
-    A filter is off in a whole scope if none of its virtual hosts needs it, but one of another scope may.
+    A filter is off in a whole scope if none of its virtual hosts needs it. Those of another scope may need it.
     """
     heads = [_SCOPE.FromString(scope.body).route_configuration for scope in scopes]
     message = min(heads, key=lambda head: len(head.typed_per_filter_config))
