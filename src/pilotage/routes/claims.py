@@ -107,7 +107,7 @@ class ContainerClaims:
         return settings, self.policy.folders_for(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
-        """Return why a route is not served, whatever the policy says; ``""`` if it may be.
+        """Return why a route is not served, independent of the policy; ``""`` if it may be served.
 
         A route that is not served claims nothing.
         """

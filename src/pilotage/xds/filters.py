@@ -190,7 +190,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
 def _destination() -> Any:
     """Return the filter that tells the shared clusters the address of a plain route's target.
 
-    Unlike a header, this is neither sent to the target nor something that a client or a label can set.
+    Unlike a header, this address is not sent to the target, and neither clients nor labels can set it.
     """
     address = substitution_format_string_pb2.SubstitutionFormatString(
         text_format_source=base_pb2.DataSource(inline_string=f"%METADATA(VIRTUAL_HOST:{TARGET}:{ADDRESS})%"),
@@ -284,10 +284,10 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    checks = policy.prefix or policy.auth is not None or backend.agent is not None
+    checks = policy.prefix or policy.auth is not None or backend.proxy is not None
     if checks or backend.route.settings.access_log is not None:
         found[_PATH] = packed(path_rules(backend.route, checked=bool(checks)))
-    if backend.agent is not None:
+    if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.allow:
         found[_WHITELIST] = packed(_whitelist(policy.allow))

@@ -68,7 +68,7 @@ class HeldRequests:
         return len(self._asked)
 
     def follow(self) -> None:
-        """Act on a change to the snapshot: reject requests that wait in vain, and try to open backends."""
+        """Act on a change to the snapshot: reject requests that cannot be served, and try to open backends."""
         holds = self._snapshot.holds
         ended, holds.ended = holds.ended, []
         for cluster in ended:

@@ -61,7 +61,7 @@ class Holds:
         leaving: key of a backend that was removed, or whose containers now sleep -> seconds after which its clusters
             are to be given up with :meth:`forget`.
         epochs: numbers for the names of clusters.
-        ended: clusters that requests may wait for, but that will not come. The owner reports them to Envoys and
+        ended: clusters that requests may wait for, but that Envoys will not get. The owner reports them to Envoys and
             empties the list.
         stopping: key of a backend whose containers were all told to stop and may come back -> its endpoints.
 

@@ -58,7 +58,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         compression: compress text responses of all routes, for clients that accept it; a label can also turn it on for
             one route.
         report_errors: Envoys count failed requests in their load reports. A request then takes 7 % more instructions,
-            so it is only for Envoys whose statistics nobody reads, because the daemon does not run them.
+            so it is only for Envoys that the daemon does not run, whose statistics it cannot read.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
             filter, and Envoys warn at startup that this filter is work in progress.
         debug: error pages include advice for the operator.

@@ -338,7 +338,7 @@ class AdsServer:
         Args:
             keys: result of :meth:`publish`; all resources if not given.
             node: wait only for the Envoy with this node ID.
-            patience: do not wait for an Envoy that has owed an answer for this many seconds.
+            patience: do not wait for an Envoy that has left a response unanswered for this many seconds.
 
         """
         chosen = None if keys is None else list(keys)
@@ -384,7 +384,8 @@ class AdsServer:
                         self._schedule(delay, functools.partial(self._retry, session, nack.resource.key, retries))
                     if is_new and self._on_nack is not None:
                         for problem in self._nack_problems(nack, session.node):
-                            self._on_nack(problem)
+                            if retries.is_first(nack, problem):
+                                self._on_nack(problem)
                 self.gates.answer(session)
                 wake.set()
                 self.envoys.heard(session)
