@@ -117,7 +117,7 @@ def _cluster(agent: Agent, options: GatewayOptions) -> Resource:
     cluster = cluster_pb2.Cluster(
         name=agent.cluster,
         type=cluster_pb2.Cluster.STATIC,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         load_assignment=endpoint_pb2.ClusterLoadAssignment(
