@@ -43,8 +43,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of a pool's gate. Capital letters distinguish it from a route's gate, which is named like its
-    alias."""
+    """Return the name of a pool's gate. Capital letters distinguish it from that of a route, which is an alias."""
     return f"POOL/{pool}"
 
 
