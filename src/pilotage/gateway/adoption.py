@@ -238,7 +238,7 @@ class KeepingLauncher:
         return new
 
     async def _start_anew(self, record: Record | None) -> PidfdProcess:
-        """Start an Envoy without a predecessor. Any that still run would share its ports, so they are stopped first."""
+        """Start an Envoy without a predecessor. Stop running Envoys first, because they would share its ports."""
         if record is not None:
             last = record.process()
             for old in [*record.older_processes(), *([last] if last is not None else [])]:
