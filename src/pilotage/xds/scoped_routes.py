@@ -201,7 +201,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without name and address."""
     policy = backend.route_policy
-    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options))]
+    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options), options)]
     for route in routes:
         mark(route, backend)
     host = route_components_pb2.VirtualHost(
@@ -274,8 +274,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
         return [unavailable(backend.name if backend.measured else FOUND, why_unavailable(backend.route))]
     name = _clusters(backend)[0]
     lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
-    own_limit = brief if brief != options.body_timeout else None
-    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, own_limit))]
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, brief))]
     # Envoy keeps a compiled regex per route, so plain routes retry only GET.
     shared = backend.backing == "shared"
     matcher = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
@@ -314,12 +313,12 @@ def _regex(text: str) -> Any:
     return regex_pb2.RegexMatcher(regex=text)
 
 
-def _action(backend: Backend, cluster: str, silence: float | None, policy: Any = None) -> Any:
-    """Return the action of a route. If it has no idle timeout of its own, the listener's applies."""
+def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) -> Any:
+    """Return the action of a route. It needs an idle timeout: the listener's is for requests without a route."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last
-        idle_timeout=None if silence is None else seconds(silence),
+        idle_timeout=seconds(silence),
         retry_policy=policy,
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,
