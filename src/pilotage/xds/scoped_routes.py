@@ -23,7 +23,7 @@ from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, lite
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
-from pilotage.xds.templates import Template, name_samples, template
+from pilotage.xds.templates import FilledTemplate, Template, name_samples, template
 from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 
 if TYPE_CHECKING:
@@ -125,13 +125,13 @@ def _from_template(backend: Backend, options: GatewayOptions) -> Resource | None
     found = _scope_template(len(name.encode()), len(address), backend.backing, backend.route.scheme, options)
     if found is None:
         return None
-    filled, sample = found
-    body = filled.fill(name.encode(), address.encode())
+    made, sample = found
+    filled = FilledTemplate(made, (name, address))
     (part,) = sample.parts
     clusters = part.clusters if address else frozenset({backend.cluster})
     names = tuple(domains(name, options.match_domains))
     parts = (ScopePart(name, names, part.start, part.end, clusters),)
-    return Resource(SCOPE, name, version_of(body), body, clusters, (name,), parts=parts)
+    return Resource(SCOPE, name, version_of(filled.body), filled, clusters, (name,), parts=parts)
 
 
 @lru_cache(maxsize=1024)
