@@ -67,7 +67,7 @@ def test_a_refused_host_ends_every_request_with_status_400() -> None:
     ],
 )
 def test_a_path_that_climbs_once_its_slashes_are_decoded_is_refused(path: str, refused: bool) -> None:
-    (rule,) = access_check((), path=True).rbac.rules.policies["access"].permissions
+    (rule,) = access_check((), path=True).policies["access"].permissions
     regex = re.compile(rule.url_path.path.safe_regex.regex)
     assert bool(regex.fullmatch(path)) is refused
     reply = re.compile(bad_path().and_filter.filters[1].header_filter.header.string_match.safe_regex.regex)
@@ -116,7 +116,7 @@ def test_no_header_is_listed_twice() -> None:
 
 
 def test_a_path_that_is_refused_is_denied_to_everybody() -> None:
-    rules = access_check((), path=True).rbac.rules
+    rules = access_check((), path=True)
     assert rules.action == RBAC.DENY
     (policy,) = rules.policies.values()
     assert [it.any for it in policy.principals] == [True]
@@ -124,7 +124,7 @@ def test_a_path_that_is_refused_is_denied_to_everybody() -> None:
 
 @pytest.mark.parametrize("path", [False, True])
 def test_only_clients_of_the_networks_are_let_in(path: bool) -> None:
-    rules = access_check(("10.0.0.0/8", "::1/128"), path=path).rbac.rules
+    rules = access_check(("10.0.0.0/8", "::1/128"), path=path)
     assert rules.action == RBAC.ALLOW
     (policy,) = rules.policies.values()
     assert [(it.remote_ip.address_prefix, it.remote_ip.prefix_len.value) for it in policy.principals] == [
@@ -132,7 +132,7 @@ def test_only_clients_of_the_networks_are_let_in(path: bool) -> None:
         ("::1", 128),
     ]
     (permission,) = policy.permissions
-    refused = access_check((), path=True).rbac.rules.policies["access"].permissions[0]
+    refused = access_check((), path=True).policies["access"].permissions[0]
     assert permission.not_rule == refused if path else permission.any
 
 

@@ -81,7 +81,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def shown(self) -> Problem:
-        """The problem for display, with long names in its place cut. Use the whole names to find what it is about."""
+        """The problem for display, with long names in its place cut. To find the place, use the whole names instead."""
         long = {name: text for name in _PLACE if len(text := getattr(self, name)) > _LONGEST_NAME}
         if not long:
             return self

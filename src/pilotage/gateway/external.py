@@ -86,7 +86,7 @@ class _ExternalProcess:
 
 
 async def _responds(admin: AdminClient) -> bool:
-    """Return whether Envoy is running. An Envoy that accepts a connection but does not answer is."""
+    """Return whether Envoy is running. An Envoy that accepts connections but does not answer counts as running."""
     try:
         await admin.is_ready()
     except TimeoutError:

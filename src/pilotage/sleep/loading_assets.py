@@ -1,4 +1,4 @@
-"""The style and the script of the loading page. Pure.
+"""Contains the style and the script of the loading page. Pure.
 
 They are the same for every service, so their hashes can be in the Content-Security-Policy. What differs is in
 attributes of the page.

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
+from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
     from pilotage.xds.middlewares import RoutePolicy
 
@@ -68,8 +70,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.tls_termination:
         refuse("tls_termination", f"tls_termination is {_UNSUPPORTED_FIELD}", "remove it")
     if settings.access_log is not None:
-        hint = "set gateway.access_log, which logs the requests of all routes"
-        refuse("access_log", f"an access log for a single route is {_UNSUPPORTED}", hint, blocking=False)
+        _check_access_log(route, settings.access_log, refuse)
     _check_names(route, refuse)
     if route.is_stream:
         _check_stream(route, refuse)
@@ -85,6 +86,16 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
             blocking=False,
         )
     return found, servable
+
+
+def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
+    if route.is_stream:
+        text = f"an access log is only for HTTP, not {route.scheme}, so nothing is logged"
+        refuse("access_log", text, "remove it", blocking=False)
+        return
+    for problem in log_problems(log):
+        text = f"{problem.message}, so nothing is logged" if problem.blocking else problem.message
+        refuse(problem.field, text, problem.hint, blocking=False)
 
 
 def _check_names(route: Route, refuse: _Refuse) -> None:

@@ -18,7 +18,7 @@ class Epochs:
 
     Args:
         first: the first number; by default, the current time in seconds. The clock may have been set back since an
-            Envoy saw a number, so :meth:`seen` must be called with what each Envoy has.
+            Envoy saw a number, so :meth:`seen` must be called with the numbers that each Envoy has.
 
     """
 

@@ -40,6 +40,7 @@ from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
+from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import WAITING_FILTER, idle_limit, waiting_limit
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
 def _destination() -> Any:
     """Return the filter that tells the shared clusters the address of a plain route's target.
 
-    Unlike a header, this is neither sent to the target nor something that a client or a label can set.
+    Unlike a header, this address is not sent to the target, and neither clients nor labels can set it.
     """
     address = substitution_format_string_pb2.SubstitutionFormatString(
         text_format_source=base_pb2.DataSource(inline_string=f"%METADATA(VIRTUAL_HOST:{TARGET}:{ADDRESS})%"),
@@ -272,16 +273,19 @@ def mark(route: Any, backend: Backend) -> None:
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
+    for namespace, values in logged(backend.route).items():
+        route.metadata.filter_metadata[namespace].update(values)
 
 
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    checks_path = bool(policy.prefix) or policy.auth is not None or backend.agent is not None
-    if checks_path or policy.allow:
-        found[_ACCESS] = packed(access_check(policy.allow, path=checks_path))
-    if backend.agent is not None:
+    checks_path = policy.prefix or policy.auth is not None or backend.proxy is not None
+    rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
+    if rules is not None or backend.route.settings.access_log is not None:
+        found[_ACCESS] = packed(access_rules(backend.route, rules))
+    if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.rate is not None:
         found[_RATE] = packed(_rate(policy.rate))

@@ -1,4 +1,4 @@
-"""Opens backends whose requests wait in Envoys once an endpoint accepts connections, and limits the waiting time."""
+"""Lets waiting requests pass once an endpoint accepts connections, and limits how long they wait."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class HeldRequests:
         return len(self._asked)
 
     def follow(self) -> None:
-        """Act on a change to the snapshot: reject requests that wait in vain, and try to open backends."""
+        """Act on a change to the snapshot: reject requests that cannot be served, and try to open backends."""
         holds = self._snapshot.holds
         ended, holds.ended = holds.ended, []
         for cluster in ended:

@@ -61,7 +61,7 @@ class Holds:
         leaving: key of a backend that was removed, or whose containers now sleep -> seconds after which its clusters
             are to be given up with :meth:`forget`.
         epochs: numbers for the names of clusters.
-        ended: clusters that requests may wait for, but that will not come. The owner reports them to Envoys and
+        ended: clusters that requests may wait for, but that Envoys will not get. The owner reports them to Envoys and
             empties the list.
 
     Args:
@@ -103,7 +103,7 @@ class Holds:
         return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
-        """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""
+        """Let requests that wait for a backend use the endpoints of its successor, whose containers sleep and wake."""
         names = backend.names
         if hold is None or names is None:
             return backend

@@ -48,17 +48,18 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         redirect_to_https: redirect plain HTTP to HTTPS for all routes.
         hsts_max_age: how long browsers must use only HTTPS, in seconds; 0 omits the header.
         match_domains: domains under which aliases are served (``example.com``); empty means any.
-        compression: compress text responses of all routes, for clients that accept it; routes can ask for it, too.
+        compression: compress text responses of all routes, for clients that accept it; a label can also turn it on for
+            one route.
         report_errors: Envoys count failed requests in their load reports. A request then takes 7 % more instructions,
-            so it is only for Envoys whose statistics nobody reads, because the daemon does not run them.
+            so it is only for Envoys that the daemon does not run, whose statistics it cannot read.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
-            filter, and Envoys warn at their start that it is work in progress.
+            filter, and Envoys warn at startup that this filter is work in progress.
         debug: error pages include advice for the operator.
         access_log: path of a file, ``-`` for standard output, which Envoy shares with pilotage, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds after which a request fails if it cannot connect to any endpoint; for all attempts
             together.
-        retries: how often a request is retried that could not reach its endpoint.
+        retries: how often a request that could not reach its endpoint is retried.
         idle_timeout: seconds until a connection without a request is closed.
         body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
             progress.

@@ -10,7 +10,6 @@ from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
-from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
@@ -70,7 +69,7 @@ def host_check() -> Any:
 
 
 def access_check(networks: tuple[str, ...], *, path: bool) -> Any:
-    """Return the per-route configuration that refuses clients, paths or both.
+    """Return the rules that refuse clients, paths or both.
 
     It is a single filter, because each filter costs every request and every route, even where it is off.
 
@@ -85,10 +84,8 @@ def access_check(networks: tuple[str, ...], *, path: bool) -> Any:
     if networks:
         clients = [_client(network) for network in networks]
         allowed = permission(not_rule=climbs) if path else permission(any=True)
-        rules = _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
-    else:
-        rules = _rules(rbac_pb2.RBAC.DENY, climbs, [rbac_pb2.Principal(any=True)])
-    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules))
+        return _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
+    return _rules(rbac_pb2.RBAC.DENY, climbs, [rbac_pb2.Principal(any=True)])
 
 
 def _client(network: str) -> Any:

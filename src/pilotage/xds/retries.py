@@ -61,7 +61,7 @@ def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) ->
     safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
     # Prefer another endpoint even if the cluster has only one: a second one reaches the cluster before the route.
-    unreached = safe and backend.agent is not None
+    unreached = safe and backend.proxy is not None
     return _policy(tries, waits, slowest, safe=safe, another=backend.backing == "own", unreached=unreached)
 
 

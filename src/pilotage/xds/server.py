@@ -183,7 +183,7 @@ class AdsServer:
         return changed
 
     def release_removals(self) -> None:
-        """End what :attr:`removals` has begun: remove from Envoys what is not in the table."""
+        """Let Envoys remove what they had before this process and what is not in the table; see :attr:`removals`."""
         self._notify(self.removals.end())
         for session in self._sessions:
             self.gates.answer(session)
@@ -335,7 +335,7 @@ class AdsServer:
         Args:
             keys: result of :meth:`publish`; all resources if not given.
             node: wait only for the Envoy with this node ID.
-            patience: do not wait for an Envoy that has owed an answer for this many seconds.
+            patience: do not wait for an Envoy that has left a response unanswered for this many seconds.
 
         """
         chosen = None if keys is None else list(keys)

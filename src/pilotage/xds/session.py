@@ -258,10 +258,10 @@ class Session(SessionState):
             subscription.blocked.add(name)
 
     def _led_to_now(self) -> set[str]:
-        """Return the clusters to which requests are led by those scopes to which Envoy has yet to answer a change.
+        """Return the clusters to which requests are sent by scopes whose last change Envoy has not answered yet.
 
         Envoy 1.40 names a cluster only once, even if it was told that the cluster does not exist. So a later request
-        that is led there would wait in vain, and Envoy is not told before it has answered.
+        for it would wait in vain, and Envoy is told only after it has answered.
         """
         scopes = self._subscriptions[SCOPE]
         changing = [*scopes.pending, *(name for it in scopes.in_flight for name in (*it.resources, *it.removed))]

@@ -31,8 +31,9 @@ def is_plain(backend: Backend) -> bool:
     """Return whether a backend differs from other plain ones of its scheme only in name and address."""
     settings = backend.route.settings
     compresses = settings.compression or settings.disable_compression
+    logs = settings.access_log is not None
     plain = backend.backing == "shared" and backend.measured
-    return plain and not (settings.middlewares or settings.response_header_timeout or compresses)
+    return plain and not (settings.middlewares or settings.response_header_timeout or compresses or logs)
 
 
 def is_usual(backend: Backend) -> bool:

@@ -112,7 +112,7 @@ def _awake(wakefulness: Wakefulness | None) -> str:
 
 
 def _accepted(states: Mapping[str, RouteState]) -> Cell:
-    """Return which version of a route each Envoy has. Envoys that reject it or have yet to answer come first."""
+    """Return which version of a route each Envoy has. Envoys that reject it or have not answered yet come first."""
     if not states:
         return "-", ""
     found: dict[str, list[str]] = {}
