@@ -1,8 +1,8 @@
 """Makes Envoy log the requests of single routes on standard output. Pure.
 
 Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
-listener has one access log for each format, and a route's configuration of the filter that restricts access (RBAC) decides at the
-beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
+listener has one access log for each format. A route's configuration of the filter that restricts access (RBAC) decides
+at the beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
 """
 
 from __future__ import annotations
