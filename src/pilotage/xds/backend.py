@@ -349,6 +349,7 @@ def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, 
         len(route.endpoints) == 1
         and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
         and not route.contested  # likewise for a successor
+        and not route.is_static  # it has fewer retries
         and not used_for_auth
         and agent is None
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))

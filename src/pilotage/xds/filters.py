@@ -305,7 +305,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
 
 
 def on_demand(patience: float) -> tuple[Any, Any]:
-    """Return where Envoy asks for a cluster that it does not have, and how long it waits.
+    """Return the settings with which Envoy requests a cluster that it does not have.
 
     Args:
         patience: maximum number of seconds that a request waits.
