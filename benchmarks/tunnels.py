@@ -151,12 +151,12 @@ async def _many(served: Served, ports: dict[str, int], count: int) -> None:
         before, rss = time.process_time(), _resident()
         async with _child("--client", str(port), "open", str(count)) as child:
             took = float(await child.line())
-            spent = time.process_time() - before
-            text = f"{took:.1f} s, of which pilotage {spent / count * 1000:.2f} ms of CPU time each"
-            row(f"{count} connections opened, {name}", text, "")
-            row("  memory of pilotage for each", f"{(_resident() - rss) / count * 1024:.0f} KiB", "")
             child.tell()
-            row("  of them answered", (await child.line()).strip(), "")
+            answered = (await child.line()).strip()
+            spent = (time.process_time() - before) / count * 1000
+            text = f"{took:.1f} s, {answered} answered, {spent:.2f} ms of pilotage's CPU time each"
+            row(f"{count} connections opened at once, {name}", text, "")
+            row("  memory of pilotage for each", f"{(_resident() - rss) / count * 1024:.0f} KiB", "")
 
 
 def _resident() -> float:
