@@ -40,9 +40,15 @@ _MEGABYTE: Final = 1_000_000
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Send as many bytes as the first line says, or count those that follow a line with 0."""
+    """Send as many bytes as the first line says, or count those that follow a line with 0, or only answer a ping."""
     with contextlib.suppress(OSError):
-        count = int(await reader.readline() or b"0")
+        line = await reader.readline()
+        if line == b"ping\n":
+            writer.write(b"pong\n")
+            await reader.read()
+            writer.close()
+            return
+        count = int(line or b"0")
         for _ in range(count // len(_PIECE)):
             writer.write(_PIECE)
             await writer.drain()
@@ -72,21 +78,20 @@ async def _far(folder: Path, through: int, direct: int) -> None:
 
 
 async def _client(port: int, kind: str, count: int) -> None:
-    """Download or upload a number of bytes, or open a number of connections at once; print the seconds it took."""
+    """Download or upload a number of bytes, or open a number of connections; print the seconds it took."""
     began = time.perf_counter()
     if kind == "open":
-        streams = []
+        streams, answered = [], 0
         for _ in range(0, count, 25):
             some = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(25)))
             for _, writer in some:
-                writer.write(b"0\n")
+                writer.write(b"ping\n")
+            for reader, _ in some:
+                answered += await reader.readline() == b"pong\n"
             streams += some
         print(f"{time.perf_counter() - began:.4f}", flush=True)
+        print(answered, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        for _, writer in streams:
-            writer.write_eof()
-        answers = [await reader.readline() for reader, _ in streams]
-        print(sum(answer == b"0\n" for answer in answers), flush=True)
         return
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"%d\n" % (count if kind == "download" else 0))
@@ -151,12 +156,12 @@ async def _many(served: Served, ports: dict[str, int], count: int) -> None:
         before, rss = time.process_time(), _resident()
         async with _child("--client", str(port), "open", str(count)) as child:
             took = float(await child.line())
-            child.tell()
             answered = (await child.line()).strip()
             spent = (time.process_time() - before) / count * 1000
             text = f"{took:.1f} s, {answered} answered, {spent:.2f} ms of pilotage's CPU time each"
-            row(f"{count} connections opened at once, {name}", text, "")
+            row(f"{count} connections open at once, {name}", text, "")
             row("  memory of pilotage for each", f"{(_resident() - rss) / count * 1024:.0f} KiB", "")
+            child.tell()
 
 
 def _resident() -> float:
