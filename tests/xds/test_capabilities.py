@@ -51,6 +51,7 @@ def test_unsupported_settings_are_reported(fields: dict[str, Any], path: str, se
     problems, served = check_capabilities(route("app", 80, **fields))
     assert [(problem.path, problem.route, problem.provider) for problem in problems] == [(path, "app", "local")]
     assert problems[0].hint
+    assert problems[0].refused is not servable
     assert served is servable
 
 

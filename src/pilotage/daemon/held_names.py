@@ -69,7 +69,7 @@ class HeldNames:
         return dict(self._written)
 
     async def run(self, store: RouteStore) -> None:
-        """Write the file whenever names have changed, at most every 10 seconds, and once more when cancelled."""
+        """Write the file whenever names have changed, at most every 10 seconds, and again when cancelled."""
         if self.path is None:
             return
         try:

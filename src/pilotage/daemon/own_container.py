@@ -23,7 +23,7 @@ _MAX_AGE: Final = 4.0
 
 
 class OwnContainer:
-    """The addresses and ports of the host that lead to pilotage's container; none if it does not run in one.
+    """The addresses and ports of the host that belong to pilotage's container; none if pilotage does not run in one.
 
     They include only the host's addresses on the container's networks, because the container cannot see the others.
 

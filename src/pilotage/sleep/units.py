@@ -191,13 +191,13 @@ def start_path(endpoint: str) -> str:
 
 
 def members_of(unit: Unit, source: Source) -> list[Container]:
-    """Return the containers of a unit, the oldest first."""
+    """Return the containers of a unit, the oldest first; those created in the same second by name."""
     keys = {unit.key}
     if unit.pool:
         routes = [source.table.routes.get(alias) for alias in unit.aliases]
         keys = {route.service or (route.provider, route.container_id) for route in routes if route is not None}
     found = {it.container_id: it for key in keys for it in _containers(key, source)}
-    return sorted(found.values(), key=lambda it: (it.created, it.container_id))
+    return sorted(found.values(), key=lambda it: (it.created, it.container_name, it.container_id))
 
 
 def _containers(key: UnitKey, source: Source) -> list[Container]:

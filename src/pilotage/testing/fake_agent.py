@@ -290,7 +290,7 @@ class FakeAgent:
     # ---- the tunnel
 
     async def _tunnel(self, client: Wire) -> None:
-        """Connect the client with the target that its header names. Errors close the connection."""
+        """Connect the client to the target that its header names. Close the connection after an error."""
         async with asyncio.timeout(_PATIENCE):
             header, rest = await client.read_header()
         if header[:8] != b"0.1.0\0\0\0" or zlib.crc32(header[:271]) != int.from_bytes(header[271:], "big"):

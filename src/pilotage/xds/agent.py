@@ -39,7 +39,9 @@ def is_of_machine(agent: str, endpoint: Endpoint) -> bool:
 
 
 class Tunnel(msgspec.Struct, frozen=True):
-    """A tunnel through an agent to one port. Envoy connects to a relay beside it, which opens a tunnel each time.
+    """A tunnel through an agent to one port.
+
+    Envoy connects to a relay on its own machine, which opens a tunnel for each connection.
 
     Attributes:
         agent: address of the agent.

@@ -117,7 +117,7 @@ def _cluster(agent: Agent, options: GatewayOptions) -> Resource:
     cluster = cluster_pb2.Cluster(
         name=agent.cluster,
         type=cluster_pb2.Cluster.STATIC,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         load_assignment=endpoint_pb2.ClusterLoadAssignment(
@@ -265,7 +265,7 @@ def may_set(backend: Backend, name: str) -> bool:
 
 
 def removed_headers(backend: Backend) -> tuple[str, ...]:
-    """Return the request headers that only the gateway may send to agents, and that it does not send to this one."""
+    """Return the request headers to remove: those that agents obey, unless the gateway sends them to this agent."""
     if backend.proxy is None:
         return ()
     return _HEADERS if backend.proxy.is_old else _OLD_HEADERS

@@ -144,7 +144,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
-    """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
+    """Return a member for each endpoint with its weight; for a host name, a member for each of its addresses."""
     found: list[Member] = []
     seen: set[tuple[str, int, Agent | None]] = set()
     for endpoint, weight, agent in endpoints:
@@ -349,6 +349,7 @@ def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, 
         len(route.endpoints) == 1
         and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
         and not route.contested  # likewise for a successor
+        and not route.is_static  # it has fewer retries
         and not used_for_auth
         and agent is None
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))

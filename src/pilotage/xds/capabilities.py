@@ -11,6 +11,7 @@ from pilotage.routes.hosts import is_host
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.problems import as_refused
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -46,7 +47,7 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
     """
     found, servable = _check(route, options or GatewayOptions())
     policy = route_policy(route.settings.middlewares)
-    found += policy.problems
+    found += policy.problems if policy.servable else as_refused(policy.problems)
     servable = servable and policy.servable
     where = {"provider": route.provider, "container": route.container, "route": route.alias}
     return tuple(problem.at(**where) for problem in found), servable
@@ -60,7 +61,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     def refuse(field: str, message: str, hint: str, *, blocking: bool = True) -> None:
         nonlocal servable
         servable = servable and not blocking
-        found.append(Problem(message=message, hint=hint, path=field))
+        found.append(Problem(message=message, hint=hint, path=field, refused=blocking))
 
     if route.scheme == "fileserver":
         refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")

@@ -121,7 +121,7 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
         name=name,
         type=cluster_pb2.Cluster.ORIGINAL_DST,
         lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=_breakers(options.max_target_connections),
     )
@@ -165,7 +165,7 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout(static=route.is_static)),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         lb_policy=_policy(backend),
         circuit_breakers=_limits(backend, options),

@@ -190,7 +190,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
 def _destination() -> Any:
     """Return the filter that tells the shared clusters the address of a plain route's target.
 
-    Unlike a header, this is neither sent to the target nor something that a client or a label can set.
+    Unlike a header, this address is not sent to the target, and neither clients nor labels can set it.
     """
     address = substitution_format_string_pb2.SubstitutionFormatString(
         text_format_source=base_pb2.DataSource(inline_string=f"%METADATA(VIRTUAL_HOST:{TARGET}:{ADDRESS})%"),
@@ -305,7 +305,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
 
 
 def on_demand(patience: float) -> tuple[Any, Any]:
-    """Return where Envoy asks for a cluster that it does not have, and how long it waits.
+    """Return the settings with which Envoy requests a cluster that it does not have.
 
     Args:
         patience: maximum number of seconds that a request waits.

@@ -108,7 +108,7 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
-    """Return the result of a matcher: the filter chain of a group, for trusted proxies or for everybody else."""
+    """Return the result of a matcher: the filter chain of a group, for trusted proxies or for all other clients."""
     if not options.trusted_proxies:
         return chain_named(chain)
     return chain_by_address(_networks(options), f"{chain} {_TRUSTED}", f"{chain} {_EVERYBODY}")

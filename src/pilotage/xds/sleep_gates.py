@@ -118,7 +118,7 @@ class SleepGates:
         """Handle the clusters that an Envoy has asked for: wake the containers, or say that a cluster does not exist.
 
         Envoy names a cluster only once. So a cluster that it names when it connects may be one that requests wait for,
-        or one that it lost long ago. The containers are woken only if Envoy's routes lead there.
+        or one that it lost long ago. The containers are woken only if Envoy's routes use that cluster.
         """
         if not session.has_subscribed:
             return

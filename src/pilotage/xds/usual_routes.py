@@ -47,6 +47,7 @@ def is_usual(backend: Backend) -> bool:
         and backend.measured
         and backend.agent is None
         and not backend.files
+        and not route.is_static
         and member.weight == 1
         and not member.address
         and ":" not in member.host
@@ -59,7 +60,7 @@ def is_usual(backend: Backend) -> bool:
 def sample_backend(name: str, host: str, port: int, backing: Backing, scheme: str = "http") -> Backend:
     """Return a usual or plain backend to make a template from."""
     endpoint = Endpoint(host, port)
-    route = Route(alias=name, scheme=scheme, host=host, endpoints=(endpoint,))
+    route = Route(alias=name, container=name, scheme=scheme, host=host, endpoints=(endpoint,))
     return Backend(name=name, route=route, members=(Member(endpoint),), backing=backing)
 
 
