@@ -1,4 +1,4 @@
-"""The labels about sleep on a real Docker Engine and a real Podman."""
+"""The labels about sleep on real engines: Docker Engines of two generations and Podman."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.support.engines import Engine
@@ -66,7 +66,15 @@ class Place:
         assert self.state() == "exited"
 
 
-@pytest.fixture(params=["engine", "podman_engine"])
+@pytest.fixture
+def newer_engine(engine_factory: Callable[[str], Engine]) -> Iterator[Engine]:
+    """A Docker Engine whose API can stop a container with a signal of the caller's choice."""
+    engine = engine_factory("28.5")
+    with engine.scope():
+        yield engine
+
+
+@pytest.fixture(params=["engine", "newer_engine", "podman_engine"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     found = Place(request.getfixturevalue(request.param), tmp_path)
     yield found
@@ -92,6 +100,55 @@ async def test_an_idle_container_is_stopped_as_its_labels_say(
     assert place.engine.inspect(NAME)["State"]["ExitCode"] == code
     assert await place.get() == 200
     assert place.state() == "running"
+
+
+# Its process tells by its exit status which signal has reached it. Engines add 128 if a signal has killed it.
+_TELLS_SIGNAL = """
+for signal in HUP:1 INT:2 QUIT:3 TERM:15; do trap "exit ${signal#*:}" "${signal%:*}"; done
+httpd -p 80 -h /www
+while :; do sleep 3600 & wait $!; done
+"""
+
+
+async def test_the_process_gets_the_signal_that_the_labels_name(place: Place) -> None:
+    cases = [
+        ("stop", "HUP", 1, "no"),
+        ("stop", "SIGINT", 2, "no"),
+        ("stop", "QUIT", 3, "no"),
+        ("stop", "TERM", 15, "no"),
+        ("stop", "", 137, "no"),  # the signal of the image is SIGKILL
+        ("kill", "SIGHUP", 1, "no"),
+    ]
+    names = {f"pilotage-labels-{number}": case for number, case in enumerate(cases)}
+    for name, (method, sent, _, restart) in names.items():
+        labels = {"idle_timeout": "1s", "stop_method": method, "stop_signal": sent}
+        given = {f"proxy.{key}": text for key, text in labels.items() if text}
+        command = ("sh", "-c", _TELLS_SIGNAL)
+        await asyncio.to_thread(place.engine.run, name, WEB, given, "--restart", restart, command=command)
+    await place.served.start()
+    for name in names:
+        await place.served.enters(name, "asleep")
+    states = {name: place.engine.inspect(name)["State"] for name in names}
+    assert {it["Status"] for it in states.values()} <= {"exited", "stopped"}  # the latter is Podman's word
+    assert {name: it["ExitCode"] for name, it in states.items()} == {
+        name: code for name, (*_, code, _) in names.items()
+    }
+
+
+@pytest.mark.parametrize("method", ["stop", "kill"])
+async def test_a_container_that_exits_by_a_signal_is_not_started_again_by_its_restart_policy(
+    place: Place, method: str
+) -> None:
+    labels = {"proxy.aliases": "shop", "proxy.idle_timeout": "1s", "proxy.stop_method": method}
+    labels |= {"proxy.stop_signal": "HUP"}
+    command = ("sh", "-c", _TELLS_SIGNAL)
+    await asyncio.to_thread(place.engine.run, NAME, WEB, labels, "--restart", "always", command=command)
+    await place.served.start()
+    await place.served.enters(NAME, "asleep")
+    states = [place.state() for _ in range(20)]
+    assert set(states) <= {"exited", "stopped"}
+    assert await place.served.phase(NAME) == "asleep"
+    assert await place.get() == 200
 
 
 async def test_a_container_that_does_not_answer_in_time_is_reported(place: Place) -> None:

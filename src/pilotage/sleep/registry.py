@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.index import Index
@@ -226,7 +227,9 @@ class Registry:
 
     def _new_unit(self, key: UnitKey, container: Container, *, running: bool, now: float) -> Unit:
         config = container.idlewatcher_config or NEVER
-        state = SleepState(config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch)
+        state = SleepState(
+            config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch, spread=random.random
+        )
         return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())
 
 
