@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,9 +35,18 @@ class Place:
         inside = isinstance(daemon, Podman)
         self._prefix = ("nsenter", f"--net=/run/netns/{daemon.namespace}") if isinstance(daemon, Podman) else ()
         self.port = 8080 if inside else free_port()
+        self._folder = folder
+        self.served = self._serve({"docker": {"local": engine.host}})
+
+    def _serve(self, providers: dict[str, Any]) -> Served:
         gateway = {"http": f"127.0.0.1:{self.port}", "workers": 1}
-        self.served = Served(folder, self.port, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
-        self.served.prefix = self._prefix
+        served = Served(self._folder, self.port, {"providers": providers, "gateway": gateway})
+        served.prefix = self._prefix
+        return served
+
+    def use_file(self, file: Path) -> None:
+        """Let the daemon serve the routes of a file, too."""
+        self.served = self._serve({"docker": {"local": self.engine.host}, "files": [str(file)]})
 
     async def run(self, image: str = WEB, *command: str, name: str = NAME, **labels: str) -> None:
         """Start a container, then the daemon."""
@@ -199,6 +209,22 @@ async def test_the_address_may_change_during_sleep(place: Place) -> None:
     await asyncio.to_thread(place.engine.run, "pilotage-labels-other", WEB, {"proxy.exclude": "true"})
     assert await place.get() == 200
     assert address() != before
+
+
+async def test_a_route_from_a_file_sleeps_and_wakes_with_a_container(place: Place, tmp_path: Path) -> None:
+    port = free_port()
+    file = tmp_path / "routes.yml"
+    watched = {"docker": {"provider": "local", "container": NAME}, "idle_timeout": "2s"}
+    # A published port accepts connections before the server in the container listens.
+    nas = {"host": "127.0.0.1", "port": port, "healthcheck": {"path": "/"}, "idlewatcher": watched}
+    file.write_text(json.dumps({"shop": nas}))
+    place.use_file(file)
+    labels = {"proxy.exclude": "true"}
+    await asyncio.to_thread(place.engine.run, NAME, WEB, labels, "-p", f"127.0.0.1:{port}:80")
+    await place.served.start()
+    await place.sleeps()
+    assert await place.get() == 200
+    assert place.state() == "running"
 
 
 async def test_a_pool_sleeps_and_wakes_as_one(place: Place) -> None:

@@ -102,9 +102,9 @@ def state_of(engine: FakeEngine, name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def sleeping(engine: FakeEngine) -> AsyncIterator[Night]:
-    """Let the containers of a fake engine sleep and wake."""
-    async with discover([config(engine)], timing=QUICK) as discovery:
+async def sleeping(engine: FakeEngine, *files: str) -> AsyncIterator[Night]:
+    """Let the containers of a fake engine sleep and wake, also with the routes of files."""
+    async with discover([config(engine)], files=files, timing=QUICK) as discovery:
         await discovery.ready()
         night = Night(discovery, Keeper())
         tasks = [asyncio.create_task(night.follow()), asyncio.create_task(night.sleeper.run())]
