@@ -51,7 +51,7 @@ def test_the_path_table_of_the_api_lists_the_paths_of_the_openapi_document() -> 
 def test_the_metrics_table_lists_only_metrics_that_exist() -> None:
     folder = Path(__file__).parent.parent / "src" / "pilotage" / "api"
     source = "".join(path.read_text() for path in folder.glob("*.py"))
-    known = {name.removesuffix("_total") for name in re.findall(r'"(pilotage_[a-z_]+)"', source)}
+    known = {name.removesuffix("_total") for name in re.findall(r'(?:"|# TYPE )(pilotage_[a-z_]+)[" ]', source)}
     documented = {name for cell in rows(HTTP_API, "name") for name in re.findall(r"pilotage_[a-z_]+", cell)}
     assert {name.removesuffix("_total") for name in documented} == known
     assert b"pilotage_event_to_table_seconds" in Metrics().text()

@@ -74,8 +74,8 @@ async def test_a_socket_proxy_that_forbids_it_is_named_with_the_endpoints(
     ("method", "signal", "commands"),
     [
         ("stop", "", ["stop?t=7"]),
-        ("stop", "SIGHUP", ["kill?signal=SIGHUP", "stop?t=0"]),
-        ("kill", "HUP", ["kill?signal=HUP", "stop?t=0"]),
+        ("stop", "SIGHUP", ["kill?signal=SIGHUP"]),
+        ("kill", "HUP", ["kill?signal=HUP"]),
         ("stop", "SIGKILL", ["kill"]),
         ("kill", "", ["kill"]),
         ("pause", "", ["pause"]),

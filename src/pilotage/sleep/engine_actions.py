@@ -125,10 +125,10 @@ _KILLED_AFTER: Final = 10.0
 
 
 async def _stop_by_signal(client: EngineClient, container_id: str, before: InspectState, config: IdleConfig) -> None:
-    """Send the signal and wait for the container to exit; then stop it, so that no restart policy starts it again.
+    """Send the signal and wait for the container to exit. Stop it if a restart policy starts it again.
 
-    The engine's own ``stop`` takes a signal since version 1.42 of its API (Docker 23). But if it is not the container's
-    own stop signal, a restart policy starts the container again.
+    The engine's own ``stop`` takes a signal since version 1.42 of its API (Docker 23). It is of no use here: after any
+    signal but the container's own stop signal, Docker follows the restart policy.
     """
     is_kill = config.stop_method == "kill"
     await client.kill(container_id, signal=config.stop_signal)
@@ -137,7 +137,9 @@ async def _stop_by_signal(client: EngineClient, container_id: str, before: Inspe
             interval = _SHORT_POLL
             while True:
                 state = (await client.inspect(container_id)).State
-                if state is None or state.Status != "running" or state.StartedAt != before.StartedAt:
+                if state is None or state.Status not in ("running", "restarting"):
+                    return
+                if state.Status == "restarting" or state.StartedAt != before.StartedAt:
                     break
                 await asyncio.sleep(interval)
                 interval = min(_POLL, interval * 1.5)

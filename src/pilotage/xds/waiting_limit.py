@@ -28,32 +28,40 @@ from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.xds.resources import OFF, ON, number, packed, seconds
 
-__all__ = [
-    "ALL_WAITING_FILTER",
-    "COUNTED",
-    "WAITING_FILTER",
-    "connection_limit",
-    "idle_limit",
-    "total_limit",
-    "waiting_limit",
-]
+__all__ = ["connection_limit", "waiting_filters", "waiting_settings"]
 
-WAITING_FILTER: Final = "pilotage.waiting"
-ALL_WAITING_FILTER: Final = "pilotage.all_waiting"
+_EACH: Final = "pilotage.waiting"
+_ALL: Final = "pilotage.all_waiting"
 _FOR_EVER: Final = 1_000_000_000.0
 
-COUNTED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any()))
-"""The configuration of :func:`total_limit` on a route whose requests wait; on other routes, the filter is off."""
+_COUNTED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any()))
+"""Turns a filter on for a route, with the configuration that it has in the listener."""
 
 
-def total_limit(most: int) -> Any:
-    """Return the filter that limits how many requests wait for all backends together.
-
-    Envoy adapts this limit to response times, within bounds that are equal here.
+def waiting_filters(most: int) -> dict[str, Any]:
+    """Return the filters by name. They are off, except on routes with :func:`waiting_settings`.
 
     Args:
-        most: maximum number of requests; further ones get status 503 at once.
+        most: maximum number of requests that wait for all backends together; further ones get status 503 at once.
 
+    """
+    return {_ALL: _total_limit(most), _EACH: local_rate_limit_pb2.LocalRateLimit(stat_prefix="waiting")}
+
+
+def waiting_settings(most: int) -> dict[str, Any]:
+    """Return the settings of a route whose requests wait.
+
+    Args:
+        most: maximum number of requests that wait in one Envoy; further ones get status 503 at once.
+
+    """
+    return {_ALL: _COUNTED, _EACH: _limit(most)}
+
+
+def _total_limit(most: int) -> Any:
+    """Return the filter that limits the requests of all routes.
+
+    Envoy adapts this limit to response times, within bounds that are equal here.
     """
     kinds = adaptive_concurrency_pb2.GradientControllerConfig
     rare = seconds(3600.0)
@@ -64,6 +72,23 @@ def total_limit(most: int) -> Any:
         min_rtt_calc_params=kinds.MinimumRTTCalculationParams(fixed_value=rare, min_concurrency=number(most)),
     )
     return adaptive_concurrency_pb2.AdaptiveConcurrency(gradient_controller_config=controller)
+
+
+@lru_cache(maxsize=16)
+def _limit(most: int) -> Any:
+    always = base_pb2.RuntimeFractionalPercent(
+        default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
+    )
+    bucket = token_bucket_pb2.TokenBucket(max_tokens=most, tokens_per_fill=number(1), fill_interval=seconds(_FOR_EVER))
+    return packed(
+        local_rate_limit_pb2.LocalRateLimit(
+            stat_prefix="waiting",
+            status=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
+            token_bucket=bucket,
+            filter_enabled=always,
+            filter_enforced=always,
+        )
+    )
 
 
 def connection_limit(most: int, *, waits: bool) -> Any:
@@ -77,32 +102,4 @@ def connection_limit(most: int, *, waits: bool) -> Any:
     enabled = base_pb2.RuntimeFeatureFlag(default_value=ON if waits else OFF, runtime_key="pilotage.waiting")
     return connection_limit_pb2.ConnectionLimit(
         stat_prefix="waiting", max_connections=wrappers_pb2.UInt64Value(value=most), runtime_enabled=enabled
-    )
-
-
-def idle_limit() -> Any:
-    """Return the filter for routes whose requests do not wait."""
-    return local_rate_limit_pb2.LocalRateLimit(stat_prefix="waiting")
-
-
-@lru_cache(maxsize=16)
-def waiting_limit(most: int) -> Any:
-    """Return the configuration of a route whose requests wait.
-
-    Args:
-        most: maximum number of requests that wait in one Envoy; further ones get status 503 at once.
-
-    """
-    always = base_pb2.RuntimeFractionalPercent(
-        default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
-    )
-    bucket = token_bucket_pb2.TokenBucket(max_tokens=most, tokens_per_fill=number(1), fill_interval=seconds(_FOR_EVER))
-    return packed(
-        local_rate_limit_pb2.LocalRateLimit(
-            stat_prefix="waiting",
-            status=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
-            token_bucket=bucket,
-            filter_enabled=always,
-            filter_enforced=always,
-        )
     )
