@@ -56,7 +56,8 @@ class Place:
 
     async def get(self, path: str = "/", *options: str) -> int:
         """Return the status of a response to a request, which may wait for 30 s."""
-        command = (*self._prefix, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "30", *options)
+        answer = str(self._folder / "answer")
+        command = (*self._prefix, "curl", "-s", "-o", answer, "-w", "%{http_code}", "-m", "30", *options)
         process = await asyncio.create_subprocess_exec(
             *command, "-H", f"Host: {HOST}", f"http://127.0.0.1:{self.port}{path}", stdout=asyncio.subprocess.PIPE
         )
@@ -223,7 +224,7 @@ async def test_a_route_from_a_file_sleeps_and_wakes_with_a_container(place: Plac
     await asyncio.to_thread(place.engine.run, NAME, WEB, labels, "-p", f"127.0.0.1:{port}:80")
     await place.served.start()
     await place.sleeps()
-    assert await place.get() == 200
+    assert await place.get() == 200, f"{(tmp_path / 'answer').read_text()}\n{place.served.log}"
     assert place.state() == "running"
 
 

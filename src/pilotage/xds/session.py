@@ -22,7 +22,7 @@ from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.removals import RemovalHold
-from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource, led_to
+from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE, Key, Resource, led_to
 from pilotage.xds.session_state import SEND_ORDER, SessionState
 from pilotage.xds.subscription import Response
 
@@ -202,7 +202,7 @@ class Session(SessionState):
     def next_responses(self) -> list[Any]:
         """Return what can be sent now. Returns nothing more until Envoy answers or a resource changes."""
         responses = []
-        waiting = self._subscriptions[CLUSTER].refused  # for scopes, which may turn out not to be sent
+        waiting = self._subscriptions[CLUSTER].refused  # for what leads there, which may turn out not to be sent
         for type_url in (*SEND_ORDER, CLUSTER) if waiting else SEND_ORDER:
             subscription = self._subscriptions[type_url]
             while subscription.active and subscription.can_send:
@@ -258,14 +258,17 @@ class Session(SessionState):
             subscription.blocked.add(name)
 
     def _led_to_now(self) -> set[str]:
-        """Return the clusters to which requests are led by those scopes to which Envoy has yet to answer a change.
+        """Return the clusters to which requests are led by what Envoy has, where it has yet to answer a change.
 
-        Envoy 1.40 names a cluster only once, even if it was told that the cluster does not exist. So a later request
-        that is led there would wait in vain, and Envoy is not told before it has answered.
+        These are scopes, and the filters of tcp routes. Envoy 1.40 names a cluster only once, even if it was told that
+        the cluster does not exist. So a later request that is led there would wait in vain, and Envoy is not told
+        before it has answered.
         """
-        scopes = self._subscriptions[SCOPE]
-        changing = [*scopes.pending, *(name for it in scopes.in_flight for name in (*it.resources, *it.removed))]
-        return {cluster for name in changing for cluster in led_to(scopes.acked.get(name, ""))}
+        found: set[str] = set()
+        for leading in (self._subscriptions[SCOPE], self._subscriptions[EXTENSION]):
+            changing = [*leading.pending, *(name for it in leading.in_flight for name in (*it.resources, *it.removed))]
+            found.update(cluster for name in changing for cluster in led_to(leading.acked.get(name, "")))
+        return found
 
     def _select_resource(self, item: Resource, resources: dict[str, Resource], removed: set[str]) -> None:
         subscription, name = self._subscriptions[item.type_url], item.name
