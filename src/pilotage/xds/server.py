@@ -98,6 +98,7 @@ class AdsServer:
             self.wait_for_acks,
             self.held.asked,
             self.removals,
+            self._schedule,
         )
         self.gates.on_held = self._take_over
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
