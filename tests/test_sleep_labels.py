@@ -70,7 +70,7 @@ class Place:
     async def sleeps(self, state: str = "exited") -> None:
         """Wait until the container sleeps."""
         await until(lambda: self.state() == state)
-        await self.served.enters(NAME, "asleep")
+        await self.served.enters("shop", "asleep")
 
     async def stop(self) -> None:
         await asyncio.to_thread(self.engine.docker, "stop", "-t", "1", NAME)
@@ -235,6 +235,7 @@ async def test_a_pool_sleeps_and_wakes_as_one(place: Place) -> None:
     await asyncio.to_thread(place.engine.run, other, WEB, {f"proxy.{key}": text for key, text in labels.items()})
     await place.served.start()
     await place.sleeps()
-    assert place.state(other) == "exited"
-    assert await place.get() == 200
-    await until(lambda: place.state() == place.state(other) == "running")
+    await until(lambda: place.state(other) == "exited")
+    async with asyncio.timeout(60):
+        while not place.state() == place.state(other) == "running":
+            assert await place.get() == 200  # each request keeps both awake

@@ -1,4 +1,4 @@
-"""From running containers to working routes.
+"""Turns running containers into working routes.
 
 The names exported here are the public library; all other modules are implementation. Names are imported on first use,
 so ``import pilotage`` is fast and reading labels needs no network code.

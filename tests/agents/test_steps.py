@@ -10,12 +10,11 @@ from unittest.mock import Mock
 import msgspec
 import pytest
 
-from pilotage.agents.steps import Step, tunnel_header, walk
+from pilotage.agents.steps import Step, walk
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.testing import FakeEngine
 from tests.support.agents import AgentCertificates, agent, agent_config
 from tests.support.ports import free_port
-from tests.testing.test_fake_agent import header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,8 +110,3 @@ async def test_the_certificates_of_another_agent(tmp_path: Path) -> None:
         found = await steps(msgspec.structs.replace(config, tls=TLSFiles(zip_file=str(path))))
         assert (found[-1].name, found[-1].ok) == ("agent", False)
         assert "was not issued by the CA in" in found[-1].result
-
-
-def test_the_header_of_a_tunnel_is_the_one_that_agents_expect() -> None:
-    assert tunnel_header("10.0.0.3", 22) == header("10.0.0.3", 22)
-    assert len(tunnel_header("x" * 255, 65535, probe=True)) == 275

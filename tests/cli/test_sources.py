@@ -42,6 +42,16 @@ def test_a_recording_gives_a_view(tmp_path: Path) -> None:
     assert seen.is_sound
 
 
+def test_a_view_says_what_the_gateway_does_not_support(tmp_path: Path) -> None:
+    closed, logged = {"proxy.closed.middlewares.oidc": "{}"}, {"proxy.logged.access_log.path": "/x"}
+    containers = [one("web"), one("closed", closed), one("logged", logged)]
+    seen = recorded(recording_file(tmp_path, recording(containers)))
+    found = {problem.route: problem.path for problem in seen.table.problems_by_key["", ""]}
+    assert found["closed"] == "middlewares.oidc"
+    assert seen.refused == {"closed"}
+    assert not seen.is_sound
+
+
 def test_several_engines_in_one_file_share_one_table(tmp_path: Path) -> None:
     two = [recording([one("web", age=age)], name) for age, name in ((0, "near"), (9, "far"))]
     seen = recorded(recording_file(tmp_path, *two))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,8 +19,9 @@ from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.testing import FakeEngine
 from pilotage.xds.agent import Agent
 from tests.support.agents import AgentCertificates, agent
-from tests.support.gateway import target
+from tests.support.gateway import becomes, target
 from tests.support.ports import free_port
+from tests.support.rpc import grpc_server, grpc_upper
 from tests.support.serving import add, serving
 from tests.support.waiting import until
 
@@ -128,6 +130,111 @@ async def test_a_target_that_its_agent_finds_unhealthy_leaves_a_pool(site: Site)
             before = sum("pool" in headers["host"] for _, _, headers in site.agent.proxied)
             assert {await by(served) for _ in range(10)} == {"one"}
             assert sum("pool" in headers["host"] for _, _, headers in site.agent.proxied) == before + 10
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def echo_server() -> AsyncIterator[int]:
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def add_tcp(site: Site, port: int, **more: Any) -> int:
+    """Add a container with a tcp server; return the port of its route."""
+    mine = free_port()
+    labels = {"proxy.db.scheme": "tcp", "proxy.db.port": f"{mine}:{port}", "proxy.db.bind": "127.0.0.1"}
+    labels |= more.pop("labels", {})
+    site.engine.add("db", networks=(), ports=(f"{port}:{port}",), labels=labels, **more)
+    return mine
+
+
+async def says(port: int, text: bytes = b"ping\n") -> bytes:
+    """Return what comes back over a connection whose client ends its direction first; nothing if it is refused."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return b""
+    try:
+        writer.write(text)
+        writer.write_eof()
+        return await reader.read()
+    except OSError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.mark.slow
+async def test_a_tcp_route_goes_through_a_tunnel_until_its_container_goes(site: Site) -> None:
+    async with echo_server() as port:
+        mine = add_tcp(site, port)
+        async with site.serving() as served:
+            await becomes(lambda: says(mine), b"ping\n")
+            assert await says(mine, LARGE) == LARGE
+            assert served.daemon.problems() == ()
+            await site.agent.crash()
+            assert await says(mine) == b""
+            await site.agent.listen()
+            await becomes(lambda: says(mine), b"ping\n")
+            site.engine.remove("db")
+            await becomes(lambda: says(mine), b"")
+            await until(lambda: not served.daemon.discovery.table.routes)
+
+
+LARGE = bytes(range(256)) * 16_384
+
+
+@pytest.mark.slow
+async def test_a_tcp_container_behind_an_agent_sleeps_and_wakes(site: Site) -> None:
+    async with echo_server() as port:
+        mine = add_tcp(site, port, labels={"proxy.idle_timeout": "1h"}, state="exited")
+        async with site.serving():
+            assert await says(mine) == b"ping\n"
+            assert site.engine.calls["start"] == 1
+
+
+@pytest.mark.slow
+async def test_the_address_of_a_tcp_client_is_passed_on(site: Site) -> None:
+    async with echo_server() as port:
+        mine = add_tcp(site, port, labels={"proxy.db.relay_proxy_protocol_header": "true"})
+        async with site.serving():
+            found = b""
+            while not found:
+                found = await says(mine)
+    assert found.startswith(b"\r\n\r\n\0\r\nQUIT\n")  # the PROXY header, version 2
+    assert found.endswith(b"ping\n")
+    assert socket.inet_aton("127.0.0.1") in found
+
+
+@pytest.mark.slow
+async def test_grpc_goes_through_a_tunnel(site: Site) -> None:
+    server, port = await grpc_server()
+    labels = {"proxy.rpc.scheme": "h2c", "proxy.rpc.port": str(port)}
+    site.engine.add("rpc", networks=(), ports=(f"{port}:{port}",), labels=labels)
+    async with site.serving() as served:
+        assert served.daemon.problems() == ()
+        assert await grpc_upper(served.port, "rpc.example.org") == b"ONE TWO"
+        assert site.agent.calls["tunnel"] == 1
+        assert site.agent.proxied == []
+    await server.stop(0)
+
+
+async def test_without_an_envoy_here_there_is_no_tunnel(site: Site) -> None:
+    async with echo_server() as port:
+        add_tcp(site, port)
+        file = site.folder / "pilotage.yml"
+        file.write_text(f"providers:\n  agents: [{site.agent.address!r}]\n")
+        flags = Flags(choice=EngineChoice(config=str(file)), gateway=False)
+        async with serving(flags, site.folder, XDG_RUNTIME_DIR=str(site.folder)) as served:
+            await until(served.daemon.problems)
+            (problem,) = served.daemon.problems()
+            assert problem.message.startswith("scheme tcp behind an agent needs an Envoy that pilotage runs")
 
 
 def states(served: Served, alias: str) -> list[str]:

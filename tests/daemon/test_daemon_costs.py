@@ -95,6 +95,8 @@ async def serving(folder: Path, size: int) -> AsyncIterator[tuple[FakeEngine, Da
             await ready.wait()
         listening = asyncio.create_task(envoy.run(f"unix:{folder}/xds/ads.sock"))
         try:
+            # the daemon is ready before the engine's list arrives if that takes long
+            await until(lambda: len(daemon.discovery.table.routes) == size, patience=200)
             await until(lambda: envoy.responses and all(it.in_sync for it in daemon.ads._sessions), patience=60)
             yield engine, daemon, envoy
         finally:

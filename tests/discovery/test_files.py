@@ -241,7 +241,7 @@ def test_a_pattern_with_a_folder_that_no_system_can_name_is_a_problem(folder: Pa
     (folder / "nas.yml").write_text(NAS)
     files = read_files(["nul\0l/*.yml", "*.yml"])
     assert [str(problem) for file in files for problem in file.problems] == [
-        "nul\\x00l: cannot be listed: listdir: embedded null character in path"
+        "nul\\x00l: cannot be listed: its name contains a null character"
     ]
     assert [route.alias for file in files for route in file.routes] == ["nas"]
 

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from pilotage.core.errors import EngineError, EngineIncompatible, EngineRefused, EngineUnreachable
-from pilotage.engine.agents import AgentInfo, ask_agent, distinct_name, is_before
+from pilotage.engine.agents import AgentInfo, ask_agent, distinct_name, is_before, tunnel_header
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.pool import Pool, new_client
 from pilotage.testing import FakeEngine
 from tests.support.agents import AgentCertificates, agent
 from tests.support.waiting import until
+from tests.testing.test_fake_agent import header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,3 +187,8 @@ def test_two_agents_of_one_name_are_told_apart(wanted: str, expected: str) -> No
 def test_an_agent_does_not_pass_for_an_engine_whose_name_ends_in_an_exclamation_mark(wanted: str, taken: str) -> None:
     config: Any = DockerProviderConfig("agent://h:1")
     assert distinct_name(wanted, config, {taken}) == wanted.replace("one", "one@h:1")
+
+
+def test_the_header_of_a_tunnel_is_the_one_that_agents_expect() -> None:
+    assert tunnel_header("10.0.0.3", 22) == header("10.0.0.3", 22)
+    assert len(tunnel_header("x" * 255, 65535, probe=True)) == 275

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from pilotage.engine.sockets import open_tcp
+from pilotage.engine.sockets import failure_text, open_tcp
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
@@ -37,3 +37,18 @@ async def test_a_refusal_keeps_its_number_also_when_several_addresses_refuse() -
 async def test_an_unknown_name_is_a_resolution_error() -> None:
     with pytest.raises(socket.gaierror):
         await open_tcp("engine.invalid", 2375)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimeoutError(), "no answer within 5 s"),
+        (TimeoutError(110, "x"), "connection timed out"),
+        (ConnectionRefusedError(111, "Connect call failed ('10.0.0.2', 1)"), "connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "name or service not known"),
+        (UnicodeError("label empty"), "not a valid host name"),
+        (ConnectionResetError("the agent closes it"), "the agent closes it"),
+    ],
+)
+def test_a_failure_is_described_without_addresses(error: OSError | ValueError, text: str) -> None:
+    assert failure_text(error, 5.0) == text

@@ -78,6 +78,15 @@ def test_what_the_gateway_refuses_is_explained_with_the_route_alone() -> None:
     assert {route.alias: route.problems for route in told.routes} == {"shop": (refused,), "admin": ()}
 
 
+def test_a_route_that_the_gateway_refuses_is_not_served() -> None:
+    found = engine_snapshot([one("shop")])
+    table = build_table([found])
+    refused = Problem(message="no", provider="local", container="shop", route="shop", refused=True)
+    table = msgspec.structs.replace(table, problems_by_key={("", ""): (refused,)})
+    ((told,),) = (container.routes for container in explain_name("shop", [found], table).containers)
+    assert (told.served, told.reason, told.remedy) == (False, "the gateway refuses it", "fix the problems below")
+
+
 def test_a_short_alias_says_which_full_names_others_hold() -> None:
     found = engine_snapshot([one("first", {"proxy.aliases": "shop.localhost"}, age=9), one("shop")])
     told = route_explanation("shop", "", found)

@@ -7,6 +7,7 @@ import pytest
 from pilotage import build_routes
 from pilotage.policy.claims import PolicyRule
 from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.routes.access_log import AccessLog
 from pilotage.routes.build import decode_labels
 from pilotage.routes.claims import ContainerClaims
 from pilotage.routes.file import read_route_file
@@ -60,7 +61,13 @@ def test_a_preset_is_no_file_of_the_host() -> None:
 def test_a_refused_log_file_is_removed_and_the_route_stays() -> None:
     found = built({"proxy.web.access_log.path": "/etc/cron.d/x", "proxy.web.access_log.stdout": "true"})
     (route,) = found.routes
-    assert (route.excluded, route.settings.access_log, route.labelled) == (False, None, ())
+    assert (route.excluded, route.settings.access_log, route.labelled) == (
+        False,
+        AccessLog(stdout=True),
+        ("access_log",),
+    )
+    (alone,) = built({"proxy.web.access_log.path": "/etc/cron.d/x"}).routes
+    assert (alone.excluded, alone.settings.access_log, alone.labelled) == (False, None, ())
     assert [(problem.message, problem.label) for problem in found.problems] == [
         (FILE_REFUSED, "proxy.web.access_log.path")
     ]

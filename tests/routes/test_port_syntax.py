@@ -8,7 +8,7 @@ from pilotage.routes.fields import UNSET
 from pilotage.routes.port_syntax import Port, PortPair
 from tests.support.field_values import read, read_yaml, reported
 
-RANGE = "a port is a number from 1 to 65535; 0 is automatic"
+RANGE = "a port is a number from 1 to 65535, or 0 for automatic"
 
 
 @pytest.mark.parametrize(

@@ -93,16 +93,19 @@ class Served:
         await self._process.communicate()
         self._process = None
 
-    async def phase(self, container: str) -> str:
-        """Return what a container that sleeps is doing; ``""`` if the daemon knows no such container."""
+    async def phase(self, name: str) -> str:
+        """Return what a container or alias that sleeps is doing; ``""`` if the daemon knows none of that name."""
         units = (await self.get("/v1/sleep"))["units"]
-        return next((str(it["state"]) for it in units if it["container"] == container), "")
+        return next((str(it["state"]) for it in units if name in {it["container"], *it["aliases"]}), "")
 
-    async def enters(self, container: str, *phases: str) -> None:
-        """Wait until a container that sleeps is in one of some phases."""
-        async with asyncio.timeout(60):
-            while await self.phase(container) not in phases:  # noqa: ASYNC110  # another process decides
-                await asyncio.sleep(0.02)
+    async def enters(self, name: str, *phases: str) -> None:
+        """Wait until a container or alias that sleeps is in one of some phases."""
+        try:
+            async with asyncio.timeout(60):
+                while await self.phase(name) not in phases:  # noqa: ASYNC110  # another process decides
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{name} is in none of {phases}: {await self.get('/v1/sleep')}\n{self.log}") from None
 
     async def accepted(self, alias: str, node: str) -> None:
         """Wait until an Envoy is connected and has accepted a route."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.routes.route import EndpointHealth
@@ -11,7 +12,7 @@ from pilotage.xds.agent import Agent
 from pilotage.xds.agent_routes import AgentRoutes
 from tests.support.gateway import route
 
-FAR = Agent("10.0.0.2:8890", "far", "10.0.0.2")
+FAR = Agent("10.0.0.2:8890", "far", "10.0.0.2", relay="/run/x")
 NEAR = Agent("10.0.0.3:8890", "near", "10.0.0.3")
 
 
@@ -40,6 +41,16 @@ def test_an_agent_is_found_by_its_address_or_name(key: str) -> None:
         (FAR, {"agent": "nosuch"}, "agent 'nosuch' not found"),
         (Agent(FAR.address, problem="it is out of order"), {}, "it is out of order"),
         (FAR, {"scheme": "udp"}, "scheme udp is not supported behind an agent, so the route is not served"),
+        (
+            msgspec.structs.replace(FAR, tunnels=False),
+            {"scheme": "tcp"},
+            "scheme tcp needs a newer agent, because this one has no tunnel, so the route is not served",
+        ),
+        (
+            msgspec.structs.replace(FAR, relay=""),
+            {"scheme": "h2c"},
+            "scheme h2c behind an agent needs an Envoy that pilotage runs, so the route is not served",
+        ),
     ],
 )
 def test_a_route_that_its_agent_cannot_serve_is_refused(agent: Agent, fields: dict[str, Any], message: str) -> None:
@@ -48,6 +59,13 @@ def test_a_route_that_its_agent_cannot_serve_is_refused(agent: Agent, fields: di
     assert problem.message == message
     assert problem.hint
     assert (problem.route, problem.container) == ("app", "app")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "tcp", "h2c"])
+def test_a_route_that_its_agent_can_serve_is_kept(scheme: str) -> None:
+    found, problems = routes(FAR).apply("app", route("app", 80, agent=FAR.address, scheme=scheme))
+    assert found is not None
+    assert problems == ()
 
 
 def test_only_the_routes_of_changed_agents_are_affected() -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from pilotage.engine.archive import read_credentials
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointHealth
 from pilotage.routes.schema import LoadBalance
 from pilotage.testing import FakeEngine
@@ -307,11 +308,11 @@ async def test_a_route_from_a_file_names_its_agent(behind: Behind) -> None:
         assert (await behind.gateway.ask("app")).json["headers"]["x-proxy-host"] == f"localhost:{app.port}"
 
 
-@pytest.mark.parametrize("scheme", ["h2c"])
-async def test_what_an_agent_cannot_carry_is_refused(behind: Behind, scheme: str) -> None:
-    await behind.gateway.publish(behind.route("app", 80, scheme=scheme))
+async def test_what_an_agent_cannot_carry_is_refused(behind: Behind) -> None:
+    port = PortPair(free_port(), 80)
+    await behind.gateway.publish(behind.route("app", 80, scheme="udp", port=port))
     (problem,) = behind.gateway.ads.problems
-    assert f"scheme {scheme} is not supported behind an agent" in problem.message
+    assert problem.message == "scheme udp is not supported behind an agent, so the route is not served"
 
 
 async def test_a_route_behind_an_agent_approves_no_requests(behind: Behind) -> None:

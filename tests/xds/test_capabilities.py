@@ -25,7 +25,8 @@ def test_an_ordinary_route_is_supported() -> None:
         ({"rule_file": "embed://x"}, "rule_file", False),
         ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "tls_termination": True}, "tls_termination", False),
-        ({"access_log": AccessLog(stdout=True)}, "access_log", True),
+        ({"access_log": AccessLog(path="/var/log/app.log")}, "access_log.path", True),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "access_log": AccessLog(stdout=True)}, "access_log", True),
         ({"scheme": "tcp", "port": PortPair(0, 5432)}, "port", False),
         ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "middlewares", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "hold": 5.0}, "hold", True),
@@ -50,6 +51,7 @@ def test_unsupported_settings_are_reported(fields: dict[str, Any], path: str, se
     problems, served = check_capabilities(route("app", 80, **fields))
     assert [(problem.path, problem.route, problem.provider) for problem in problems] == [(path, "app", "local")]
     assert problems[0].hint
+    assert problems[0].refused is not servable
     assert served is servable
 
 
@@ -111,7 +113,10 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
     [
         ({"scheme": "fileserver"}, "run a web server in a container for the files"),
         ({"rules": "default { }"}, "remove it"),
-        ({"access_log": AccessLog(stdout=True)}, "set gateway.access_log, which logs the requests of all routes"),
+        (
+            {"access_log": AccessLog(path="/var/log/app.log")},
+            "set access_log.stdout: true, and send pilotage's standard output to a file",
+        ),
         ({"scheme": "tcp", "port": PortPair(0, 5432)}, "write both ports: proxy.app.port: 5432:5432"),
         ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "remove it"),
         ({"load_balance": LoadBalance(link="x", options={"a": 1})}, "remove them"),

@@ -4,7 +4,6 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import grpc.aio
 import pytest
 import trustme
 from aiohttp import web
@@ -13,48 +12,22 @@ from pilotage.routes.route import Endpoint
 from pilotage.xds.resources import CLUSTER
 from tests.support.gateway import becomes, route, server_context, target
 from tests.support.ports import free_port
+from tests.support.rpc import grpc_server, grpc_upper
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.gateway import Gateway
     from tests.xds.conftest import Envoy
 
 
 # ---- schemes -------------------------------------------------------------------------------------------------------
 
 
-async def _grpc_upper(gw: Gateway, host: str) -> bytes:
-    options = [("grpc.default_authority", host)]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{gw.options.http_port}", options=options) as channel:
-        call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream("/test.Echo/Upper")
-
-        async def words() -> Any:
-            for word in (b"one", b"two"):
-                yield word
-
-        return b" ".join([word async for word in call(words())])
-
-
-async def _grpc_server(credentials: Any = None) -> tuple[grpc.aio.Server, int]:
-    async def upper(requests: Any, _context: Any) -> Any:
-        async for word in requests:
-            yield word.upper()
-
-    server = grpc.aio.server()
-    handlers: dict[str, Any] = {"Upper": grpc.stream_stream_rpc_method_handler(upper)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
-    place = "127.0.0.1:0"
-    port = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
-    await server.start()
-    return server, port
-
-
 async def test_grpc_passes_to_h2c_targets(envoy: Envoy) -> None:
-    server, port = await _grpc_server()
+    server, port = await grpc_server()
     async with envoy() as gw:
         await gw.publish(route("rpc", port, scheme="h2c"))
-        assert await _grpc_upper(gw, "rpc.example.org") == b"ONE TWO"
+        assert await grpc_upper(gw.options.http_port, "rpc.example.org") == b"ONE TWO"
     await server.stop(0)
 
 
@@ -63,12 +36,12 @@ async def test_grpc_passes_to_tls_targets(envoy: Envoy, shared: bool, tmp_path: 
     authority = trustme.CA()
     issued = authority.issue_cert("rpc.internal")
     key, chain = issued.private_key_pem.bytes(), b"".join(it.bytes() for it in issued.cert_chain_pems)
-    server, port = await _grpc_server(grpc.ssl_server_credentials([(key, chain)]))
+    server, port = await grpc_server(grpc.ssl_server_credentials([(key, chain)]))
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     checked = {"ssl_server_name": "rpc.internal", "ssl_trusted_certificate": str(tmp_path / "ca.pem")}
     async with envoy() as gw:
         await gw.publish(route("rpc", port, scheme="https", **({"no_tls_verify": True} if shared else checked)))
-        assert await _grpc_upper(gw, "rpc.example.org") == b"ONE TWO"
+        assert await grpc_upper(gw.options.http_port, "rpc.example.org") == b"ONE TWO"
     await server.stop(0)
 
 

@@ -85,6 +85,29 @@ async def test_a_route_excluded_for_another_reason_does_not_wait(envoy: Envoy) -
         assert (await gw.ask("app")).status == 404
 
 
+def _watching() -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("watch ")]
+
+
+async def test_requests_wait_while_a_server_that_was_told_to_stop_refuses_connections(envoy: Envoy) -> None:
+    """Its container may run on for long before the engine reports its end."""
+    async with target("app") as it, envoy() as gw:
+        port = it.port
+        stopping = route("app", endpoints=(Endpoint("127.0.0.1", port, state="draining"),))
+        await gw.publish(stopping)
+        assert (await gw.ask("app")).by == "app"  # it was told to stop, but still answers
+        await it.stop()
+        await until(lambda: (backend := gw.ads.snapshot.backend("route/app")) is not None and backend.is_closed)
+        await gw.ads.wait_for_acks()
+        asking = asyncio.create_task(gw.ask("app"))
+        await until(lambda: gw.ads.held.clusters)
+        assert _watching() == ["watch route/app"]
+        await it.start(port)
+        assert (await asking).by == "app"
+        await gw.publish(route("app", port))
+        await until(lambda: not _watching())
+
+
 async def test_requests_in_flight_when_an_endpoint_dies_reach_its_successor(envoy: Envoy) -> None:
     """The endpoint refuses connections before the table is updated; no request may fail until then."""
     async with target("old") as old, target("new") as new, envoy() as gw:

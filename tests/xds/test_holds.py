@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import pytest
 
 from pilotage.routes.gate import Gate
+from pilotage.routes.route import Endpoint
 from pilotage.xds.backend import route_backend
 from pilotage.xds.epochs import Epochs
 from pilotage.xds.holds import Holds
 from tests.support.gateway import route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pilotage.xds.backend import Backend
     from pilotage.xds.cluster_names import ClusterNames
 
@@ -135,3 +140,61 @@ def test_clusters_from_before_a_restart_are_taken_over() -> None:
     assert (found.current, found.absent) == ("hold/6/route/app", True)
     holds.adopt(KEY, ("hold/4/route/app", "hold/6/route/app"))  # another Envoy
     assert all(holds.waits_for(KEY, f"hold/{epoch}/route/app") for epoch in (4, 5, 6))
+
+
+def stopping(
+    state: Literal["draining", "ready"] = "draining", *, hold: float = 0.0, gate: Gate | None = None
+) -> Backend:
+    endpoint = Endpoint("127.0.0.1", 80, state=state)
+    return route_backend(route("app", endpoints=(endpoint,), hold=hold), restarting=True, gate=gate)
+
+
+def test_requests_wait_once_a_container_that_was_told_to_stop_refuses_connections() -> None:
+    """Servers close their ports before the engine reports that the container has ended."""
+    holds = Holds(Epochs(7))
+    assert not holds.set_refusing(KEY, refusing=True)  # nothing stops
+    backend = holds.apply(stopping())
+    assert (backend.is_closed, holds.stopping) == (False, {KEY: backend.members})
+    assert holds.set_refusing(KEY, refusing=True)
+    assert not holds.set_refusing(KEY, refusing=True)
+    closed = holds.apply(stopping())
+    assert (closed.is_closed, closed.reachable) == (True, ())
+    assert holds.stopping == {KEY: backend.members}
+    assert not holds.opening
+    assert holds.set_refusing(KEY, refusing=False)  # it has opened its port again
+    holds.apply(stopping())
+    assert holds.opening == {KEY}
+
+
+@pytest.mark.parametrize(
+    "next_state",
+    [
+        pytest.param(lambda: stopping("ready"), id="ready again"),
+        pytest.param(lambda: backend(80, hold=0.0), id="no longer expected to restart"),
+        pytest.param(lambda: stopping(gate=Gate(3, "open")), id="asleep"),
+    ],
+)
+def test_a_container_that_is_no_longer_stopping_is_not_watched(next_state: Callable[[], Backend]) -> None:
+    holds = Holds(Epochs(7))
+    holds.apply(stopping())
+    holds.set_refusing(KEY, refusing=True)
+    holds.apply(next_state())
+    assert not holds.stopping
+    holds.apply(stopping())
+    assert holds.set_refusing(KEY, refusing=True), "the last answer counted although the container was started again"
+
+
+def test_a_removed_backend_is_not_watched() -> None:
+    for refusing in (False, True):
+        holds = Holds(Epochs(7))
+        holds.apply(stopping())
+        holds.set_refusing(KEY, refusing=refusing)
+        holds.apply(stopping())
+        holds.leave(KEY)
+        assert not holds.stopping
+
+
+def test_a_patient_route_is_not_watched_because_it_sends_nothing_to_a_stopping_container() -> None:
+    holds = Holds(Epochs(7))
+    assert holds.apply(stopping(hold=8.0)).is_closed
+    assert not holds.stopping

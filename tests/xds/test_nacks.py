@@ -85,6 +85,29 @@ def test_what_is_accepted_is_forgotten() -> None:
     assert [*retries._tries, *retries._scheduled, *retries._reported] == []
 
 
+def test_a_route_whose_clusters_are_all_rejected_is_reported_once() -> None:
+    retries = Retries()
+    first, second = (Nack(Resource(CLUSTER, name, "1", b"", answers=("app",)), "odd") for name in ("route/app", "b"))
+    (problem,) = nack_problems(first, "edge", lambda _: None)
+    assert nack_problems(second, "edge", lambda _: None) == [problem]
+    assert problem.refused
+    assert [retries.is_first(nack, problem) for nack in (first, second, second)] == [True, False, False]
+    for nack in (first, second):
+        retries.begin(nack.resource.key, rejected=False)
+    assert retries._causes == {}
+    assert retries.is_first(second, problem)
+
+
+async def test_an_https_route_that_envoy_rejects_is_reported_once(envoy: Any, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("shop", it.port, scheme="https", ssl_trusted_certificate=str(broken)))
+        await until(lambda: gw.refused and len(gw.ads.problems) == 1)
+        assert [problem.route for problem in gw.refused] == ["shop"]
+        assert [problem.refused for problem in gw.ads.problems] == [True]
+
+
 def test_a_listener_that_could_not_listen_is_retried_every_two_seconds() -> None:
     retries = Retries()
     nack = Nack(Resource(LISTENER, "tcp/0.0.0.0:22", "1", b""), "cannot bind '0.0.0.0:22': Address already in use")
@@ -103,7 +126,7 @@ async def test_reloads_do_not_multiply_the_retries(envoy: Any, monkeypatch: pyte
             async with asyncio.timeout(20):
                 await gw.ads.wait_for_acks()
         assert len(gw.ads._timers) == timers
-        assert len(gw.refused) == 2  # the clusters for requests in general and for gRPC, each once
+        assert len(gw.refused) == 1  # the clusters for requests in general and for gRPC, each once
 
 
 async def test_a_taken_port_is_used_once_it_is_free(envoy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 
-from pilotage.xds.clusters import shared_clusters
+from pilotage.xds.backend import route_backend
+from pilotage.xds.clusters import own_clusters, shared_clusters
 from pilotage.xds.options import CertificateFiles, GatewayOptions, longest_pauses
+from pilotage.xds.retries import retries
 from tests.support.defaults import filled_by_default
+from tests.support.gateway import route
 
 
 def test_https_needs_a_port_and_a_certificate() -> None:
@@ -20,21 +23,33 @@ def test_redirects_lead_to_the_public_port() -> None:
     assert GatewayOptions(https_port=8443, public_https_port=443).redirect_port == 443
 
 
-@pytest.mark.parametrize("retries", range(11))
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("times", range(11))
 @pytest.mark.parametrize("limit", [2.0, 10.0])
-def test_all_attempts_to_connect_end_within_the_limit(limit: float, retries: int) -> None:
-    options = GatewayOptions(connect_timeout=limit, retries=retries)
-    whole = options.attempt_timeout * (retries + 1) + longest_pauses(retries)
-    assert whole <= max(limit, 0.1 * (retries + 1) + longest_pauses(retries)) + 1e-9
-    assert options.attempt_timeout >= 0.1
+def test_all_attempts_to_connect_end_within_the_limit(limit: float, times: int, *, static: bool) -> None:
+    options = GatewayOptions(connect_timeout=limit, retries=times)
+    attempt, tries = options.attempt_timeout(static=static), options.tries(static=static)
+    whole = attempt * (tries + 1) + longest_pauses(tries)
+    assert whole <= max(2.0 if static else limit, 0.1 * (tries + 1) + longest_pauses(tries)) + 1e-9
+    assert attempt >= 0.1
 
 
-def test_by_default_a_request_that_connects_to_nothing_fails_within_eight_seconds() -> None:
+def test_by_default_a_request_that_connects_to_nothing_fails_within_seven_seconds() -> None:
     options = GatewayOptions()
-    assert options.attempt_timeout * (options.retries + 1) + longest_pauses(options.retries) == pytest.approx(8.0)
+    assert options.attempt_timeout() * (options.retries + 1) + longest_pauses(options.retries) == pytest.approx(7.0)
     for cluster in shared_clusters(options):
         message = cluster_pb2.Cluster.FromString(cluster.body)
-        assert message.connect_timeout.ToMilliseconds() == pytest.approx(options.attempt_timeout * 1000, abs=1)
+        assert message.connect_timeout.ToMilliseconds() == pytest.approx(options.attempt_timeout() * 1000, abs=1)
+
+
+def test_a_request_to_the_dead_target_of_a_route_from_a_file_ends_within_two_seconds() -> None:
+    backend, options = route_backend(route("app", 80, container="")), GatewayOptions()
+    (cluster,) = own_clusters(backend, options)
+    attempt = cluster_pb2.Cluster.FromString(cluster.body).connect_timeout.ToMilliseconds() / 1000
+    tries = retries(backend, options).num_retries.value
+    assert tries == 2
+    assert attempt * (tries + 1) + longest_pauses(tries) == pytest.approx(2.0, abs=0.01)
+    assert longest_pauses(tries) == pytest.approx(0.3)  # if all attempts are refused
 
 
 def test_fields_are_empty_by_default_except_these() -> None:
@@ -45,8 +60,8 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "GatewayOptions.http_address": "0.0.0.0",
         "GatewayOptions.http_port": 8080,
         "GatewayOptions.https_address": "0.0.0.0",
-        "GatewayOptions.connect_timeout": 8.0,
-        "GatewayOptions.retries": 6,
+        "GatewayOptions.connect_timeout": 7.0,
+        "GatewayOptions.retries": 8,
         "GatewayOptions.idle_timeout": 180.0,
         "GatewayOptions.body_timeout": 300.0,
         "GatewayOptions.stream_timeout": 600.0,

@@ -67,7 +67,7 @@ def test_a_refused_host_ends_every_request_with_status_400() -> None:
     ],
 )
 def test_a_path_that_climbs_once_its_slashes_are_decoded_is_refused(path: str, refused: bool) -> None:
-    (rule,) = path_check().rbac.rules.policies["refused"].permissions
+    (rule,) = path_check().policies["refused"].permissions
     regex = re.compile(rule.url_path.path.safe_regex.regex)
     assert bool(regex.fullmatch(path)) is refused
     reply = re.compile(bad_path().and_filter.filters[1].header_filter.header.string_match.safe_regex.regex)
@@ -116,7 +116,7 @@ def test_no_header_is_listed_twice() -> None:
 
 
 def test_a_path_that_is_refused_is_denied_to_everybody() -> None:
-    rules = path_check().rbac.rules
+    rules = path_check()
     assert rules.action == RBAC.DENY
     (policy,) = rules.policies.values()
     assert [it.any for it in policy.principals] == [True]

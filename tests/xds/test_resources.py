@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from envoy.config.cluster.v3 import cluster_pb2
 
-from pilotage.xds.resources import CLUSTER, header, literal, number, packed, resource, seconds, socket
+from pilotage.xds.resources import CLUSTER, header, number, packed, resource, seconds, socket
 
 
 def test_the_version_is_a_hash_of_the_content() -> None:
@@ -28,7 +28,6 @@ def test_headers_are_replaced_or_appended_and_may_be_empty() -> None:
     put, added = header("a", ""), header("a", "1", add=True)
     assert put.keep_empty_value
     assert put.append_action != added.append_action
-    assert literal("50%") == "50%%"
 
 
 def test_messages_are_wrapped_in_any() -> None:

@@ -15,6 +15,7 @@ from pilotage.xds.resources import CLUSTER
 from pilotage.xds.server import AdsServer
 from pilotage.xds.session import Session
 from tests.support.gateway import route, target
+from tests.support.ports import free_port
 from tests.support.waiting import pass_time, until
 from tests.xds.test_secrets import written
 
@@ -149,6 +150,24 @@ async def test_requests_wait_for_a_second_restart_whenever_it_comes() -> None:
         await pass_time(60.0)
         assert ads.snapshot.restarting == set()
         assert (CLUSTER, "route/app") not in ads.snapshot.resources
+
+
+@pytest.mark.looptime
+async def test_requests_wait_until_the_server_listens_after_a_second_restart() -> None:
+    """They wait for 30 s after the last restart, not after the first of several."""
+    told = route("app", endpoints=(Endpoint("10.0.0.1", 80, state="draining"),))
+    stopped = route("app", endpoints=(), excluded=True, excluded_reason=ExclusionReason.NOT_RUNNING)
+    started = route("app", free_port())  # its server does not listen yet
+    async with AdsServer(GatewayOptions()) as ads:
+        for times in range(2):
+            for state in (told, stopped, started):
+                ads.publish(Table({"app": state}))
+            await pass_time(28.0 - 24.0 * times)
+        backend = ads.snapshot.backend("route/app")
+        assert backend is not None
+        assert backend.is_closed
+        await pass_time(30.0)
+        assert ads.snapshot.restarting == set()
 
 
 async def test_an_https_endpoint_that_speaks_plain_http_changes_its_route_at_once() -> None:

@@ -1,7 +1,7 @@
-"""Adds agents on other machines and checks the way to them.
+"""Adds agents on other machines, and checks the connection to them.
 
-An address goes in; an archive with certificates, a Compose file, or the result of each step to an agent comes out. It
-must not touch a machine other than this one, except by asking an agent, and it never shows a private key of a client.
+The address of an agent goes in; certificates, a Compose file or the result of each check come out. This package must
+not change other machines, and must not show private keys of clients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes the certificates of a new agent: a CA for it alone, one for its server and one for its client."""
+"""Makes the certificates for a new agent: a CA for this agent only, a server certificate and a client certificate."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class AgentCertificates(msgspec.Struct, frozen=True):
 
     Attributes:
         ca, ca_key: the CA.
-        server, server_key: the agent's own.
-        client, client_key: what pilotage presents.
+        server, server_key: the agent's certificate and key.
+        client, client_key: the certificate and key of pilotage.
 
     """
 
@@ -50,7 +50,7 @@ class AgentCertificates(msgspec.Struct, frozen=True):
 
 
 def make_certificates() -> AgentCertificates:
-    """Make a CA and two certificates with ECDSA P-256, which OpenSSL's strict checks accept, too.
+    """Make a CA and two certificates with ECDSA P-256 keys. They also pass OpenSSL's strict checks.
 
     Raises:
         PilotageError: the package ``cryptography`` is not installed.
@@ -141,7 +141,7 @@ def write_archive(path: Path, certificates: AgentCertificates, *, replace: bool 
         replace: whether to replace an existing archive.
 
     Raises:
-        FileExistsError: it exists, and is not to be replaced.
+        FileExistsError: the archive exists, and ``replace`` is false.
         OSError: it cannot be written.
 
     """

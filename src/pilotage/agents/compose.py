@@ -20,9 +20,9 @@ def compose_file(name: str, port: int, certificates: AgentCertificates, *, podma
     Args:
         name: the agent's name.
         port: where it listens, TCP and UDP.
-        certificates: its own.
-        podman: whether its engine is Podman. It then publishes its port instead of using the host's network, and must
-            share a network with the containers that it is to reach.
+        certificates: the agent's certificates.
+        podman: whether its engine is Podman. The agent then publishes its port instead of using the host's network, so
+            it must be connected to the networks of the containers.
 
     """
     socket = "/var/run/podman/podman.sock" if podman else "/var/run/docker.sock"

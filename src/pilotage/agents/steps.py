@@ -1,23 +1,20 @@
-"""Walks every step of the way to an agent, and says which one fails."""
+"""Checks each step of the connection to an agent, and reports which one fails."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import ssl
-import zlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.core.errors import EngineError
 from pilotage.engine.address import parse_address
+from pilotage.engine.agents import TUNNEL_PROTOCOL, tunnel_header
 from pilotage.engine.archive import check_credentials
 from pilotage.engine.credentials import AGENT_NAME, CredentialsError
 from pilotage.engine.pool import Pool, new_client
-from pilotage.engine.sockets import open_tcp
+from pilotage.engine.sockets import failure_text, open_tcp
 from pilotage.engine.tls import TLSMaterial
 
 if TYPE_CHECKING:
@@ -25,20 +22,19 @@ if TYPE_CHECKING:
 
     from pilotage.engine.config import DockerProviderConfig, TLSFiles
 
-__all__ = ["Step", "tunnel_header", "walk"]
+__all__ = ["Step", "walk"]
 
 _LIMIT: Final = 5.0  # seconds to connect, and to probe the tunnel
-_PROTOCOL: Final = "godoxy-agent-stream/1"
 
 
 class Step(msgspec.Struct, frozen=True):
     """One step.
 
     Attributes:
-        name: what is tried.
-        result: what came of it, or why it failed.
-        remedy: what to do if it failed.
-        ok: whether it succeeded. If not, none follows.
+        name: what is checked.
+        result: the outcome, or why the step failed.
+        remedy: how to fix the failure.
+        ok: whether it succeeded. After a failure, no further steps follow.
 
     """
 
@@ -49,7 +45,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
-    """Yield each step as it is done.
+    """Yield each step when it has finished.
 
     Args:
         config: the engine behind the agent.
@@ -75,7 +71,7 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
             (await open_tcp(address.host, address.port)).close()
     except (OSError, UnicodeError) as error:
         remedy = "check the address, that the agent runs, and that no firewall is in between"
-        yield Step("connection", f"{address.host}:{address.port}: {_why(error)}", remedy, ok=False)
+        yield Step("connection", f"{address.host}:{address.port}: {failure_text(error, _LIMIT)}", remedy, ok=False)
         return
     yield Step("connection", f"{address.host}:{address.port} accepts connections")
     failing = "agent"
@@ -102,7 +98,7 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
     remedy = "upgrade the agent, or serve tcp routes of this machine in another way"
     try:
         async with asyncio.timeout(_LIMIT):
-            context = TLSMaterial(files, _PROTOCOL).context()
+            context = TLSMaterial(files, TUNNEL_PROTOCOL).context()
             sock = await open_tcp(host, port)
             reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=AGENT_NAME)
             try:
@@ -114,34 +110,7 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
     except OSError as error:
-        return Step("tcp tunnel", f"failed: {_why(error)}", remedy, ok=False)
-    if chosen != _PROTOCOL or left:
+        return Step("tcp tunnel", f"failed: {failure_text(error, _LIMIT)}", remedy, ok=False)
+    if chosen != TUNNEL_PROTOCOL or left:
         return Step("tcp tunnel", "the agent does not offer it", remedy, ok=False)
     return Step("tcp tunnel", "works")
-
-
-def _why(error: OSError | UnicodeError) -> str:
-    if isinstance(error, UnicodeError):
-        return "not a valid host name"
-    if isinstance(error, TimeoutError) and not error.errno:
-        return f"no answer within {_LIMIT:g} s"
-    if isinstance(error, ssl.SSLError):  # its errno, like that of the next class, is not one of the system's
-        return (error.reason or str(error)).lower().replace("_", " ")
-    if isinstance(error, socket.gaierror):
-        return str(error.strerror).lower()
-    return os.strerror(error.errno).lower() if error.errno else str(error)
-
-
-def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
-    """Return what a client of a tunnel sends first: version, host, port, flags and checksum, in 275 bytes.
-
-    Args:
-        host: the target, an address or a name of at most 255 bytes.
-        port: its port.
-        probe: close the tunnel at once instead.
-
-    """
-    name, number = host.encode(), str(port).encode() if port else b""
-    begin = b"0.1.0\0\0\0" + bytes([len(name)]) + name.ljust(255, b"\0")
-    begin += bytes([len(number)]) + number.ljust(5, b"\0") + bytes([1 if probe else 0])
-    return begin + zlib.crc32(begin).to_bytes(4, "big")

@@ -84,7 +84,7 @@ class SleepResource:
 
 
 def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
-    """Return a copy of a table that also has why containers are awake now and when they will sleep."""
+    """Return a copy of a table that also says why containers are awake and when they will sleep."""
     if sleeper is None or not table.wakefulness:
         return table
     found = {

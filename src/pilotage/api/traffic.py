@@ -43,7 +43,7 @@ def _histogram(alias: str, figures: RouteTraffic) -> str:
 
 
 def escape(label: str) -> str:
-    """Return the value of a label as Prometheus's text format has it."""
+    """Escape the value of a label for Prometheus's text format."""
     return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

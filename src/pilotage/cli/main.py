@@ -62,9 +62,9 @@ def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
 
 
 def run(args: Sequence[str], *, early: Callable[[int, Any], object] | None = None) -> int:
-    """Run one command and return its exit status. Never raises.
+    """Run one command and return its exit status.
 
-    With ``PILOTAGE_DEBUG=1``, a bug raises its exception, so that the traceback is shown.
+    Exceptions caused by bugs are reported without a traceback, or raised if ``PILOTAGE_DEBUG=1`` is set.
 
     Args:
         args: the arguments of the program.

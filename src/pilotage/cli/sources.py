@@ -14,6 +14,7 @@ from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
 from pilotage.table.store import build_table
+from pilotage.xds.capabilities import check_capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.policy import Policy
     from pilotage.routes.file import RouteFile
     from pilotage.table.snapshot import EngineSnapshot
+    from pilotage.xds.options import GatewayOptions
 
 __all__ = ["demonstration", "recorded", "view"]
 
@@ -45,7 +47,7 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
     files = read_files(engines.files, reserved_ports=engines.reserved_ports)
 
     def whole(scanned: Iterable[ScanResult]) -> View:
-        return _view_of_scans(list(scanned), engines.problems, files, engines.policy)
+        return _view_of_scans(list(scanned), engines.problems, files, engines.policy, engines.options)
 
     async def look() -> list[ScanResult]:
         taken = {config.name for config in engines.configs if not config.takes_agent_name}
@@ -80,11 +82,12 @@ def _view_of_scans(
     problems: Iterable[Problem] = (),
     files: tuple[RouteFile, ...] = (),
     policy: Policy | None = None,
+    options: GatewayOptions | None = None,
 ) -> View:
     errors = {name: error for result in scanned for name, error in result.errors.items()}
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in errors.items()]
     snapshots = tuple(snapshot for result in scanned for snapshot in result.snapshots)
-    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy)
+    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy=policy, options=options)
 
 
 def recorded(file: str) -> View:
@@ -113,10 +116,15 @@ def _view(
     problems: Iterable[Problem] = (),
     errors: tuple[EngineError, ...] = (),
     files: tuple[RouteFile, ...] = (),
+    *,
     policy: Policy | None = None,
+    options: GatewayOptions | None = None,
 ) -> View:
     table = build_table(snapshots, files, policy=policy)
     problems_by_key = dict(table.problems_by_key)
+    served = (route for route in table.routes.values() if not route.excluded)
+    if refused := [problem for route in served for problem in check_capabilities(route, options)[0]]:
+        problems_by_key["", ""] = tuple(refused)  # as a daemon reports them
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)

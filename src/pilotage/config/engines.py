@@ -75,6 +75,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
         files: names and patterns of route files.
         reserved_ports: ports on this host that belong to ``pilotage serve``. No route may point to them.
         policy: what containers may claim.
+        options: the gateway's settings.
 
     """
 
@@ -84,6 +85,7 @@ class ChosenEngines(msgspec.Struct, frozen=True):
     files: tuple[str, ...] = ()
     reserved_ports: frozenset[int] = DEFAULT_PORTS
     policy: Policy = DEFAULT_POLICY
+    options: GatewayOptions = GatewayOptions()
 
 
 def find_config_file() -> str:
@@ -143,7 +145,8 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
         hint = "add one under providers.docker, such as `local: $DOCKER_HOST`, or select one with --engine NAME=URL"
         raise ConfigError([*config.problems, Problem(message="no engine is configured", hint=hint, file=name)])
     engines = tuple(resolved(engine, env) for engine in config.providers)
-    return ChosenEngines(engines, why, config.problems, config.files, config.reserved_ports, config.policy)
+    ports = config.reserved_ports
+    return ChosenEngines(engines, why, config.problems, config.files, ports, config.policy, config.options)
 
 
 def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:

@@ -95,7 +95,7 @@ def is_task(container: Container) -> bool:
 
 
 def task_id(container: Container) -> str:
-    """Return the ID of the task that a container's labels name; ``""`` if it cannot be one."""
+    """Return the ID of the task in a container's labels; ``""`` if there is none, or the text cannot be an ID."""
     text = container.actual_labels.get(TASK_ID, "")
     return text if _ID.fullmatch(text) else ""
 

@@ -40,6 +40,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         line: 1-based line in the YAML value or the file; 0 if unknown.
         column: 1-based column; 0 if unknown.
         file: file name; ``""`` for labels.
+        refused: whether the gateway does not serve the route because of it.
 
     """
 
@@ -55,6 +56,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     line: int = 0
     column: int = 0
     file: str = ""
+    refused: bool = False
 
     def __post_init__(self) -> None:
         """Cut long texts, and remove passwords in URLs and other secrets, whatever created the problem."""
@@ -81,7 +83,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def shown(self) -> Problem:
-        """The problem for display, with long names in its place cut. Use the whole names to find what it is about."""
+        """The problem for display, with long names in its place cut. To find the place, use the whole names instead."""
         long = {name: text for name in _PLACE if len(text := getattr(self, name)) > _LONGEST_NAME}
         if not long:
             return self

@@ -228,7 +228,7 @@ def hidden_texts(value: Any, visible: Visibility) -> Iterator[str]:
 
 
 def shown_text(text: str, visible: Visibility) -> str:
-    """Return the text of a label or a file in the form in which a problem may show it."""
+    """Return the text of a label or a file as a problem may show it: without secrets."""
     return str(redact(text, visible))
 
 

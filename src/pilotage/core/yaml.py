@@ -73,7 +73,7 @@ def bare(located: Located) -> Any:
 
 
 def beginning(located: Located) -> Any:
-    """Return the start of the plain value. It has more parts and characters than any message shows."""
+    """Return the start of the plain value: at least as much as any message shows."""
     return _start(located.value, [SEARCHED])
 
 
@@ -81,7 +81,7 @@ _LEAST: Final = SEARCHED // 60  # each value counts as at least this many charac
 
 
 def _start(value: Any, left: list[int]) -> Any:
-    """Return the plain value up to a point beyond which :func:`shorten` shows nothing."""
+    """Return the start of the plain value: at least as much as :func:`shorten` shows."""
     text = value[: max(left[0], 0)] if isinstance(value, str) else ""
     left[0] -= max(len(text), _LEAST)
     if isinstance(value, dict):
@@ -301,7 +301,7 @@ class _Converter:
         return {**merged, **own}
 
     def _merge(self, node: yaml.Node, depth: int) -> dict[str, Located]:
-        """Return the mapping for a merge key. If a list of mappings repeats a key, the first mapping with it wins."""
+        """Return the mapping for a merge key. If several mappings in a list have the same key, the first one wins."""
         self._count(node, depth)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)

@@ -1,4 +1,4 @@
-"""Lets agents check the health of the containers behind them, because Envoy cannot judge their answers."""
+"""Lets agents check the health of the containers behind them, because Envoy cannot do this through an agent."""
 
 from __future__ import annotations
 

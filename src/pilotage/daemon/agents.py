@@ -14,12 +14,14 @@ from pilotage.daemon.agent_health import AgentHealthWatcher
 from pilotage.engine.archive import read_credentials
 from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.pool import new_client
+from pilotage.gateway.tunnels import Tunnels
 from pilotage.xds.agent import Agent, host_of
 from pilotage.xds.resolver import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AsyncExitStack
+    from pathlib import Path
 
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.discovery.provider import KnownAgent
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pilotage.engine.config import DockerProviderConfig, TLSFiles
     from pilotage.engine.credentials import Credentials
     from pilotage.routes.route import EndpointHealth
+    from pilotage.xds.agent import Tunnel
     from pilotage.xds.backend import Member
     from pilotage.xds.server import AdsServer
 
@@ -44,15 +47,24 @@ _FIRST: Final = 5.0
 """Seconds that the first table waits for the addresses of agents."""
 
 
-async def start_agents(discovery: DiscoveryManager, ads: AdsServer, stack: AsyncExitStack) -> AgentKeeper:
-    """Tell Envoys about the agents, and begin to check the containers behind them.
+async def start_agents(
+    discovery: DiscoveryManager, ads: AdsServer, stack: AsyncExitStack, folder: Path, *, tunnels: bool
+) -> AgentKeeper:
+    """Tell Envoys about the agents, begin to check the containers behind them, and relay connections to them.
 
     Args:
         discovery: engines and table.
         ads: the gateway.
-        stack: ends the checks.
+        stack: ends the checks and the connections.
+        folder: a private folder for the sockets of tunnels.
+        tunnels: whether an Envoy can use these.
 
     """
+    relay: Tunnels | None = None
+    if tunnels:
+        relay = Tunnels(str(folder), lambda alias: _tunnels_of(ads, alias))
+        stack.push_async_callback(relay.close)
+        ads.targets.on_touched.append(relay.follow)
 
     def members(alias: str) -> Iterable[Member]:
         route = ads.snapshot.table.routes.get(alias)
@@ -76,9 +88,26 @@ async def start_agents(discovery: DiscoveryManager, ads: AdsServer, stack: Async
     watcher = AgentHealthWatcher(members, ask, report)
     stack.push_async_callback(watcher.close)
     ads.targets.on_touched.append(watcher.follow)
-    keeper = AgentKeeper(discovery.agents, ads.targets.set_agents)
+
+    def apply(agents: Mapping[Agent, Credentials | None]) -> None:
+        if relay is not None:
+            relay.set_agents(agents)
+        ads.targets.set_agents(agents)
+
+    keeper = AgentKeeper(discovery.agents, apply, relay=str(folder) if tunnels else "")
     await keeper.start()
     return keeper
+
+
+def _tunnels_of(ads: AdsServer, alias: str) -> Iterable[Tunnel]:
+    """Return the tunnels that Envoys use for a route, or for its pool."""
+    route = ads.snapshot.table.routes.get(alias)
+    if route is None or not route.agent:
+        return ()
+    link = route.settings.load_balance.link
+    backend = ads.snapshot.backend(f"pool/{link}" if link else f"route/{alias}")
+    members = backend.members if backend is not None else ()
+    return [tunnel for member in members if backend is not None and (tunnel := backend.tunnel(member)) is not None]
 
 
 class AgentKeeper:
@@ -87,6 +116,7 @@ class AgentKeeper:
     Args:
         agents: returns what discovery knows of each agent, by its address.
         apply: called with all agents, each with its certificates, or with ``None`` to keep its previous ones.
+        relay: folder of the sockets of tunnels; ``""`` if there are none.
         lookup: resolves a host name in a thread.
 
     """
@@ -96,8 +126,10 @@ class AgentKeeper:
         agents: Callable[[], Mapping[str, KnownAgent]],
         apply: Callable[[Mapping[Agent, Credentials | None]], object],
         *,
+        relay: str = "",
         lookup: Callable[[str], tuple[str, ...]] = look_up,
     ) -> None:
+        self._relay = relay
         self._agents = agents
         self._apply = apply
         self._lookup = lookup
@@ -166,6 +198,7 @@ class AgentKeeper:
             tunnels=info is None or info.tunnels,
             in_host_network=info is None or info.runtime != "podman",
             problem=problem,
+            relay=self._relay,
         )
 
     def _read(self, address: str, config: DockerProviderConfig) -> tuple[Credentials | None, str]:

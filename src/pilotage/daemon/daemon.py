@@ -243,7 +243,7 @@ class Daemon:
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
-            self._agents = await start_agents(self.discovery, self.ads, stack)
+            self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
             self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)

@@ -138,7 +138,7 @@ def make_gateway(folder: Path, gateway: GatewaySettings, limits: Limits, *, exte
         folder: from :func:`envoy_folder`.
         gateway: how to run Envoy.
         limits: what it may use.
-        external: whether somebody else starts it.
+        external: whether another process starts it.
 
     Raises:
         GatewayError: there is no binary, or a file cannot be written.

@@ -1,7 +1,7 @@
-"""Remembers from one run to the next which container held which name, if there is a folder for state.
+"""Records which container holds which name, so that the next run knows it, if there is a folder for state.
 
-Otherwise, a container on another engine could take a name if the holder's engine is unreachable at startup. The file
-contains only names, and no settings of routes.
+Without this record, a container on another engine could take a name if the holder's engine is unreachable at startup.
+The file contains only names, and no settings of routes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class HeldNames:
         return dict(self._written)
 
     async def run(self, store: RouteStore) -> None:
-        """Write the file whenever names have changed, at most every 10 seconds, and once more when cancelled."""
+        """Write the file whenever names have changed, at most every 10 seconds, and again when cancelled."""
         if self.path is None:
             return
         try:

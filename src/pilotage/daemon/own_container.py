@@ -23,7 +23,7 @@ _MAX_AGE: Final = 4.0
 
 
 class OwnContainer:
-    """The addresses and ports of the host that lead to pilotage's container; none if it does not run in one.
+    """The addresses and ports of the host that belong to pilotage's container; none if pilotage does not run in one.
 
     They include only the host's addresses on the container's networks, because the container cannot see the others.
 
@@ -31,7 +31,7 @@ class OwnContainer:
         local_addresses: returns the addresses of pilotage.
         containers_at: returns the containers that have one of the given addresses. A container that has one of
             pilotage's own addresses is the one in which it runs.
-        marks: files that exist in a container.
+        marks: files that exist only in containers.
         gateways: returns the gateways of the container's networks.
         clock: returns the time in seconds.
 

@@ -155,9 +155,9 @@ class Pages:
 
 
 async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint answers where Envoys would connect: at an address that the gateway has checked.
+    """Return whether an endpoint accepts connections at an address that the gateway has checked.
 
-    An endpoint behind an agent is checked by the agent.
+    Agents check the endpoints behind them.
     """
     backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()

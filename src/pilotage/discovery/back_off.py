@@ -22,9 +22,8 @@ class BackOff:
 
     A session is an attempt that has opened the event stream and listed all containers.
 
-    The first list of a short session costs the engine and its subscribers as much as the first list of a long one. So a
-    failed attempt between two short sessions does not reset the growth: the pause after the second session is still
-    longer than the pause after the first.
+    A failed attempt between two short sessions does not reset the growth: the pause after the second session is longer
+    than the pause after the first.
 
     Args:
         config: the engine. A new file at the path of its socket ends a pause.

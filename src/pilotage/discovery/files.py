@@ -221,6 +221,8 @@ def _content(name: str) -> _Content:
 def _unreadable(name: str, verb: str, error: Exception) -> Problem:
     """Describe why a file or folder cannot be read or listed."""
     why = (isinstance(error, OSError) and error.strerror) or str(error)
+    if isinstance(error, ValueError) and "\0" in name:
+        why = "its name contains a null character"
     hint = ""
     if isinstance(error, PermissionError):
         hint = f"let the user with ID {os.geteuid()} read the file and enter every folder above it"

@@ -33,7 +33,7 @@ class _RawFields(msgspec.Struct, gc=False):
 
 
 def _unordered(entries: list[msgspec.Raw] | None) -> bytes | frozenset[bytes]:
-    """Return entries regardless of their order, because dockerd lists ports and mounts in random order."""
+    """Return entries in a form that ignores their order, because dockerd lists ports and mounts in random order."""
     if not entries:
         return b""
     return bytes(entries[0]) if len(entries) == 1 else frozenset(map(bytes, entries))

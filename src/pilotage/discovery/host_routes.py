@@ -1,4 +1,4 @@
-"""Finds out whether any of this host's routes, apart from the default route, leads to an address."""
+"""Finds out whether this host has a route to an address, other than its default route."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _REJECT: Final = 0x200
 
 
 def routes_to(address: str, *, ipv4: Path = _IPV4, ipv6: Path = _IPV6) -> bool:
-    """Return whether any of this host's routes, apart from the default route, leads to an address.
+    """Return whether this host has a route to an address, other than its default route.
 
-    If none does, traffic to the address leaves this machine and may reach a stranger's machine with that address.
+    If it has none, traffic to the address leaves this machine, and may reach an unrelated machine with that address.
 
     Args:
         address: an IP address; any other text returns False.

@@ -163,7 +163,7 @@ class DiscoveryManager:
         self.publish()
 
     def _rename(self, provider: DockerProvider, wanted: str) -> str:
-        """Name a provider after its agent; return the name, which has an addition if another provider has it."""
+        """Name a provider after its agent; return the name. If it is taken, the agent's address is added."""
         name = distinct_name(wanted, provider.config, self._providers)
         self._providers = {name if it is provider else key: it for key, it in self._providers.items()}
         return name

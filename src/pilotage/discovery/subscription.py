@@ -25,8 +25,8 @@ _PRUNE_AT: Final = 1000
 class Subscription:
     """The updates of one subscriber: ``async for update in subscription``.
 
-    A slow subscriber costs nothing: each update has the newest table and, combined, all changes since the last table
-    that the subscriber received. The iteration ends once discovery has been closed and the last changes have been
+    A slow subscriber costs nothing. Each update has the newest table, and all changes since the subscriber's last table
+    combined. The iteration ends once discovery has been closed and the last changes have been
     delivered.
 
     Args:

@@ -37,8 +37,8 @@ async def update_services(
         parser: the parser of the engine's containers. It receives what is read.
         containers: parsed containers.
         client: the engine.
-        present: IDs of all containers, after a full list. If it is given, services are read again once there have been
-            any tasks, and tasks whose containers are gone are forgotten.
+        present: IDs of all containers, after a full list. If it is given, tasks whose containers are gone are
+            forgotten, and services are read again if there have ever been tasks.
 
     Returns:
         What changed. After any change, parse the tasks among ``containers`` again. If services changed, parse all

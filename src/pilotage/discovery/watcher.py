@@ -229,7 +229,7 @@ class EngineWatcher:
         self._wakeup.set()
 
     def _overflow(self) -> None:
-        """Drop an event. List everything soon instead, and later once more: Docker sends some events too early."""
+        """Drop an event. List everything soon instead, and again later, because Docker sends some events too early."""
         if not self._overflowed:
             self._overflowed = True
             self._reconcile_at = min(self._reconcile_at, self.listed_at + _LIST_PAUSE)

@@ -12,7 +12,14 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.engine.address import LOCAL_SOCKET, Address, bracketed, is_local, parse_address, url_hostname
-    from pilotage.engine.agents import AgentHealth, AgentInfo, distinct_name, is_agent_name
+    from pilotage.engine.agents import (
+        TUNNEL_PROTOCOL,
+        AgentHealth,
+        AgentInfo,
+        distinct_name,
+        is_agent_name,
+        tunnel_header,
+    )
     from pilotage.engine.archive import check_credentials, read_credentials
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import AGENT_SCHEME, DockerProviderConfig, TLSFiles, is_explicit_only
@@ -31,8 +38,9 @@ if TYPE_CHECKING:
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
     from pilotage.engine.shared_client import ClientRequest, Clients, SharedClient
     from pilotage.engine.singleflight import SingleFlight
-    from pilotage.engine.sockets import open_tcp
-    from pilotage.engine.tls import TLSMaterial
+    from pilotage.engine.sockets import failure_text, open_tcp
+    from pilotage.engine.tls import TLSMaterial, agent_context
+    from pilotage.engine.tls_end import TLSEnd
     from pilotage.engine.types import (
         DECODE_ERRORS,
         Actor,
@@ -56,6 +64,7 @@ __all__ = [
     "AGENT_SCHEME",
     "DECODE_ERRORS",
     "LOCAL_SOCKET",
+    "TUNNEL_PROTOCOL",
     "Actor",
     "Address",
     "AgentHealth",
@@ -82,17 +91,20 @@ __all__ = [
     "SharedClient",
     "SingleFlight",
     "Summary",
+    "TLSEnd",
     "TLSFiles",
     "TLSMaterial",
     "Task",
     "Timeouts",
     "Version",
+    "agent_context",
     "bracketed",
     "check_credentials",
     "clients",
     "close_default_pool",
     "default_engine",
     "distinct_name",
+    "failure_text",
     "is_agent_name",
     "is_explicit_only",
     "is_local",
@@ -105,6 +117,7 @@ __all__ = [
     "read_credentials",
     "resolve_context",
     "resolved",
+    "tunnel_header",
     "unverified_warning",
     "url_hostname",
 ]
@@ -112,6 +125,11 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "TLSEnd": "tls_end",
+        "failure_text": "sockets",
+        "TUNNEL_PROTOCOL": "agents",
+        "tunnel_header": "agents",
+        "agent_context": "tls",
         "open_tcp": "sockets",
         "TLSMaterial": "tls",
         "AGENT_SCHEME": "config",

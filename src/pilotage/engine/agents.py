@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,10 +17,23 @@ if TYPE_CHECKING:
 
     from pilotage.engine.config import DockerProviderConfig
 
-__all__ = ["AGENT_ROOT", "AgentHealth", "AgentInfo", "ask_agent", "distinct_name", "is_agent_name", "is_before"]
+__all__ = [
+    "AGENT_ROOT",
+    "TUNNEL_PROTOCOL",
+    "AgentHealth",
+    "AgentInfo",
+    "ask_agent",
+    "distinct_name",
+    "is_agent_name",
+    "is_before",
+    "tunnel_header",
+]
 
 AGENT_ROOT: Final = "/godoxy/agent"
 """Path prefix of the agent's own resources. All other paths belong to the engine."""
+
+TUNNEL_PROTOCOL: Final = "godoxy-agent-stream/1"
+"""Protocol (ALPN) with which a client of an agent asks for a tunnel instead of HTTP."""
 
 _RUNTIMES: Final = ("docker", "podman")
 _MISSING: Final = frozenset({404, 405, 501})
@@ -125,6 +139,21 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
         return wanted
     ending = "!" if wanted.endswith("!") else ""
     return f"{plain}@{config.agent}{ending}"
+
+
+def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
+    """Return what a client of a tunnel sends first: version, host, port, flags and checksum, in 275 bytes.
+
+    Args:
+        host: the target, an address or a name of at most 255 bytes.
+        port: its port.
+        probe: only test the tunnel, which the agent then closes.
+
+    """
+    name, number = host.encode(), str(port).encode() if port else b""
+    begin = b"0.1.0\0\0\0" + bytes([len(name)]) + name.ljust(255, b"\0")
+    begin += bytes([len(number)]) + number.ljust(5, b"\0") + bytes([1 if probe else 0])
+    return begin + zlib.crc32(begin).to_bytes(4, "big")
 
 
 def _checked(found: AgentInfo, engine: str) -> AgentInfo:

@@ -95,7 +95,7 @@ class ListSplitter:
         return max((match.start(1) for match in _LOOSE_SEAM.finditer(self._rest)), default=0)
 
     def _take(self, end: int) -> bool:
-        """Split the text before a seam. Return False if it is not a real one: nested objects may also begin with Id."""
+        """Split the text before a comma between entries. Return False if the comma is inside an entry instead."""
         try:
             found = split_list(b"".join((b"[" if self._begun else b"", memoryview(self._rest)[:end], b"]")))
         except DECODE_ERRORS:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 from typing import Final
 
 import aiohappyeyeballs
 
-__all__ = ["open_tcp"]
+__all__ = ["failure_text", "open_tcp"]
 
 _HAPPY_EYEBALLS_DELAY: Final = 0.25
 """Seconds before the next address of a host name is tried in parallel (RFC 8305)."""
@@ -34,3 +36,22 @@ async def open_tcp(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def failure_text(error: OSError | ValueError, limit: float) -> str:
+    """Return why a connection failed, in lower case and without addresses.
+
+    Args:
+        error: the error; a ``ValueError`` comes from a host name that is not valid.
+        limit: after how many seconds a TimeoutError was raised.
+
+    """
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer within {limit:g} s"
+    if isinstance(error, ssl.SSLError):  # its errno, like that of the next class, is not one of the system's
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if isinstance(error, ValueError):
+        return "not a valid host name"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror).lower()
+    return os.strerror(error.errno).lower() if error.errno else str(error)

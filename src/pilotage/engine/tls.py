@@ -13,8 +13,9 @@ from pilotage.engine.diagnosis import DiagnosedError, Diagnosis
 
 if TYPE_CHECKING:
     from pilotage.engine.config import TLSFiles
+    from pilotage.engine.credentials import Credentials
 
-__all__ = ["TLSMaterial"]
+__all__ = ["TLSMaterial", "agent_context"]
 
 
 class _LockedKeyError(Exception):
@@ -125,6 +126,27 @@ class TLSMaterial:
                 f"{cert} and {key} are not a certificate and its key in PEM form ({shorten(error.reason or '')})",
                 "check that the files were not swapped or damaged",
             )
+
+
+def agent_context(credentials: Credentials, protocol: str) -> ssl.SSLContext:
+    """Return a context for connections to an agent.
+
+    Args:
+        credentials: the agent's CA, and the client's certificate and key.
+        protocol: the protocol to negotiate (ALPN).
+
+    Raises:
+        CredentialsError: the certificate and key are not valid.
+        OSError: the CA is not valid.
+
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=credentials.ca_text)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # GoDoxy's certificates have no key identifiers
+    load_pair(context, credentials, "the archive")
+    context.set_alpn_protocols([protocol])
+    return context
 
 
 def _fail(what: str, remedy: str) -> NoReturn:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.gateway.process import Gateway, GatewayStatus
     from pilotage.gateway.processes import PidfdProcess, start_time
     from pilotage.gateway.traffic import TrafficReader
+    from pilotage.gateway.tunnels import Tunnels
 
 __all__ = [
     "ADMIN_SOCKET",
@@ -37,6 +38,7 @@ __all__ = [
     "OverloadMonitor",
     "PidfdProcess",
     "TrafficReader",
+    "Tunnels",
     "descriptor_limit",
     "end_kept",
     "find_envoy",
@@ -50,6 +52,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Tunnels": "tunnels",
         "ADMIN_SOCKET": "launch",
         "AdminClient": "admin",
         "OUTPUT": "adoption",

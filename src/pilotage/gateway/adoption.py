@@ -238,7 +238,7 @@ class KeepingLauncher:
         return new
 
     async def _start_anew(self, record: Record | None) -> PidfdProcess:
-        """Start an Envoy without a predecessor. Any that still run would share its ports, so they are stopped first."""
+        """Start an Envoy without a predecessor. Stop running Envoys first, because they would share its ports."""
         if record is not None:
             last = record.process()
             for old in [*record.older_processes(), *([last] if last is not None else [])]:
@@ -368,7 +368,7 @@ def _alive(record: Record) -> list[tuple[PidfdProcess, int]]:
 
 
 def _fingerprint(bootstrap: Mapping[str, Any], binary: Path, workers: int) -> str:
-    """Hash what an Envoy is started with and cannot change. A replaced file counts as another binary."""
+    """Hash the settings that cannot be changed while Envoy runs. A replaced binary has a different hash."""
     found = binary.resolve().stat()
     parts = [bootstrap, str(binary.resolve()), found.st_size, found.st_mtime_ns, workers]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -30,7 +30,7 @@ _ANSWER: Final = 5.0
 class ExternalLauncher:
     """Waits for an Envoy instead of starting one; see :class:`pilotage.gateway.launch.Launcher`.
 
-    Envoy may run in another PID namespace, so its admin interface shows whether it is running, not its process.
+    Envoy may run in another PID namespace, so pilotage asks its admin interface whether it is running.
 
     Args:
         folder: the folder that this process and Envoy share.
@@ -86,7 +86,7 @@ class _ExternalProcess:
 
 
 async def _responds(admin: AdminClient) -> bool:
-    """Return whether Envoy is running. An Envoy that accepts a connection but does not answer is."""
+    """Return whether Envoy is running. An Envoy that accepts connections but does not answer counts as running."""
     try:
         await admin.is_ready()
     except TimeoutError:

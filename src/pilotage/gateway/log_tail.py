@@ -1,8 +1,8 @@
 """Reads the log of a kept Envoy from a file, and its access log from a pipe.
 
-Such an Envoy outlives the process that reads, and must neither exit nor block while nobody reads. It appends its log to
-a file, which the reader empties. Its standard output is a pipe that Envoy itself keeps open. Writing to this pipe never
-blocks: what does not fit is lost.
+Such an Envoy outlives the process that reads its log, and must neither exit nor block when no process reads it. It
+appends its log to a file, which the reader empties. Its standard output is a pipe that Envoy itself keeps open. Writing
+to this pipe never blocks: what does not fit is lost.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def make_pipe(path: Path) -> None:
 def relay_output(path: Path, target: int = 1) -> None:
     """Copy a named pipe to a descriptor, in a thread that ends with this process.
 
-    Blocks of many lines are copied at once, so this costs next to nothing per request. If the target is closed, what
-    is read is dropped.
+    Blocks of many lines are copied at once, so this costs next to nothing per request. Once the target is closed, the
+    output is dropped.
 
     Raises:
         OSError: the pipe cannot be opened.

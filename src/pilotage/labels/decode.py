@@ -162,7 +162,7 @@ class _Decoder:
         return entries
 
     def _creates_route(self, alias: str, entries: list[Entry]) -> bool:
-        """Return whether labels create an unlisted alias. A lone ``proxy.<alias>`` must be a mapping for that."""
+        """Return whether labels create an unlisted alias. A single label ``proxy.<alias>`` must be a mapping."""
         if len(entries) > 1 or entries[0].path:
             return True
         entry = entries[0]

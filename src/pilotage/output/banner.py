@@ -158,18 +158,20 @@ def _place(host: str, port: int) -> str:
 
 def _print_routes(out: Out, banner: Banner, routes: Sequence[Route], command: str) -> None:
     rows: list[list[Cell]] = []
+    refused = {problem.route for problem in banner.problems if problem.refused}
     for route in routes[:_MAX_ROUTES]:
         urls: list[Cell] = [(url_of(route, banner.gateway), "cyan")] if banner.gateway is not None else []
-        rows.append([(route.alias, "bold"), *urls, _target(route, banner.table)])
+        rows.append([(route.alias, "bold"), *urls, _target(route, banner.table, refused=route.alias in refused)])
     heads = ["NAME", *(["URL"] if banner.gateway is not None else []), "TARGET"]
     print_table(out, heads, rows, give_way=[len(heads) - 1, 0])
     if len(routes) > _MAX_ROUTES:
         out.line(f"and {len(routes) - _MAX_ROUTES} more; '{command} routes' lists all")
 
 
-def _target(route: Route, table: Table) -> Cell:
+def _target(route: Route, table: Table, *, refused: bool) -> Cell:
     """Return the target of a route, and its status unless all endpoints are ready."""
-    status, style = route_status(route, table.health_of(route.alias), table.wakefulness.get(route.alias))
+    health, wakefulness = table.health_of(route.alias), table.wakefulness.get(route.alias)
+    status, style = route_status(route, health, wakefulness, refused=refused)
     is_ready = style == "green" and all(endpoint.state == "ready" for endpoint in route.endpoints)
     more = f" and {len(route.endpoints) - 1} more" if len(route.endpoints) > 1 else ""
     target = [f"{route.target}{more}"] if route.target else []

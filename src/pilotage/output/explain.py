@@ -255,6 +255,8 @@ class _Explainer:
             reason, change = winner.excluded_reason, ""
             if conflicts:
                 reason, change = conflicts[-1].message, conflicts[-1].hint
+        elif not reason and any(problem.refused for problem in of_gateway):
+            reason, change = "the gateway refuses it", "fix the problems below"
         return RouteExplanation(
             alias=route.alias,
             target=route.target,

@@ -57,7 +57,7 @@ class Fact(msgspec.Struct, frozen=True):
     Attributes:
         name: the property, e.g. ``port`` or ``healthcheck.path``.
         value: its value, as readable text.
-        why: the reason; ``""`` if the source is reason enough.
+        why: the reason; ``""`` if the source explains it.
         source: the label or file that sets it; ``None`` if there is none. Called ``written`` in JSON.
         instead_of: the values of other labels that it overrides, the strongest first.
 
@@ -112,7 +112,7 @@ def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact
 
     Args:
         container: the container.
-        found: the agent as it was found; ``None`` if it is not known.
+        found: what is known about the agent; ``None`` if nothing is.
 
     """
     address = container.docker_cfg.agent
@@ -123,7 +123,7 @@ def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact
     until = f"certificate valid until {found.expires}" if found is not None and found.expires else ""
     yield Fact("agent", f"{name} at {clean_value(address)}{f', {version}' if version else ''}", until)
     target = container.private_hostname or "the agent's machine"
-    yield Fact("path", f"gateway → agent {clean_value(address)} → {target}", "HTTP over mutual TLS to the agent")
+    yield Fact("path", f"gateway → agent {clean_value(address)} → {target}", "over mutual TLS to the agent")
 
 
 def _network(container: Container, others: Mapping[str, str]) -> Fact:

@@ -230,36 +230,39 @@ services:
       proxy.#2.hold: 5s               # for the second alias
 ```
 
-**Precedence.** For one field of one alias, from weakest to strongest: `proxy.*`, `proxy.*.field`, a shortcut such as
-`proxy.ports`, `proxy.#1`, `proxy.#1.field`, `proxy.name`, `proxy.name.field`. Mappings are merged; lists and single
-values replace each other.
+**Precedence.** If several labels set one field, the strongest applies. From weakest to strongest: `proxy.*`,
+`proxy.*.field`, shortcuts such as `proxy.ports`, `proxy.#1`, `proxy.#1.field`, `proxy.name`, `proxy.name.field`.
+Mappings are merged.
 
-**Aliases.** Without `proxy.aliases` a container answers under its own name. A label for an alias that is not listed
-adds this alias. `#1` (or `$1`, written `$$1` in Compose) is the first alias, and so on. A dot in a label is always
-a separator, so address an alias that contains dots by its number.
+**Aliases.** Without `proxy.aliases`, a container answers under its own name. A label for an alias that is not listed
+adds this alias. `#1` (or `$1`, written `$$1` in Compose) is the first alias, `#2` the second. Use these numbers for
+aliases that contain dots.
 
-**Values.** Field names are case-insensitive and may omit underscores. Booleans are `true` and `false` (and Go's other
-spellings). Durations are `500ms`, `30s`, `5m`, `1h30m`, `2d`, `1w`; a number without a unit is in
-seconds. YAML means YAML 1.2, so `no`, `on` and `22:22` are text.
+**Values.** Field names ignore case and underscores. Booleans are `true` and `false`. Durations are `500ms`, `30s`,
+`5m`, `1h30m`, `2d` or `1w`; a number without a unit is in seconds. YAML means YAML 1.2, so `no`, `on` and `22:22` are
+text.
 
-**Errors.** A value that cannot be parsed is reported, and the field keeps its default. An error in a field marked 🛡
-takes the route out of service instead: a mistyped allow-list must not mean "open to all".
+**Errors.** A value that cannot be parsed is reported, and the field keeps its default. If the field is marked 🛡, the
+route is not served, because a mistyped allow-list must not mean "open to all".
 
-**Files.** A path on pilotage's machine, such as `ssl_trusted_certificate`, must lie below a folder that the operator
-allows with [`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files); otherwise
-the route is not served.
+**Files.** A label may name a file on pilotage's machine only below a folder in
+[`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files). Otherwise the route is
+not served.
 
-**Containers without labels** are served too, except databases and backend services, which pilotage recognizes by image,
-port or mount, and except on engines whose name ends in `!`.
+**Containers without labels** are served, too, with two exceptions: databases and backend services, and containers on
+engines whose name ends in `!`.
 
-**Not in effect yet.** pilotage reads these labels and reports errors in them, but does not act on them:
+**Not in effect yet.** pilotage checks these labels, but they have no effect:
 
-- `homepage`: there is no dashboard. Only the page that a sleeping service shows uses `name` and `icon`.
-- `access_log` of a route, `load_balance.options`, and the middlewares `modify_html`, `themed`, `error_page` and
-  `cloudflare_real_ip`: reported, and the route is served without them.
-- `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver`, an HTTP route with its own
-  `bind` or listening port, and the middlewares `oidc`, `crowdsec` and `hcaptcha`: reported, and the route is **not**
-  served.
+| label | route |
+| --- | --- |
+| `homepage`, except for `name` and `icon` on the page of a sleeping service | served |
+| `access_log.path`, `retention`, `rotate_interval`, `fields.headers`, `fields.cookies` | served |
+| `load_balance.options` | served |
+| the middlewares `modify_html`, `themed`, `error_page`, `cloudflare_real_ip` | served |
+| `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver` | not served |
+| `bind` or a listening port on an HTTP route | not served |
+| the middlewares `oidc`, `crowdsec`, `hcaptcha` | not served |
 """
 
 
@@ -270,9 +273,7 @@ def markdown() -> str:
     for title, scope in (("Container labels", "container"), ("Route labels", "route"), ("Shortcuts", "shortcut")):
         parts.append(f"\n## {title}\n\n")
         if scope == "shortcut":
-            parts.append(
-                "A list with one item for each alias, in order. It conflicts with a label that sets the same field.\n\n"
-            )
+            parts.append("A list with one item for each alias, in order. No other label may set the same field.\n\n")
             parts.append("| Label | Field |\n| --- | --- |\n")
             parts += [f"| `proxy.{name}` | `{field}` |\n" for name, field in SHORTCUTS.items()]
             continue

@@ -37,7 +37,7 @@ class JudgedClaim(msgspec.Struct, frozen=True):
         allowed: whether it is allowed.
         rule: the rule that decided; ``""`` if a built-in limit or the default decided.
         reason: why it is refused, or what limits it; ``""`` if it is allowed without limits.
-        hint: what to do about that.
+        hint: what to do about the refusal or the limit.
 
     """
 

@@ -34,6 +34,12 @@ class View(msgspec.Struct, frozen=True):
     on_envoys: dict[str, dict[str, RouteState]] | None = None
 
     @property
+    def refused(self) -> frozenset[str]:
+        """The aliases and pools that the gateway does not serve, or that an Envoy rejected."""
+        problems = (problem for found in self.table.problems_by_key.values() for problem in found)
+        return frozenset(problem.route for problem in problems if problem.refused)
+
+    @property
     def is_sound(self) -> bool:
         """Whether no engine failed and no problem is an error. Always true for the demonstration."""
         if self.is_demo:

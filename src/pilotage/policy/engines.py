@@ -23,7 +23,7 @@ def unknown_engines(policy: Policy, engines: Iterable[str]) -> Iterator[Problem]
     Args:
         policy: the policy.
         engines: names of all engines, with or without the ``!`` that requires labels. An address stands for an agent
-            whose name is not known yet, and which any glob may match.
+            whose name is not known yet, so any glob may match it.
 
     """
     names = [name.removesuffix("!") for name in engines]

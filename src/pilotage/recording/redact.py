@@ -1,4 +1,4 @@
-"""Removes secrets from labels before the labels leave the machine in a bug report. Pure.
+"""Removes secrets from labels for bug reports. Pure.
 
 :mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so everything else
 keeps its line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay,

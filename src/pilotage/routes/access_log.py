@@ -28,14 +28,18 @@ class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
     config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for individual names.")] = None
 
 
+_HEADERS: Final = Field(StructKind(FieldFilter), "Request headers. Not in effect yet.", "", ("header",))
+_COOKIES: Final = Field(StructKind(FieldFilter), "Cookies. Not in effect yet.", "", ("cookie",))
+
+
 class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):
     """Which details of a request are logged."""
 
-    headers: Annotated[FieldFilter, Field(StructKind(FieldFilter), "Request headers.", "", ("header",))] = FieldFilter()
+    headers: Annotated[FieldFilter, _HEADERS] = FieldFilter()
     query: Annotated[FieldFilter, Field(StructKind(FieldFilter), "Query parameters.", "", ("queries",))] = FieldFilter(
         default="keep"
     )
-    cookies: Annotated[FieldFilter, Field(StructKind(FieldFilter), "Cookies.", "", ("cookie",))] = FieldFilter()
+    cookies: Annotated[FieldFilter, _COOKIES] = FieldFilter()
 
 
 def _log_filter(kind: Kind) -> Any:
@@ -68,15 +72,16 @@ class LogFilters(msgspec.Struct, frozen=True, kw_only=True):
 class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how requests of the route are logged."""
 
-    path: Annotated[str, Field(_PATH, "File to log to.", "/var/log/app.log")] = ""
-    stdout: Annotated[bool, Field(_BOOLEAN, "Log to standard output.", "true")] = False
+    path: Annotated[str, Field(_PATH, "File to log to. Not in effect yet.", "/var/log/app.log")] = ""
+    stdout: Annotated[bool, Field(_BOOLEAN, "Log to pilotage's standard output.", "true")] = False
     format: Annotated[str, Field(Choice(("common", "combined", "json")), "common, combined or json.", "json")] = (
         "combined"
     )
     retention: Annotated[
-        dict[str, int] | None, Field(Retention(), "How much to keep.", "7 days", ("keep",), default="30 days")
+        dict[str, int] | None,
+        Field(Retention(), "How much to keep. Not in effect yet.", "7 days", ("keep",), default="30 days"),
     ] = None
-    rotate_interval: Annotated[float | None, Field(_SECONDS, "Time between rotations.", "1h")] = None
+    rotate_interval: Annotated[float | None, Field(_SECONDS, "Time between rotations. Not in effect yet.", "1h")] = None
     filters: Annotated[LogFilters, Field(StructKind(LogFilters), "Which requests are logged.")] = LogFilters()
     fields: Annotated[LoggedFields, Field(StructKind(LoggedFields), "Which details are logged.")] = LoggedFields()
 

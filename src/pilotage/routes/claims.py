@@ -77,7 +77,7 @@ class ContainerClaims:
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
-        """The labels, which give problems their places. They are decoded again here because refusals are rare."""
+        """The decoded labels, for the positions in problems. They are decoded again, because refusals are rare."""
         own = self.container.own_labels
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 
@@ -97,16 +97,17 @@ class ContainerClaims:
             return settings, ()
         log = found.access_log
         if log is not None and log.path and not (verdict := self.policy.may_read(self.claimant, log.path)).allowed:
+            kept = msgspec.structs.replace(log, path="") if log.stdout else None
             settings = msgspec.structs.replace(
                 settings,
-                settings=msgspec.structs.replace(found, access_log=None),
-                labelled=tuple(name for name in settings.labelled if name != _LOG),
+                settings=msgspec.structs.replace(found, access_log=kept),
+                labelled=tuple(name for name in settings.labelled if kept is not None or name != _LOG),
                 problems=(*settings.problems, *self._refusal(alias, (_LOG, "path"), verdict)),
             )
         return settings, self.policy.folders_for(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
-        """Return why a route is not served, whatever the policy says; ``""`` if it may be.
+        """Return why a route is not served, independent of the policy; ``""`` if it may be served.
 
         A route that is not served claims nothing.
         """

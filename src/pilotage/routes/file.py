@@ -187,7 +187,7 @@ def _make_route(
     reserved_ports: frozenset[int],
     is_local: Callable[[str], bool],
 ) -> Route:
-    """Make the route of one alias. ``whole`` is its mapping, whose position problems get if they have none."""
+    """Make the route of one alias. ``whole`` is its mapping, whose position is used for problems without one."""
     alias = fields.alias
     mine = read_settings(fields)
     settings = mine.settings

@@ -81,14 +81,16 @@ class Port(Kind):
             part = repr(context.shorten(whole))
             if text != whole and not context.budget.holds_secret(whole):  # part of a secret must not be shown
                 part = f"{context.shorten(text)!r} in {part}"
-            context.error(value, f"{part} is not a port number", "a port is a number from 1 to 65535; 0 is automatic")
+            context.error(
+                value, f"{part} is not a port number", "a port is a number from 1 to 65535, or 0 for automatic"
+            )
             return 0
         number = int(text)
         if 0 <= number <= _HIGHEST:
             return number
         # A negative number is neither a port nor "automatic". GoDoxy rejects such a route.
         context.refused = context.refused or number < 0
-        context.error(value, f"port {number} is out of range", "a port is a number from 1 to 65535; 0 is automatic")
+        context.error(value, f"port {number} is out of range", "a port is a number from 1 to 65535, or 0 for automatic")
         return 0
 
     def dump(self, name: str, value: PortPair) -> tuple[str, Any]:

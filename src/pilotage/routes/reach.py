@@ -119,7 +119,7 @@ def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable
 def reserved_target(
     target: Target, reserved_ports: frozenset[int], is_local: Callable[[str], bool] = nowhere
 ) -> Problem | None:
-    """Return an error if the route would lead the proxy back to itself (LABELS II.6.6).
+    """Return an error if the route would point to the proxy itself (LABELS II.6.6).
 
     Args:
         target: the target.

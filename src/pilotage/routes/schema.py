@@ -234,7 +234,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         AccessLog | None,
         Field(
             AccessLogKind(AccessLog),
-            "Where requests of this route are logged. Not in effect yet.",
+            "How requests of this route are logged.",
             "{stdout: true}",
             default="off",
         ),

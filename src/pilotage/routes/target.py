@@ -202,8 +202,8 @@ def _published_at(entry: Port, host: str) -> str:
 def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str]:
     """Return where to reach an unlisted port on the engine's host. Another process may listen there.
 
-    A container that shares a network has only the ports that the network's owner publishes. A port that the owner does
-    not publish would lead to whatever else listens there on the host.
+    A container that shares a network has only the ports that the network's owner publishes. If the owner does not
+    publish a port, another program may listen there on the host.
     """
     if shared_network_id(container) and port not in container.public_port_mapping:
         return _Reached(host, 0), f"the container whose network it shares does not publish port {port}"

@@ -162,7 +162,7 @@ class _Relay:
             self._bytes = 0
 
     def _flush(self) -> None:
-        """Pass on what has waited, in batches that fit into a server's receive buffer."""
+        """Pass on the waiting datagrams, in batches that fit into a server's receive buffer."""
         portion = 0
         while self._held and self.opening == "open":
             client, data = self._held.popleft()

@@ -86,7 +86,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a service that is asleep or waking. Texts may come from labels and engines.
 
     Attributes:
-        name: what people call the service.
+        name: the name of the service as visitors see it.
         icon: path of its icon on the same host, such as ``/icon.png``; anything else is ignored.
         phase: what its containers are doing.
         step: what is happening now, such as ``waiting for db to become healthy``.

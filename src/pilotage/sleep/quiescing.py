@@ -1,4 +1,4 @@
-"""Waits until no Envoy has requests from certain epochs in progress."""
+"""Waits until the requests of earlier epochs have ended, so that the containers can be stopped."""
 
 from __future__ import annotations
 

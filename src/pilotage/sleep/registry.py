@@ -33,7 +33,7 @@ class Followed(NamedTuple):
 
     Attributes:
         unit: the unit of the route; ``None`` if its containers do not sleep.
-        action: what to begin.
+        action: the action to start.
         is_changed: whether the unit must be published.
         left: the unit that the route used to belong to; ``None`` if it has not left one.
         again: aliases of routes to follow again, because this change may decide whether they sleep: the changed route

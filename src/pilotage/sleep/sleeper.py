@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class Sleeper:
-    """Runs all units.
+    """Puts all units to sleep and wakes them.
 
     Args:
         source: routes and containers.

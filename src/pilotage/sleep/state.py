@@ -1,9 +1,9 @@
 """Decides when containers sleep and wake. Pure: the caller passes in the time and what it observes.
 
 A :class:`SleepState` describes the containers that sleep and wake together: one container, or the replicas of a
-service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks once for each
-cluster; after a cluster was removed, it never asks for that name again. So each sleep has a number, the epoch, which is
-part of the cluster's name.
+service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks for each
+cluster only once, even if the cluster is removed later. So each sleep has a number, the epoch, which is part of the
+cluster's name.
 
 Seconds are those of a monotonic clock.
 """
@@ -35,7 +35,7 @@ class Phase(StrEnum):
         ASLEEP: they do not run, and the next request wakes them.
         WAKING: one attempt to wake them is under way; requests wait.
         READY: they answer requests.
-        QUIESCING: new requests would wait, and Envoys finish the ones in progress.
+        QUIESCING: new requests would wait, and Envoys finish the requests in progress.
         STOPPING: the engine is stopping them; requests wait, and wake them afterwards.
         FAILED: the last attempt to wake them failed; requests are rejected until the next attempt is allowed.
 
@@ -124,14 +124,14 @@ class SleepState:
 
     @property
     def sleeps_at(self) -> float | None:
-        """When they will be put to sleep if nobody uses them; ``None`` if that is not planned."""
+        """When they will be put to sleep if there are no further requests; ``None`` if they will not."""
         if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody wants them awake while the engine is stopping them."""
+        """Whether they must be woken again, although the engine is still stopping them."""
         return self.phase is Phase.STOPPING and self._is_wanted
 
     @property
@@ -144,7 +144,7 @@ class SleepState:
     # ---- events
 
     def want(self, now: float) -> Action | None:
-        """Record that somebody wants them awake: a request, an operator, or a container that needs them."""
+        """Record that they are needed: by a request, an operator, or another container."""
         self.last_used = now
         if self.phase is Phase.QUIESCING:
             self._enter(Phase.READY, now)

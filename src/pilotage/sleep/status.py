@@ -1,4 +1,4 @@
-"""Describes the units for people and programs. Pure: the caller passes in the time."""
+"""Describes the state of units for commands and the API. Pure: the caller passes in the time."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
         aliases: their routes.
         state: ``asleep``, ``waking``, ``ready``, ``quiescing``, ``stopping`` or ``failed``.
         since: when this state began.
-        step: what is being done now; ``""`` if nothing is.
+        step: the current step; ``""`` if there is none.
         awake_because: why they do not go to sleep now; ``""`` if they are not awake, or only wait for their timeout.
-        sleeps_at: when they go to sleep without further requests; ``None`` if that is not planned.
+        sleeps_at: when they go to sleep if there are no further requests; ``None`` if they do not.
         in_progress: number of requests and connections in progress.
         last_wake: how long the last successful attempt to wake them took; ``None`` before the first.
         failure: why they could not be woken or put to sleep; ``""`` if they could.

@@ -63,7 +63,7 @@ class Source(Protocol):
 
 
 class GateKeeper(Protocol):
-    """The gateway, which sends requests to containers or lets them wait."""
+    """The gateway, which passes requests on to containers or lets the requests wait."""
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
@@ -98,14 +98,14 @@ class Unit(msgspec.Struct, eq=False):
         aliases: their routes.
         left: aliases that used to be theirs.
         pool: the name of their pool; ``""`` if they are in none.
-        step: what is being done now, as text for people; ``""`` if nothing is.
+        step: the current step, as readable text; ``""`` if there is none.
         done: the steps of the current or last attempt to wake them that are finished.
         unstarted: name of a container -> why that attempt could not start it, although others were started.
         busy: earlier epochs whose clusters may still have requests in progress.
         waiting: earlier epochs that requests may wait for.
         silent: the Envoys that kept them awake at the last check, because they had missed several reports.
         shown: the phase that was last published to the gateway.
-        scheduled: when the unit is checked next; ``None`` if that is not planned.
+        scheduled: when the unit is checked next; ``None`` if no check is scheduled.
         task: the task that is waking or stopping them; ``None`` if there is none.
 
     """
@@ -170,7 +170,7 @@ class Unit(msgspec.Struct, eq=False):
 
 
 def may_sleep(container: Container | None) -> bool:
-    """Return whether labels let a container sleep, by its own idle timeout or with what needs it."""
+    """Return whether labels let a container sleep: by its own idle timeout, or with the containers that need it."""
     config = container.idlewatcher_config if container is not None else None
     return config is not None and config.idle_timeout != 0
 
@@ -204,13 +204,13 @@ def start_path(endpoint: str) -> str:
 
 
 def members_of(unit: Unit, source: Source) -> list[Container]:
-    """Return the containers of a unit, the oldest first."""
+    """Return the containers of a unit, the oldest first; those created in the same second by name."""
     keys = {unit.key}
     if unit.pool:
         routes = [source.table.routes.get(alias) for alias in unit.aliases]
         keys = {_members_key(route, source) for route in routes if route is not None}
     found = {it.container_id: it for key in keys for it in _containers(key, source)}
-    return sorted(found.values(), key=lambda it: (it.created, it.container_id))
+    return sorted(found.values(), key=lambda it: (it.created, it.container_name, it.container_id))
 
 
 def _containers(key: UnitKey, source: Source) -> list[Container]:

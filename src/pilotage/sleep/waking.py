@@ -49,7 +49,7 @@ _LOOK_AGAIN: Final = 1.0
 
 
 class Waker:
-    """Wakes units.
+    """Wakes the containers of units.
 
     Args:
         source: routes and containers.
@@ -82,7 +82,7 @@ class Waker:
         changed.set()
 
     async def is_gone(self, unit: Unit) -> bool:
-        """Wait until the table has no endpoint of a stopped unit, so that any later one is new. Return whether so."""
+        """Wait until a stopped unit has no endpoints in the table. Later ones are new. Return whether it has none."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_AFTER):
                 while running_endpoints(unit, self._source.table):
@@ -96,7 +96,7 @@ class Waker:
         its ``wake_timeout``. Containers that somebody else has started need no turn.
 
         Raises:
-            SleepError: that failed, or took longer than its ``wake_timeout``.
+            SleepError: the attempt failed, or took longer than the unit's ``wake_timeout``.
 
         """
         unit.done = ()

@@ -24,7 +24,7 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
         lag: seconds since the oldest response that it has not answered was sent; 0 if it has answered all responses.
         silent: whether the lag is too long, or was too long when it disconnected.
         version: the newest version of the table of which it has answered every response; 0 if there is none.
-        waiting: number of resources that it has yet to answer.
+        waiting: number of resources that it has not answered yet.
         rejected: number of resources that it rejects.
 
     """
@@ -55,7 +55,7 @@ class RouteState(msgspec.Struct, frozen=True):
     """Whether one Envoy has the current configuration of a route.
 
     Attributes:
-        state: whether it has accepted the current configuration, rejects it, or has yet to answer.
+        state: whether it has accepted the current configuration, rejects it, or has not answered yet.
         version: version of the table that introduced the configuration that it has now; ``None`` if unknown.
 
     """

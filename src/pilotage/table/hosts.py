@@ -51,7 +51,7 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
     """Who serves a host.
 
     Attributes:
-        kind: ``route``, ``pool`` or ``above``; ``""`` if nobody does.
+        kind: ``route``, ``pool`` or ``above``; ``""`` if none does.
         routes: the routes that serve it, the leader of a pool first.
         refused: alias of a route that must not serve it -> the problem; ``None`` if the route is draining anyway.
 
@@ -85,11 +85,11 @@ class _Party(msgspec.Struct, frozen=True):
 def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
-    The claim with the best rank wins. A route, a pool, or whatever serves the first label of a full name can claim the
-    host. If the holder of the first label also claims the full name itself, only that claim counts. Members of a pool
-    that may not join its leader are refused. When all containers of the winner are draining, the next claim with a
-    ready endpoint takes over. A claim through the first label never does, so that requests wait for a restarting
-    container instead of reaching another service.
+    The claim with the best rank wins. A host can be claimed by a route, by a pool, or, for a full name, by the route or
+    pool that serves its first label. If the holder of the first label also claims the full name itself, only that claim
+    counts. Members of a pool that may not join its leader are refused. When all containers of the winner are draining,
+    the next claim with a ready endpoint takes over. A claim through the first label never does, so that requests wait
+    for a restarting container instead of reaching another service.
     """
     rank = rules.ranking.rank
     parties = [_Party("route", (claims.route,))] if claims.route is not None else []
@@ -215,7 +215,7 @@ def _quoted(text: str) -> str:
 
 
 def lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
-    """Return the problem for a short alias that does not answer for some full names below it, those in ``lost``."""
+    """Return the problem for a short alias that does not answer for the full names in ``lost``, which lie below it."""
     listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
     more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
     return Problem(

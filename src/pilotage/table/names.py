@@ -38,7 +38,7 @@ class Resolved(msgspec.Struct):
     """The result of resolving names: what changed.
 
     Attributes:
-        routes: alias -> route, excluded if it is refused; ``None`` if nobody claims the alias any more.
+        routes: alias -> route, excluded if it is refused; ``None`` if no route claims the alias any more.
         problems: alias or host -> the problems of the routes that claim it but lose it to another.
         pools: name of a pool -> aliases of its members, the leader first; empty if it is gone.
         causes: alias -> the event that led to the change.
@@ -164,7 +164,7 @@ class Names:
         """Resolve every name whose claims changed since the last call.
 
         Yields:
-            The result so far, after every few hundred names, and once more when it is complete. Claims may change in
+            The result so far, after every few hundred names, and again when it is complete. Claims may change in
             between.
 
         """

@@ -108,7 +108,7 @@ def may_stand_in(route: Route, routes: Iterable[Route], held: Sequence[Holder]) 
 
 
 def successor(held: Sequence[Holder], now: Iterable[Holder], present: Collection[Holder]) -> tuple[Holder, ...]:
-    """Return all holders of a name so far that still claim it, the earliest first.
+    """Return all previous and current holders of a name that still claim it, the earliest first.
 
     Args:
         held: its holders before a change, the earliest first.

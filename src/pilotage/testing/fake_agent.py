@@ -8,24 +8,28 @@ import binascii
 import contextlib
 import json
 import os
+import socket
 import ssl
 import time
 import urllib.parse
 import zlib
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from pilotage.testing.http_forward import Head, copy_bytes, forward, read_head
+from pilotage.engine.tls_end import TLSEnd
+from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, peek
+from pilotage.testing.http_forward import Head, forward, read_head
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
+    from collections.abc import Coroutine
 
 __all__ = ["FakeAgent"]
 
 _ROOT: Final = "/godoxy/agent"
 _PROXY: Final = f"{_ROOT}/proxy/http/"
 _STREAM: Final = "godoxy-agent-stream/1"
-_HEADER: Final = 275
 _CLOSE_AT_ONCE: Final = 1
 _PATIENCE: Final = 10.0  # seconds for the header of a tunnel, and to connect to a target
 _HEAD_LIMIT: Final = 256 * 1024
@@ -76,7 +80,7 @@ class FakeAgent:
         self.is_silent = False
         self.latency = 0.0
         self.use(context)
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -93,10 +97,10 @@ class FakeAgent:
 
     async def listen(self) -> None:
         """Start listening, at the previous port if there was one."""
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, ssl=self._context, limit=_HEAD_LIMIT, backlog=1024
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self._listener.setblocking(False)  # noqa: FBT003
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept_all(self._listener))
 
     def use(self, context: ssl.SSLContext) -> None:
         """Use other certificates, starting with the next :meth:`listen`."""
@@ -105,15 +109,45 @@ class FakeAgent:
 
     async def crash(self) -> None:
         """Stop listening and abort all connections. :meth:`listen` starts it again."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     # ---- connections
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept_all(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            accepted, _ = await loop.sock_accept(listener)
+            self._start(self._begin(accepted, self._context)).add_done_callback(partial(_close_cancelled, accepted))
+
+    async def _begin(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        """Serve HTTP or a tunnel. Only in a tunnel, both directions of a TLS connection end separately."""
+        try:
+            if _STREAM.encode() not in await peek(accepted):
+                made = asyncio.StreamReader(_HEAD_LIMIT)
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: asyncio.StreamReaderProtocol(made, self._accept), accepted, ssl=context
+                )
+                return
+            if self.is_silent:
+                await asyncio.Event().wait()
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._tunnel(Wire(accepted, TLSEnd(context)))
+            accepted.close()
+        except OSError:
+            accepted.close()
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
@@ -135,9 +169,6 @@ class FakeAgent:
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         if self.is_silent:
             await asyncio.Event().wait()
-        if writer.get_extra_info("ssl_object").selected_alpn_protocol() == _STREAM:
-            await self._tunnel(reader, writer)
-            return
         while (request := await read_head(reader)) is not None:
             if not await self._handle(request, reader, writer):
                 break
@@ -258,31 +289,41 @@ class FakeAgent:
 
     # ---- the tunnel
 
-    async def _tunnel(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Connect the client with the target that its header names. Errors close the connection."""
+    async def _tunnel(self, client: Wire) -> None:
+        """Connect the client to the target that its header names. Close the connection after an error."""
         async with asyncio.timeout(_PATIENCE):
-            header = await reader.readexactly(_HEADER)
+            header, rest = await client.read_header()
         if header[:8] != b"0.1.0\0\0\0" or zlib.crc32(header[:271]) != int.from_bytes(header[271:], "big"):
+            await client.end()
             return
         if header[270] & _CLOSE_AT_ONCE:
             self.calls["probe"] += 1
+            await client.end()
             return
         self.calls["tunnel"] += 1
         host, port = (header[at + 1 : at + 1 + header[at]].decode() for at in (8, 264))
-        async with asyncio.timeout(_PATIENCE):
-            target = await asyncio.open_connection(host, int(port))
-        back = asyncio.create_task(copy_bytes(target[0], writer))
-        there = asyncio.create_task(copy_bytes(reader, target[1]))
         try:
-            await asyncio.wait([back, there], return_when=asyncio.FIRST_COMPLETED)
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+            async with asyncio.timeout(_PATIENCE):
+                reader, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await client.end()
+            return
+        tasks = [
+            asyncio.create_task(copy_to_target(client, rest, writer)),
+            asyncio.create_task(copy_to_client(reader, client)),
+        ]
+        try:
+            await asyncio.gather(*tasks)
         finally:
-            for task in (back, there):
+            for task in tasks:
                 task.cancel()
-            target[1].close()
-            await asyncio.wait([back, there])
+            writer.transport.abort()
+            await asyncio.wait(tasks)
+
+
+def _close_cancelled(connection: socket.socket, task: asyncio.Task[None]) -> None:
+    if task.cancelled():  # even if it had not begun
+        connection.close()
 
 
 async def _end_of(writer: StreamWriter) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.xds.agent import Agent, host_of
+    from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
@@ -52,6 +52,7 @@ __all__ = [
     "Page",
     "Report",
     "TargetGuard",
+    "Tunnel",
     "build_bootstrap",
     "check_capabilities",
     "epoch_cluster",
@@ -67,6 +68,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Tunnel": "agent",
         "look_up": "resolver",
         "host_of": "agent",
         "Agent": "agent",

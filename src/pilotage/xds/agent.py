@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,7 +13,10 @@ from pilotage.routes.route import bracketed
 if TYPE_CHECKING:
     from pilotage.routes.route import Endpoint
 
-__all__ = ["Agent", "host_of", "is_of_machine"]
+__all__ = ["TUNNELLED", "Agent", "Tunnel", "host_of", "is_of_machine"]
+
+TUNNELLED: Final = frozenset({"tcp", "h2c"})
+"""Schemes of routes that reach their containers through tunnels. All others use the agent's HTTP proxy."""
 
 
 def host_of(address: str) -> str:
@@ -34,6 +38,36 @@ def is_of_machine(agent: str, endpoint: Endpoint) -> bool:
     return endpoint.host == host and (reach is None or reach.owns(host, nowhere))
 
 
+class Tunnel(msgspec.Struct, frozen=True):
+    """A tunnel through an agent to one port.
+
+    Envoy connects to a relay on its own machine, which opens a tunnel for each connection.
+
+    Attributes:
+        agent: address of the agent.
+        place: where the agent connects, ``host:port``.
+
+    """
+
+    agent: str
+    place: str
+
+    @property
+    def name(self) -> str:
+        """Name of the relay's socket."""
+        return f"tunnel-{hashlib.sha256(f'{self.agent} {self.place}'.encode()).hexdigest()[:12]}"
+
+    @property
+    def host(self) -> str:
+        """The host of the place, without brackets."""
+        return host_of(self.place)
+
+    @property
+    def port(self) -> int:
+        """The port of the place."""
+        return int(self.place.rpartition(":")[2])
+
+
 class Agent(msgspec.Struct, frozen=True):
     """An agent as Envoys reach it.
 
@@ -45,6 +79,7 @@ class Agent(msgspec.Struct, frozen=True):
         tunnels: whether it can tunnel tcp.
         in_host_network: whether it uses the network of its machine, as Docker's agents do.
         problem: why it cannot be used at all; ``""`` if it can.
+        relay: the folder with the sockets of its tunnels; ``""`` if no relay opens any.
 
     """
 
@@ -55,6 +90,7 @@ class Agent(msgspec.Struct, frozen=True):
     tunnels: bool = True
     in_host_network: bool = True
     problem: str = ""
+    relay: str = ""
 
     @property
     def host(self) -> str:
@@ -81,3 +117,7 @@ class Agent(msgspec.Struct, frozen=True):
         """
         own = self.in_host_network and is_of_machine(self.address, endpoint)
         return f"{'127.0.0.1' if own else bracketed(address)}:{endpoint.port}"
+
+    def tunnel_to(self, endpoint: Endpoint, address: str) -> Tunnel:
+        """Return the tunnel to an endpoint; see :meth:`place_of`."""
+        return Tunnel(self.address, self.place_of(endpoint, address))

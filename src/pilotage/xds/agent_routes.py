@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
+from pilotage.xds.agent import TUNNELLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from pilotage.xds.agent import Agent
 
 __all__ = ["AgentRoutes"]
-
-_UNSUPPORTED: Final = ("tcp", "udp", "h2c")
 
 
 class AgentRoutes:
@@ -55,9 +54,9 @@ class AgentRoutes:
         return self.known.get(key) or self.known.get(self._names.get(key, ""))
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route as its agent can serve it, or ``None`` if it cannot, with a problem that says why.
+        """Return a route in the form that its agent can serve; ``None`` and a problem if the agent cannot serve it.
 
-        Endpoints that the agent does not find healthy count as unhealthy.
+        Endpoints that the agent does not report as healthy count as unhealthy.
         """
         self.users.pop(alias, None)
         if route is None or not route.agent:
@@ -93,7 +92,22 @@ def _refusal(route: Route, agent: Agent | None, names: Iterable[str]) -> Problem
         return Problem(message=message, hint=f"list the agent under providers.agents; known agents: {known}", **where)
     if agent.problem:
         return Problem(message=agent.problem, hint="'pilotage agent check' shows details", **where)
-    if route.scheme in _UNSUPPORTED:
-        message = f"scheme {route.scheme} is not supported behind an agent, so the route is not served"
-        return Problem(message=message, hint="reach this engine by ssh:// or tls:// instead", path="scheme", **where)
-    return None
+    why, hint = _no_tunnel(route.scheme, agent)
+    return Problem(message=f"{why}, so the route is not served", hint=hint, path="scheme", **where) if why else None
+
+
+def _no_tunnel(scheme: str, agent: Agent) -> tuple[str, str]:
+    """Return why a route cannot be served for lack of a tunnel, and the remedy; two empty texts if it can be."""
+    elsewhere = "reach this engine by ssh:// or tls:// instead"
+    if scheme == "udp":
+        return "scheme udp is not supported behind an agent", elsewhere
+    if scheme not in TUNNELLED:
+        return "", ""
+    if not agent.tunnels:
+        return f"scheme {scheme} needs a newer agent, because this one has no tunnel", "upgrade the agent"
+    if not agent.relay:
+        return (
+            f"scheme {scheme} behind an agent needs an Envoy that pilotage runs",
+            f"remove --no-gateway, or {elsewhere}",
+        )
+    return "", ""

@@ -3,6 +3,8 @@
 An agent serves all containers of its machine at one address, behind mutual TLS. The path of a request to a container
 begins with ``/godoxy/agent/proxy/http/``, and headers say which container it is for. Requests with any other path are
 for the agent itself or for its engine, so no client's request may reach an agent without this prefix.
+
+Routes with the scheme tcp or h2c use tunnels instead: Envoy connects to a relay beside it, which opens them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import base_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
@@ -29,7 +31,8 @@ from xds.type.matcher.v3 import matcher_pb2
 from xds.type.matcher.v3 import string_pb2 as xds_string_pb2
 
 from pilotage.engine.credentials import AGENT_NAME
-from pilotage.xds.resources import CLUSTER, SECRET, Resource, header, literal, number, packed, resource, seconds, socket
+from pilotage.xds.literals import literal
+from pilotage.xds.resources import CLUSTER, SECRET, Resource, header, number, packed, resource, seconds, socket
 from pilotage.xds.server_names import ads
 
 if TYPE_CHECKING:
@@ -114,7 +117,7 @@ def _cluster(agent: Agent, options: GatewayOptions) -> Resource:
     cluster = cluster_pb2.Cluster(
         name=agent.cluster,
         type=cluster_pb2.Cluster.STATIC,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         load_assignment=endpoint_pb2.ClusterLoadAssignment(
@@ -150,10 +153,17 @@ def _protocol(*, own: bool) -> any_pb2.Any:
     return packed(message)
 
 
-def address_of(member: Member, *, udp: bool) -> Any:
-    """Return where Envoy connects. In a static cluster, several endpoints may have the address of one agent."""
+def address_of(backend: Backend, member: Member) -> Any:
+    """Return where Envoy connects to reach a member: to it, to its agent, or to the relay that opens a tunnel.
+
+    In a static cluster, several endpoints may have the address of one agent.
+    """
     agent = member.agent
-    return socket(member.host, member.endpoint.port, udp=udp) if agent is None else socket(agent.ip, agent.port)
+    if agent is None:
+        return socket(member.host, member.endpoint.port, udp=backend.route.scheme == "udp")
+    if tunnel := backend.tunnel(member):
+        return address_pb2.Address(pipe=address_pb2.Pipe(path=f"{agent.relay}/{tunnel.name}"))
+    return socket(agent.ip, agent.port)
 
 
 def target_metadata(agent: Agent, member: Member) -> base_pb2.Metadata:
@@ -228,7 +238,7 @@ def proxy_headers(backend: Backend) -> list[Any]:
 
     In a backend's own cluster, the header that names the container is added for each endpoint.
     """
-    agent, route = backend.agent, backend.route
+    agent, route = backend.proxy, backend.route
     if agent is None:
         return []
     settings = route.settings
@@ -250,15 +260,15 @@ def proxy_headers(backend: Backend) -> list[Any]:
 
 
 def may_set(backend: Backend, name: str) -> bool:
-    """Return whether the middlewares of a route may set a request header: not those that an agent obeys."""
-    return backend.agent is None or not name.lower().startswith("x-proxy-")
+    """Return whether the middlewares of a route may set a request header. They must not set one that an agent obeys."""
+    return backend.proxy is None or not name.lower().startswith("x-proxy-")
 
 
 def removed_headers(backend: Backend) -> tuple[str, ...]:
-    """Return the request headers that only the gateway may send to agents, and that it does not send to this one."""
-    if backend.agent is None:
+    """Return the request headers to remove: those that agents obey, unless the gateway sends them to this agent."""
+    if backend.proxy is None:
         return ()
-    return _HEADERS if backend.agent.is_old else _OLD_HEADERS
+    return _HEADERS if backend.proxy.is_old else _OLD_HEADERS
 
 
 def _config(settings: RouteSettings, server_name: str) -> str:

@@ -13,7 +13,7 @@ from pilotage.routes.gate import Gate
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
-from pilotage.xds.agent import Agent
+from pilotage.xds.agent import TUNNELLED, Agent, Tunnel
 from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
@@ -117,6 +117,17 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return self.names is not None and self.names.absent
 
     @property
+    def proxy(self) -> Agent | None:
+        """The agent whose HTTP proxy the requests go through; ``None`` if Envoy or a tunnel reaches the endpoints."""
+        return None if self.route.scheme in TUNNELLED else self.agent
+
+    def tunnel(self, member: Member) -> Tunnel | None:
+        """Return the tunnel to a member; ``None`` if there is none."""
+        if member.agent is None or self.route.scheme not in TUNNELLED:
+            return None
+        return member.agent.tunnel_to(member.endpoint, member.host)
+
+    @property
     def hold(self) -> float:
         """Seconds that requests wait for an endpoint: the route's ``hold``, or a default for a restarting container."""
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
@@ -133,7 +144,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
-    """Return the members for endpoints and their weights; a host name gives one member for each of its addresses."""
+    """Return a member for each endpoint with its weight; for a host name, a member for each of its addresses."""
     found: list[Member] = []
     seen: set[tuple[str, int, Agent | None]] = set()
     for endpoint, weight, agent in endpoints:
@@ -288,7 +299,7 @@ def pool_backend(
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:
-    """Return whether requests through two agents look the same, so that one route can lead to both."""
+    """Return whether requests through two agents look the same, so that one route can use both."""
     if one is None or other is None:
         return one is other
     return one.is_old == other.is_old
@@ -330,13 +341,15 @@ def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, 
     if not members:
         return "own" if settings.hold else "none"
     agent = members[0].agent
-    if agent is not None and len(members) == 1 and not (settings.hold or settings.max_conns_per_host):
+    proxied = agent is not None and route.scheme not in TUNNELLED
+    if proxied and len(members) == 1 and not (settings.hold or settings.max_conns_per_host):
         single = not (route.service or route.contested or used_for_auth)
         return "agent" if single else "own"
     plain = (
         len(route.endpoints) == 1
         and not route.service  # it may gain replicas at any time, and in-flight requests must find them in its cluster
         and not route.contested  # likewise for a successor
+        and not route.is_static  # it has fewer retries
         and not used_for_auth
         and agent is None
         and (route.scheme == "http" or (route.scheme == "https" and settings.no_tls_verify))

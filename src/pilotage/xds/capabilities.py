@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
+from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.problems import as_refused
 
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
     from pilotage.xds.middlewares import RoutePolicy
 
@@ -44,7 +47,7 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
     """
     found, servable = _check(route, options or GatewayOptions())
     policy = route_policy(route.settings.middlewares)
-    found += policy.problems
+    found += policy.problems if policy.servable else as_refused(policy.problems)
     servable = servable and policy.servable
     where = {"provider": route.provider, "container": route.container, "route": route.alias}
     return tuple(problem.at(**where) for problem in found), servable
@@ -58,7 +61,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     def refuse(field: str, message: str, hint: str, *, blocking: bool = True) -> None:
         nonlocal servable
         servable = servable and not blocking
-        found.append(Problem(message=message, hint=hint, path=field))
+        found.append(Problem(message=message, hint=hint, path=field, refused=blocking))
 
     if route.scheme == "fileserver":
         refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
@@ -68,8 +71,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.tls_termination:
         refuse("tls_termination", f"tls_termination is {_UNSUPPORTED_FIELD}", "remove it")
     if settings.access_log is not None:
-        hint = "set gateway.access_log, which logs the requests of all routes"
-        refuse("access_log", f"an access log for a single route is {_UNSUPPORTED}", hint, blocking=False)
+        _check_access_log(route, settings.access_log, refuse)
     _check_names(route, refuse)
     if route.is_stream:
         _check_stream(route, refuse)
@@ -85,6 +87,16 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
             blocking=False,
         )
     return found, servable
+
+
+def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
+    if route.is_stream:
+        text = f"an access log is only for HTTP, not {route.scheme}, so nothing is logged"
+        refuse("access_log", text, "remove it", blocking=False)
+        return
+    for problem in log_problems(log):
+        text = f"{problem.message}, so nothing is logged" if problem.blocking else problem.message
+        refuse(problem.field, text, problem.hint, blocking=False)
 
 
 def _check_names(route: Route, refuse: _Refuse) -> None:

@@ -1,8 +1,8 @@
 """Builds the filters that limit how many connections one client may have. Pure.
 
-Envoy itself does not tell clients apart. It loads a module for that (``gateway/native/client_limit.c``), which counts
-the connections to all TCP listeners together. An Envoy without the module gets its listeners without these filters,
-because it would reject them.
+Envoy itself does not count connections per client. It loads a module for that (``gateway/native/client_limit.c``),
+which counts the connections to all TCP listeners together. An Envoy without the module gets its listeners without these
+filters, because it would reject them.
 """
 
 from __future__ import annotations

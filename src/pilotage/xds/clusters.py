@@ -121,7 +121,7 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
         name=name,
         type=cluster_pb2.Cluster.ORIGINAL_DST,
         lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=_breakers(options.max_target_connections),
     )
@@ -165,7 +165,7 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
-        connect_timeout=seconds(options.attempt_timeout),
+        connect_timeout=seconds(options.attempt_timeout(static=route.is_static)),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         lb_policy=_policy(backend),
         circuit_breakers=_limits(backend, options),
@@ -178,11 +178,11 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         cluster.cluster_type.CopyFrom(_NAMED)  # replaces the discovery type
         cluster.wait_for_warm_on_init.CopyFrom(OFF)
     h2 = bool(suffix) or route.scheme == "h2c"
-    if backend.agent is not None:
+    if backend.proxy is not None:
         speak_through_agents(cluster, backend)
     elif not route.is_stream:
         _speak(cluster, _packed_protocol(h2=h2))
-    elif route.scheme == "tcp":
+    elif route.scheme == "tcp" and backend.agent is None:
         cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_KEEPALIVE)
     if route.scheme == "https" and backend.agent is None:
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
@@ -201,11 +201,11 @@ def _assignment(backend: Backend, name: str) -> Any:
     endpoints = [
         endpoint_components_pb2.LbEndpoint(
             endpoint=endpoint_components_pb2.Endpoint(
-                address=address_of(member, udp=backend.route.scheme == "udp"),
+                address=address_of(backend, member),
                 hostname=member.endpoint.host if member.address else "",  # results of probes appear under this name
             ),
             load_balancing_weight=number(max(1, member.weight)),
-            metadata=target_metadata(member.agent, member) if member.agent is not None else None,
+            metadata=target_metadata(member.agent, member) if member.agent and backend.proxy else None,
         )
         for member in backend.reachable
     ]

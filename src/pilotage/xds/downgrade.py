@@ -44,7 +44,7 @@ class Downgrade:
         self._users: Index[str, str] = Index()  # address -> aliases
 
     def set_plain(self, address: str, *, plain: bool) -> AbstractSet[str]:
-        """Record whether an endpoint speaks plain HTTP; return the aliases that lead to it."""
+        """Record whether an endpoint speaks plain HTTP; return the aliases that point to it."""
         (self.plain.add if plain else self.plain.discard)(address)
         return set(self._users[address])
 

@@ -39,8 +39,9 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.request_checks import host_check, path_check
+from pilotage.xds.request_checks import host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
+from pilotage.xds.route_logs import logged, path_rules
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
 def _destination() -> Any:
     """Return the filter that tells the shared clusters the address of a plain route's target.
 
-    Unlike a header, this is neither sent to the target nor something that a client or a label can set.
+    Unlike a header, this address is not sent to the target, and neither clients nor labels can set it.
     """
     address = substitution_format_string_pb2.SubstitutionFormatString(
         text_format_source=base_pb2.DataSource(inline_string=f"%METADATA(VIRTUAL_HOST:{TARGET}:{ADDRESS})%"),
@@ -275,15 +276,18 @@ def mark(route: Any, backend: Backend) -> None:
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
+    for namespace, values in logged(backend.route).items():
+        route.metadata.filter_metadata[namespace].update(values)
 
 
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    if policy.prefix or policy.auth is not None or backend.agent is not None:
-        found[_PATH] = packed(path_check())
-    if backend.agent is not None:
+    checks = policy.prefix or policy.auth is not None or backend.proxy is not None
+    if checks or backend.route.settings.access_log is not None:
+        found[_PATH] = packed(path_rules(backend.route, checked=bool(checks)))
+    if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.allow:
         found[_WHITELIST] = packed(_whitelist(policy.allow))
@@ -301,7 +305,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
 
 
 def on_demand(patience: float) -> tuple[Any, Any]:
-    """Return where Envoy asks for a cluster that it does not have, and how long it waits.
+    """Return the settings with which Envoy requests a cluster that it does not have.
 
     Args:
         patience: maximum number of seconds that a request waits.

@@ -1,4 +1,4 @@
-"""Opens backends whose requests wait in Envoys once an endpoint accepts connections, and limits the waiting time."""
+"""Lets requests wait while endpoints refuse connections, and limits how long they wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pilotage.xds.holds import LINGER, SLICES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pilotage.xds.backend import Backend
+    from pilotage.xds.backend import Backend, Member
     from pilotage.xds.resources import Key
     from pilotage.xds.session import Session
     from pilotage.xds.snapshot import Snapshot
@@ -59,6 +59,7 @@ class HeldRequests:
         self._later = later
         self._asked: set[str] = set()  # clusters that Envoys have asked for
         self._opening: dict[str, asyncio.Task[None]] = {}
+        self._stopping: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
 
     @property
@@ -67,7 +68,7 @@ class HeldRequests:
         return len(self._asked)
 
     def follow(self) -> None:
-        """Act on a change to the snapshot: reject requests that wait in vain, and try to open backends."""
+        """Act on a change to the snapshot: reject requests that cannot be served, and try to open backends."""
         holds = self._snapshot.holds
         ended, holds.ended = holds.ended, []
         for cluster in ended:
@@ -77,6 +78,10 @@ class HeldRequests:
                     session.refuse(cluster + suffix)
         for key in holds.opening - self._opening.keys():
             self._opening[key] = asyncio.create_task(self._open(key), name=f"open {key}")
+        for key in self._stopping.keys() - holds.stopping.keys():
+            self._stopping.pop(key).cancel()
+        for key in holds.stopping.keys() - self._stopping.keys():
+            self._stopping[key] = asyncio.create_task(self._watch(key), name=f"watch {key}")
         for key in self._leaving.keys() - holds.leaving.keys():
             self._leaving.pop(key).cancel()
         for key in holds.leaving.keys() - self._leaving.keys():
@@ -94,7 +99,7 @@ class HeldRequests:
 
     def close(self) -> None:
         """Stop. Envoys keep holding requests, up to their own time limit."""
-        for task in self._opening.values():
+        for task in (*self._opening.values(), *self._stopping.values()):
             task.cancel()
         for timer in self._leaving.values():
             timer.cancel()
@@ -123,6 +128,16 @@ class HeldRequests:
         if self._snapshot.holds.trim(key, cluster):
             self._build(key)
 
+    async def _watch(self, key: str) -> None:
+        """Close a backend while all its endpoints, which were told to stop, refuse connections."""
+        holds, interval = self._snapshot.holds, _PROBE_INTERVAL
+        while True:
+            refusing = not await accepts_connections(_addresses(holds.stopping.get(key, ())))
+            if holds.set_refusing(key, refusing=refusing):
+                self._build(key)
+            await asyncio.sleep(interval)
+            interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
+
     async def _open(self, key: str) -> None:
         """Open a backend as soon as one of its endpoints accepts connections."""
         holds, interval = self._snapshot.holds, _PROBE_INTERVAL
@@ -139,7 +154,10 @@ class HeldRequests:
 
 
 def _endpoints(backend: Backend | None) -> list[tuple[str, int]]:
-    members = backend.members if backend is not None else ()
+    return _addresses(backend.members) if backend is not None else []
+
+
+def _addresses(members: Iterable[Member]) -> list[tuple[str, int]]:
     return [(member.host, member.endpoint.port) for member in members if member.agent is None]
 
 

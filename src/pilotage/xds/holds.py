@@ -16,7 +16,7 @@ import msgspec
 from pilotage.xds.cluster_names import ClusterNames, hold_cluster
 
 if TYPE_CHECKING:
-    from pilotage.xds.backend import Backend
+    from pilotage.xds.backend import Backend, Member
     from pilotage.xds.epochs import Epochs
 
 __all__ = ["LINGER", "MOST_WAITING", "SLICES", "Holds"]
@@ -61,8 +61,9 @@ class Holds:
         leaving: key of a backend that was removed, or whose containers now sleep -> seconds after which its clusters
             are to be given up with :meth:`forget`.
         epochs: numbers for the names of clusters.
-        ended: clusters that requests may wait for, but that will not come. The owner reports them to Envoys and
+        ended: clusters that requests may wait for, but that Envoys will not get. The owner reports them to Envoys and
             empties the list.
+        stopping: key of a backend whose containers were all told to stop and may come back -> its endpoints.
 
     Args:
         epochs: numbers for the names of clusters.
@@ -73,7 +74,9 @@ class Holds:
         self.opening: set[str] = set()
         self.leaving: dict[str, float] = {}
         self.ended: list[str] = []
+        self.stopping: dict[str, tuple[Member, ...]] = {}
         self.epochs = epochs
+        self._refusing: set[str] = set()  # those of ``stopping`` whose endpoints refuse connections
         self._holds: dict[str, _Hold] = {}
 
     def apply(self, backend: Backend) -> Backend:
@@ -83,10 +86,12 @@ class Holds:
         self.leaving.pop(key, None)
         hold = self._holds.get(key)
         if backend.gate is not None:
+            self._is_not_stopping(key)
             return self._under_gate(backend, hold)
         if not backend.hold or backend.route.is_stream:
             self.forget(key)
             return backend
+        backend = self._while_stopping(backend)
         if not backend.members and (hold is None or hold.is_open):
             hold = self._holds[key] = self._close(key, hold)
         if hold is None:
@@ -98,12 +103,35 @@ class Holds:
         names = ClusterNames(current=hold.current, others=others, absent=not hold.is_open, patience=hold.patience)
         return msgspec.structs.replace(backend, names=names, backing="own")
 
+    def _while_stopping(self, backend: Backend) -> Backend:
+        """Return a backend without its endpoints if its containers were told to stop and refuse connections."""
+        key = backend.key
+        if not backend.restarting or {member.endpoint.state for member in backend.members} != {"draining"}:
+            self._is_not_stopping(key)
+            return backend
+        self.stopping[key] = backend.members
+        return msgspec.structs.replace(backend, members=()) if key in self._refusing else backend
+
+    def _is_not_stopping(self, key: str) -> None:
+        self.stopping.pop(key, None)
+        self._refusing.discard(key)
+
+    def set_refusing(self, key: str, *, refusing: bool) -> bool:
+        """Record whether the endpoints of a stopping backend refuse connections. Return whether this changes anything.
+
+        Its containers often close their ports before the engine reports that they have ended.
+        """
+        if key not in self.stopping or refusing == (key in self._refusing):
+            return False
+        (self._refusing.add if refusing else self._refusing.discard)(key)
+        return True
+
     def _close(self, key: str, hold: _Hold | None) -> _Hold:
         before = (key,) if hold is None else (*hold.before, hold.current, *hold.waiting)
         return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
-        """Give the requests that wait for a backend the endpoints of its successor, whose containers sleep and wake."""
+        """Let requests that wait for a backend use the endpoints of its successor, whose containers sleep and wake."""
         names = backend.names
         if hold is None or names is None:
             return backend
@@ -118,6 +146,7 @@ class Holds:
         """Record that a backend was removed. Requests that wait for it are answered if it comes back in time."""
         hold = self._holds.get(key)
         if hold is not None and not hold.is_open:
+            self._is_not_stopping(key)
             self.opening.discard(key)
             self.leaving[key] = hold.patience
         else:
@@ -126,6 +155,7 @@ class Holds:
     def forget(self, key: str) -> None:
         """Give up the clusters of a backend, because it no longer holds requests."""
         hold = self._holds.pop(key, None)
+        self._is_not_stopping(key)
         self.opening.discard(key)
         self.leaving.pop(key, None)
         if hold is not None and not hold.is_open:

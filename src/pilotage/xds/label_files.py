@@ -47,7 +47,7 @@ class LabelFiles:
         return self.refused | self._contents.keys()
 
     def read(self, route: Route) -> tuple[Problem, ...]:
-        """Read the files of a route; return a problem if one must not or cannot be read now.
+        """Read the files of a route; return a problem if a file must not or cannot be read now.
 
         Its message is the same for all reasons.
         """

@@ -30,6 +30,7 @@ from pilotage.xds.filters import http_filters
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
+from pilotage.xds.route_logs import route_logs
 from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
@@ -107,7 +108,7 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
-    """Return the result of a matcher: the filter chain of a group, for trusted proxies or for everybody else."""
+    """Return the result of a matcher: the filter chain of a group, for trusted proxies or for all other clients."""
     if not options.trusted_proxies:
         return chain_named(chain)
     return chain_by_address(_networks(options), f"{chain} {_TRUSTED}", f"{chain} {_EVERYBODY}")
@@ -189,7 +190,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
         local_reply_config=local_replies(options),
-        access_log=[*_access_log(options), *route_stats()],
+        access_log=[*_access_log(options), *route_stats(), *route_logs()],
     )
     if trusted:
         _believe(manager, options)

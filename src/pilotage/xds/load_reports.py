@@ -1,7 +1,8 @@
 """Serves Envoy's load reporting service (LRS): requests per cluster, of all connected Envoys.
 
-Envoy counts the requests of every endpoint anyway, so reports cost a request nothing. A report has what was issued and
-completed since the last one, and what is in progress at that moment: HTTP requests, WebSockets and tcp connections.
+Envoy counts the requests of every endpoint anyway, so reports do not make requests slower. A report contains the
+requests that were issued and completed since the last one, and those in progress: HTTP requests, WebSockets and tcp
+connections.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Load(msgspec.Struct, frozen=True):
     Attributes:
         in_progress: requests that have been sent and are not complete.
         issued: requests sent since the Envoy connected; each retry counts.
-        failed: of these, the ones without a response or with a status of 500 or more. HTTP requests count only if
+        failed: how many of these had no response, or a status of 500 or above. HTTP requests count only if
             :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
 
     """

@@ -19,7 +19,7 @@ from pilotage.core.text import shorten_value
 from pilotage.core.values import ParseError, comma_list, parse_duration
 from pilotage.core.yaml import bare, parse_yaml
 from pilotage.routes.middlewares import middleware_name
-from pilotage.xds.resources import literal
+from pilotage.xds.literals import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -59,6 +59,7 @@ class Retries:
         self._tries: dict[Key, int] = {}
         self._scheduled: set[Key] = set()
         self._reported: dict[Key, dict[str, str]] = {}  # resource -> virtual host, if any -> its version
+        self._causes: dict[Problem, set[Key]] = {}
 
     def add(self, nack: Nack) -> tuple[float | None, bool]:
         """Return the seconds until the resource is to be resent, and whether the rejection is new.
@@ -77,12 +78,22 @@ class Retries:
             _BIND_DELAY if nack.cannot_bind else min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(tries - 1, 10))
         ), is_new
 
+    def is_first(self, nack: Nack, problem: Problem) -> bool:
+        """Return whether no other rejected resource has the same problem. A route can have several clusters."""
+        resources = self._causes.setdefault(problem, set())
+        resources.add(nack.resource.key)
+        return len(resources) == 1
+
     def begin(self, key: Key, *, rejected: bool) -> None:
         """Begin a scheduled retry, or forget the resource if it is no longer rejected."""
         self._scheduled.discard(key)
         if not rejected:
             self._tries.pop(key, None)
             self._reported.pop(key, None)
+            for problem in [problem for problem, resources in self._causes.items() if key in resources]:
+                self._causes[problem].discard(key)
+                if not self._causes[problem]:
+                    del self._causes[problem]
 
 
 def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:
@@ -107,6 +118,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
                 provider=route.provider if route else "",
                 container=route.container if route else "",
                 route=name,
+                refused=bool(name) and item.type_url != EXTENSION,
             )
         )
     return found

@@ -10,8 +10,15 @@ __all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses
 
 
 _SHORTEST_ATTEMPT: Final = 0.1
-RETRY_PAUSES: Final = (0.1, 1.6)
-"""Upper limit in seconds of the pause before the first retry. It doubles with each further retry, up to the maximum."""
+RETRY_PAUSES: Final = (0.1, 0.8)
+"""Upper limit in seconds of the pause before the first retry. It doubles with each further retry, up to the maximum.
+
+Envoy takes a random part of each. Requests sent to a container just before Envoy learns that it restarts have only
+these pauses to wait for it, if it has no cluster of its own.
+"""
+_STATIC_RETRIES: Final = 2
+_STATIC_TIMEOUT: Final = 2.0
+"""Limits for routes from files: nothing says that their targets are restarting."""
 
 
 def longest_pauses(retries: int) -> float:
@@ -48,17 +55,18 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         redirect_to_https: redirect plain HTTP to HTTPS for all routes.
         hsts_max_age: how long browsers must use only HTTPS, in seconds; 0 omits the header.
         match_domains: domains under which aliases are served (``example.com``); empty means any.
-        compression: compress text responses of all routes, for clients that accept it; routes can ask for it, too.
+        compression: compress text responses of all routes, for clients that accept it; a label can also turn it on for
+            one route.
         report_errors: Envoys count failed requests in their load reports. A request then takes 7 % more instructions,
-            so it is only for Envoys whose statistics nobody reads, because the daemon does not run them.
+            so it is only for Envoys that the daemon does not run, whose statistics it cannot read.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
-            filter, and Envoys warn at their start that it is work in progress.
+            filter, and Envoys warn at startup that this filter is work in progress.
         debug: error pages include advice for the operator.
         access_log: path of a file, ``-`` for standard output, which Envoy shares with pilotage, ``""`` for none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds after which a request fails if it cannot connect to any endpoint; for all attempts
-            together.
-        retries: how often a request is retried that could not reach its endpoint.
+            together. For routes from files, at most 2 s.
+        retries: how often a request that could not reach its endpoint is retried. For routes from files, at most twice.
         idle_timeout: seconds until a connection without a request is closed.
         body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
             progress.
@@ -91,8 +99,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     debug: bool = False
     access_log: str = ""
     trusted_proxies: tuple[str, ...] = ()
-    connect_timeout: float = 8.0
-    retries: int = 6
+    connect_timeout: float = 7.0
+    retries: int = 8
     idle_timeout: float = 180.0
     body_timeout: float = 300.0
     stream_timeout: float = 600.0
@@ -108,10 +116,20 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         """Whether there is an HTTPS listener."""
         return bool(self.https_port and self.certificates)
 
-    @property
-    def attempt_timeout(self) -> float:
-        """Seconds that one attempt to connect may take. This allows for the pauses between attempts."""
-        return max(_SHORTEST_ATTEMPT, (self.connect_timeout - longest_pauses(self.retries)) / (self.retries + 1))
+    def tries(self, *, static: bool) -> int:
+        """Return how often a request is retried, on a route from a file or on another one."""
+        return min(_STATIC_RETRIES, self.retries) if static else self.retries
+
+    def attempt_timeout(self, *, static: bool = False) -> float:
+        """Return how many seconds one attempt to connect may take. This allows for the pauses between attempts.
+
+        Args:
+            static: whether the route is from a file.
+
+        """
+        whole = min(_STATIC_TIMEOUT, self.connect_timeout) if static else self.connect_timeout
+        retries = self.tries(static=static)
+        return max(_SHORTEST_ATTEMPT, (whole - longest_pauses(retries)) / (retries + 1))
 
     @property
     def ports(self) -> frozenset[int]:

@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         per_client: simultaneous connections of one client; 0 for no limit.
         per_udp_route: simultaneous clients of one udp route; each needs a socket.
         pressure: path of a folder with the files ``connections`` and ``descriptors``, each with the share that is in
-            use, 0 to 1; ``""`` if nobody writes them.
+            use, 0 to 1; ``""`` if there are none.
 
     """
 

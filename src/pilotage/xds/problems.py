@@ -12,15 +12,19 @@ from pilotage.core.text import shorten
 from pilotage.routes.route import secrets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pilotage.routes.route import Endpoint, Route
     from pilotage.xds.backend import Backend
 
 __all__ = [
+    "as_refused",
     "auth_route_behind_agent",
     "auth_route_not_served",
     "auth_route_restricted",
     "build_failed",
     "not_measured",
+    "of_route",
     "port_in_use",
     "speaks_plain_http",
     "target_problem",
@@ -78,6 +82,24 @@ def auth_route_behind_agent(route: Route, auth_route: str) -> Problem:
         "run the auth service where pilotage runs, or reach its engine by ssh:// or tls://",
         path="middlewares.forwardauth",
     )
+
+
+def as_refused(problems: Iterable[Problem]) -> list[Problem]:
+    """Mark problems as the reason why the gateway does not serve a route."""
+    return [msgspec.structs.replace(problem, refused=True) for problem in problems]
+
+
+def of_route(problems: Iterable[Problem], route: Route | None, served: Route | None) -> Iterable[Problem]:
+    """Mark the problems of a route as refusing it, if nothing of it is served.
+
+    Args:
+        problems: the problems.
+        route: the route in the table.
+        served: what is served of it.
+
+    """
+    lost = served is None or (route is not None and bool(route.endpoints) and not served.endpoints)
+    return as_refused(problems) if lost else problems
 
 
 def target_problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:

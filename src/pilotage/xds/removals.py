@@ -1,4 +1,4 @@
-"""Keeps what Envoys had before this process started, until it is known that nothing needs it any more. Pure."""
+"""Keeps resources that Envoys had before this process started, until it is known that no route needs them. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["RemovalHold"]
 class RemovalHold:
     """Decides whether resources may be removed from Envoys.
 
-    A control plane that has just started does not know the routes of engines that have not been listed yet. What Envoys
-    have for these routes must stay.
+    A control plane that has just started does not know the routes of engines that have not been listed yet. Envoys must
+    keep the resources of these routes.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,6 @@ from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
-from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
@@ -70,12 +69,12 @@ def host_check() -> Any:
 
 
 def path_check() -> Any:
-    """Return the per-route configuration that refuses paths from which a target could climb out of a prefix.
+    """Return the rules that refuse paths from which a target could climb out of a prefix.
 
     Envoy resolves ``..`` itself, but does not decode encoded slashes. Targets may decode them.
     """
     climbs = rbac_pb2.Permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
-    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=_deny(climbs)))
+    return _deny(climbs)
 
 
 def _deny(*permissions: Any) -> Any:

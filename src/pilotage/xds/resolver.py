@@ -211,7 +211,7 @@ class Resolver:
         self._enqueue(name, known)
 
     def _end(self, name: str, known: _Name) -> None:
-        """Stop resolving a name. If it still has owners, it becomes surplus."""
+        """Stop resolving a name. If it still has owners, it waits for a free slot."""
         if known.timer is not None:
             known.timer.cancel()
         self._unqueue(name, known)

@@ -27,7 +27,6 @@ __all__ = [
     "ScopePart",
     "header",
     "led_to",
-    "literal",
     "number",
     "packed",
     "resource",
@@ -51,7 +50,7 @@ Key = tuple[str, str]
 
 
 class ScopePart(msgspec.Struct, frozen=True, gc=False):
-    """Where a virtual host is in the body of its scope.
+    """The position of a virtual host in its serialized scope.
 
     Attributes:
         name: the backend that it serves.
@@ -208,8 +207,3 @@ def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueO
         append_action=action.APPEND_IF_EXISTS_OR_ADD if add else action.OVERWRITE_IF_EXISTS_OR_ADD,
         keep_empty_value=True,
     )
-
-
-def literal(text: str) -> str:
-    """Escape text so that Envoy does not expand commands in it."""
-    return text.replace("%", "%%")

@@ -56,12 +56,13 @@ def retries(backend: Backend, options: GatewayOptions, *, safe: bool = False) ->
     """
     settings = backend.route.settings
     hold = backend.hold
+    usual = options.tries(static=backend.route.is_static)
     # Envoy picks each back-off at random between 0 and its limit, so on average it takes half of the limit.
-    tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (options.retries, RETRY_PAUSES)
+    tries, waits = (math.ceil(hold / (_HELD_WAITS[1] / 2)), _HELD_WAITS) if hold else (usual, RETRY_PAUSES)
     safe = safe and repeats(backend)
     slowest = settings.response_header_timeout or (0.0 if hold or safe else _SLOWEST_ANSWER)
     # Prefer another endpoint even if the cluster has only one: a second one reaches the cluster before the route.
-    unreached = safe and backend.agent is not None
+    unreached = safe and backend.proxy is not None
     return _policy(tries, waits, slowest, safe=safe, another=backend.backing == "own", unreached=unreached)
 
 

@@ -1,8 +1,8 @@
 """Makes Envoy count the requests and errors of each route, and measure how long requests take. Pure.
 
-Requests are counted by a virtual cluster in each virtual host, which costs a request nothing. Envoy's statistics about
-errors and durations would cost every request 5 to 9 % more instructions. So errors are counted when they occur, and
-durations are recorded for a random sample of the requests.
+Requests are counted by a virtual cluster in each virtual host, which does not make requests slower. Envoy's statistics
+about errors and durations would cost every request 5 to 9 % more instructions. So errors are counted when they occur,
+and durations are recorded for a random sample of the requests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def route_stats() -> list[Any]:
         status_code_filter=accesslog_pb2.StatusCodeFilter(
             comparison=accesslog_pb2.ComparisonFilter(
                 op=accesslog_pb2.ComparisonFilter.GE,
-                value=base_pb2.RuntimeUInt32(default_value=500, runtime_key="pilotage.error"),
+                value=base_pb2.RuntimeUInt32(default_value=500),  # a runtime key would be looked up each time
             )
         )
     )
@@ -58,9 +58,9 @@ def route_stats() -> list[Any]:
             use_independent_randomness=True,
         )
     )
-    # Envoy itself counts only requests that it has sent.
+    # Envoy itself counts only requests that it has sent. The flags are cheaper to compare than the status.
     flags = accesslog_pb2.ResponseFlagFilter(flags=["UF", "UH", "UO"])
-    unsent = _FILTER(and_filter=accesslog_pb2.AndFilter(filters=[error, _FILTER(response_flag_filter=flags)]))
+    unsent = _FILTER(and_filter=accesslog_pb2.AndFilter(filters=[_FILTER(response_flag_filter=flags), error]))
     durations = kinds.Histogram(
         stat=kinds.Stat(name="milliseconds", tags=_TAGS[:1]),
         unit=kinds.Histogram.Milliseconds,

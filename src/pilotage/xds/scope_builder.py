@@ -17,7 +17,7 @@ __all__ = ["build_scope"]
 
 
 def build_scope(label: str, backends: list[Backend], options: GatewayOptions) -> tuple[Resource | None, list[Problem]]:
-    """Build a scope from all backends that can be built, and return a problem for each other one.
+    """Build a scope from all backends that can be built. Return it, and a problem for each of the others.
 
     Args:
         label: see :func:`~pilotage.xds.scoped_routes.scope_label`.

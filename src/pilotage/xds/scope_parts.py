@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ClusterState", "Host", "ScopeVariants", "encode_host", "join_hosts", "split_hosts", "unavailable"]
 
 ClusterState = Literal["usable", "rejected", "waiting"]
-"""Whether Envoy has the current version of a cluster, has rejected it, or has yet to answer."""
+"""Whether Envoy has the current version of a cluster, has rejected it, or has not answered yet."""
 
 _SCOPE: Final = scoped_route_pb2.ScopedRouteConfiguration
 _SCOPE_NAME, _SCOPE_KEY, _SCOPE_ROUTES = (Frame(_SCOPE, it) for it in ("name", "key", "route_configuration"))
@@ -143,7 +143,7 @@ def split_hosts(scope: Resource) -> list[Host]:
 def _head(*scopes: Resource) -> bytes:
     """Return the ``head`` for virtual hosts of several scopes: that of the scope in which the fewest filters are off.
 
-    A filter is off in a whole scope if none of its virtual hosts needs it, but one of another scope may.
+    A filter is off in a whole scope if none of its virtual hosts needs it. Those of another scope may need it.
     """
     heads = [_SCOPE.FromString(scope.body).route_configuration for scope in scopes]
     message = min(heads, key=lambda head: len(head.typed_per_filter_config))

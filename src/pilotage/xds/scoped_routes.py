@@ -18,8 +18,9 @@ from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.xds.agents import PROXY_PATH, may_set, proxy_headers, removed_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
+from pilotage.xds.literals import literal
 from pilotage.xds.local_replies import why_unavailable
-from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, literal, seconds, version_of
+from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
@@ -163,8 +164,8 @@ def _clusters(backend: Backend) -> list[str]:
     """Return a backend's clusters: for requests in general, for gRPC, for safe requests."""
     if backend.backing == "none":
         return []
-    if backend.agent is not None:
-        return [backend.agent.cluster if backend.backing == "agent" else backend.cluster]
+    if backend.proxy is not None:
+        return [backend.proxy.cluster if backend.backing == "agent" else backend.cluster]
     name = SHARED[backend.route.scheme] if backend.backing == "shared" else backend.cluster
     found = [name, name + GRPC_SUFFIX] if backend.route.scheme == "https" else [name]
     return [*found, name + SAFE_SUFFIX] if backend.backing == "shared" and repeats(backend) else found
@@ -287,7 +288,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     else:
         action = _action(backend, name, lasting, retries(backend, options, safe=True))
     routes.insert(0, kinds.Route(match=safe, route=action))
-    if backend.route.scheme in {"https", "h2c"} and backend.agent is None:
+    if backend.route.scheme in {"https", "h2c"} and backend.proxy is None:
         grpc = kinds.RouteMatch(prefix="/", grpc=kinds.RouteMatch.GrpcRouteMatchOptions())
         suffix = GRPC_SUFFIX if backend.route.scheme == "https" else ""
         routes.insert(0, kinds.Route(match=grpc, route=_action(backend, name + suffix, lasting)))
@@ -324,7 +325,7 @@ def _action(backend: Backend, cluster: str, silence: float | None, policy: Any =
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,
     )
-    if backend.agent is not None:
+    if backend.proxy is not None:
         action.prefix_rewrite = PROXY_PATH + (backend.route_policy.prefix or "/")
     if backend.route_policy.host:
         action.host_rewrite_literal = backend.route_policy.host

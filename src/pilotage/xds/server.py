@@ -105,7 +105,7 @@ class AdsServer:
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
-        self._restarting: set[str] = set()
+        self._restarting: dict[str, float] = {}  # alias -> when it was last seen draining
         self._retiring: set[Key] = set()
         self._table = Table()
 
@@ -184,7 +184,7 @@ class AdsServer:
         return changed
 
     def release_removals(self) -> None:
-        """End what :attr:`removals` has begun: remove from Envoys what is not in the table."""
+        """Let Envoys remove what they had before this process and what is not in the table; see :attr:`removals`."""
         self._notify(self.removals.end())
         for session in self._sessions:
             self.gates.answer(session)
@@ -273,18 +273,21 @@ class AdsServer:
         self._schedule(self.snapshot.hold_of(alias, route), remove)
 
     def _schedule_settling(self, alias: str) -> None:
-        """Expect an alias to restart, for a while and for as long as it is draining."""
-        if alias in self._restarting:
-            return
-        self._restarting.add(alias)
+        """Expect an alias to restart, for as long as it is draining and for a while after that."""
+        now, is_expected = asyncio.get_running_loop().time, alias in self._restarting
+        self._restarting[alias] = now()
 
         def settle() -> None:
-            self._restarting.discard(alias)
+            if (rest := self._restarting[alias] + self._linger - now()) > 0:
+                self._schedule(rest, settle)
+                return
+            del self._restarting[alias]
             self._send_changes(self.snapshot.settle(alias))
             if alias in self.snapshot.restarting:
                 self._schedule_settling(alias)
 
-        self._schedule(self._linger, settle)
+        if not is_expected:
+            self._schedule(self._linger, settle)
 
     def _take_over(self, key: str, clusters: tuple[str, ...]) -> None:
         """Keep holding requests that have waited for a backend since before this process started."""
@@ -336,7 +339,7 @@ class AdsServer:
         Args:
             keys: result of :meth:`publish`; all resources if not given.
             node: wait only for the Envoy with this node ID.
-            patience: do not wait for an Envoy that has owed an answer for this many seconds.
+            patience: do not wait for an Envoy that has left a response unanswered for this many seconds.
 
         """
         chosen = None if keys is None else list(keys)
@@ -382,7 +385,8 @@ class AdsServer:
                         self._schedule(delay, functools.partial(self._retry, session, nack.resource.key, retries))
                     if is_new and self._on_nack is not None:
                         for problem in self._nack_problems(nack, session.node):
-                            self._on_nack(problem)
+                            if retries.is_first(nack, problem):
+                                self._on_nack(problem)
                 self.gates.answer(session)
                 wake.set()
                 self.envoys.heard(session)

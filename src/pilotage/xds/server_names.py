@@ -96,7 +96,7 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
 def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
     """Return the matcher that finds the filter chain for a connection; without one, Envoy closes it.
 
-    Envoy's usual way to match server names takes a wildcard for any number of labels.
+    Envoy's usual matching of server names would let a wildcard stand for several labels.
 
     Args:
         groups: from :func:`name_groups`.

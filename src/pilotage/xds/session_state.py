@@ -1,4 +1,4 @@
-"""Holds what one Envoy has, owes and rejects, and answers questions about it. Pure."""
+"""Tracks which resources one Envoy has, which it has not answered yet, and which it rejects. Pure."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ class SessionState:
         return sum(len(it.pending) + it.unanswered for it in self._active())
 
     def unanswered_since(self, heard: float) -> float | None:
-        """Return since when Envoy owes an answer, in loop time; ``None`` if it owes none.
+        """Return the loop time since which Envoy has left a response unanswered; ``None`` if it has answered all.
 
         Args:
-            heard: when its last request arrived. For an Envoy that has yet to subscribe, this time counts.
+            heard: when its last request arrived. This time counts for an Envoy that has not subscribed yet.
 
         """
         sent = [it.in_flight[0].sent for it in self._active() if it.in_flight and not it.is_probing]

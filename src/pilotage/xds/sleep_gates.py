@@ -123,7 +123,7 @@ class SleepGates:
         """Handle the clusters that an Envoy has asked for: wake the containers, or say that a cluster does not exist.
 
         Envoy names a cluster only once. So a cluster that it names when it connects may be one that requests wait for,
-        or one that it lost long ago. The containers are woken only if Envoy's routes lead there.
+        or one that it lost long ago. The containers are woken only if Envoy's routes use that cluster.
         """
         if not session.has_subscribed:
             return
@@ -145,7 +145,7 @@ class SleepGates:
             self._send(frozenset())
 
     def _may_come(self, name: str, session: Session) -> bool:
-        """Return whether the backend of a cluster that Envoy had before is still to be listed, or recreated."""
+        """Return whether the backend of a cluster that Envoy had before may still be listed or recreated."""
         return name in session.led_before and (self._removals.is_active or not gate_of(name))
 
     def _take_over(self, session: Session, asked: list[str]) -> list[str]:

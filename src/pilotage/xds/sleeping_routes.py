@@ -15,8 +15,9 @@ from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.xds.filters import PAGE_FILTER
+from pilotage.xds.literals import literal
 from pilotage.xds.local_replies import direct_response
-from pilotage.xds.resources import header, literal, packed, seconds
+from pilotage.xds.resources import header, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -37,7 +38,7 @@ _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\
 
 
 def while_closed(backend: Backend, routes: list[Any]) -> list[Any]:
-    """Return the routes of a backend whose containers are not awake; the given ones if they are.
+    """Return the routes of a backend while its containers are not awake; if they are awake, return the given routes.
 
     Args:
         backend: the backend.

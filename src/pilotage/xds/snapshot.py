@@ -28,7 +28,7 @@ from pilotage.xds.listeners import http_listeners, listening_address, stream_lis
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
-from pilotage.xds.problems import build_failed
+from pilotage.xds.problems import build_failed, of_route
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
@@ -231,7 +231,7 @@ class Snapshot:
             route, found = self.targets.checked(route)
             problems += found
         route, found = self.downgrade.apply(alias, route)
-        self._report(f"{_ROUTE}/{alias}", (*problems, *found))
+        self._report(f"{_ROUTE}/{alias}", of_route((*problems, *found), self._table.routes.get(alias), route))
         before = self._routes.get(alias)
         if route is not None and may_restart(route):
             self.restarting.add(alias)

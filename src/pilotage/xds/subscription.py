@@ -66,7 +66,7 @@ class Subscription:
         pending: names whose version in Envoy may be outdated, oldest first.
         in_flight: responses that Envoy has not answered yet, oldest first.
         bisection: batches to send separately because Envoy rejected one of their resources.
-        refused: names that Envoy asked for and that do not exist. It waits for each until it is told so.
+        refused: names that Envoy asked for and that do not exist. Envoy waits for each until pilotage says so.
         blocked: resources that reference a rejected cluster, and removed clusters that are still referenced.
 
     """

@@ -91,7 +91,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
             return None
         hint = hint_for(reach.claimant, text, endpoint.port)
         return target_problem(
-            route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not lead there", hint
+            route, endpoint, f"{named}{KIND_NAMES[kind]}, so a container's route may not point there", hint
         )
 
 
@@ -104,7 +104,7 @@ _Place = str | int
 """An address in its usual spelling; the port of a host name without addresses."""
 
 _Claim = tuple[bool, bool, int]
-"""Whether a route listens on a port of this machine, or else leads to it; and the port."""
+"""Whether a route listens on a port of this machine, or else points to it; and the port."""
 
 
 class _Since(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class _Since(msgspec.Struct, frozen=True):
 
     Attributes:
         change: number of the change.
-        lasting: whether the claim outlasts a stop of the container.
+        lasting: whether the claim remains while the container is stopped.
 
     """
 
@@ -161,7 +161,7 @@ class Targets:
         return set(self._users[name])
 
     def affected_by(self, local: Iterable[str], published: Iterable[tuple[str, int]]) -> set[str]:
-        """Return the aliases to check after addresses of this machine or published ports of pilotage came or went."""
+        """Return the aliases to check after addresses of this machine or published ports of pilotage have changed."""
         places: set[_Place] = {*local, *(place for pair in published for place in pair)}
         return {alias for place in places for alias in self._leading[place]}
 
@@ -195,10 +195,10 @@ class Targets:
             self._since[alias] = now, kept
 
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
-        """Return the ports that a route may use, and whether each claim outlasts a stop of the container.
+        """Return the ports that a route may use, and whether each claim remains while the container is stopped.
 
-        A claim ends with the container's stop if a label sets an address other than the container's own. A listener
-        that came later then stays.
+        A claim ends when the container stops if a label sets an address other than the container's own. A later
+        listener then keeps the port.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -267,7 +267,7 @@ class Targets:
         return self.guard.refusal(route, endpoint, text, here=self._is_here(route, endpoint, text))
 
     def _ports_of(self, route: Route) -> tuple[frozenset[_Port], frozenset[_Port]]:
-        """Return the ports of this machine to which a route leads, and those on which it listens."""
+        """Return the ports of this machine to which a route points, and those on which it listens."""
         udp = route.scheme == "udp"
         aimed = frozenset(
             (udp, endpoint.port)
@@ -327,7 +327,7 @@ class Targets:
         return allowed, problems
 
     def _collision(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
-        """Return a problem if an endpoint leads to a listener of this route, or of a route that comes before it."""
+        """Return a problem if an endpoint points to a listener of this route, or of a route that comes before it."""
         udp = route.scheme == "udp"
         aim = self._order(route, (False, udp, endpoint.port))
         for other in self._listeners_at(route, endpoint, text):
@@ -349,7 +349,7 @@ class Targets:
             yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
 
     def _taken(self, route: Route) -> Problem | None:
-        """Return a problem if a stream route wants to listen on a port of this machine to which another route leads.
+        """Return a problem if a stream route wants to listen on a port of this machine to which another route points.
 
         The target of an endpoint that is refused does not count.
         """
@@ -373,7 +373,7 @@ class Targets:
         return claim in self._since.get(alias, ((), {}))[1]
 
     def _meet(self, route: Route, endpoint: Endpoint, bind: str) -> bool:
-        """Return whether an endpoint may lead to an address of this machine that a listener on ``bind`` would use."""
+        """Return whether an endpoint may point to an address of this machine that a listener on ``bind`` would use."""
         return any(
             self._is_here(route, endpoint, text) and _overlap(bind, text) and not self._refusal(route, endpoint, text)
             for text in self._texts(endpoint)

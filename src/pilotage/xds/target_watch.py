@@ -1,4 +1,4 @@
-"""Keeps up to date what is known about targets: addresses of names and of this machine, plain HTTP, and files."""
+"""Tracks what is known about targets: the addresses of names and of this machine, plain HTTP, and files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class TargetWatcher:
     """Resolves and probes the targets of a snapshot, and applies the results to it.
 
     Attributes:
-        on_touched: called with the table and the aliases that have changed in the snapshot, even if only a result
-            changed them.
+        on_touched: called with the table and the aliases that have changed in the snapshot, even if only a lookup or a
+            probe changed them.
 
     Args:
         snapshot: the snapshot.
@@ -99,7 +99,7 @@ class TargetWatcher:
         """Reread the files named in labels for the given clusters; return the keys of the changed resources.
 
         Args:
-            keys: the keys of resources that are being sent to Envoys once more.
+            keys: the keys of resources that are being resent to Envoys.
 
         """
         names = [name for type_url, name in keys if type_url == CLUSTER]
@@ -109,12 +109,12 @@ class TargetWatcher:
         return self._snapshot.check_again(aliases) | self.follow() if aliases else frozenset()
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> None:
-        """Replace all agents, each with its certificates, or ``None`` to keep those that it had."""
+        """Replace all agents. Each comes with its certificates, or with ``None`` to keep its previous ones."""
         changed = self._snapshot.set_agents(agents)
         self._on_change(changed | self.follow())
 
     def set_agent_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
-        """Replace what agents say about the endpoints of a route, by their addresses."""
+        """Replace the health that agents report for the endpoints of a route, by address."""
         if health:
             self._snapshot.agents.health[alias] = health
         else:

@@ -31,8 +31,9 @@ def is_plain(backend: Backend) -> bool:
     """Return whether a backend differs from other plain ones of its scheme only in name and address."""
     settings = backend.route.settings
     compresses = settings.compression or settings.disable_compression
+    logs = settings.access_log is not None
     plain = backend.backing == "shared" and backend.measured
-    return plain and not (settings.middlewares or settings.response_header_timeout or compresses)
+    return plain and not (settings.middlewares or settings.response_header_timeout or compresses or logs)
 
 
 def is_usual(backend: Backend) -> bool:
@@ -46,6 +47,7 @@ def is_usual(backend: Backend) -> bool:
         and backend.measured
         and backend.agent is None
         and not backend.files
+        and not route.is_static
         and member.weight == 1
         and not member.address
         and ":" not in member.host
@@ -58,7 +60,7 @@ def is_usual(backend: Backend) -> bool:
 def sample_backend(name: str, host: str, port: int, backing: Backing, scheme: str = "http") -> Backend:
     """Return a usual or plain backend to make a template from."""
     endpoint = Endpoint(host, port)
-    route = Route(alias=name, scheme=scheme, host=host, endpoints=(endpoint,))
+    route = Route(alias=name, container=name, scheme=scheme, host=host, endpoints=(endpoint,))
     return Backend(name=name, route=route, members=(Member(endpoint),), backing=backing)
 
 

@@ -23,9 +23,10 @@ __all__ = ["print_containers"]
 def print_containers(out: Out, view: View) -> None:
     """Print a table of all containers, one row for each alias with its target or why it has none."""
     rows: list[list[Cell]] = []
+    refused = view.refused
     for snapshot in view.snapshots:
         for container, built in zip(snapshot.containers, snapshot.built, strict=True):
-            rows += _container_rows(container, built, view, repeat=not out.is_terminal)
+            rows += _container_rows(container, built, view, refused, repeat=not out.is_terminal)
     if not rows:
         out.line("No containers.")
         return
@@ -33,7 +34,9 @@ def print_containers(out: Out, view: View) -> None:
     print_table(out, heads, rows, give_way=[3, 0, 1, 4, 5, 2])
 
 
-def _container_rows(container: Container, built: Built, view: View, *, repeat: bool) -> Iterable[list[Cell]]:
+def _container_rows(
+    container: Container, built: Built, view: View, refused: frozenset[str], *, repeat: bool
+) -> Iterable[list[Cell]]:
     running = "" if container.running else "dim"
     first = [
         (container.container_name or "-", "bold" if container.running else "dim"),
@@ -46,7 +49,7 @@ def _container_rows(container: Container, built: Built, view: View, *, repeat: b
         return
     for index, route in enumerate(built.routes):
         own = first if repeat or not index else [("", "")] * len(first)
-        yield [*own, (route.alias, ""), _outcome(route, view)]
+        yield [*own, (route.alias, ""), _outcome(route, view, refused)]
 
 
 def _no_routes(container: Container) -> Cell:
@@ -57,7 +60,7 @@ def _no_routes(container: Container) -> Cell:
     return "none: no proxy label", "dim"
 
 
-def _outcome(route: Route, view: View) -> Cell:
+def _outcome(route: Route, view: View, refused: frozenset[str]) -> Cell:
     """Return the target of a container's route, or why the route is not served."""
     if route.excluded:
         return route_status(route)
@@ -70,7 +73,7 @@ def _outcome(route: Route, view: View) -> Cell:
     if winner.excluded:
         return winner.excluded_reason, "red"
     awake = view.table.wakefulness.get(route.alias)
-    text, style = route_status(route, wakefulness=awake)
-    if awake is not None and awake.state != "ready":
+    text, style = route_status(route, wakefulness=awake, refused=route.alias in refused)
+    if route.alias in refused or (awake is not None and awake.state != "ready"):
         return text, style
     return (route.target or text, "" if text == "ready" else style)

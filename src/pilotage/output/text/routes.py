@@ -28,6 +28,8 @@ def route_status(
     route: Route,
     health: Mapping[str, EndpointHealth] = MappingProxyType({}),
     wakefulness: Wakefulness | None = None,
+    *,
+    refused: bool = False,
 ) -> Cell:
     """Return the status of a route in a few words, and its style.
 
@@ -35,12 +37,15 @@ def route_status(
         route: the route.
         health: results of the gateway's probes by endpoint address.
         wakefulness: whether its containers are awake; ``None`` if no daemon puts them to sleep.
+        refused: whether the gateway does not serve it.
 
     """
     if route.excluded_reason == ExclusionReason.ERROR:
         return "error, see below", "red"
     if route.excluded:
         return route.excluded_reason, "yellow"
+    if refused:
+        return "refused, see below", "red"
     if wakefulness is not None and wakefulness.state != "ready":
         since = f" since {_clock(wakefulness.since)}" if wakefulness.state == "asleep" else ""
         return wakefulness.remark + since, "red" if wakefulness.state == "failed" else "cyan"
@@ -72,9 +77,11 @@ def print_routes(out: Out, view: View) -> None:
         out.line("No routes: there is no container to route to.")
         return
     rows: list[list[Cell]] = []
+    refused = view.refused
     for route in routes:
         alias = route.alias
-        text, style = route_status(route, view.table.health_of(alias), view.table.wakefulness.get(alias))
+        health, wakefulness = view.table.health_of(alias), view.table.wakefulness.get(alias)
+        text, style = route_status(route, health, wakefulness, refused=alias in refused)
         listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.listen}" if route.listen else "")
         listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)
@@ -112,7 +119,7 @@ def _awake(wakefulness: Wakefulness | None) -> str:
 
 
 def _accepted(states: Mapping[str, RouteState]) -> Cell:
-    """Return which version of a route each Envoy has. Envoys that reject it or have yet to answer come first."""
+    """Return which version of a route each Envoy has. Envoys that reject it or have not answered yet come first."""
     if not states:
         return "-", ""
     found: dict[str, list[str]] = {}

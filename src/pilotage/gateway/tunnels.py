@@ -1,0 +1,214 @@
+"""Relays Envoy's connections through the tunnels of agents, which Envoy cannot open itself.
+
+There is one unix socket for each target behind an agent. Envoy connects to it as to the target itself, and each
+connection gets a tunnel of its own: a TLS connection to the agent, which begins with a header that names the target.
+All limits per connection and per client are Envoy's. Linux only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pilotage.engine.agents import TUNNEL_PROTOCOL
+from pilotage.engine.tls import agent_context
+from pilotage.gateway.hangups import Hangups
+from pilotage.gateway.tunnel_connection import BUFFERED, TunnelConnection
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pilotage.engine.credentials import Credentials
+    from pilotage.xds.agent import Agent, Tunnel
+
+__all__ = ["MOST_TUNNELS", "Tunnels"]
+
+log = logging.getLogger(__name__)
+
+MOST_TUNNELS: Final = 2000
+"""Maximum number of connections through all agents; a quarter of this process's file descriptors if that is less."""
+
+_LINGER: Final = 10.0  # seconds for which a socket that no route uses accepts connections: Envoy may not know it yet
+_BACKLOG: Final = 1024
+_BATCH: Final = 64  # connections accepted at once
+_PAUSE: Final = 1.0  # seconds before another attempt to accept connections
+
+
+class Tunnels:
+    """The sockets and connections of all tunnels.
+
+    Args:
+        folder: a private folder for the sockets.
+        tunnels: returns the tunnels that a route needs now.
+
+    Raises:
+        OSError: a socket left behind by an earlier process cannot be removed.
+
+    Attributes:
+        connections: the open connections.
+        most: their maximum.
+
+    """
+
+    def __init__(self, folder: str, tunnels: Callable[[str], Iterable[Tunnel]]) -> None:
+        self.connections: set[TunnelConnection] = set()
+        self.most = _limit()
+        self.buffer = memoryview(bytearray(BUFFERED))
+        self._folder = folder
+        self._tunnels = tunnels
+        self._agents: dict[str, Agent] = {}
+        self._credentials: dict[str, Credentials] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._used: dict[str, frozenset[Tunnel]] = {}  # alias -> its tunnels
+        self._users: dict[Tunnel, set[str]] = {}
+        self._sockets: dict[Tunnel, socket.socket] = {}
+        self._endings: dict[Tunnel, asyncio.TimerHandle] = {}
+        self._failures: dict[Tunnel, str] = {}
+        self._is_full = False
+        self.hangups = Hangups()
+        for left in Path(folder).glob("tunnel-*"):
+            left.unlink()
+
+    def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> None:
+        """Replace all agents, each with its certificates, or ``None`` to keep those that it had.
+
+        The connections through agents that are gone end.
+        """
+        self._agents = {agent.address: agent for agent in agents}
+        for agent, credentials in agents.items():
+            if credentials is not None:
+                self._credentials[agent.address] = credentials
+                self._contexts.pop(agent.address, None)
+        for address in self._credentials.keys() - self._agents.keys():
+            del self._credentials[address]
+            self._contexts.pop(address, None)
+        for connection in tuple(self.connections):
+            if connection.tunnel.agent not in self._agents:
+                connection.abort()
+
+    def follow(self, _table: object, aliases: Iterable[str]) -> None:
+        """Open and close the sockets of routes that may have changed. Connections go on until Envoy ends them."""
+        for alias in aliases:
+            wanted = frozenset(self._tunnels(alias))
+            before = self._used.pop(alias, frozenset())
+            if wanted:
+                self._used[alias] = wanted
+            for tunnel in wanted - before:
+                self._users.setdefault(tunnel, set()).add(alias)
+                self._listen(tunnel)
+            for tunnel in before - wanted:
+                self._users[tunnel].discard(alias)
+                if not self._users[tunnel]:
+                    del self._users[tunnel]
+                    self._endings[tunnel] = asyncio.get_running_loop().call_later(_LINGER, self._close, tunnel)
+
+    async def close(self) -> None:
+        """End all connections, and remove the sockets."""
+        for tunnel in tuple(self._sockets):
+            self._close(tunnel)
+        while self.connections:
+            for connection in tuple(self.connections):
+                connection.abort()
+            await asyncio.sleep(0)
+        self.hangups.close()
+
+    def context(self, agent: str) -> ssl.SSLContext:
+        """Return the TLS settings for an agent.
+
+        Raises:
+            CredentialsError: its certificates cannot be used.
+
+        """
+        found = self._contexts.get(agent)
+        if found is None:
+            found = self._contexts[agent] = agent_context(self._credentials[agent], TUNNEL_PROTOCOL)
+        return found
+
+    def agent(self, address: str) -> Agent | None:
+        """Return an agent; ``None`` if it is gone."""
+        return self._agents.get(address)
+
+    def left(self, connection: TunnelConnection) -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
+
+    def note(self, tunnel: Tunnel, failure: str) -> None:
+        """Log why a tunnel cannot be opened, unless that is known; an empty text means that it can."""
+        before = self._failures.pop(tunnel, "")
+        if failure:
+            self._failures[tunnel] = failure
+        if failure and failure != before:
+            log.warning("no tunnel to %s through agent %s: %s", tunnel.place, tunnel.agent, failure)
+
+    def _listen(self, tunnel: Tunnel) -> None:
+        if (ending := self._endings.pop(tunnel, None)) is not None:
+            ending.cancel()
+        if tunnel in self._sockets:
+            return
+        try:
+            bound = self._sockets[tunnel] = _bind(Path(self._folder, tunnel.name))
+        except OSError as error:
+            self.note(tunnel, str(error.strerror))
+            return
+        asyncio.get_running_loop().add_reader(bound, self._accept, tunnel, bound)
+
+    def _close(self, tunnel: Tunnel) -> None:
+        if (ending := self._endings.pop(tunnel, None)) is not None:
+            ending.cancel()
+        self._failures.pop(tunnel, None)
+        if (bound := self._sockets.pop(tunnel, None)) is not None:
+            asyncio.get_running_loop().remove_reader(bound)
+            bound.close()
+            Path(self._folder, tunnel.name).unlink(missing_ok=True)
+
+    def _accept(self, tunnel: Tunnel, bound: socket.socket) -> None:
+        for _ in range(_BATCH):
+            try:
+                accepted, _ = bound.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no descriptor is left
+                self.note(tunnel, str(error.strerror))
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(bound)
+                loop.call_later(_PAUSE, self._accept_again, tunnel, bound)
+                return
+            if len(self.connections) < self.most:
+                self._is_full = False
+                self.connections.add(TunnelConnection(self, tunnel, accepted))
+                continue
+            accepted.close()
+            if not self._is_full:  # clients must not be able to fill the log
+                log.warning("connections through agents are closed, because there are already %d", self.most)
+            self._is_full = True
+
+    def _accept_again(self, tunnel: Tunnel, bound: socket.socket) -> None:
+        if self._sockets.get(tunnel) is bound:
+            asyncio.get_running_loop().add_reader(bound, self._accept, tunnel, bound)
+
+
+def _bind(path: Path) -> socket.socket:
+    """Return a listening unix socket that only this user can connect to."""
+    made = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)  # there must be no moment in which others could connect
+    try:
+        made.setblocking(False)  # noqa: FBT003
+        made.bind(str(path))
+        made.listen(_BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    finally:
+        os.umask(mask)
+    return made
+
+
+def _limit() -> int:
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_TUNNELS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_TUNNELS, descriptors // 4))

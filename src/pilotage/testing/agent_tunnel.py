@@ -1,0 +1,100 @@
+"""The agent's end of a tunnel, whose two directions end separately. For :class:`pilotage.testing.FakeAgent`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+
+    from pilotage.engine.tls_end import TLSEnd
+
+__all__ = ["Wire", "copy_to_client", "copy_to_target", "peek"]
+
+_HEADER: Final = 275
+_CHUNK: Final = 64 * 1024
+
+
+class Wire:
+    """The agent's end of a tunnel."""
+
+    def __init__(self, connection: socket.socket, tls: TLSEnd) -> None:
+        self._connection = connection
+        self._tls = tls
+        self._plain = bytearray()
+        self._writing = asyncio.Lock()
+
+    async def read(self) -> bytes:
+        """Return what the client sends next; nothing once it has ended."""
+        loop = asyncio.get_running_loop()
+        while not self._plain and not self._tls.has_ended:
+            data = await loop.sock_recv(self._connection, _CHUNK)
+            if not data:
+                raise ConnectionResetError
+            for piece in self._tls.receive(data):
+                self._plain += piece
+            await self._send()
+        found = bytes(self._plain)
+        self._plain.clear()
+        return found
+
+    async def read_header(self) -> tuple[bytes, bytes]:
+        """Return the header, and what followed it at once."""
+        found = b""
+        while len(found) < _HEADER:
+            data = await self.read()
+            if not data:
+                raise ConnectionResetError
+            found += data
+        return found[:_HEADER], found[_HEADER:]
+
+    async def write(self, data: bytes) -> None:
+        """Send data to the client; wait while it is slow."""
+        self._tls.send(data)
+        await self._send()
+
+    async def end(self) -> None:
+        """Send nothing more."""
+        self._tls.end()
+        await self._send()
+
+    async def _send(self) -> None:
+        async with self._writing:
+            if data := self._tls.to_send():
+                await asyncio.get_running_loop().sock_sendall(self._connection, data)
+
+
+async def copy_to_target(client: Wire, begin: bytes, target: StreamWriter) -> None:
+    """Copy what the client sends until it ends, beginning with what has already been read."""
+    data = begin or await client.read()
+    while data:
+        target.write(data)
+        await target.drain()
+        data = await client.read()
+    target.write_eof()
+
+
+async def copy_to_client(target: StreamReader, client: Wire) -> None:
+    """Copy what the target sends until it ends."""
+    while data := await target.read(_CHUNK):
+        await client.write(data)
+    await client.end()
+
+
+async def peek(connection: socket.socket) -> bytes:
+    """Return the first bytes of a connection, which can be read again: the client's greeting, with its protocols."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(connection, _settle, readable)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(connection)
+    return connection.recv(_CHUNK, socket.MSG_PEEK)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

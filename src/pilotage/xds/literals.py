@@ -1,0 +1,10 @@
+"""Escapes text for Envoy. Pure. It needs no package from the ``gateway`` extra."""
+
+from __future__ import annotations
+
+__all__ = ["literal"]
+
+
+def literal(text: str) -> str:
+    """Escape text so that Envoy does not expand commands in it."""
+    return text.replace("%", "%%")

@@ -1,0 +1,198 @@
+"""Makes Envoy log the requests of single routes on standard output. Pure.
+
+Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
+listener has one access log for each format, and a route's configuration of the filter for paths (RBAC) decides at the
+beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.config.rbac.v3 import rbac_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
+from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
+
+from pilotage.xds.log_problems import log_problems, network_of, values_of
+from pilotage.xds.request_checks import path_check
+from pilotage.xds.resources import number, packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.routes.access_log import AccessLog
+    from pilotage.routes.route import Route
+
+__all__ = ["LOGGED", "logged", "path_rules", "route_logs"]
+
+LOGGED: Final = "pilotage.log"
+"""Namespace of a route's metadata about its log."""
+
+_FILTER: Final = accesslog_pb2.AccessLogFilter
+_RBAC: Final = "envoy.filters.http.rbac"
+_POLICY: Final = "shadow_effective_policy_id"
+"""Namespace and key of the metadata in which the filter names the format."""
+
+_LOG: Final = f'xds.route_metadata.filter_metadata["{LOGGED}"]'
+_STATUSES: Final = f"double(response.code) in {_LOG}.statuses"
+_PATH: Final = f"%CEL({_LOG}.query ? request.path : request.url_path)%"
+_CLIENT: Final = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+_COMMON: Final = (
+    f"%REQ(:AUTHORITY)% {_CLIENT} - - [%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%] "
+    f'"%REQ(:METHOD)% {_PATH} %PROTOCOL%" %RESPONSE_CODE% %BYTES_SENT%'
+)
+_FORMATS: Final[dict[str, Any]] = {
+    "common": {"text_format_source": base_pb2.DataSource(inline_string=_COMMON + "\n")},
+    "combined": {
+        "text_format_source": base_pb2.DataSource(inline_string=_COMMON + ' "%REQ(REFERER)%" "%REQ(USER-AGENT)%"\n')
+    },
+    "json": {
+        "json_format": {
+            "time": "%START_TIME%",
+            "route": f"%METADATA(ROUTE:{LOGGED}:route)%",
+            "client": _CLIENT,
+            "method": "%REQ(:METHOD)%",
+            "host": "%REQ(:AUTHORITY)%",
+            "path": _PATH,
+            "protocol": "%PROTOCOL%",
+            "status": "%RESPONSE_CODE%",
+            "flags": "%RESPONSE_FLAGS%",
+            "received": "%BYTES_RECEIVED%",
+            "sent": "%BYTES_SENT%",
+            "milliseconds": "%DURATION%",
+            "referer": "%REQ(REFERER)%",
+            "agent": "%REQ(USER-AGENT)%",
+        }
+    },
+}
+
+
+# ---- listeners -------------------------------------------------------------------------------------------------------
+
+
+def route_logs() -> list[Any]:
+    """Return the access logs for routes that ask for one."""
+    return [_access_log(name) for name in _FORMATS]
+
+
+def _access_log(name: str) -> Any:
+    path = [metadata_pb2.MetadataMatcher.PathSegment(key=_POLICY)]
+    value = value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=name))
+    asked = accesslog_pb2.MetadataFilter(matcher=metadata_pb2.MetadataMatcher(filter=_RBAC, path=path, value=value))
+    asked.match_if_key_not_found.value = False
+    statuses = accesslog_pb2.ExtensionFilter(
+        name="envoy.access_loggers.extension_filters.cel",
+        typed_config=packed(cel_pb2.ExpressionFilter(expression=_STATUSES)),
+    )
+    both = [_FILTER(metadata_filter=asked), _FILTER(extension_filter=statuses)]
+    formatted = substitution_format_string_pb2.SubstitutionFormatString(**_FORMATS[name])
+    return accesslog_pb2.AccessLog(
+        name="envoy.access_loggers.stdout",
+        filter=_FILTER(and_filter=accesslog_pb2.AndFilter(filters=both)),
+        typed_config=packed(stream_pb2.StdoutAccessLog(log_format=formatted)),
+    )
+
+
+# ---- routes ----------------------------------------------------------------------------------------------------------
+
+
+def _log_of(route: Route) -> AccessLog | None:
+    """Return the access log that is in effect for a route, if any."""
+    log = route.settings.access_log
+    if log is None or route.is_stream or any(problem.blocking for problem in log_problems(log)):
+        return None
+    return log
+
+
+def logged(route: Route) -> dict[str, Any]:
+    """Return the metadata, by namespace, of everything that serves a route; empty if it has no log."""
+    log = _log_of(route)
+    if log is None:
+        return {}
+    query = log.fields.query
+    keeps_query = query.default == "keep" and not query.config
+    return {LOGGED: {"route": route.alias, "query": keeps_query, "statuses": _statuses(log.filters.status_codes)}}
+
+
+def path_rules(route: Route, *, checked: bool) -> Any:
+    """Return the per-route configuration of the filter for paths.
+
+    Args:
+        route: a route, which may have a log.
+        checked: whether paths are checked, too.
+
+    """
+    rules = path_check() if checked else None
+    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=_log_rules(route)))
+
+
+def _log_rules(route: Route) -> Any:
+    """Return the rules that name a request's format if it may be logged; ``None`` if the route has no log."""
+    log = _log_of(route)
+    if log is None:
+        return None
+    wanted, kind = log.filters, rbac_pb2.Permission
+    conditions = [
+        *_condition(wanted.method, (_equal(":method", it) for it in values_of(wanted.method))),
+        *_condition(wanted.host, (it for host in values_of(wanted.host) for it in _host(host))),
+        *_condition(wanted.headers, map(_header, values_of(wanted.headers))),
+    ]
+    permission = kind(and_rules=kind.Set(rules=conditions)) if conditions else kind(any=True)
+    policy = rbac_pb2.Policy(permissions=[permission], principals=[_clients(wanted.cidr)])
+    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={log.format: policy})
+
+
+def _statuses(wanted: Any) -> list[int]:
+    """Return the statuses that are logged. A request without a response has status 0."""
+    everything = [0, *range(100, 600)]
+    if not values_of(wanted):
+        return everything
+    ranges = [(int(first), int(last or first)) for first, _, last in (it.partition("-") for it in wanted.values)]
+    return [it for it in everything if any(low <= it <= high for low, high in ranges) is not wanted.negative]
+
+
+def _condition(wanted: Any, rules: Iterable[Any]) -> list[Any]:
+    kind = rbac_pb2.Permission
+    if not (found := list(rules)):
+        return []
+    either = kind(or_rules=kind.Set(rules=found))
+    return [kind(not_rule=either) if wanted.negative else either]
+
+
+def _clients(wanted: Any) -> Any:
+    kind = rbac_pb2.Principal
+    ranges = [
+        kind(remote_ip={"address_prefix": str(network.network_address), "prefix_len": number(network.prefixlen)})
+        for network in map(network_of, values_of(wanted))
+        if network is not None
+    ]
+    if not ranges:
+        return kind(any=True)
+    either = kind(or_ids=kind.Set(ids=ranges))
+    return kind(not_id=either) if wanted.negative else either
+
+
+def _matching(name: str, match: Any) -> Any:
+    return rbac_pb2.Permission(header=route_components_pb2.HeaderMatcher(name=name, **match))
+
+
+def _equal(name: str, text: str) -> Any:
+    return _matching(name, {"string_match": string_pb2.StringMatcher(exact=text, ignore_case=True)})
+
+
+def _host(host: str) -> list[Any]:
+    """Return rules for a host with and without a port."""
+    prefix = string_pb2.StringMatcher(prefix=f"{host}:", ignore_case=True)
+    return [_equal(":authority", host), _matching(":authority", {"string_match": prefix})]
+
+
+def _header(wanted: str) -> Any:
+    name, has_value, value = wanted.partition("=")
+    if has_value:
+        return _matching(name, {"string_match": string_pb2.StringMatcher(exact=value)})
+    return _matching(name, {"present_match": True})
