@@ -146,6 +146,7 @@ async def test_the_process_gets_the_signal_that_the_labels_name(place: Place) ->
     }
 
 
+@pytest.mark.parametrize("place", ["engine", "newer_engine"], indirect=True)  # Podman starts it again
 @pytest.mark.parametrize("method", ["stop", "kill"])
 async def test_a_container_that_exits_by_a_signal_is_not_started_again_by_its_restart_policy(
     place: Place, method: str
