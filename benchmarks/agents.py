@@ -13,9 +13,8 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from support import busy, memory, ms, quantile, row
 
@@ -27,7 +26,7 @@ from tests.support.gateway import target
 from tests.support.serving import Served, add, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from pilotage.testing import FakeAgent
 
@@ -39,14 +38,30 @@ def _pid(served: Served) -> int:
     return served.daemon.gateway.status.pid
 
 
-async def _load(served: Served, host: str, count: int) -> Counter[int]:
-    """Send a number of requests from several clients; return how many had which status."""
-    found: Counter[int] = Counter()
+class _Failure(NamedTuple):
+    """A request that failed: its status, when it began and ended, and whether pilotage's page said so."""
+
+    status: int
+    began: float
+    ended: float
+    is_ours: bool
+
+    def is_within(self, periods: Iterable[tuple[float, float]]) -> bool:
+        """Return whether it was under way in one of these periods."""
+        return any(began <= self.ended and self.began <= ended for began, ended in periods)
+
+
+async def _load(served: Served, host: str, count: int) -> list[_Failure]:
+    """Send a number of requests from several clients; return those that failed."""
+    found: list[_Failure] = []
     left = iter(range(count))
 
     async def client() -> None:
         for _ in left:
-            found[(await served.ask(host))[0]] += 1
+            began = time.perf_counter()
+            status, text = await served.ask(host)
+            if status != 200:
+                found.append(_Failure(status, began, time.perf_counter(), text.startswith("This service ")))
 
     await asyncio.gather(*(client() for _ in range(_CLIENTS)))
     return found
@@ -112,7 +127,7 @@ async def _trouble(folder: Path, count: int) -> None:
         start("two", two.port)
         await served.answers("shop")
         loading = asyncio.create_task(_load(served, "shop", count))
-        away = 0.0
+        away: list[tuple[float, float]] = []
         number = 0
         while not loading.done():
             number += 1
@@ -128,12 +143,14 @@ async def _trouble(folder: Path, count: int) -> None:
                     made.write_zip(folder / "certs" / f"{running.address}.zip")
                 await running.listen()
                 await served.answers("shop")
-                away += time.perf_counter() - began
-        found = await loading
-    failed = {status: number for status, number in found.items() if status != 200}
-    what = f"{count:,} requests, {number} redeployments, {number // 4} restarts of the agent"
-    row(what, str(failed or "all 200"), "")
-    row("  seconds in which the agent or its certificates were away", f"{away:.1f}", "only 503, only then")
+                away.append((began, time.perf_counter()))
+        failures = await loading
+    what = f"{count:,} requests, {number} redeployments, {len(away)} restarts of the agent"
+    row(what, f"{len(failures)} failed", "")
+    total = sum(ended - began for began, ended in away)
+    row("  seconds in which the agent or its certificates were away", f"{total:.1f}", "")
+    row("  failed while it was not away", str(sum(not each.is_within(away) for each in failures)), "0")
+    row("  failed without a page of pilotage", str(sum(not each.is_ours for each in failures)), "0")
 
 
 async def _many(folder: Path, agents: int, containers: int) -> None:

@@ -137,6 +137,10 @@ async def _one_engine(orders: Connection, count: int) -> float:
             f" step of the event loop {max(steps) * 1e3:.1f} ms CPU (aim: 15)"
         )
 
+        started = time.process_time()
+        for _ in range(_EVENTS):
+            orders.send([])
+        ordering = time.process_time() - started  # this program's own work
         latencies, started = [], time.process_time()
         for number in range(_EVENTS):
             stop = number % 2 == 0
@@ -145,7 +149,7 @@ async def _one_engine(orders: Connection, count: int) -> float:
             while discovery.table.routes["app0"].excluded is not stop:
                 await anext(updates)
             latencies.append(time.perf_counter() - asked)
-        relevant = (time.process_time() - started) / _EVENTS
+        relevant = (time.process_time() - started - ordering) / _EVENTS
         quantiles = statistics.quantiles(latencies, n=100)
         print(
             f"{'':>9}relevant event: {relevant * 1e6:.0f} us CPU; order to table p50 {quantiles[49] * 1e3:.2f} ms,"

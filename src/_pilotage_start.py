@@ -1,9 +1,8 @@
 """Starts the program ``pilotage``.
 
 This module lies outside the package, and imports only what Python itself has loaded, so that signals are handled as
-early as possible. An interrupt during startup, most of which is loading modules, ends the program with status 130 and
-without a traceback. ``pilotage serve`` reloads its configuration on SIGHUP, so a SIGHUP during startup is handled
-once that is possible.
+early as possible. An interrupt during startup ends the program with status 130 and without a traceback. ``pilotage
+serve`` reloads its configuration on SIGHUP, so a SIGHUP during startup is handled once that is possible.
 """
 
 import _signal  # type: ignore[import-not-found]  # `signal` would load `enum`

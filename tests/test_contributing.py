@@ -59,6 +59,7 @@ def test_there_is_an_example_for_each_common_change() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_the_example_applies_and_its_test_passes(title: str, tmp_path: Path) -> None:
     changes, command = EXAMPLES[title]

@@ -142,6 +142,7 @@ def test_of_other_files_only_tests_that_run_the_changed_statement_run_again(muta
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_survivors_are_printed_and_fail_the_run(tmp_path: Path) -> None:
     for folder in ("scripts", "src/pilotage/core", "tests/core"):
         (tmp_path / folder).mkdir(parents=True)

@@ -15,7 +15,7 @@ from tests.support.restarts import SCENARIOS, envoy_killed, keeping
 from tests.support.serving import add
 from tests.support.waiting import alive
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.gateway.capacity import descriptor_limit, memory_limit, open_descriptors, raise_descriptor_limit
+from pilotage.gateway.capacity import descriptor_limit, failure, memory_limit, open_descriptors, raise_descriptor_limit
 
 
 def test_the_soft_limit_becomes_the_hard_one() -> None:
@@ -64,3 +65,18 @@ def test_open_descriptors_are_counted() -> None:
             stack.enter_context(Path("/dev/null").open("rb"))
         assert open_descriptors(os.getpid()) == before + 5
     assert open_descriptors(2**22 + 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EMFILE, "LimitNOFILE"),
+        (errno.ENFILE, "fs.file-max"),
+        (errno.EACCES, "the rights"),
+        (errno.ENOSPC, "free some space"),
+    ],
+)
+def test_the_remedy_fits_the_reason(number: int, remedy: str) -> None:
+    error = failure("cannot write x", OSError(number, os.strerror(number)), "free some space")
+    assert error.what == f"cannot write x: {os.strerror(number)}"
+    assert remedy in error.remedy

@@ -26,7 +26,7 @@ from tests.support.waiting import pass_time, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 # ---- a real Envoy

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,3 +153,28 @@ async def test_a_full_disk_is_an_error_at_the_start_and_a_warning_later(
         it.monitor.prepare()
     await it.for_(5)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_without_a_free_descriptor_the_warning_asks_for_a_higher_limit(tmp_path: Path) -> None:
+    script = """
+import os, resource
+from pathlib import Path
+from pilotage.core.errors import GatewayError
+from pilotage.gateway.overload import OverloadMonitor
+
+monitor = OverloadMonitor(None, Path("."), 100)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+try:
+    monitor.prepare()
+except GatewayError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Too many open files; allow this process more than 40 open files" in done.stdout
+    assert "TMPDIR" not in done.stdout

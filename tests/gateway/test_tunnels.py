@@ -137,3 +137,23 @@ async def test_a_socket_that_cannot_be_made_is_reported(site: Site, caplog: pyte
         assert "No such file or directory" in caplog.text
     finally:
         await other.close()
+
+
+async def test_an_agent_without_certificates_is_not_used(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.use()
+    site.tunnels.set_agents({site.agent: None})
+    assert not await echoes(site)
+    assert "it has no certificates" in caplog.text
+
+
+async def test_more_connections_than_can_be_opened_at_once_wait_for_their_turn(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    site.use()
+    site.use(site.agent)
+    streams = await asyncio.gather(*(site.connect() for _ in range(5)))
+    for reader, writer in streams:
+        writer.write(b"ping\n")
+        assert await reader.readline() == b"ping\n"
+        writer.close()

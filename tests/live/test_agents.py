@@ -12,7 +12,9 @@ from pilotage.daemon.settings import Flags
 from pilotage.discovery.scan import scan_engine
 from pilotage.engine.config import DockerProviderConfig
 from tests.support.agents import PROGRAM, agent, real_agent
+from tests.support.gateway import becomes
 from tests.support.images import GRACEFUL, WEB
+from tests.support.ports import free_port
 from tests.support.serving import serving
 from tests.support.waiting import until
 
@@ -107,3 +109,38 @@ async def test_no_request_is_lost_while_replicas_are_restarted(engine: Engine, t
             await asyncio.gather(*clients)
             assert len(statuses) > 100
             assert {status for status in statuses if status != 200} == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_tcp_container_is_reached_through_the_tunnel(engine: Engine, tmp_path: Path, kind: str) -> None:
+    mine = free_port()
+    labels = {"proxy.db.scheme": "tcp", "proxy.db.port": f"{mine}:7", "proxy.db.bind": "127.0.0.1"}
+    labels["proxy.idle_timeout"] = "1h"
+    echo = ["sh", "-c", "while :; do nc -l -p 7 -e cat; done"]
+    engine.run("db", WEB, labels, command=echo)
+    run = agent if kind == "ours" else real_agent
+    async with run(engine.host, tmp_path, name="far") as (running, _):
+        file = tmp_path / "pilotage.yml"
+        file.write_text(f"providers:\n  agents: [{running.address!r}]\n")
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            await becomes(lambda: _echoed(mine), b"ping\n")
+            await running.crash()
+            assert await _echoed(mine) == b""
+            await running.listen()
+            await becomes(lambda: _echoed(mine), b"ping\n")
+            await until(lambda: served.daemon.discovery.table.engines["far"].state == "live")
+            await asyncio.to_thread(engine.docker, "stop", "-t", "0", "db")
+            await becomes(lambda: _echoed(mine), b"ping\n")  # the connection wakes it
+            assert served.daemon.problems() == ()
+
+
+async def _echoed(port: int) -> bytes:
+    """Return what comes back over a new connection; nothing if it ends."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"ping\n")
+        found = await reader.readline()
+        writer.close()
+    except OSError:
+        return b""
+    return found

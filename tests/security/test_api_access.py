@@ -23,7 +23,7 @@ from tests.support.strangers import reaches
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 TOKEN = "0123456789abcdef-token"
 FOREIGN: list[dict[str, Any]] = [{"Origin": "http://shop.localhost:8080"}, {"Sec_Fetch_Site": "same-site"}]

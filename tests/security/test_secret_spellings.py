@@ -187,6 +187,7 @@ def test_check_shows_no_spelling_of_a_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 async def test_the_daemon_and_its_commands_show_no_spelling_of_a_secret(tmp_path: Path) -> None:
     port = free_port()
     async with FakeEngine() as engine:

@@ -212,6 +212,7 @@ async def events(session: aiohttp.ClientSession, url: str) -> str:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 async def test_the_daemon_its_api_and_every_command_show_no_secret(tmp_path: Path) -> None:
     port = free_port()
     secret = {"proxy.known.middlewares.request.set_headers.X-Api-Key": CANARY, "proxy.aliases": "known"}

@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 EVIL: Final = "\x1b]0;owned\x07\x9b2J\x85\u202e\u2066\u200b\ufeff\U000e0041\u3164"
 # What a terminal gets from us in lines of text: colours and clearing of lines are our own, and so is white space.

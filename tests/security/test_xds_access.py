@@ -23,7 +23,7 @@ from tests.support.strangers import fetch_resources, reaches
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 KEY = "PRIVATE KEY"
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from typing import TYPE_CHECKING
-
-import pytest
 
 from pilotage.engine.tls_end import TLSEnd
 from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, peek
 from tests.support.agents import AgentCertificates
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -26,63 +26,57 @@ def client_of(made: AgentCertificates, folder: Path, connection: socket.socket) 
     return context.wrap_socket(connection, server_hostname="godoxy.agent")
 
 
-async def test_a_client_that_has_ended_still_gets_the_answer(tmp_path: Path) -> None:
+def ask(client: ssl.SSLSocket, text: bytes) -> bytes:
+    """Send something, end that direction, and return what comes back until the other one ends."""
+    client.sendall(text)
+    client.settimeout(0.0)  # or unwrap waits for the end of the other direction
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.unwrap()
+    client.settimeout(60)
+    found = b""
+    with contextlib.suppress(ssl.SSLZeroReturnError):
+        while data := client.recv(100):
+            found += data
+    return found
+
+
+@contextlib.asynccontextmanager
+async def asked(folder: Path, text: bytes) -> AsyncIterator[tuple[Wire, asyncio.Task[bytes]]]:
+    """Let a client ask; yield the agent's end, and what the client gets."""
     made = AgentCertificates()
     mine, theirs = socket.socketpair()
     mine.setblocking(False)
 
-    def ask() -> bytes:
-        with client_of(made, tmp_path, theirs) as client:
-            client.sendall(b"h" * 275 + b"rest")
-            client.settimeout(0.0)  # or unwrap waits for the end of the other direction
-            with pytest.raises(ssl.SSLWantReadError):
-                client.unwrap()
-            client.settimeout(60)
-            answer = b""
-            while len(answer) < 6:
-                answer += client.recv(100)
-            return answer
+    def run() -> bytes:
+        with client_of(made, folder, theirs) as client:
+            return ask(client, text)
 
-    asked = asyncio.create_task(asyncio.to_thread(ask))
-    wire = Wire(mine, TLSEnd(made.server_context(tmp_path)))
-    header, rest = await wire.read_header()
-    while data := await wire.read():
-        rest += data
-    assert (header, rest) == (b"h" * 275, b"rest")
-    await wire.write(b"answer")
-    assert await asked == b"answer"
-    mine.close()
+    answer = asyncio.create_task(asyncio.to_thread(run))
+    with mine:
+        yield Wire(mine, TLSEnd(made.server_context(folder))), answer
+
+
+async def test_a_client_that_has_ended_still_gets_the_answer(tmp_path: Path) -> None:
+    async with asked(tmp_path, b"h" * 275 + b"rest") as (wire, answer):
+        header, rest = await wire.read_header()
+        while data := await wire.read():
+            rest += data
+        assert (header, rest) == (b"h" * 275, b"rest")
+        await wire.write(b"answer")
+        await wire.end()
+        assert await answer == b"answer"
 
 
 async def test_both_directions_are_copied(tmp_path: Path) -> None:
-    made = AgentCertificates()
-    mine, theirs = socket.socketpair()
-    mine.setblocking(False)
-
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.read())
         writer.close()
 
-    def ask() -> bytes:
-        with client_of(made, tmp_path, theirs) as client:
-            client.sendall(b"rest")
-            client.settimeout(0.0)
-            with pytest.raises(ssl.SSLWantReadError):
-                client.unwrap()
-            client.settimeout(60)
-            answer = b""
-            while len(answer) < 9:
-                answer += client.recv(100)
-            return answer
-
-    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server, asked(tmp_path, b"rest") as (wire, answer):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
-        wire = Wire(mine, TLSEnd(made.server_context(tmp_path)))
-        asked = asyncio.create_task(asyncio.to_thread(ask))
         await asyncio.gather(copy_to_target(wire, b"begin", writer), copy_to_client(reader, wire))
-        assert await asked == b"beginrest"
+        assert await answer == b"beginrest"
         writer.close()
-    mine.close()
 
 
 async def test_what_is_peeked_can_be_read_again() -> None:

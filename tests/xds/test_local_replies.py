@@ -102,7 +102,7 @@ async def test_a_service_that_refuses_connections(envoy: Envoy, *, own: bool) ->
     ("sentence", "fields"),
     [
         ("This service has no endpoint.", {"endpoints": ()}),
-        ("This service is asleep.", {"endpoints": (), "idle_watcher": True}),
+        ("This service is asleep, and the gateway may not wake it.", {"endpoints": (), "idle_watcher": True}),
         ("This service is starting.", {"endpoints": (Endpoint("127.0.0.1", 9, state="waiting"),)}),
     ],
 )

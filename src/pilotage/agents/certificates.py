@@ -33,8 +33,8 @@ class AgentCertificates(msgspec.Struct, frozen=True):
 
     Attributes:
         ca, ca_key: the CA.
-        server, server_key: the agent's own.
-        client, client_key: what pilotage presents.
+        server, server_key: the agent's certificate and key.
+        client, client_key: the certificate and key of pilotage.
 
     """
 

@@ -36,7 +36,7 @@ SERVER: Final = "pilotage"
 def connection_limit() -> int:
     """Return how many connections one address of the API may have in this process.
 
-    The daemon needs descriptors for engines and for Envoy, whatever the clients of its API do.
+    The daemon needs descriptors for engines and for Envoy, even if its API has many clients.
     """
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return LIMIT if descriptors == resource.RLIM_INFINITY else max(1, min(LIMIT, descriptors // 8))

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from contextlib import AbstractContextManager
 
 __all__ = ["gc_paused"]
 
 _MIN_COUNT: Final = 50
+_NOTHING: Final = nullcontext()
 
 
-@contextmanager
-def gc_paused(count: int) -> Generator[None, None, None]:
+def gc_paused(count: int) -> AbstractContextManager[None]:
     """Pause garbage collection while ``count`` containers are decoded. A small count has no effect.
 
     Decoding creates no cycles and no garbage, but the collector would scan the new objects repeatedly.
     Use this only around code without ``await``, because collection is paused for all other tasks, too.
     """
-    if count < _MIN_COUNT or not gc.isenabled():
-        yield
-        return
+    return _paused() if count >= _MIN_COUNT and gc.isenabled() else _NOTHING
+
+
+@contextmanager
+def _paused() -> Generator[None, None, None]:
     gc.disable()
     try:
         yield

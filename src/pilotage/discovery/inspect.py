@@ -42,9 +42,17 @@ async def inspect_all(
         EngineError: the connection failed or the response is invalid.
 
     """
-    slots = asyncio.Semaphore(_CONCURRENCY)
     podman = client.kind == "podman"
     found = list(containers)
+    owners = {owner for container in found if (owner := shared_network_id(container))}.union(network_owners)
+    incomplete = [
+        index
+        for index, container in enumerate(found)
+        if needs_inspection(container, podman=podman) or (owners and _shares_network(container, owners))
+    ]
+    if not incomplete:
+        return found
+    slots = asyncio.Semaphore(_CONCURRENCY)
     failed: list[EngineError] = []
 
     async def inspect_at(index: int) -> None:
@@ -56,16 +64,9 @@ async def inspect_all(
             except EngineError as error:  # raised below; a task group would wrap it
                 failed.append(error)
 
-    owners = {owner for container in found if (owner := shared_network_id(container))}.union(network_owners)
-    incomplete = [
-        index
-        for index, container in enumerate(found)
-        if needs_inspection(container, podman=podman) or (owners and _shares_network(container, owners))
-    ]
-    if incomplete:
-        async with asyncio.TaskGroup() as group:
-            for index in incomplete:
-                group.create_task(inspect_at(index))
+    async with asyncio.TaskGroup() as group:
+        for index in incomplete:
+            group.create_task(inspect_at(index))
     if failed:
         raise failed[0]
     return found

@@ -149,13 +149,15 @@ class EngineState:
 
         """
         listed = listed or ListDiff(set(), [], {}, {})
+        unchanged, compare = listed.unchanged, self._fingerprints.compare  # almost nothing else runs for most entries
+        may_need_inspection = self.podman or bool(self._network_users)
         for raw in elements:
-            known_id, fingerprint, is_same = self._fingerprints.compare(raw)
+            known_id, fingerprint, is_same = compare(raw)
             if known_id:
-                if known_id in listed.unchanged or known_id in listed.fingerprints:
+                if known_id in unchanged or known_id in listed.fingerprints:
                     continue  # the engine lists it twice
-                if is_same and not self._needs_inspection_again(known_id):
-                    listed.unchanged.add(known_id)
+                if is_same and not (may_need_inspection and self._needs_inspection_again(known_id)):
+                    unchanged.add(known_id)
                     continue
                 listed.fingerprints[known_id] = fingerprint
             container = self.parser.decode(raw)  # an unreadable entry becomes a container with an error
@@ -180,9 +182,7 @@ class EngineState:
         known = self._listed.get(container_id)
         if known is None or not known.running:
             return False
-        if self.podman and known.health:
-            return True
-        return bool(self._network_users) and self._shares_network(known)
+        return (self.podman and bool(known.health)) or self._shares_network(known)
 
     def _shares_network(self, container: Container) -> bool:
         return bool(shared_network_id(container) or self._users_of(container.container_id, container.container_name))

@@ -60,4 +60,4 @@ class WatchHandler(Protocol):
         """Handle what an agent reports about itself, after each (re)connect and before the first list."""
 
     def on_flood(self, limit: int) -> None:
-        """Report that events for more than ``limit`` containers are dropped; ``limit`` 0 means that this is over."""
+        """Report that events for more than ``limit`` containers are dropped; ``limit`` is 0 once the flood is over."""

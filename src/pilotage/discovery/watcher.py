@@ -27,6 +27,7 @@ from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.state import EngineState, ListDiff
 from pilotage.discovery.swarm import update_services
 from pilotage.discovery.timing import Timing
+from pilotage.discovery.wakeup import Wakeup
 from pilotage.engine.pool import new_client
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ _LIST_TRIES: Final = 4  # Podman's list fails with status 500 if a container dis
 _MAX_PENDING: Final = 2_000  # containers with waiting events; above this, one list of all is cheaper
 _LIST_PAUSE: Final = 1.0  # seconds between full lists while there are more
 _BATCH: Final = 100  # containers handled before other tasks get a turn
+_FEW: Final = 10  # containers parsed and updated in one step
 _STILL_RUNNING: Final = "it kept running after its stop signal"
 
 
@@ -111,7 +113,7 @@ class EngineWatcher:
         self._is_flooded = False  # as reported
         self._is_partial = False  # a part of a list has been handed over
         self._unconfirmed = False  # the event stream has not begun
-        self._wakeup = asyncio.Event()
+        self._wakeup = Wakeup()
         self._last_event = 0.0
         self._reconcile_at = 0.0
         self._live_at = 0.0  # end of the session's first list, 0 before it
@@ -170,6 +172,8 @@ class EngineWatcher:
                 group.create_task(self._work(client, stream), name=f"refreshes of {self.config.name}")
         except* EngineError as errors:
             raise first_exception(errors) from None
+        finally:
+            self._wakeup.cancel()
 
     async def _receive(self, stream: EventStream) -> None:
         async for event in stream:
@@ -196,15 +200,15 @@ class EngineWatcher:
                 self._overflow()
         if not state.is_relevant(event, in_flight=in_flight):
             return
-        cause = {container_id: str(event)}
         match event.effect:
             case Effect.REMOVED:
-                self._publish(state.update((), gone=(container_id,)), cause)
+                self._publish(state.update((), gone=(container_id,)), {container_id: str(event)})
             case Effect.DRAINING:
-                self._publish(state.drain(container_id, _now() + self.timing.drain_grace), cause)
+                until = _now() + self.timing.drain_grace
+                self._publish(state.drain(container_id, until), {container_id: str(event)})
                 self._wakeup.set()  # to wait for the end of the grace period
             case Effect.RESTARTED:
-                self._publish(state.undrain(only=container_id), cause)
+                self._publish(state.undrain(only=container_id), {container_id: str(event)})
                 self._schedule(event)
             case Effect.REFRESH:
                 self._schedule(event)
@@ -218,7 +222,8 @@ class EngineWatcher:
         if len(self._pending) >= _MAX_PENDING and container_id not in self._pending:
             self._overflow()
             return
-        event = event._replace(labels=None)  # they can be large
+        if event.labels is not None:
+            event = event._replace(labels=None)  # they can be large
         self._received_at.setdefault(container_id, _now())
         if event.predicts_state or event.effect is Effect.RESTARTED:
             self._rechecks.pop(container_id, None)
@@ -263,11 +268,7 @@ class EngineWatcher:
         if (not self._pending or self._overflowed) and not self._wakeup.is_set():
             due = min(self._last_event + self.timing.silence, self._reconcile_at, self.state.next_undrain)
             due = min(due, *(recheck.due for recheck in self._rechecks.values())) if self._rechecks else due
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._wakeup.wait()
-            except TimeoutError:
-                pass
+            await self._wakeup.wait(due)
         self._wakeup.clear()
 
     async def _ping(self, client: SharedClient, stream: EventStream) -> None:
@@ -315,7 +316,8 @@ class EngineWatcher:
                 if change == "services":
                     state.forget_tasks()
                 listed = await self._list(client, None if everything else events)
-            await asyncio.sleep(0)
+            if len(listed.changed) > _FEW:
+                await asyncio.sleep(0)
             changed = await inspect_all(listed.changed, client, network_owners=state.network_owners)
             for start in range(0, len(changed), _BATCH):
                 if start:
@@ -327,8 +329,8 @@ class EngineWatcher:
                 kept += present
             if everything:
                 touched |= dict.fromkeys(state.update((), present=listed.ids))
-            else:
-                touched |= dict.fromkeys(state.update((), gone=events.keys() - listed.ids))
+            elif gone := events.keys() - listed.ids:
+                touched |= dict.fromkeys(state.update((), gone=gone))
         finally:  # also after a cancellation between two batches, because the next list would find no difference
             self._in_flight = ()
             self._removed_in_flight.clear()

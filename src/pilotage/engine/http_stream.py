@@ -22,8 +22,7 @@ _MOST_PARTS: Final = 2**13  # parts that one read may return; an event is one ch
 _MOST_EXTRAS: Final = 20
 _BEGIN: Final = b"HTTP/1."
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]*))?")
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NOT_IN_VALUE: Final = re.compile(r"[\r\n\0]")
+_FIELDS: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r\n)*+")  # headers
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
@@ -136,15 +135,13 @@ class HTTPStream(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", at)
         if end < 0 and len(data) - at <= _HEAD_LIMIT:
             return at
-        first, *lines = data[at : max(end, at)].decode("latin-1").split("\r\n")
+        first, _, rest = data[at : max(end + 2, at)].decode("latin-1").partition("\r\n")
         status = _STATUS.fullmatch(first)
-        if status is None or end - at > _HEAD_LIMIT:
+        if status is None or end - at > _HEAD_LIMIT or not _FIELDS.fullmatch(rest):
             raise NotHTTPError(data[at : at + 16])
         headers: dict[str, str] = {}
-        for line in lines:
-            name, colon, text = line.partition(":")
-            if not colon or not _NAME.fullmatch(name) or _NOT_IN_VALUE.search(text):
-                raise NotHTTPError(data[at : at + 16])
+        for line in rest.split("\r\n")[:-1]:
+            name, _, text = line.partition(":")
             name, text = name.lower(), text.strip(" \t")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         if status[2][0] != "1":
@@ -161,7 +158,7 @@ class HTTPStream(asyncio.Protocol):
 
     def _begin(self, response: EngineResponse) -> None:
         """Find out how the body ends (RFC 9112, 6.3), and deliver the response."""
-        length, encoding = (response.headers.get(name, "") for name in ("content-length", "transfer-encoding"))
+        length, encoding = response.headers.get("content-length", ""), response.headers.get("transfer-encoding", "")
         if (length and not _LENGTH.fullmatch(length)) or encoding.lower() not in {"", "chunked"}:
             raise NotHTTPError(_BEGIN)
         head, self._head, self._response = self._head, None, response

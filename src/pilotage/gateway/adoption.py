@@ -24,6 +24,7 @@ import msgspec
 
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.admin import AdminClient, component_levels
+from pilotage.gateway.capacity import failure
 from pilotage.gateway.client_limit import envoy_environment
 from pilotage.gateway.launch import ADMIN_SOCKET, envoy_command, write_config
 from pilotage.gateway.log_tail import LogTail, make_pipe
@@ -163,7 +164,7 @@ class KeepingLauncher:
             make_pipe(folder / OUTPUT)
             (folder / _LOG).touch(0o600)
         except OSError as error:
-            raise GatewayError(f"cannot write to {folder}: {error.strerror}", "free some space there") from error
+            raise failure(f"cannot write to {folder}", error, "free some space there") from error
 
     async def start(self) -> EnvoyProcess:
         """Adopt the running Envoy, let a new one take over from it, or start one."""
@@ -272,7 +273,7 @@ class KeepingLauncher:
                 setsigmask=(),
             )
         except OSError as error:
-            raise GatewayError(f"cannot start Envoy: {error.strerror or error}", str(self._binary)) from error
+            raise failure("cannot start Envoy", error, f"check {self._binary}") from error
         child = PidfdProcess.open(pid)
         if child is None:
             raise GatewayError("cannot follow Envoy's process", "remove gateway.keep, which needs Linux 5.3 or later")

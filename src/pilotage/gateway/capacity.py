@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 from pathlib import Path
 from typing import Final
 
-__all__ = ["descriptor_limit", "memory_limit", "open_descriptors", "raise_descriptor_limit"]
+from pilotage.core.errors import GatewayError
+
+__all__ = ["descriptor_limit", "failure", "memory_limit", "open_descriptors", "raise_descriptor_limit"]
 
 _MANY_DESCRIPTORS: Final = 1 << 20
 _USUAL_MEMORY: Final = 2 << 30
@@ -42,6 +45,25 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         with contextlib.suppress(ValueError, OSError):  # "max" is not a number
             found.append(int((cgroup / name).read_text()))
     return min((size for size in found if size > 0), default=_USUAL_MEMORY)
+
+
+def failure(what: str, error: OSError, remedy: str) -> GatewayError:
+    """Return the error that something failed, with a remedy that fits.
+
+    Args:
+        what: what failed, e.g. ``cannot write FILE``.
+        error: why it failed.
+        remedy: what to do, unless a limit on open files or missing rights are the reason.
+
+    """
+    if error.errno == errno.EMFILE:
+        limit = descriptor_limit()
+        remedy = f"allow this process more than {limit} open files (LimitNOFILE= in a systemd unit, or ulimit -n)"
+    elif error.errno == errno.ENFILE:
+        remedy = "allow this machine more open files (sysctl fs.file-max)"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "give pilotage's user the rights for that"
+    return GatewayError(f"{what}: {error.strerror or error}", remedy)
 
 
 def open_descriptors(pid: int) -> int:

@@ -30,7 +30,7 @@ _ANSWER: Final = 5.0
 class ExternalLauncher:
     """Waits for an Envoy instead of starting one; see :class:`pilotage.gateway.launch.Launcher`.
 
-    Envoy may run in another PID namespace, so its admin interface shows whether it is running, not its process.
+    Envoy may run in another PID namespace, so pilotage asks its admin interface whether it is running.
 
     Args:
         folder: the folder that this process and Envoy share.

@@ -6,8 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pilotage.core.errors import GatewayError
 from pilotage.gateway.binary import die_with_parent
+from pilotage.gateway.capacity import failure
 from pilotage.gateway.client_limit import envoy_environment
 from pilotage.gateway.envoy_log import LOG_FORMAT
 
@@ -91,7 +91,7 @@ def write_config(file: Path, bootstrap: Mapping[str, Any], admin: Path) -> None:
         file.write_text(json.dumps({**bootstrap, "admin": added}, indent=1))
     except OSError as error:
         remedy = "free some space there, or set TMPDIR to another folder"
-        raise GatewayError(f"cannot write {file}: {error.strerror}", remedy) from error
+        raise failure(f"cannot write {file}", error, remedy) from error
 
 
 def envoy_command(binary: Path, config: Path, *, workers: int, log_level: str) -> list[str]:
@@ -142,7 +142,7 @@ class ChildLauncher:
                 limit=1 << 20,
             )
         except OSError as error:
-            raise GatewayError(f"cannot start Envoy: {error.strerror or error}", self._command[0]) from error
+            raise failure("cannot start Envoy", error, f"check {self._command[0]}") from error
 
     async def read_log(self, process: EnvoyProcess, handle: Callable[[str], object]) -> None:
         """Pass on Envoy's log; see :class:`Launcher`. Lines longer than a megabyte are dropped."""

@@ -15,7 +15,7 @@ import msgspec
 
 from pilotage.core.errors import GatewayError
 from pilotage.core.text import count
-from pilotage.gateway.capacity import open_descriptors
+from pilotage.gateway.capacity import failure, open_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,5 +151,5 @@ class OverloadMonitor:
             fresh.replace(file)  # Envoy only notices files that are moved into place
         except OSError as error:
             remedy = "free some space there, or set TMPDIR to another folder"
-            raise GatewayError(f"cannot write {file}: {error.strerror}", remedy) from error
+            raise failure(f"cannot write {file}", error, remedy) from error
         self._written[name] = text

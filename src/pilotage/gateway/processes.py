@@ -1,4 +1,4 @@
-"""Handles processes of any parent, and never confuses one with a later process that has the same ID. Linux only."""
+"""Handles processes that need not be children of this one. A process ID that is reused is noticed. Linux only."""
 
 from __future__ import annotations
 

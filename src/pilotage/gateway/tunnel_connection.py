@@ -28,6 +28,7 @@ BUFFERED: Final = 64 * 1024
 """Bytes read at once, and bytes that may wait for a slow reader before no more are read, in each direction."""
 
 _OPENING: Final = 10.0  # seconds until a tunnel must be open; agents take as long to reach a target
+_WAITING: Final = 30.0  # seconds for that and for the tunnels to the same agent that are opened before
 _LAST_BYTES: Final = 60.0  # seconds for what has been sent before the end of a connection
 
 
@@ -46,11 +47,14 @@ class Owner(Protocol):
     def agent(self, address: str) -> Agent | None:
         """Return an agent; ``None`` if it is gone."""
 
+    def turn(self, agent: str) -> asyncio.Semaphore:
+        """Return what limits the tunnels to an agent that are opened at the same time."""
+
     def context(self, agent: str) -> ssl.SSLContext:
         """Return the TLS settings for an agent; raises CredentialsError."""
 
     def note(self, tunnel: Tunnel, failure: str) -> None:
-        """Note why a tunnel cannot be opened; an empty text means that it can."""
+        """Note why a tunnel cannot be opened."""
 
     def left(self, connection: TunnelConnection) -> None:
         """Forget a connection that has ended."""
@@ -73,6 +77,7 @@ class TunnelConnection:
         self._limit: asyncio.TimerHandle | None = None
         owner.hangups.watch(accepted.fileno(), self._hang_up)
         self._task = asyncio.create_task(self._open(), name=f"tunnel to {tunnel.place}")
+        self._task.add_done_callback(self._settle)
 
     def abort(self) -> None:
         """End it at once."""
@@ -86,22 +91,23 @@ class TunnelConnection:
 
     async def _open(self) -> None:
         try:
-            async with asyncio.timeout(_OPENING):
+            async with asyncio.timeout(_WAITING), self._owner.turn(self.tunnel.agent), asyncio.timeout(_OPENING):
                 await self._open_tunnel()
                 await asyncio.get_running_loop().connect_accepted_socket(lambda: self._near, self._socket)
         except (OSError, ValueError, CredentialsError) as error:
             self._fail(error.what if isinstance(error, CredentialsError) else failure_text(error, _OPENING))
         else:
-            self._owner.note(self.tunnel, "")
             if self._far.transport is not None:
                 self._far.transport.resume_reading()
-        finally:
-            if self._near.transport is None:
-                self._owner.hangups.forget(self._socket.fileno())
-                self._socket.close()
-                self._near.is_gone = True
-                self.abort()
-                self._leave()
+
+    def _settle(self, _task: asyncio.Task[None]) -> None:
+        """Clean up if the tunnel was not opened, even if the task was cancelled before it began."""
+        if self._near.transport is None:
+            self._owner.hangups.forget(self._socket.fileno())
+            self._socket.close()
+            self._near.is_gone = True
+            self.abort()
+            self._leave()
 
     async def _open_tunnel(self) -> None:
         agent = self._owner.agent(self.tunnel.agent)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pilotage.engine.agents import TUNNEL_PROTOCOL
+from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.tls import agent_context
 from pilotage.gateway.hangups import Hangups
 from pilotage.gateway.tunnel_connection import BUFFERED, TunnelConnection
@@ -37,6 +38,8 @@ MOST_TUNNELS: Final = 2000
 _LINGER: Final = 10.0  # seconds for which a socket that no route uses accepts connections: Envoy may not know it yet
 _BACKLOG: Final = 1024
 _BATCH: Final = 64  # connections accepted at once
+_AT_ONCE: Final = 32  # if more were opened at once, none of them might be in time
+_LOG_AGAIN: Final = 60.0  # seconds until the same failure of a tunnel is logged again
 _PAUSE: Final = 1.0  # seconds before another attempt to accept connections
 
 
@@ -69,7 +72,8 @@ class Tunnels:
         self._users: dict[Tunnel, set[str]] = {}
         self._sockets: dict[Tunnel, socket.socket] = {}
         self._endings: dict[Tunnel, asyncio.TimerHandle] = {}
-        self._failures: dict[Tunnel, str] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._failures: dict[Tunnel, tuple[str, float]] = {}  # what was logged last, and when
         self._is_full = False
         self.hangups = Hangups()
         for left in Path(folder).glob("tunnel-*"):
@@ -88,6 +92,7 @@ class Tunnels:
         for address in self._credentials.keys() - self._agents.keys():
             del self._credentials[address]
             self._contexts.pop(address, None)
+            self._turns.pop(address, None)
         for connection in tuple(self.connections):
             if connection.tunnel.agent not in self._agents:
                 connection.abort()
@@ -125,10 +130,15 @@ class Tunnels:
             CredentialsError: its certificates cannot be used.
 
         """
-        found = self._contexts.get(agent)
-        if found is None:
-            found = self._contexts[agent] = agent_context(self._credentials[agent], TUNNEL_PROTOCOL)
-        return found
+        if agent not in self._contexts:
+            if (credentials := self._credentials.get(agent)) is None:
+                raise CredentialsError("it has no certificates", "")
+            self._contexts[agent] = agent_context(credentials, TUNNEL_PROTOCOL)
+        return self._contexts[agent]
+
+    def turn(self, agent: str) -> asyncio.Semaphore:
+        """Return what limits the tunnels to an agent that are opened at the same time."""
+        return self._turns.setdefault(agent, asyncio.Semaphore(_AT_ONCE))
 
     def agent(self, address: str) -> Agent | None:
         """Return an agent; ``None`` if it is gone."""
@@ -139,11 +149,11 @@ class Tunnels:
         self.connections.discard(connection)
 
     def note(self, tunnel: Tunnel, failure: str) -> None:
-        """Log why a tunnel cannot be opened, unless that is known; an empty text means that it can."""
-        before = self._failures.pop(tunnel, "")
-        if failure:
-            self._failures[tunnel] = failure
-        if failure and failure != before:
+        """Log why a tunnel cannot be opened, unless that was logged a short time ago."""
+        now = asyncio.get_running_loop().time()
+        before, then = self._failures.get(tunnel, ("", now))
+        if failure != before or now - then > _LOG_AGAIN:
+            self._failures[tunnel] = failure, now
             log.warning("no tunnel to %s through agent %s: %s", tunnel.place, tunnel.agent, failure)
 
     def _listen(self, tunnel: Tunnel) -> None:

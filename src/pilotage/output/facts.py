@@ -112,7 +112,7 @@ def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact
 
     Args:
         container: the container.
-        found: the agent as it was found; ``None`` if it is not known.
+        found: what is known about the agent; ``None`` if nothing is.
 
     """
     address = container.docker_cfg.agent

@@ -334,7 +334,7 @@ def _endpoints(container: Container, target: Target, reach: Reach | None) -> tup
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:
     """Return whether a served route's target is probed (LABELS II.6.6)."""
-    if container.image_name == "godoxy-agent":
+    if "godoxy-agent" in container.image_reference and container.image_name == "godoxy-agent":
         return False
     return container.docker_health or not settings.healthcheck.disable
 

@@ -77,7 +77,7 @@ class ContainerClaims:
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
-        """The labels, which give problems their places. They are decoded again here because refusals are rare."""
+        """The decoded labels, for the positions in problems. They are decoded again, because refusals are rare."""
         own = self.container.own_labels
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 

@@ -1,6 +1,6 @@
 """Contains the style and the script of the loading page. Pure.
 
-They are the same for every service, so their hashes can be in the Content-Security-Policy. What differs is in
+They are the same for every service, so their hashes can be in the Content-Security-Policy. Texts that differ are in
 attributes of the page.
 """
 

@@ -1,9 +1,9 @@
 """Decides when containers sleep and wake. Pure: the caller passes in the time and what it observes.
 
 A :class:`SleepState` describes the containers that sleep and wake together: one container, or the replicas of a
-service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks once for each
-cluster; after a cluster was removed, it never asks for that name again. So each sleep has a number, the epoch, which is
-part of the cluster's name.
+service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks for each
+cluster only once, even if the cluster is removed later. So each sleep has a number, the epoch, which is part of the
+cluster's name.
 
 Seconds are those of a monotonic clock.
 """

@@ -48,7 +48,7 @@ _LOOK_AGAIN: Final = 1.0
 
 
 class Waker:
-    """Wakes units.
+    """Wakes the containers of units.
 
     Args:
         source: routes and containers.

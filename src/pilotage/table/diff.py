@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import format_duration
@@ -123,7 +124,8 @@ def _route_change(alias: str, before: Route | None, now: Route | None, cause: st
         return Change("removed", alias, before, engine=before.provider, cause=cause)
     if now is before or now == before:
         return None
-    fields = tuple(name for name in Route.__struct_fields__ if getattr(before, name) != getattr(now, name))
+    values = zip(Route.__struct_fields__, astuple(before), astuple(now), strict=True)
+    fields = tuple(name for name, was, value in values if was != value)
     kind: ChangeKind = "draining" if fields == ("endpoints",) and _newly_draining(before, now) else "updated"
     return Change(kind, alias, now, fields, engine=now.provider, cause=cause)
 

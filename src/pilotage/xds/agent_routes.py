@@ -54,9 +54,9 @@ class AgentRoutes:
         return self.known.get(key) or self.known.get(self._names.get(key, ""))
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route as its agent can serve it, or ``None`` if it cannot, with a problem that says why.
+        """Return a route in the form that its agent can serve; ``None`` and a problem if the agent cannot serve it.
 
-        Endpoints that the agent does not find healthy count as unhealthy.
+        Endpoints that the agent does not report as healthy count as unhealthy.
         """
         self.users.pop(alias, None)
         if route is None or not route.agent:

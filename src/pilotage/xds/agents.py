@@ -265,7 +265,7 @@ def may_set(backend: Backend, name: str) -> bool:
 
 
 def removed_headers(backend: Backend) -> tuple[str, ...]:
-    """Return the request headers that only the gateway may send to agents, and that it does not send to this one."""
+    """Return the request headers to remove: those that agents obey, unless the gateway sends them to this agent."""
     if backend.proxy is None:
         return ()
     return _HEADERS if backend.proxy.is_old else _OLD_HEADERS

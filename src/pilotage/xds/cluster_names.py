@@ -43,7 +43,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of a pool's gate. A route's gate is named like its alias, which has no capital letters."""
+    """Return the name of a pool's gate. Capital letters distinguish it from that of a route, which is an alias."""
     return f"POOL/{pool}"
 
 

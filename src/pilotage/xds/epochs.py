@@ -1,7 +1,7 @@
 """Numbers the clusters that requests wait for. Pure.
 
-Envoy asks for a cluster only once. After it was told that the cluster does not exist, or after the cluster was removed,
-it never asks for this name again. So a name must never be reused while an Envoy that has seen it is running.
+Envoy asks for a cluster only once. Once it has been told that the cluster does not exist, or the cluster has been
+removed, it never asks for this name again. So a name must never be reused while an Envoy that has seen it is running.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LARGEST = 10**15
 
 
 class Epochs:
-    """Gives out numbers, each higher than all earlier ones and than all that Envoys have seen.
+    """Gives out numbers. Each is higher than all earlier ones, and than all numbers that Envoys have seen.
 
     Args:
         first: the first number; by default, the current time in seconds. The clock may have been set back since an

@@ -109,7 +109,11 @@ def why_unavailable(route: Route) -> str:
         return "This service is starting."
     if states:
         return "This service has no healthy endpoint."
-    return "This service is asleep." if route.idle_watcher else "This service has no endpoint."
+    return (
+        "This service is asleep, and the gateway may not wake it."
+        if route.idle_watcher
+        else "This service has no endpoint."
+    )
 
 
 @lru_cache(maxsize=16)
