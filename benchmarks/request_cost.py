@@ -1,10 +1,11 @@
 """Instructions that Envoy executes for one request: pilotage's plain and Compose routes beside a bare Envoy.
 
-    python benchmarks/request_cost.py [--requests 400]
+    python benchmarks/request_cost.py [--requests 400] [--parts]
 
 Processor time varies by more than what is measured here, so each Envoy runs under callgrind, which counts the
 instructions of its worker thread. A request is a GET without a body over a connection that stays open; four
-connections take turns. Two runs differ by less than half a percent.
+connections take turns. Two runs differ by less than half a percent. With ``--parts``, it also measures what each part
+of the configuration costs, by leaving out one at a time.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import scoped_route_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from support import Asker, answers, free_port, host_of, route, routes, row, running, targets
 
 from pilotage.gateway.binary import find_envoy
 from pilotage.table.table import Table
 from pilotage.xds.bootstrap import build_bootstrap
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.resources import LISTENER, SCOPE, packed, resource
 from pilotage.xds.server import AdsServer
 from tests.support.envoy import static_bootstrap
 
@@ -94,19 +99,90 @@ async def _bare(folder: Path, upstream: int, requests: int) -> float:
         return await _count(pid, port, folder, requests)
 
 
-async def _pilotage(folder: Path, upstream: int, requests: int, *, service: bool) -> float:
+_NEEDED: Final = {"pilotage.host", "pilotage.target", "envoy.filters.http.cdn_loop", "envoy.filters.http.router"}
+_PARTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "the check of the host": ((), ("pilotage.host",)),
+    "detecting loops (`CDN-Loop`)": ((), ("envoy.filters.http.cdn_loop",)),
+    "removing headers that only a proxy may set": (("early_header_mutation_extensions",), ()),
+    "`X-Forwarded-For` and related headers (`use_remote_address`)": (("use_remote_address",), ()),
+    "normalizing the path": (("normalize_path",), ()),
+    "access logs": (("access_log",), ()),
+    "filters that are off": ((), ("",)),
+    "retries": (("retry_policy",), ()),
+}
+"""Parts of the configuration: fields of the listener or of routes, and filters; ``""`` for all that are off."""
+
+
+def _leave_out(ads: AdsServer, fields: tuple[str, ...], filters: tuple[str, ...]) -> None:
+    """Remove a part of the configuration before Envoy gets it."""
+    resources = ads.snapshot.resources
+    for key, item in list(resources.items()):
+        message: Any
+        if item.type_url == LISTENER:
+            message = listener_pb2.Listener.FromString(item.body)
+            manager = http_connection_manager_pb2.HttpConnectionManager()
+            last = message.filter_chains[0].filters[-1]
+            last.typed_config.Unpack(manager)
+            for field in set(fields) & set(manager.DESCRIPTOR.fields_by_name):
+                manager.ClearField(field)
+            kept = [it for it in manager.http_filters if not _is_left_out(it.name, filters)]
+            del manager.http_filters[:]
+            manager.http_filters.extend(kept)
+            last.typed_config.CopyFrom(packed(manager))
+        elif item.type_url == SCOPE:
+            message = scoped_route_pb2.ScopedRouteConfiguration.FromString(item.body)
+            settings = message.route_configuration.typed_per_filter_config
+            for name in [it for it in settings if _is_left_out(it, filters)]:
+                del settings[name]
+            for host in message.route_configuration.virtual_hosts:
+                for holder in (host, *(it.route for it in host.routes)):
+                    for field in set(fields) & set(holder.DESCRIPTOR.fields_by_name):
+                        holder.ClearField(field)
+        else:
+            continue
+        resources[key] = resource(item.type_url, item.name, message, clusters=item.clusters)
+
+
+def _is_left_out(name: str, filters: tuple[str, ...]) -> bool:
+    return name in filters or ("" in filters and name not in _NEEDED)
+
+
+async def _pilotage(
+    folder: Path,
+    upstream: int,
+    requests: int,
+    *,
+    service: bool,
+    without: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+) -> float:
     port = free_port()
     ads = AdsServer(GatewayOptions(http_address="127.0.0.1", http_port=port))
     address = f"unix:{folder}/xds.sock"
     await ads.start(address)
     try:
         ads.publish(Table(routes(_ROUTES, upstream, service=service), version=1))
+        if any(without):
+            _leave_out(ads, *without)
         async with _counted(build_bootstrap(address, "bench"), folder) as pid:
             await answers(port, host_of(_ASKED), folder, _START)
             await ads.wait_for_acks()
             return await _count(pid, port, folder, requests)
     finally:
         await ads.close()
+
+
+async def _parts(requests: int) -> None:
+    row("part", "instructions on a route of a Compose service")
+    row("---", "---")
+    with targets() as port, tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        whole = 0.0
+        for number, (part, without) in enumerate({"": ((), ()), **_PARTS}.items()):
+            folder = Path(temporary) / str(number)
+            folder.mkdir(mode=0o700)
+            found = await _pilotage(folder, port, requests, service=True, without=without)
+            whole = whole or found
+            if part:
+                row(part, f"{whole - found:,.0f}")
 
 
 async def _run(requests: int) -> None:
@@ -130,10 +206,13 @@ async def _run(requests: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--requests", type=int, default=400, help="number of counted requests")
+    parser.add_argument("--parts", action="store_true", help="measure each part of the configuration, too")
     asked = parser.parse_args()
     if not (shutil.which("valgrind") and shutil.which("callgrind_control")):
         raise SystemExit("This needs valgrind, which counts the instructions: apt-get install valgrind")
     asyncio.run(_run(asked.requests))
+    if asked.parts:
+        asyncio.run(_parts(asked.requests))
 
 
 if __name__ == "__main__":

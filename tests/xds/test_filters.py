@@ -173,6 +173,17 @@ async def test_a_whitelist_applies_to_every_spelling_of_the_host(envoy: Envoy) -
                 assert (host, (await gw.ask(host, headers={"X-Forwarded-For": "10.1.1.1"})).status) == (host, status)
 
 
+@pytest.mark.parametrize("host", ["app", "APP", "app:80", "app.x"])
+async def test_a_whitelist_and_a_check_of_the_path_hold_together(envoy: Envoy, host: str) -> None:
+    climbing = "/a%2f..%2fadmin"
+    async with target() as it, envoy() as gw:
+        for allowed, found in ("127.0.0.1", [200, 400]), ("10.0.0.0/8", [403, 400]):
+            middlewares = {"cidr_whitelist": {"allow": [allowed]}, "modify_request": {"add_prefix": "/base"}}
+            await gw.publish(route("app", it.port, middlewares=middlewares))
+            assert [(await gw.ask(host, path)).status for path in ("/a", climbing)] == found
+        assert [path for _, path, _ in it.seen] == ["/base/a"]
+
+
 async def test_an_empty_whitelist_denies_everybody(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", it.port, middlewares={"cidr_whitelist": {}}))

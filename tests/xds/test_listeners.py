@@ -42,7 +42,7 @@ def test_slow_handshakes_and_headers_time_out() -> None:
         (chain,) = listener_pb2.Listener.FromString(made.body).filter_chains
         manager = http_connection_manager_pb2.HttpConnectionManager()
         assert chain.filters[-1].typed_config.Unpack(manager)
-        assert manager.request_headers_timeout.seconds == 10
+        assert manager.stream_idle_timeout.seconds == 10
         assert chain.transport_socket_connect_timeout.seconds == (10 if made.name == "https" else 0)
 
 

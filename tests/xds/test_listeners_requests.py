@@ -7,7 +7,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
+from pilotage.xds import listeners
 from tests.support.gateway import route, target
 
 if TYPE_CHECKING:
@@ -91,3 +93,39 @@ async def test_what_an_untrusted_client_says_of_its_way_is_removed_whatever_the_
         "x-forwarded-proto",
     }
     assert not {"/evil", "6.6.6.6"} & set(seen.values())
+
+
+@pytest.mark.parametrize("host", ["app", "app.example.com", "App.Example.com", "app:80"])
+async def test_the_time_limit_for_headers_ends_once_the_route_is_known(
+    envoy: Envoy, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(listeners, "_SLOWEST_HEADERS", 0.5)
+    may_answer = asyncio.Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        await may_answer.wait()
+        return web.Response()
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async with target() as it, envoy() as gw:
+        it.handlers["/slow"] = slow
+        await gw.publish(route("app", it.port))
+        waiting = [asyncio.create_task(gw.ask(host, "/slow", method=method)) for method in ("GET", "POST")]
+        while len(it.seen) < len(waiting):  # noqa: ASYNC110  # requests of another process
+            await asyncio.sleep(0.01)
+        # The limit passes for a client that keeps sending parts of its headers, and began after them.
+        reader, writer = await asyncio.open_connection("127.0.0.1", gw.ads.snapshot.options.http_port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: app\r\nX-Slow: ")
+        dripping = asyncio.create_task(drip(writer))
+        async with asyncio.timeout(60):
+            assert b" 408 " in await reader.readline()
+        dripping.cancel()
+        writer.close()
+        may_answer.set()
+        assert [(await each).status for each in waiting] == [200, 200]

@@ -6,7 +6,7 @@ import pytest
 from envoy.config.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 
-from pilotage.xds.request_checks import FORGEABLE, bad_host, bad_path, forget_headers, host_check, path_check
+from pilotage.xds.request_checks import FORGEABLE, access_check, bad_host, bad_path, forget_headers, host_check
 
 
 def _hosts() -> re.Pattern[str]:
@@ -67,7 +67,7 @@ def test_a_refused_host_ends_every_request_with_status_400() -> None:
     ],
 )
 def test_a_path_that_climbs_once_its_slashes_are_decoded_is_refused(path: str, refused: bool) -> None:
-    (rule,) = path_check().policies["refused"].permissions
+    (rule,) = access_check((), path=True).policies["access"].permissions
     regex = re.compile(rule.url_path.path.safe_regex.regex)
     assert bool(regex.fullmatch(path)) is refused
     reply = re.compile(bad_path().and_filter.filters[1].header_filter.header.string_match.safe_regex.regex)
@@ -116,10 +116,24 @@ def test_no_header_is_listed_twice() -> None:
 
 
 def test_a_path_that_is_refused_is_denied_to_everybody() -> None:
-    rules = path_check()
+    rules = access_check((), path=True)
     assert rules.action == RBAC.DENY
     (policy,) = rules.policies.values()
     assert [it.any for it in policy.principals] == [True]
+
+
+@pytest.mark.parametrize("path", [False, True])
+def test_only_clients_of_the_networks_are_let_in(path: bool) -> None:
+    rules = access_check(("10.0.0.0/8", "::1/128"), path=path)
+    assert rules.action == RBAC.ALLOW
+    (policy,) = rules.policies.values()
+    assert [(it.remote_ip.address_prefix, it.remote_ip.prefix_len.value) for it in policy.principals] == [
+        ("10.0.0.0", 8),
+        ("::1", 128),
+    ]
+    (permission,) = policy.permissions
+    refused = access_check((), path=True).policies["access"].permissions[0]
+    assert permission.not_rule == refused if path else permission.any
 
 
 def test_only_replies_with_status_403_are_those_to_a_refused_path() -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pilotage.routes.access_log import AccessLog, FieldFilter, LoggedFields
-from pilotage.xds.route_logs import LOGGED, logged, path_rules, route_logs
+from pilotage.xds.request_checks import access_check
+from pilotage.xds.route_logs import LOGGED, access_rules, logged, route_logs
 from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 from tests.support.field_values import read_route
 from tests.support.gateway import becomes, route, target
@@ -31,10 +32,11 @@ async def _lines(gw: Gateway, last: str) -> list[str]:
 
 def test_only_routes_that_ask_for_a_log_have_rules_and_metadata() -> None:
     silent, asking = route("app", 80), route("app", 80, access_log=AccessLog(stdout=True))
-    assert (path_rules(silent, checked=True).rbac.HasField("shadow_rules"), logged(silent)) == (False, {})
-    assert path_rules(asking, checked=True).rbac.rules == path_rules(silent, checked=True).rbac.rules
-    assert not path_rules(asking, checked=False).rbac.HasField("rules")
-    assert path_rules(asking, checked=False).rbac.HasField("shadow_rules")
+    check = access_check((), path=True)
+    assert (access_rules(silent, check).rbac.HasField("shadow_rules"), logged(silent)) == (False, {})
+    assert access_rules(asking, check).rbac.rules == access_rules(silent, check).rbac.rules == check
+    assert not access_rules(asking, None).rbac.HasField("rules")
+    assert access_rules(asking, None).rbac.HasField("shadow_rules")
     assert logged(asking)[LOGGED]["route"] == "app"
 
 

@@ -81,6 +81,7 @@ def test_while_closed_page_loads_come_first_and_everything_else_waits_for_the_cl
     events, page, *others = routes_of(Gate(7, "closed"))
     assert events.match.path == "/.pilotage/wake-events"
     assert events.route.cluster == "pilotage-pages"
+    assert all(it.route.HasField("idle_timeout") for it in [events, page, *others])
     (header,) = events.request_headers_to_add
     assert (header.header.key, header.header.value) == ("x-pilotage-route", "web")
     assert "pilotage.page" in page.typed_per_filter_config

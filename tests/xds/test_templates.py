@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.xds.templates import address_samples, name_samples, template
+from pilotage.xds.templates import FilledTemplate, address_samples, name_samples, template
 
 
 def test_texts_are_replaced_wherever_they_occur() -> None:
@@ -32,3 +32,9 @@ def test_a_message_that_depends_on_more_than_its_texts_has_no_template() -> None
 @pytest.mark.parametrize("length", range(7, 16))
 def test_samples_have_the_wanted_length(length: int) -> None:
     assert {len(text) for text in (*name_samples(length), *address_samples(length))} == {length}
+
+
+def test_a_filled_template_is_the_message() -> None:
+    made = template(lambda name, address: f"<{name}|{address}>".encode(), name_samples(6), address_samples(9))
+    assert made is not None
+    assert FilledTemplate(made, ("größe"[:4], "10.0.0.77")).body == "<größ|10.0.0.77>".encode()

@@ -18,7 +18,6 @@ from envoy.config.core.v3 import (
     http_uri_pb2,
     substitution_format_string_pb2,
 )
-from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
@@ -39,9 +38,9 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.request_checks import host_check
+from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
-from pilotage.xds.route_logs import logged, path_rules
+from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import WAITING_FILTER, idle_limit, waiting_limit
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ CONTROL_CLUSTER: Final = "pilotage"
 _FOLD: Final = "pilotage.fold"
 _WILDCARD: Final = "pilotage.wildcard"
 _HOST: Final = "pilotage.host"
-_PATH: Final = "pilotage.path"
-_WHITELIST: Final = "pilotage.whitelist"
+_ACCESS: Final = "pilotage.access"
 _RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
 _AUTH: Final = "pilotage.auth"
@@ -159,8 +157,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
         _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
-        _filter(_PATH, rbac_filter_pb2.RBAC()),
-        _filter(_WHITELIST, rbac_filter_pb2.RBAC()),
+        _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         _filter(_AUTH, _approval()),
@@ -264,7 +261,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _PATH, _WHITELIST, _RATE, _STRIP, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -284,13 +281,12 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    checks = policy.prefix or policy.auth is not None or backend.proxy is not None
-    if checks or backend.route.settings.access_log is not None:
-        found[_PATH] = packed(path_rules(backend.route, checked=bool(checks)))
+    checks_path = policy.prefix or policy.auth is not None or backend.proxy is not None
+    rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
+    if rules is not None or backend.route.settings.access_log is not None:
+        found[_ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:
         found[_AGENT] = unreached_page()
-    if policy.allow:
-        found[_WHITELIST] = packed(_whitelist(policy.allow))
     if policy.rate is not None:
         found[_RATE] = packed(_rate(policy.rate))
     if policy.auth is not None:
@@ -321,16 +317,6 @@ def on_demand(patience: float) -> tuple[Any, Any]:
 def _ask(patience: float) -> Any:
     source, timeout = on_demand(patience)
     return packed(on_demand_pb2.PerRouteConfig(odcds=on_demand_pb2.OnDemandCds(source=source, timeout=timeout)))
-
-
-def _whitelist(networks: tuple[str, ...]) -> Any:
-    principals = []
-    for text in networks:
-        address, _, length = text.partition("/")
-        principals.append(rbac_pb2.Principal(remote_ip={"address_prefix": address, "prefix_len": number(int(length))}))
-    policy = rbac_pb2.Policy(permissions=[rbac_pb2.Permission(any=True)], principals=principals)
-    rules = rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={"allow": policy})
-    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules))
 
 
 def _rate(rate: Rate) -> Any:

@@ -47,7 +47,7 @@ _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
 _BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
 _SLOWEST_GREETING: Final = 5.0  # seconds for the first message of the handshake, which Envoy does not shorten
-_SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again for the request headers
+_SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again until the request has a route
 _SLOWEST_READER: Final = 300.0  # seconds until a client that does not read a finished response is cut off
 _MOST_STREAMS: Final = 100
 # What a client may send in advance on HTTP/2. Envoy's advice is 64 KiB for a stream, which limits an upload over a
@@ -175,9 +175,10 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             initial_connection_window_size=number(_CONNECTION_WINDOW),
         ),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
-        stream_idle_timeout=seconds(options.body_timeout),  # routes set their own
+        # Until a request has a route, which sets its own limit, this limits its headers: unlike the time until the
+        # next byte, it does not begin again with each part of them. A second timer for that would cost every request.
+        stream_idle_timeout=seconds(_SLOWEST_HEADERS),
         stream_flush_timeout=seconds(_SLOWEST_READER),
-        request_headers_timeout=seconds(_SLOWEST_HEADERS),
         server_header_transformation=_MANAGER.PASS_THROUGH,
         # No client is internal: Envoy's own headers are removed from every client. Without a network here, Envoy would
         # trust all private ones. No request ever comes from this one.

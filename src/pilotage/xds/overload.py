@@ -133,11 +133,11 @@ _TIMERS: Final = {
     "timer_scale_factors": [
         {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "1s"},
         {"timer": "TRANSPORT_SOCKET_CONNECT", "min_timeout": "2s"},
-        {"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_scale": {"value": 2}},
+        {"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": "6s"},
         {"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
     ],
 }
-"""The least to which each time limit shrinks. By default, two percent are 6 s for bodies and 12 s for streams."""
+"""The least to which each time limit shrinks. That of streams is also the limit for request headers."""
 
 
 def _monitor(name: str, kind: str, **fields: Any) -> dict[str, Any]:

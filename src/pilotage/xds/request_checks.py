@@ -14,9 +14,9 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
-from pilotage.xds.resources import packed
+from pilotage.xds.resources import number, packed
 
-__all__ = ["FORGEABLE", "bad_host", "bad_path", "forget_headers", "host_check", "path_check"]
+__all__ = ["FORGEABLE", "access_check", "bad_host", "bad_path", "forget_headers", "host_check"]
 
 _NEVER: Final = ("x-envoy-", "proxy")
 """Headers removed from every client: Envoy's own, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
@@ -68,18 +68,34 @@ def host_check() -> Any:
     )
 
 
-def path_check() -> Any:
-    """Return the rules that refuse paths from which a target could climb out of a prefix.
+def access_check(networks: tuple[str, ...], *, path: bool) -> Any:
+    """Return the rules that refuse clients, paths or both.
 
-    Envoy resolves ``..`` itself, but does not decode encoded slashes. Targets may decode them.
+    It is a single filter, because each filter costs every request and every route, even where it is off.
+
+    Args:
+        networks: where clients may be; if empty, anywhere.
+        path: refuse paths from which a target could climb out of a prefix. Envoy resolves ``..`` itself, but does not
+            decode encoded slashes. Targets may decode them.
+
     """
-    climbs = rbac_pb2.Permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
-    return _deny(climbs)
+    permission = rbac_pb2.Permission
+    climbs = permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
+    if networks:
+        clients = [_client(network) for network in networks]
+        allowed = permission(not_rule=climbs) if path else permission(any=True)
+        return _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
+    return _rules(rbac_pb2.RBAC.DENY, climbs, [rbac_pb2.Principal(any=True)])
 
 
-def _deny(*permissions: Any) -> Any:
-    policy = rbac_pb2.Policy(permissions=permissions, principals=[rbac_pb2.Principal(any=True)])
-    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies={"refused": policy})
+def _client(network: str) -> Any:
+    address, _, length = network.partition("/")
+    return rbac_pb2.Principal(remote_ip={"address_prefix": address, "prefix_len": number(int(length))})
+
+
+def _rules(action: Any, permission: Any, clients: list[Any]) -> Any:
+    policy = rbac_pb2.Policy(permissions=[permission], principals=clients)
+    return rbac_pb2.RBAC(action=action, policies={"access": policy})
 
 
 def bad_host() -> Any:
@@ -93,7 +109,7 @@ def bad_host() -> Any:
 
 
 def bad_path() -> Any:
-    """Return the filter for local replies to a request that :func:`path_check` refuses."""
+    """Return the filter for local replies to a request that :func:`access_check` refuses for its path."""
     forbidden = accesslog_pb2.ComparisonFilter(
         op=accesslog_pb2.ComparisonFilter.EQ,
         value=base_pb2.RuntimeUInt32(default_value=403, runtime_key="pilotage.refused"),

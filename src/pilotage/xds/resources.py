@@ -10,6 +10,8 @@ import msgspec
 from envoy.config.core.v3 import address_pb2, base_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
+from pilotage.xds.templates import FilledTemplate
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -82,7 +84,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
         name: unique within the type.
         version: hash of the content, so Envoy never gets equal content twice, not even after a restart of pilotage. It
             is followed by the clusters that requests may wait for, so that pilotage learns of them after a restart.
-        body: the serialized message.
+        content: the serialized message, or what it can be made of.
         clusters: the clusters that it references. Envoy needs them first.
         answers: the aliases and pools that it serves; its problems are reported for these.
         first: the version to send before this one. Envoy does not use a new or replaced cluster until its first health
@@ -94,7 +96,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     type_url: str
     name: str
     version: str
-    body: bytes
+    content: bytes | FilledTemplate
     clusters: frozenset[str] = frozenset()
     answers: tuple[str, ...] = ()
     first: Resource | None = None
@@ -104,6 +106,11 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     def key(self) -> Key:
         """Type URL and name."""
         return (self.type_url, self.name)
+
+    @property
+    def body(self) -> bytes:
+        """The serialized message."""
+        return self.content if isinstance(self.content, bytes) else self.content.body
 
     @property
     def versions(self) -> tuple[str, ...]:

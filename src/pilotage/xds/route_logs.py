@@ -1,8 +1,8 @@
 """Makes Envoy log the requests of single routes on standard output. Pure.
 
 Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
-listener has one access log for each format, and a route's configuration of the filter for paths (RBAC) decides at the
-beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
+listener has one access log for each format. A route's configuration of the filter that restricts access (RBAC) decides
+at the beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
 from pilotage.xds.log_problems import log_problems, network_of, values_of
-from pilotage.xds.request_checks import path_check
 from pilotage.xds.resources import number, packed
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
 
-__all__ = ["LOGGED", "logged", "path_rules", "route_logs"]
+__all__ = ["LOGGED", "access_rules", "logged", "route_logs"]
 
 LOGGED: Final = "pilotage.log"
 """Namespace of a route's metadata about its log."""
@@ -119,15 +118,14 @@ def logged(route: Route) -> dict[str, Any]:
     return {LOGGED: {"route": route.alias, "query": keeps_query, "statuses": _statuses(log.filters.status_codes)}}
 
 
-def path_rules(route: Route, *, checked: bool) -> Any:
-    """Return the per-route configuration of the filter for paths.
+def access_rules(route: Route, rules: Any) -> Any:
+    """Return the per-route configuration of the filter that restricts access.
 
     Args:
         route: a route, which may have a log.
-        checked: whether paths are checked, too.
+        rules: what it refuses; ``None`` for nothing.
 
     """
-    rules = path_check() if checked else None
     return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=_log_rules(route)))
 
 

@@ -24,7 +24,7 @@ from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, seco
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
-from pilotage.xds.templates import Template, name_samples, template
+from pilotage.xds.templates import FilledTemplate, Template, name_samples, template
 from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def _from_template(backend: Backend, options: GatewayOptions) -> Resource | None
     found = _scope_template(len(name.encode()), len(address), backend.backing, backend.route.scheme, options)
     if found is None:
         return None
-    filled, sample = found
-    body = filled.fill(name.encode(), address.encode())
+    made, sample = found
+    filled = FilledTemplate(made, (name, address))
     (part,) = sample.parts
     clusters = part.clusters if address else frozenset({backend.cluster})
     names = tuple(domains(name, options.match_domains))
     parts = (ScopePart(name, names, part.start, part.end, clusters),)
-    return Resource(SCOPE, name, version_of(body), body, clusters, (name,), parts=parts)
+    return Resource(SCOPE, name, version_of(filled.body), filled, clusters, (name,), parts=parts)
 
 
 @lru_cache(maxsize=1024)
@@ -202,7 +202,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without name and address."""
     policy = backend.route_policy
-    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options))]
+    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options), options)]
     for route in routes:
         mark(route, backend)
     host = route_components_pb2.VirtualHost(
@@ -275,8 +275,7 @@ def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
         return [unavailable(backend.name if backend.measured else FOUND, why_unavailable(backend.route))]
     name = _clusters(backend)[0]
     lasting, brief = (_silence(backend, limit) for limit in (options.stream_timeout, options.body_timeout))
-    own_limit = brief if brief != options.body_timeout else None
-    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, own_limit))]
+    routes = [kinds.Route(match=kinds.RouteMatch(prefix="/"), route=_action(backend, name, brief))]
     # Envoy keeps a compiled regex per route, so plain routes retry only GET.
     shared = backend.backing == "shared"
     matcher = string_pb2.StringMatcher(exact="GET") if shared else string_pb2.StringMatcher(safe_regex=_regex(_SAFE))
@@ -315,12 +314,12 @@ def _regex(text: str) -> Any:
     return regex_pb2.RegexMatcher(regex=text)
 
 
-def _action(backend: Backend, cluster: str, silence: float | None, policy: Any = None) -> Any:
-    """Return the action of a route. If it has no idle timeout of its own, the listener's applies."""
+def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) -> Any:
+    """Return the action of a route. It needs an idle timeout: the listener's is for requests without a route."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last
-        idle_timeout=None if silence is None else seconds(silence),
+        idle_timeout=seconds(silence),
         retry_policy=policy,
         hash_policy=_hash_policy(backend),
         prefix_rewrite=backend.route_policy.prefix,

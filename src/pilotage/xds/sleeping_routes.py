@@ -21,6 +21,7 @@ from pilotage.xds.resources import header, packed, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
+    from pilotage.xds.options import GatewayOptions
 
 __all__ = ["EVENTS_PATH", "PAGES_CLUSTER", "ROUTE_HEADER", "while_closed"]
 
@@ -37,18 +38,19 @@ _NOT_STARTED: Final = "This service could not be started."
 _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\n"
 
 
-def while_closed(backend: Backend, routes: list[Any]) -> list[Any]:
+def while_closed(backend: Backend, routes: list[Any], options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend while its containers are not awake; if they are awake, return the given routes.
 
     Args:
         backend: the backend.
         routes: its routes to its cluster.
+        options: the gateway's settings.
 
     """
     gate = backend.gate
     if gate is None or gate.opening == "open":
         return routes
-    found = [_events(backend)] if gate.page else []
+    found = [_events(backend, options)] if gate.page else []
     if gate.opening == "failed":
         found += [_page(backend, routes[-1])] if gate.page else []
         return [*found, _failed()]
@@ -85,11 +87,12 @@ def _page(backend: Backend, route: Any) -> Any:
     return page
 
 
-def _events(backend: Backend) -> Any:
+def _events(backend: Backend, options: GatewayOptions) -> Any:
     """Return the route to the events of the page."""
     route = route_components_pb2.Route(match=route_components_pb2.RouteMatch(path=EVENTS_PATH))
     route.route.cluster = PAGES_CLUSTER
     route.route.timeout.CopyFrom(seconds(0))
+    route.route.idle_timeout.CopyFrom(seconds(options.body_timeout))
     route.request_headers_to_add.append(header(ROUTE_HEADER, literal(backend.gate_name)))
     return route
 

@@ -14,7 +14,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Template", "address_samples", "name_samples", "template"]
+__all__ = ["FilledTemplate", "Template", "address_samples", "name_samples", "template"]
 
 _SHORTEST: Final = len("1.1.1.1")
 
@@ -39,6 +39,24 @@ class Template(msgspec.Struct, frozen=True):
         parts = list(self.parts)
         parts[1::2] = [texts[slot] for slot in self.slots]
         return b"".join(parts)
+
+
+class FilledTemplate(msgspec.Struct, frozen=True, gc=False):
+    """A message as its template and its texts, which takes a fifth of the memory.
+
+    Attributes:
+        template: shared with the messages of other routes.
+        texts: what it is filled with.
+
+    """
+
+    template: Template
+    texts: tuple[str, ...]
+
+    @property
+    def body(self) -> bytes:
+        """The serialized message."""
+        return self.template.fill(*(text.encode() for text in self.texts))
 
 
 def template(serialize: Callable[..., bytes], *samples: Samples) -> Template | None:

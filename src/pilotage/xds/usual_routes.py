@@ -11,7 +11,7 @@ from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.resources import CLUSTER, Resource, version_of
-from pilotage.xds.templates import Template, address_samples, name_samples, template
+from pilotage.xds.templates import FilledTemplate, Template, address_samples, name_samples, template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,12 +77,12 @@ def usual_cluster(
     """
     if not is_usual(backend):
         return None
-    name, member = backend.name.encode(), backend.members[0]
-    found = _cluster_template(len(name), len(member.host), member.endpoint.port, options, serialize)
+    name, (member,) = backend.name, backend.members
+    found = _cluster_template(len(name.encode()), len(member.host), member.endpoint.port, options, serialize)
     if found is None:
         return None
-    body = found.fill(name, member.host.encode())
-    return Resource(CLUSTER, backend.cluster, version_of(body), body, answers=(backend.name,))
+    filled = FilledTemplate(found, (name, member.host))
+    return Resource(CLUSTER, backend.cluster, version_of(filled.body), filled, answers=(name,))
 
 
 @lru_cache(maxsize=1024)
