@@ -63,10 +63,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         print(f"tests left temporary files behind: {', '.join(left)}")  # noqa: T201
 
 
+_OF_AGENTS = ("test_fake_agent.py", "test_agents.py")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in front of which agents the tests of agents ran."""
     reports = (report for found in terminalreporter.stats.values() for report in found)
-    if any("test_fake_agent" in getattr(report, "nodeid", "") for report in reports):
+    if any(getattr(report, "nodeid", "").partition("::")[0].endswith(_OF_AGENTS) for report in reports):
         also = f"and GoDoxy's, {PROGRAM}" if PROGRAM else "only; GODOXY_AGENT names no program of GoDoxy's"
         terminalreporter.write_line(f"agents: ours {also}")
 

@@ -48,3 +48,9 @@ def test_a_container_has_the_documented_budget() -> None:
     budget = container_budget()
     assert (budget.values, budget.characters, budget.problems, budget.suggestions) == (2_000, 262_144, 100, 20)
     assert budget.searches == 16_384
+
+
+def test_a_message_is_cleaned_each_time_however_many_others_there_were() -> None:
+    budget = Budget()
+    for number in [*range(200), *range(200)]:
+        assert budget.clean(f"http://me:pw{number}@host is wrong") == budget.clean("http://me:pw@host is wrong")

@@ -131,12 +131,13 @@ async def test_sockets_of_an_earlier_process_are_replaced(site: Site, tmp_path: 
 
 
 async def test_a_socket_that_cannot_be_made_is_reported(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    other = Tunnels(str(site.folder / "nowhere"), lambda _: [site.tunnel()])
-    try:
-        other.follow(None, {"app"})
-        assert "No such file or directory" in caplog.text
-    finally:
-        await other.close()
+    for folder, why in (("nowhere", "No such file or directory"), ("x" * 100, "too long")):
+        other = Tunnels(str(site.folder / folder), lambda _: [site.tunnel()])
+        try:
+            other.follow(None, {"app"})
+            assert why in caplog.text
+        finally:
+            await other.close()
 
 
 async def test_an_agent_without_certificates_is_not_used(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -54,7 +54,7 @@ def test_a_protective_field_without_its_alias_protects_every_alias_and_is_no_ali
     assert errors(read(forgotten, "a", "middlewares")) == {}
 
 
-@pytest.mark.parametrize("word", ["enable", "Enabled", "disable", "disabled", "exclud"])
+@pytest.mark.parametrize("word", ["enable", "Enabled", "en_abled", "disable", "disabled", "exclud"])
 def test_words_of_other_proxies_lead_to_the_option(word: str) -> None:
     ((label, _, hint),) = reported({f"proxy.{word}": "true"})
     assert (label, hint) == (f"proxy.{word}", "did you mean 'proxy.exclude'?")

@@ -188,3 +188,19 @@ def test_only_options_make_labels_not_empty_too() -> None:
     assert not filter_labels({"proxy.exclude": "true"}).is_empty
     assert not filter_labels({"proxy.web.port": "80"}).is_empty
     assert filter_labels({"prxy.web.port": "80"}).is_empty
+
+
+def test_our_labels_may_have_one_mebibyte_together() -> None:
+    keys = ["proxy.a.x", "proxy.b.x"]
+    whole = 1024 * 1024 - sum(map(len, keys))
+    assert filter_labels({keys[0]: "1" * (whole - 1), keys[1]: "1"}).error is None
+    error = filter_labels({keys[0]: "1" * whole, keys[1]: "1"}).error
+    assert error is not None
+    assert error.message == "the container has more than 1 MiB of pilotage labels, so it gets no routes"
+    assert error.hint == "spread them over several containers"
+
+
+def test_three_thousand_labels_are_searched_for_misspelt_ones() -> None:
+    labels = {"prxy.a.port": "80"} | {f"x{number}": "" for number in range(2_999)}
+    assert [label for label, *_ in reported(labels)] == ["prxy.a.port"]
+    assert [label for label, *_ in reported(labels | {"one more": ""})] == [""]

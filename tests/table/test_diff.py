@@ -46,6 +46,15 @@ def test_a_draining_endpoint_is_a_draining_change() -> None:
     assert changes(Table({"app": before}), Table({"app": other})) == [("updated", "app", ("scheme", "endpoints"))]
 
 
+def test_an_endpoint_that_was_draining_before_does_not_drain_again() -> None:
+    before = claim()
+    ready, *_ = before.endpoints
+    draining = msgspec.structs.replace(ready, container_id="other", state="draining")
+    both = msgspec.structs.replace(before, endpoints=(ready, draining))
+    one = msgspec.structs.replace(before, endpoints=(draining,))
+    assert changes(Table({"app": both}), Table({"app": one})) == [("updated", "app", ("endpoints",))]
+
+
 def test_engines_become_stale_and_live() -> None:
     live, stale = ({"local": EngineStatus(state)} for state in ("live", "stale"))
     assert changes(Table(engines=live), Table(engines=stale)) == [("stale", "local", ())]

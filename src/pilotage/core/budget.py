@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pilotage.core.secrets import holds_secret
+from pilotage.core.secrets import clean_value, holds_secret
 from pilotage.core.suggest import nearest
 from pilotage.core.values import ParseError
 
@@ -22,6 +22,7 @@ _CONTAINER_VALUES: Final = 2_000
 _CONTAINER_YAML: Final = 256 * 1024  # characters
 _CONTAINER_SUGGESTIONS: Final = 20
 _CONTAINER_SEARCHES: Final = 16 * 1024  # characters
+_REMEMBERED: Final = 64  # messages
 _UNLIMITED: Final = 2**62
 
 
@@ -65,6 +66,7 @@ class Budget:
         self._too_many = f"{whose} more than {values:,} values"
         self._too_long = f"{whose} more than {characters:,} characters of YAML"
         self._nearest: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._cleaned: dict[str, str] = {}
 
     def take(self, values: int = 1) -> None:
         """Take some values from the budget.
@@ -104,6 +106,15 @@ class Budget:
     def holds_secret(self, text: str) -> bool:
         """Return whether a text contains a secret. A text that may no longer be searched is assumed to contain one."""
         return not self.take_search(len(text)) or holds_secret(text)
+
+    def clean(self, message: str) -> str:
+        """Return a message without secrets. Many aliases may have the same one, so the last ones are remembered."""
+        known = self._cleaned.get(message)
+        if known is None:
+            if len(self._cleaned) == _REMEMBERED:
+                self._cleaned.clear()
+            known = self._cleaned[message] = clean_value(message)
+        return known
 
     def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
         """Return the likeliest name for a misspelt word; ``""`` if none is close, ``None`` if the budget is used up."""

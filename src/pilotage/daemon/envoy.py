@@ -80,7 +80,7 @@ def envoy_folder(settings: DaemonSettings) -> Iterator[Path]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            folder = stack.enter_context(owned_tempdir("pilotage-", "admin.sock"))
+            folder = stack.enter_context(owned_tempdir("pilotage-", _LONGEST_NAME))
         except OSError as error:
             remedy = "make /tmp writable (in a container: --tmpfs /tmp), or set TMPDIR to another folder"
             raise GatewayError(f"cannot create a folder for temporary files: {error.strerror}", remedy) from error

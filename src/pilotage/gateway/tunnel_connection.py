@@ -119,7 +119,8 @@ class TunnelConnection:
         try:
             transport, _ = await asyncio.get_running_loop().create_connection(lambda: self._far, sock=connected)
         except BaseException:
-            connected.close()
+            if self._far.transport is None:  # or else asyncio closes it
+                connected.close()
             raise
         tls.begin()
         self._send()

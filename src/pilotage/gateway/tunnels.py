@@ -164,7 +164,7 @@ class Tunnels:
         try:
             bound = self._sockets[tunnel] = _bind(Path(self._folder, tunnel.name))
         except OSError as error:
-            self.note(tunnel, str(error.strerror))
+            self.note(tunnel, str(error.strerror or error))
             return
         asyncio.get_running_loop().add_reader(bound, self._accept, tunnel, bound)
 
@@ -184,7 +184,7 @@ class Tunnels:
             except BlockingIOError:
                 return
             except OSError as error:  # no descriptor is left
-                self.note(tunnel, str(error.strerror))
+                self.note(tunnel, str(error.strerror or error))
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(bound)
                 loop.call_later(_PAUSE, self._accept_again, tunnel, bound)

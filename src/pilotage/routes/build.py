@@ -20,7 +20,7 @@ from pilotage.policy import NO_POLICY, Claimant
 from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
-from pilotage.routes.problems import identity, limited, place, sleepless, unexpected, unique
+from pilotage.routes.problems import Unplaced, limited, place, sleepless, unexpected, unique
 from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
@@ -154,7 +154,7 @@ class RouteBuilder:
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         claims: ContainerClaims | None = None
         routes = []
-        unplaced: set[object] = set()
+        unplaced = Unplaced()
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
             reach, refusal = None, None
@@ -173,7 +173,7 @@ class RouteBuilder:
             problems += sleepless(container, routes)
         if not problems:
             return Built(tuple(routes))
-        problems, more = unique(problems, unplaced)
+        problems, more = unique(problems, unplaced.identities)
         return Built(tuple(routes), limited(problems, dropped + more, container))
 
     def _check_reach(self, container: Container, target: Target) -> tuple[Reach | None, Problem | None]:
@@ -216,7 +216,7 @@ def make_route(
     refusal: Problem | None = None,
     claims: ContainerClaims | None = None,
     most: int = MAX_PROBLEMS,
-    unplaced: set[object] | None = None,
+    unplaced: Unplaced | None = None,
 ) -> Route:
     """Make the route of one alias.
 
@@ -230,7 +230,7 @@ def make_route(
             :func:`pilotage.routes.reach.check_reach`.
         claims: asks the policy about the route's other claims; ``None`` if none of them could be refused.
         most: maximum number of problems to keep.
-        unplaced: receives the identities of the problems that are not kept.
+        unplaced: receives the problems that are not kept.
 
     """
     reason = exclusion(container, alias, target)
@@ -245,7 +245,7 @@ def make_route(
         )
         problems = [place(problem, container, alias) for problem in found[:most]]
         if unplaced is not None and len(found) > most:
-            unplaced.update(identity(problem, alias) for problem in found[most:])
+            unplaced.add(found[most:], alias)
     return Route(  # by position, because keywords would double the time for this many fields
         alias,
         container.docker_cfg.name,

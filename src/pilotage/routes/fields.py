@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from pilotage.core.budget import Budget, container_budget
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, Visibility, clean_value, redact
+from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, Visibility, redact
 from pilotage.core.text import SEARCHED, shorten, shorten_value
 from pilotage.core.values import ParseError, go_bool, parse_duration
 from pilotage.core.yaml import Located, beginning, kind_name
@@ -101,7 +101,7 @@ class FieldContext(msgspec.Struct):
 
     def _add(self, value: Located, message: str, hint: str, path: str, *, at_key: bool = False) -> None:
         # Once the budget is used up, only one problem per route is kept, so its hint is left out.
-        message, hint = clean_value(message), clean_value(hint) if self.budget.problems >= 0 else ""
+        message, hint = self.budget.clean(message), self.budget.clean(hint) if self.budget.problems >= 0 else ""
         visible = self._visible(path)
         if not self.budget.take_search(len(str(beginning(value)))):
             visible = UNSEEN

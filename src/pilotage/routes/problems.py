@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.routes.route import Route
 
-__all__ = ["identity", "limited", "place", "sleepless", "unexpected", "unique"]
+__all__ = ["Unplaced", "identity", "limited", "place", "sleepless", "unexpected", "unique"]
 
 
 def place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
@@ -62,6 +62,27 @@ def identity(problem: Problem, alias: str) -> object:
     if problem.label:
         return problem.label, problem.path, problem.message, problem.line, problem.column
     return alias, problem.path, problem.message, problem.hint, problem.file, problem.line, problem.column
+
+
+class Unplaced:
+    """The problems that were not kept.
+
+    Attributes:
+        identities: see :func:`identity`.
+
+    """
+
+    def __init__(self) -> None:
+        self.identities: set[object] = set()
+        self._shared: dict[int, Problem] = {}  # all aliases have the same problems of a wildcard label
+
+    def add(self, problems: Iterable[Problem], alias: str) -> None:
+        """Add problems of an alias."""
+        for problem in problems:
+            if id(problem) not in self._shared:
+                self.identities.add(identity(problem, alias))
+                if problem.label:
+                    self._shared[id(problem)] = problem
 
 
 def unique(problems: list[Problem], unplaced: set[object]) -> tuple[list[Problem], int]:

@@ -82,6 +82,7 @@ class FakeAgent:
         self.use(context)
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._undecided: set[socket.socket] = set()  # connections that asyncio does not own
 
     @property
     def address(self) -> str:
@@ -130,12 +131,20 @@ class FakeAgent:
         loop = asyncio.get_running_loop()
         while True:
             accepted, _ = await loop.sock_accept(listener)
-            self._start(self._begin(accepted, self._context)).add_done_callback(partial(_close_cancelled, accepted))
+            self._undecided.add(accepted)
+            self._start(self._begin(accepted, self._context)).add_done_callback(partial(self._decided, accepted))
+
+    def _decided(self, accepted: socket.socket, _task: asyncio.Task[None]) -> None:
+        """Close a connection that asyncio does not own, even if its task was cancelled before it began."""
+        if accepted in self._undecided:
+            self._undecided.discard(accepted)
+            accepted.close()
 
     async def _begin(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
         """Serve HTTP or a tunnel. Only in a tunnel, both directions of a TLS connection end separately."""
         try:
             if _STREAM.encode() not in await peek(accepted):
+                self._undecided.discard(accepted)
                 made = asyncio.StreamReader(_HEAD_LIMIT)
                 await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: asyncio.StreamReaderProtocol(made, self._accept), accepted, ssl=context
@@ -145,9 +154,8 @@ class FakeAgent:
                 await asyncio.Event().wait()
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._tunnel(Wire(accepted, TLSEnd(context)))
-            accepted.close()
         except OSError:
-            accepted.close()
+            return
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
@@ -319,11 +327,6 @@ class FakeAgent:
                 task.cancel()
             writer.transport.abort()
             await asyncio.wait(tasks)
-
-
-def _close_cancelled(connection: socket.socket, task: asyncio.Task[None]) -> None:
-    if task.cancelled():  # even if it had not begun
-        connection.close()
 
 
 async def _end_of(writer: StreamWriter) -> None:
