@@ -59,6 +59,7 @@ INTERNAL = {
     *("InspectConfig", "InspectNetworkSettings", "InspectState", "ServiceEndpoint", "ServiceSpec", "TaskStatus"),
     *("Address", "Connection"),  # Pool(connect=...), for tests of the pool
     *("OwnLabels", "Located"),  # Container.own_labels and RouteFile.fields, which only later steps read
+    "Idlewatcher",  # RouteFile.idlewatchers, which only discovery reads
     "Reach",  # Endpoint.reach, which only the gateway reads
     *(
         "AgentInfo",

@@ -1,9 +1,10 @@
-"""The labels about sleep on a real Docker Engine and a real Podman."""
+"""The labels about sleep on real engines: Docker Engines of two generations and Podman."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.support.engines import Engine
@@ -34,9 +35,18 @@ class Place:
         inside = isinstance(daemon, Podman)
         self._prefix = ("nsenter", f"--net=/run/netns/{daemon.namespace}") if isinstance(daemon, Podman) else ()
         self.port = 8080 if inside else free_port()
+        self._folder = folder
+        self.served = self._serve({"docker": {"local": engine.host}})
+
+    def _serve(self, providers: dict[str, Any]) -> Served:
         gateway = {"http": f"127.0.0.1:{self.port}", "workers": 1}
-        self.served = Served(folder, self.port, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
-        self.served.prefix = self._prefix
+        served = Served(self._folder, self.port, {"providers": providers, "gateway": gateway})
+        served.prefix = self._prefix
+        return served
+
+    def use_file(self, file: Path) -> None:
+        """Let the daemon serve the routes of a file, too."""
+        self.served = self._serve({"docker": {"local": self.engine.host}, "files": [str(file)]})
 
     async def run(self, image: str = WEB, *command: str, name: str = NAME, **labels: str) -> None:
         """Start a container, then the daemon."""
@@ -46,7 +56,8 @@ class Place:
 
     async def get(self, path: str = "/", *options: str) -> int:
         """Return the status of a response to a request, which may wait for 30 s."""
-        command = (*self._prefix, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "30", *options)
+        answer = str(self._folder / "answer")
+        command = (*self._prefix, "curl", "-s", "-o", answer, "-w", "%{http_code}", "-m", "30", *options)
         process = await asyncio.create_subprocess_exec(
             *command, "-H", f"Host: {HOST}", f"http://127.0.0.1:{self.port}{path}", stdout=asyncio.subprocess.PIPE
         )
@@ -66,7 +77,15 @@ class Place:
         assert self.state() == "exited"
 
 
-@pytest.fixture(params=["engine", "podman_engine"])
+@pytest.fixture
+def newer_engine(engine_factory: Callable[[str], Engine]) -> Iterator[Engine]:
+    """A Docker Engine whose API can stop a container with a signal of the caller's choice."""
+    engine = engine_factory("28.5")
+    with engine.scope():
+        yield engine
+
+
+@pytest.fixture(params=["engine", "newer_engine", "podman_engine"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     found = Place(request.getfixturevalue(request.param), tmp_path)
     yield found
@@ -92,6 +111,56 @@ async def test_an_idle_container_is_stopped_as_its_labels_say(
     assert place.engine.inspect(NAME)["State"]["ExitCode"] == code
     assert await place.get() == 200
     assert place.state() == "running"
+
+
+# Its process tells by its exit status which signal has reached it. Engines add 128 if a signal has killed it.
+_TELLS_SIGNAL = """
+for signal in HUP:1 INT:2 QUIT:3 TERM:15; do trap "exit ${signal#*:}" "${signal%:*}"; done
+httpd -p 80 -h /www
+while :; do sleep 3600 & wait $!; done
+"""
+
+
+async def test_the_process_gets_the_signal_that_the_labels_name(place: Place) -> None:
+    cases = [
+        ("stop", "HUP", 1, "no"),
+        ("stop", "SIGINT", 2, "no"),
+        ("stop", "QUIT", 3, "no"),
+        ("stop", "TERM", 15, "no"),
+        ("stop", "", 137, "no"),  # the signal of the image is SIGKILL
+        ("kill", "SIGHUP", 1, "no"),
+    ]
+    names = {f"pilotage-labels-{number}": case for number, case in enumerate(cases)}
+    for name, (method, sent, _, restart) in names.items():
+        labels = {"idle_timeout": "1s", "stop_method": method, "stop_signal": sent}
+        given = {f"proxy.{key}": text for key, text in labels.items() if text}
+        command = ("sh", "-c", _TELLS_SIGNAL)
+        await asyncio.to_thread(place.engine.run, name, WEB, given, "--restart", restart, command=command)
+    await place.served.start()
+    for name in names:
+        await place.served.enters(name, "asleep")
+    states = {name: place.engine.inspect(name)["State"] for name in names}
+    assert {it["Status"] for it in states.values()} <= {"exited", "stopped"}  # the latter is Podman's word
+    assert {name: it["ExitCode"] for name, it in states.items()} == {
+        name: code for name, (*_, code, _) in names.items()
+    }
+
+
+@pytest.mark.parametrize("place", ["engine", "newer_engine"], indirect=True)  # Podman starts it again
+@pytest.mark.parametrize("method", ["stop", "kill"])
+async def test_a_container_that_exits_by_a_signal_is_not_started_again_by_its_restart_policy(
+    place: Place, method: str
+) -> None:
+    labels = {"proxy.aliases": "shop", "proxy.idle_timeout": "1s", "proxy.stop_method": method}
+    labels |= {"proxy.stop_signal": "HUP"}
+    command = ("sh", "-c", _TELLS_SIGNAL)
+    await asyncio.to_thread(place.engine.run, NAME, WEB, labels, "--restart", "always", command=command)
+    await place.served.start()
+    await place.served.enters(NAME, "asleep")
+    states = [place.state() for _ in range(20)]
+    assert set(states) <= {"exited", "stopped"}
+    assert await place.served.phase(NAME) == "asleep"
+    assert await place.get() == 200
 
 
 async def test_a_container_that_does_not_answer_in_time_is_reported(place: Place) -> None:
@@ -142,6 +211,22 @@ async def test_the_address_may_change_during_sleep(place: Place) -> None:
     await asyncio.to_thread(place.engine.run, "pilotage-labels-other", WEB, {"proxy.exclude": "true"})
     assert await place.get() == 200
     assert address() != before
+
+
+async def test_a_route_from_a_file_sleeps_and_wakes_with_a_container(place: Place, tmp_path: Path) -> None:
+    port = free_port()
+    file = tmp_path / "routes.yml"
+    watched = {"docker": {"provider": "local", "container": NAME}, "idle_timeout": "2s"}
+    # A published port accepts connections before the server in the container listens.
+    nas = {"host": "127.0.0.1", "port": port, "healthcheck": {"path": "/"}, "idlewatcher": watched}
+    file.write_text(json.dumps({"shop": nas}))
+    place.use_file(file)
+    labels = {"proxy.exclude": "true"}
+    await asyncio.to_thread(place.engine.run, NAME, WEB, labels, "-p", f"127.0.0.1:{port}:80")
+    await place.served.start()
+    await place.sleeps()
+    assert await place.get() == 200, f"{(tmp_path / 'answer').read_text()}\n{place.served.log}"
+    assert place.state() == "running"
 
 
 async def test_a_pool_sleeps_and_wakes_as_one(place: Place) -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from pilotage.engine.http_stream import CutShortError, DisconnectedError, HTTPStream, NotHTTPError
 
@@ -28,6 +30,7 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
+    def get_extra_info(self, _name: str) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
@@ -249,3 +252,27 @@ async def test_informational_responses_and_trailers_are_limited() -> None:
     response = await begin(stream(), CHUNKED + b"0\r\n" + b"a: b\r\n" * 21)
     with pytest.raises(NotHTTPError):
         await everything(response)
+
+
+async def test_a_tls_connection_closes_at_once_though_the_engine_does_not_end_it() -> None:
+    authority = trustme.CA()
+    serving, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(serving)
+    authority.configure_trust(trusting)
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # never sees that the client ends TLS
+        await accepted.put(writer)
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=serving) as server:
+        host, port = server.sockets[0].getsockname()
+        _, stream = await asyncio.get_running_loop().create_connection(
+            HTTPStream, host, port, ssl=trusting, server_hostname="localhost"
+        )
+        writer = await accepted.get()
+        stream.close()
+        for _ in range(3):  # steps of the loop, of which asyncio.run makes a few more before it ends
+            await asyncio.sleep(0)
+        assert stream.closed.done()
+        writer.transport.abort()

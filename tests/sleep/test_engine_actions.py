@@ -8,6 +8,7 @@ import pytest
 
 from pilotage import DockerProviderConfig, from_docker, new_client
 from pilotage.engine.pool import Pool
+from pilotage.labels.container_options import IdleConfig
 from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.testing import FakeEngine, container
 
@@ -67,6 +68,27 @@ async def test_a_socket_proxy_that_forbids_it_is_named_with_the_endpoints(
     engine.spoil("start", status=status)
     with pytest.raises(SleepError, match=r"must allow POST /containers/\*/start, stop, kill, pause and unpause"):
         await actions.start(web)
+
+
+@pytest.mark.parametrize(
+    ("method", "signal", "commands"),
+    [
+        ("stop", "", ["stop?t=7"]),
+        ("stop", "SIGHUP", ["kill?signal=SIGHUP"]),
+        ("kill", "HUP", ["kill?signal=HUP"]),
+        ("stop", "SIGKILL", ["kill"]),
+        ("kill", "", ["kill"]),
+        ("pause", "", ["pause"]),
+    ],
+)
+async def test_a_container_is_stopped_as_its_labels_say(
+    engine: FakeEngine, actions: EngineActions, web: Container, method: str, signal: str, commands: list[str]
+) -> None:
+    await actions.start(web)
+    before = len(engine.requests)
+    await actions.stop(web, IdleConfig(idle_timeout=1.0, stop_method=method, stop_signal=signal, stop_timeout=7.0))
+    sent = [target.rpartition("/")[2] for verb, target in engine.requests[before:] if verb == "POST"]
+    assert sent == commands
 
 
 async def test_an_engine_that_is_away_is_reported(engine: FakeEngine, actions: EngineActions, web: Container) -> None:

@@ -80,6 +80,20 @@ def test_the_wait_after_failures_doubles_up_to_a_limit_and_success_resets_it() -
     assert state.retry_at == now + 1
 
 
+def test_units_that_fail_together_do_not_try_again_together() -> None:
+    waits: list[list[float]] = []
+    for spread in (0.0, 0.5, 1.0):
+        state, now = SleepState(60.0, running=False, now=0.0, spread=lambda by=spread: by), 0.0  # type: ignore[misc]
+        waits.append([])
+        for _ in range(6):
+            state.want(now)
+            state.wake_failed("broken", now)
+            waits[-1].append(round((state.retry_at or 0) - now, 1))
+            now = state.retry_at or 0
+            state.advance(now)
+    assert waits == [[1, 2, 4, 8, 16, 30], [1, 1.7, 3.3, 6.7, 13.3, 25], [1, 1.3, 2.7, 5.3, 10.7, 20]]
+
+
 def test_an_idle_container_is_put_to_sleep_only_after_its_requests_have_ended() -> None:
     state = ready()
     assert state.sleeps_at == 10.0

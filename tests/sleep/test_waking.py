@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from pilotage.sleep.state import Phase
+from pilotage.sleep.waking import QUEUES
 from pilotage.testing import FakeContainer, FakeEngine, container
 from tests.support.sleepers import sleeping, state_of
 from tests.support.waiting import until
@@ -73,18 +74,70 @@ async def test_an_attempt_that_takes_too_long_says_what_it_was_waiting_for() -> 
         )
 
 
-async def test_an_engine_starts_four_at_a_time() -> None:
-    containers = [container(f"web{number}", labels={"proxy.idle_timeout": "1h"}, state="exited") for number in range(6)]
-    async with FakeEngine(containers) as engine, sleeping(engine) as night:
-        await until(lambda: len(night.sleeper.names) == 6)
-        engine.spoil("start", delay=0.5)
-        for number in range(6):
-            night.sleeper.want(f"web{number}")
+def many(number: int, **labels: str) -> list[FakeContainer]:
+    """Return stopped containers that sleep and wake."""
+    idle = {"proxy.idle_timeout": "1h", **{f"proxy.{key}": value for key, value in labels.items()}}
+    return [container(f"web{which}", labels=idle, state="exited") for which in range(number)]
+
+
+async def test_an_engine_wakes_four_at_a_time() -> None:
+    async with FakeEngine(many(12, wake_timeout="15m")) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.names) == 12)
+        night.answers = False
+        for which in range(12):
+            night.sleeper.want(f"web{which}")
+        await until(lambda: [it.step for it in night.sleeper.statuses()].count(QUEUES) == 8)
         await until(lambda: engine.calls["start"] == 4)
-        await asyncio.sleep(0.1)
-        assert engine.calls["start"] == 4
-        await until(lambda: all(status.state == "ready" for status in night.sleeper.statuses()))
-        assert engine.calls["start"] == 6
+        assert all(it.state == "waking" for it in night.sleeper.statuses())
+        night.answers = True
+        await until(lambda: all(it.state == "ready" for it in night.sleeper.statuses()))
+        assert engine.calls["start"] == 12
+
+
+async def test_the_time_in_the_queue_does_not_count_towards_the_wake_timeout() -> None:
+    async with FakeEngine(many(12, wake_timeout="1s")) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.names) == 12)
+        night.answers = False
+        for which in range(12):
+            night.sleeper.want(f"web{which}")
+        failures: dict[str, str] = {}
+
+        def failed() -> int:
+            failures.update({it.container: it.failure for it in night.sleeper.statuses() if it.failure})
+            return len(failures)
+
+        await until(lambda: failed() == 12)
+        assert all(
+            "was not ready within 1s, while" in failure and QUEUES not in failure for failure in failures.values()
+        )
+
+
+async def test_after_a_restart_of_the_engine_a_storm_of_requests_wakes_four_at_a_time() -> None:
+    number = 200
+    async with FakeEngine(many(number)) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.names) == number)
+        units = [it for which in range(number) if (it := night.sleeper.unit(f"web{which}")) is not None]
+        at_once: list[int] = []
+        night.on_probe = lambda: at_once.append(
+            sum(it.state.phase is Phase.WAKING and it.step not in ("", QUEUES) for it in units)
+        )
+        for which in range(number):
+            night.sleeper.want(f"web{which}")
+        await until(lambda: all(it.state == "ready" for it in night.sleeper.statuses()))
+        assert engine.calls["start"] == number
+        assert 1 <= max(at_once) <= 4
+
+
+async def test_a_container_that_somebody_started_waits_for_no_turn() -> None:
+    async with FakeEngine(many(5, wake_timeout="15m")) as engine, sleeping(engine) as night:
+        await until(lambda: len(night.sleeper.names) == 5)
+        night.answers = False
+        for which in range(4):
+            night.sleeper.want(f"web{which}")
+        await until(lambda: engine.calls["start"] == 4)
+        engine.start("web4")
+        await night.until_state("waking", "web4")
+        assert night.status("web4").step != QUEUES
 
 
 async def test_a_paused_container_is_resumed() -> None:

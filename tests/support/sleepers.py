@@ -14,7 +14,7 @@ from tests.support.discoveries import QUICK, config
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.routes.gate import Gate
@@ -60,6 +60,7 @@ class Night:
         self.discovery = discovery
         self.keeper = keeper
         self.answers = True
+        self.on_probe: Callable[[], object] = lambda: None
         self.reports: list[Report] = []
         self.envoys = 0
         self.datagrams = Datagrams(is_enabled=True)
@@ -77,6 +78,7 @@ class Night:
         self.datagrams.want, self.datagrams.changed = self.sleeper.want, self.sleeper.sessions_changed
 
     async def _probe(self, _route: Route, _endpoint: Endpoint) -> bool:
+        self.on_probe()
         return self.answers
 
     async def follow(self) -> None:
@@ -100,9 +102,9 @@ def state_of(engine: FakeEngine, name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def sleeping(engine: FakeEngine) -> AsyncIterator[Night]:
-    """Let the containers of a fake engine sleep and wake."""
-    async with discover([config(engine)], timing=QUICK) as discovery:
+async def sleeping(engine: FakeEngine, *files: str) -> AsyncIterator[Night]:
+    """Let the containers of a fake engine sleep and wake, also with the routes of files."""
+    async with discover([config(engine)], files=files, timing=QUICK) as discovery:
         await discovery.ready()
         night = Night(discovery, Keeper())
         tasks = [asyncio.create_task(night.follow()), asyncio.create_task(night.sleeper.run())]

@@ -67,6 +67,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "GatewayOptions.stream_timeout": 600.0,
         "GatewayOptions.max_target_connections": 10000,
         "GatewayOptions.max_waiting_requests": 1000,
+        "GatewayOptions.max_waiting_in_all": 20_000,
         "GatewayOptions.max_client_connections": 6250,
         "GatewayOptions.max_udp_clients": 2500,
         "Limits.connections": 50000,

@@ -10,7 +10,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotage.routes.gate import Gate
 from pilotage.table.table import Table
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE
+from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE
 from pilotage.xds.session import Session
 from pilotage.xds.sleep_gates import SleepGates
 from pilotage.xds.snapshot import Snapshot
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Gateway:
     """A snapshot with one sleeping route, and one Envoy."""
 
-    def __init__(self) -> None:
+    def __init__(self, **labels: str) -> None:
         self.snapshot = Snapshot(GatewayOptions())
         self.session = Session(self.snapshot.resources)
         self.wanted: list[str] = []
@@ -32,7 +32,8 @@ class Gateway:
         for type_url in (LISTENER, SCOPE):
             self.session.handle_request(discovery_pb2.DeltaDiscoveryRequest(type_url=type_url))
         self.gates.set_gate("web", Gate(7, "closed"))
-        self.snapshot.replace(Table({"web": route({"proxy.idle_timeout": "5m"})}))
+        given = {f"proxy.web.{name}": text for name, text in labels.items()}
+        self.snapshot.replace(Table({"web": route({"proxy.idle_timeout": "5m", **given})}))
 
     def send(self, changed: frozenset[Key]) -> None:
         self.session.mark_changed(changed)
@@ -93,6 +94,24 @@ def test_requests_are_rejected_only_once_envoy_leads_no_further_ones_to_their_cl
     assert (scope.type_url, list(scope.removed_resources)) == (SCOPE, [])
     assert gateway.session.next_responses() == []
     answer = discovery_pb2.DeltaDiscoveryRequest(type_url=SCOPE, response_nonce=scope.nonce)
+    gateway.session.handle_request(answer)
+    assert gateway.removed() == ["sleep/7/web"]
+
+
+def test_connections_are_closed_only_once_envoy_leads_no_further_ones_to_their_cluster() -> None:
+    gateway = Gateway(scheme="tcp", port="2222:22")
+    names = ("tcp/web", "waiting/web")
+    wanted = discovery_pb2.DeltaDiscoveryRequest(type_url=EXTENSION, resource_names_subscribe=names)
+    gateway.session.handle_request(wanted)
+    gateway.send(frozenset(gateway.snapshot.resources))
+    gateway.ask("*")
+    gateway.ask("sleep/7/web")
+    gateway.removed()
+    gateway.gates.set_gate("web", Gate(8, "failed", "broken"))
+    (filters,) = gateway.session.next_responses()
+    assert (filters.type_url, [it.name for it in filters.resources]) == (EXTENSION, ["tcp/web"])
+    assert gateway.session.next_responses() == []
+    answer = discovery_pb2.DeltaDiscoveryRequest(type_url=EXTENSION, response_nonce=filters.nonce)
     gateway.session.handle_request(answer)
     assert gateway.removed() == ["sleep/7/web"]
 

@@ -65,12 +65,24 @@ class DiscoverySource:
     def container(self, engine: str, container_id: str) -> Container | None:
         """Return a container of an engine; ``None`` if it does not exist."""
         watcher = self._watcher(engine)
-        return watcher.state.containers.get(container_id) if watcher is not None else None
+        found = watcher.state.containers.get(container_id) if watcher is not None else None
+        return found if found is None else self._with_file(engine, found)
+
+    def _with_file(self, engine: str, container: Container) -> Container:
+        """Return a container with the idle options of the route file that lets it sleep, if there is one."""
+        config = self._discovery.file_routes.idle.get((engine, container.container_id))
+        if config is None:
+            return container
+        needs = config.depends_on or container.depends_on
+        return msgspec.structs.replace(container, idlewatcher_config=config, depends_on=needs)
 
     def containers_of(self, engine: str) -> Iterable[Container]:
         """Return all containers of an engine in any order."""
         watcher = self._watcher(engine)
-        return tuple(watcher.state.containers.values()) if watcher is not None else ()
+        if watcher is None:
+            return ()
+        found = watcher.state.containers.values()
+        return tuple(self._with_file(engine, it) for it in found) if self._discovery.file_routes.idle else tuple(found)
 
     def routes_of(self, engine: str, container_id: str) -> Iterable[Route]:
         """Return the routes of a container, including excluded ones."""
@@ -158,6 +170,8 @@ async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoi
                 return (await client.agent_health(query, timeout=route.settings.healthcheck.timeout)).healthy
         except EngineError:
             return False
+    if route.sleeps_with:
+        return await answers(route, endpoint)  # a route from a file may lead anywhere
     if found is None or not is_address(found.host):
         return False
     return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))

@@ -14,13 +14,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from pilotage.core.errors import EngineUnreachable, PilotageError
+from pilotage.discovery.file_routes import FileRoutes
 from pilotage.discovery.files import FileWatcher
 from pilotage.discovery.provider import DockerProvider, KnownAgent, cancel_tasks
 from pilotage.discovery.subscription import Subscription
 from pilotage.engine.agents import distinct_name
 from pilotage.engine.pool import Pool
 from pilotage.policy import NO_POLICY
-from pilotage.routes.build import RESERVED_PORTS, Built
+from pilotage.routes.build import RESERVED_PORTS
 from pilotage.table.store import RouteStore
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class DiscoveryManager:
         self._new_provider: Callable[..., DockerProvider] = functools.partial(DockerProvider, **given)
         self._providers: dict[str, DockerProvider] = {}
         self._files = FileWatcher((), self._on_file_change)
-        self._file_aliases: dict[str, tuple[str, ...]] = {}
+        self.file_routes = FileRoutes(self.store, self._listed, lambda: self._providers)
         self._file_task: asyncio.Task[None] | None = None
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()  # dropping a subscription ends it
         self._closed = False
@@ -275,18 +276,14 @@ class DiscoveryManager:
         await cancel_tasks([previous])
 
     def _on_file_change(self, name: str, file: RouteFile | None) -> None:
-        routes = file.routes if file is not None else ()
-        cause = f"{name} {'changed' if file is not None else 'removed'}"
-        aliases = tuple(route.alias for route in routes)
-        for alias in self._file_aliases.pop(name, ()):
-            if alias not in aliases:
-                self.store.set_routes((name, alias), None, cause)
-        for route in routes:
-            self.store.set_routes((name, route.alias), Built((route,), route.problems), cause)
-        if aliases:
-            self._file_aliases[name] = aliases
-        self.store.set_problems((name, ""), file.problems if file is not None else ())
+        self.file_routes.replace(name, file)
         self.publish()
+
+    def _listed(self, engine: str) -> Mapping[str, Container] | None:
+        provider = self._providers.get(engine)
+        if provider is None or not (provider.is_listed or provider.current.containers):
+            return None
+        return provider.current.containers
 
     async def close(self) -> None:
         """Stop watching, end all subscriptions and wake all callers of :meth:`ready`. The table stays as it is."""
@@ -313,6 +310,7 @@ class DiscoveryManager:
     def publish(self) -> None:
         """Commit the store and notify subscribers if anything changed."""
         before = self.store.table
+        self.file_routes.refresh()
         self.store.configure(engines=self._providers, policy=self.policy)
         result = self.store.commit()
         if result.table is not before:

@@ -83,7 +83,10 @@ class HTTPStream(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection."""
         self.is_reusable = False
-        self.transport.close()
+        if self.transport.get_extra_info("sslcontext") is not None:
+            self.transport.abort()  # close() would wait for the engine to end TLS; the loop may end first
+        else:
+            self.transport.close()
 
     # ---- called by the transport
 

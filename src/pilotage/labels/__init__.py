@@ -21,6 +21,7 @@ from pilotage.labels.container_options import (
     ContainerOptions,
     IdleConfig,
     decode_options,
+    parse_idle,
     split_names,
     too_many,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "fingerprint",
     "fold",
     "is_own",
+    "parse_idle",
     "split_key",
     "split_names",
     "too_many",

@@ -34,6 +34,7 @@ __all__ = [
     "ContainerOptions",
     "IdleConfig",
     "decode_options",
+    "parse_idle",
     "split_names",
     "too_many",
 ]

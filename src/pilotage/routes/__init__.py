@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
     from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
+    from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
     from pilotage.routes.port_syntax import PortPair
@@ -43,6 +44,7 @@ __all__ = [
     "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
+    "IDLEWATCHER",
     "MIDDLEWARES",
     "PROTECTIVE",
     "RESERVED_PORTS",
@@ -62,6 +64,7 @@ __all__ = [
     "HealthCheck",
     "HealthState",
     "Homepage",
+    "Idlewatcher",
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
@@ -122,6 +125,8 @@ __getattr__, __dir__ = lazy_exports(
         "LoadBalance": "schema",
         "LogFilters": "access_log",
         "LoggedFields": "access_log",
+        "IDLEWATCHER": "idlewatcher",
+        "Idlewatcher": "idlewatcher",
         "PortPair": "port_syntax",
         "Route": "route",
         "RouteBuilder": "build",

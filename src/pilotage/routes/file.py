@@ -20,6 +20,7 @@ from pilotage.labels.merge import AliasFields, FieldError
 from pilotage.routes.build import RESERVED_PORTS, check_target, default_bind
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.fields import problem_at
+from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher, read_idlewatcher
 from pilotage.routes.reach import nowhere, reserved_target
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import ROUTE_KEYS, UNSUPPORTED
@@ -44,6 +45,7 @@ class RouteFile(msgspec.Struct, frozen=True):
         routes: routes in the order of the file, including excluded ones.
         problems: problems with the file as a whole; each route has its own.
         fields: alias -> its fields, with canonical names and values as written.
+        idlewatchers: alias -> the container with which its route sleeps and wakes.
         is_whole: whether the file was readable; if not, its routes are unknown.
 
     """
@@ -52,6 +54,7 @@ class RouteFile(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...] = ()
     problems: tuple[Problem, ...] = ()
     fields: dict[str, dict[str, Located]] = {}
+    idlewatchers: dict[str, Idlewatcher] = {}
     is_whole: bool = True
 
     @property
@@ -90,6 +93,7 @@ def read_route_file(
     routes: list[Route] = []
     problems: list[Problem] = []
     fields: dict[str, dict[str, Located]] = {}
+    idlewatchers: dict[str, Idlewatcher] = {}
     for key, value in document.value.items():
         alias = key.strip().lower()
         if alias.startswith(_TEMPLATE):
@@ -101,11 +105,14 @@ def read_route_file(
             problems.append(Problem(message=message, hint=hint, value=shorten(key), **place))
             continue
         mine, agent = _without_agent(_alias_fields(alias, value))
+        mine, idle = _without_idlewatcher(mine)
+        if idle is not None:
+            idlewatchers[alias] = idle
         fields[alias] = mine.fields
         routes.append(
             _make_route(mine, value, file=name, agent=agent, reserved_ports=reserved_ports, is_local=is_local)
         )
-    return RouteFile(name, tuple(routes), tuple(problems), fields)
+    return RouteFile(name, tuple(routes), tuple(problems), fields, idlewatchers)
 
 
 def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
@@ -155,6 +162,16 @@ def _without_agent(mine: AliasFields) -> tuple[AliasFields, str]:
     message, hint = f"agent cannot be {kind_name(item.value)}", "write the name or the address (HOST:PORT) of an agent"
     error = FieldError(problem_at(item, _AGENT, message, hint), _AGENT, protective=True)
     return msgspec.structs.replace(mine, fields=fields, errors=(*mine.errors, error)), ""
+
+
+def _without_idlewatcher(mine: AliasFields) -> tuple[AliasFields, Idlewatcher | None]:
+    """Split the fields of a route into all others and ``idlewatcher``, which only files can set."""
+    item = mine.fields.get(IDLEWATCHER)
+    if item is None:
+        return mine, None
+    fields = {name: value for name, value in mine.fields.items() if name != IDLEWATCHER}
+    found, errors = (None, ()) if item.value is None else read_idlewatcher(item)
+    return msgspec.structs.replace(mine, fields=fields, errors=(*mine.errors, *errors)), found
 
 
 def _is_middleware(item: Located) -> bool:
@@ -214,6 +231,6 @@ def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem
         message, hint = problem.message, problem.hint
         if problem.path == "alias":
             message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
-        if problem.path != _AGENT and fold(problem.path) in UNSUPPORTED:
+        if problem.path not in (_AGENT, IDLEWATCHER) and fold(problem.path) in UNSUPPORTED:
             message = f"{problem.path} is a GoDoxy field that pilotage does not support"
         yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")

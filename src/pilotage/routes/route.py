@@ -121,6 +121,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             from a file, which may use any file.
         agent: address (``host:port``) of the agent that relays its requests; a route from a file may give the agent's
             name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from there.
+        sleeps_with: engine and ID of the container with which a route from a file sleeps and wakes; empty if there is
+            none.
 
     """
 
@@ -146,6 +148,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     claimant: Claimant | None = None
     folders: tuple[str, ...] | None = ()
     agent: str = ""
+    sleeps_with: tuple[str, ...] = ()
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:
@@ -163,7 +166,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     def remark(self) -> str:
         """What is unusual: that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is."""
         if self.idle_watcher and not self.endpoints and not self.excluded:
-            return "asleep; its address is known once it wakes"
+            return "asleep" if self.sleeps_with else "asleep; its address is known once it wakes"
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]
         if odd and all(endpoint.state != "ready" for endpoint in self.serving):
             odd.append(

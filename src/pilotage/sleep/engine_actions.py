@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +24,9 @@ __all__ = ["EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
 """Seconds between two inspections of a container while waiting for it to complete or to become healthy."""
+
+_SHORT_POLL: Final = 0.05
+"""Seconds until the first inspection of a container that was sent a signal. The interval grows to :data:`_POLL`."""
 
 
 class SleepError(Exception):
@@ -72,12 +74,12 @@ class EngineActions:
                 return
             if config.stop_method == "pause":
                 await client.pause(container.container_id)
-            elif config.stop_method == "kill":
-                await client.kill(container.container_id, signal=config.stop_signal)
-            elif config.stop_signal and _api(client) < _STOPS_BY_SIGNAL:
-                await _stop_by_signal(client, container.container_id, config)
+            elif config.stop_signal.removeprefix("SIG") not in ("", "KILL"):
+                await _stop_by_signal(client, container.container_id, state, config)
+            elif config.stop_method == "kill" or config.stop_signal:
+                await client.kill(container.container_id)
             else:
-                await client.stop(container.container_id, signal=config.stop_signal, grace=config.stop_timeout)
+                await client.stop(container.container_id, grace=config.stop_timeout)
 
     async def wait_for(self, container: Container, condition: Condition) -> None:
         """Wait until a container that has been started meets a condition.
@@ -118,24 +120,32 @@ class EngineActions:
             raise SleepError(str(error)) from error
 
 
-_STOPS_BY_SIGNAL: Final = (1, 42)
-"""The first version of the Engine API whose ``stop`` takes a signal. Podman 4.3 and Docker 20.10 speak 1.41."""
+_KILLED_AFTER: Final = 10.0
+"""Seconds that a container with ``stop_method: kill`` has to exit after another signal than SIGKILL."""
 
 
-def _api(client: EngineClient) -> tuple[int, ...]:
-    return tuple(int(part) for part in client.api_version.split("."))
+async def _stop_by_signal(client: EngineClient, container_id: str, before: InspectState, config: IdleConfig) -> None:
+    """Send the signal and wait for the container to exit. Stop it if a restart policy starts it again.
 
-
-async def _stop_by_signal(client: EngineClient, container_id: str, config: IdleConfig) -> None:
-    """Send the signal and wait for the container to exit; then stop it, so that no restart policy starts it again."""
+    The engine's own ``stop`` takes a signal since version 1.42 of its API (Docker 23). It is of no use here: after any
+    signal but the container's own stop signal, Docker follows the restart policy.
+    """
+    is_kill = config.stop_method == "kill"
     await client.kill(container_id, signal=config.stop_signal)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(config.stop_timeout):
+    try:
+        async with asyncio.timeout(_KILLED_AFTER if is_kill else config.stop_timeout):
+            interval = _SHORT_POLL
             while True:
                 state = (await client.inspect(container_id)).State
-                if state is None or state.Status != "running":
+                if state is None or state.Status not in ("running", "restarting"):
+                    return
+                if state.Status == "restarting" or state.StartedAt != before.StartedAt:
                     break
-                await asyncio.sleep(_POLL)
+                await asyncio.sleep(interval)
+                interval = min(_POLL, interval * 1.5)
+    except TimeoutError:
+        if is_kill:
+            return
     await client.stop(container_id, grace=0)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pilotage.core.index import Index
 from pilotage.core.problems import Problem
 from pilotage.sleep.state import Phase, SleepState
-from pilotage.sleep.units import NEVER, Unit, members_of, running_endpoints, unit_key
+from pilotage.sleep.units import NEVER, Unit, container_key, members_of, running_endpoints, unit_key
 from pilotage.xds.cluster_names import pool_gate
 from pilotage.xds.middlewares import route_policy
 
@@ -105,8 +106,8 @@ class Registry:
 
         """
         route = self._source.table.routes.get(alias)
-        container = self._source.container(route.provider, route.container_id) if route is not None else None
-        key, unit = unit_key(route, container), self._of_alias.get(alias)
+        container = self._source.container(*container_key(route)) if route is not None else None
+        key, unit = unit_key(route, container, self._source), self._of_alias.get(alias)
         again = self._follow_auth(alias, route)
         obstacle = self._obstacle(route) if route is not None and key is not None else None
         again += self._follow_pool(alias, route if key is None or obstacle is not None else None)
@@ -192,14 +193,15 @@ class Registry:
 
     def _obstacle(self, route: Route) -> tuple[str, str] | None:
         """Return why the containers of a route cannot sleep, so that they are left alone, and what to do."""
-        if not self._may_act(route.provider):
-            return _NOT_ALLOWED, f"set idle: true for the engine {route.provider}"
+        engine, container_id = container_key(route)
+        if not self._may_act(engine):
+            return _NOT_ALLOWED, f"set idle: true for the engine {engine}"
         if users := self._auth_users[route.alias]:
             message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
             return message, "remove proxy.idle_timeout"
-        siblings = (it.alias for it in self._source.routes_of(route.provider, route.container_id))
+        siblings = (it.alias for it in self._source.routes_of(engine, container_id))
         served = [it for alias in siblings if (it := self._source.table.routes.get(alias)) is not None]
-        if len({it.pool for it in served if it.container_id == route.container_id and not it.excluded}) > 1:
+        if len({it.pool for it in served if it.container_id == container_id and not it.excluded}) > 1:
             message = "its containers do not sleep, because its routes are not all in the same pool"
             return message, "give all its aliases the same load_balance.link, or none"
         if route.scheme == "udp" and (route.pool or not self._takes_datagrams):
@@ -226,7 +228,9 @@ class Registry:
 
     def _new_unit(self, key: UnitKey, container: Container, *, running: bool, now: float) -> Unit:
         config = container.idlewatcher_config or NEVER
-        state = SleepState(config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch)
+        state = SleepState(
+            config.idle_timeout, running=running, now=now, next_epoch=self._next_epoch, spread=random.random
+        )
         return Unit(key, container.provider, container.container_id, container.container_name, config, state, set())
 
 
@@ -236,7 +240,7 @@ def _refusal(route: Route, message: str, hint: str) -> Problem:
         message=message,
         hint=hint,
         severity="warning",
-        provider=route.provider,
+        provider=container_key(route)[0],
         container="" if concerns_engine else route.container,
         label="" if concerns_engine else "proxy.idle_timeout",
     )

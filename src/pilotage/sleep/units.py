@@ -28,6 +28,7 @@ __all__ = [
     "Unit",
     "UnitKey",
     "by_engine",
+    "container_key",
     "may_sleep",
     "members_of",
     "running_endpoints",
@@ -174,13 +175,25 @@ def may_sleep(container: Container | None) -> bool:
     return config is not None and config.idle_timeout != 0
 
 
-def unit_key(route: Route | None, container: Container | None) -> UnitKey | None:
+def container_key(route: Route) -> tuple[str, str]:
+    """Return the engine and the ID of the container with which a route sleeps and wakes."""
+    engine, container_id = route.sleeps_with or (route.provider, route.container_id)
+    return engine, container_id
+
+
+def unit_key(route: Route | None, container: Container | None, source: Source) -> UnitKey | None:
     """Return the key of the unit to which a route belongs; ``None`` if its containers do not sleep."""
-    if route is None or route.excluded or route.is_static or not may_sleep(container):
+    if route is None or route.excluded or not may_sleep(container):
         return None
-    if route.pool:
-        return ("", "", route.pool)
-    return route.service or (route.provider, route.container_id)
+    return ("", "", route.pool) if route.pool else _members_key(route, source)
+
+
+def _members_key(route: Route, source: Source) -> UnitKey:
+    """Return the key of a route's containers. A route from a file joins the replicas of its container."""
+    if not route.sleeps_with:
+        return route.service or container_key(route)
+    services = (it.service for it in source.routes_of(*route.sleeps_with) if it.service)
+    return next(services, route.sleeps_with)
 
 
 def start_path(endpoint: str) -> str:
@@ -195,7 +208,7 @@ def members_of(unit: Unit, source: Source) -> list[Container]:
     keys = {unit.key}
     if unit.pool:
         routes = [source.table.routes.get(alias) for alias in unit.aliases]
-        keys = {route.service or (route.provider, route.container_id) for route in routes if route is not None}
+        keys = {_members_key(route, source) for route in routes if route is not None}
     found = {it.container_id: it for key in keys for it in _containers(key, source)}
     return sorted(found.values(), key=lambda it: (it.created, it.container_name, it.container_id))
 

@@ -13,6 +13,7 @@ from pilotage.engine.singleflight import SingleFlight
 from pilotage.sleep.dependencies import Directory, plan_wake
 from pilotage.sleep.engine_actions import SleepError, all_of
 from pilotage.sleep.readiness import answers
+from pilotage.sleep.turns import MOST_AT_ONCE, Turns
 from pilotage.sleep.units import by_engine, members_of, running_endpoints
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from pilotage.sleep.engine_actions import EngineActions
     from pilotage.sleep.units import Source, Unit, UnitKey
 
-__all__ = ["LONGEST_WAKE", "Waker"]
+__all__ = ["LONGEST_WAKE", "QUEUES", "Waker"]
 
 log = logging.getLogger(__name__)
 
 _STOPPED_AFTER: Final = 10.0
 """Seconds after which a container that the engine has stopped must be gone from the table."""
 
-_AT_ONCE: Final = 4
-"""How many containers one engine starts at the same time. The others wait for their turn."""
+QUEUES: Final = "waiting for other services to wake"
+"""The step of a unit that waits for its turn."""
 
 LONGEST_WAKE: Final = 900.0
 """Maximum number of seconds that an attempt may take, whatever the label says."""
@@ -69,6 +70,7 @@ class Waker:
         self._source = source
         self._engine = engine
         self._on_step = on_step
+        self._turns = Turns()
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._starting: dict[UnitKey, asyncio.Task[None]] = {}
         self._shared: dict[tuple[str, str, Condition], SingleFlight[None]] = {}
@@ -90,14 +92,19 @@ class Waker:
     async def wake(self, unit: Unit) -> None:
         """Wake a unit and wait until one of its containers answers.
 
+        If other units of the same engine are waking, it may have to wait for its turn. That time does not count towards
+        its ``wake_timeout``. Containers that somebody else has started need no turn.
+
         Raises:
             SleepError: the attempt failed, or took longer than the unit's ``wake_timeout``.
 
         """
         unit.done = ()
+        is_running = running_endpoints(unit, self._source.table)
+        engines = () if is_running else by_engine(members_of(unit, self._source))
         limit = min(unit.config.wake_timeout, LONGEST_WAKE)
         try:
-            async with asyncio.timeout(limit):
+            async with self._turns.take(engines, partial(self._step, unit, QUEUES)), asyncio.timeout(limit):
                 await self._wake(unit)
         except TimeoutError:
             what = f"{unit.name} was not ready within {format_duration(limit)}, while {unit.step}"
@@ -191,7 +198,7 @@ class Waker:
         self._step(unit, unit.step, done=what)
 
     async def _start(self, engine: str, container: Container) -> None:
-        async with self._slots.setdefault(engine, asyncio.Semaphore(_AT_ONCE)):
+        async with self._slots.setdefault(engine, asyncio.Semaphore(MOST_AT_ONCE)):
             await self._engine(engine).start(container)
 
     async def _until_ready(self, unit: Unit, members: list[Container], starting: asyncio.Task[None]) -> None:

@@ -41,7 +41,7 @@ from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
-from pilotage.xds.waiting_limit import WAITING_FILTER, idle_limit, waiting_limit
+from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -164,7 +164,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After all filters that restrict access, so that refused requests wake nothing.
-        _filter(WAITING_FILTER, idle_limit(), disabled=True),
+        *(_filter(name, it, disabled=True) for name, it in waiting_filters(options.max_waiting_in_all).items()),
         _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
     ]
     if https and options.hsts_max_age:
@@ -294,7 +294,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[_AUTH] = packed(_forward(policy.auth))
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
-        found[WAITING_FILTER] = waiting_limit(options.max_waiting_requests)
+        found |= waiting_settings(options.max_waiting_requests)
     if (switch := compression_switch(backend.route.settings, options)) is not None:
         found[_GZIP] = switch
     return found

@@ -34,7 +34,7 @@ from pilotage.xds.route_logs import route_logs
 from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
-from pilotage.xds.stream_filters import tcp_filter
+from pilotage.xds.stream_filters import tcp_filters
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
@@ -292,7 +292,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)
-        message.filter_chains.add().filters.append(tcp_filter(backend, options))
+        message.filter_chains.add().filters.extend(tcp_filters(backend, options))
         add_client_limit(message, options)
     may_be_absent = backend.gate is not None and not backend.gate.relay
     clusters = frozenset() if may_be_absent else frozenset({backend.cluster})

@@ -77,7 +77,9 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             connections of a tcp route are closed.
         max_client_connections: simultaneous connections of one client to all TCP listeners together; 0 for no limit. A
             client is an IPv4 address or the network of 64 bits of an IPv6 address. Trusted proxies have no limit.
-        max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep.
+        max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep;
+            also connections per tcp route that wait for one that is asleep.
+        max_waiting_in_all: requests of all routes that wait, for each HTTP connection manager of an Envoy.
         max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """
@@ -106,6 +108,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     max_target_connections: int = 10_000
     max_client_connections: int = 6_250
     max_waiting_requests: int = 1000
+    max_waiting_in_all: int = 20_000
     max_udp_clients: int = 2_500
 
     @property

@@ -90,15 +90,9 @@ class AdsServer:
         self._published = asyncio.Event()
         self._closed = asyncio.Event()
         self.removals = RemovalHold()
-        self.held = HeldRequests(self.snapshot, self._send_changes, lambda: tuple(self._sessions), self._schedule)
-        self.gates = SleepGates(
-            self.snapshot,
-            self._send_changes,
-            lambda: tuple(self._sessions),
-            self.wait_for_acks,
-            self.held.asked,
-            self.removals,
-        )
+        parts = (self.snapshot, self._send_changes, lambda: tuple(self._sessions))
+        self.held = HeldRequests(*parts, self._schedule)
+        self.gates = SleepGates(*parts, self.wait_for_acks, self.held.asked, self.removals, self._schedule)
         self.gates.on_held = self._take_over
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
         self._servers: list[grpc.aio.Server] = []

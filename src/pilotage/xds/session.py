@@ -22,9 +22,10 @@ from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.removals import RemovalHold
-from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource, led_to
+from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE, Key, Resource, led_to
 from pilotage.xds.session_state import SEND_ORDER, SessionState
 from pilotage.xds.subscription import Response
+from pilotage.xds.waiting_cluster import WAITING_VERSION, waiting_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,6 +59,7 @@ class Session(SessionState):
         self._removals = removals or RemovalHold()
         self._retried: set[Key] = set()  # rejected before, and to be sent again
         self._references = ClusterReferences()
+        self._kept: set[str] = set()  # clusters for which Envoy is to go on waiting
         self._last_nonce = 0
 
     def retry(self, keys: Iterable[Key]) -> None:
@@ -89,6 +91,13 @@ class Session(SessionState):
             subscription.refused.add(cluster)
             subscription.pending[cluster] = None
 
+    def keep_waiting(self, cluster: str) -> None:
+        """Tell Envoy to go on waiting for a cluster that it has asked for; see :mod:`pilotage.xds.waiting_cluster`."""
+        subscription = self._subscriptions[CLUSTER]
+        is_known = (CLUSTER, cluster) in self._resources or subscription.version(cluster) is not None
+        if cluster in subscription.names and cluster not in subscription.refused and not is_known:
+            self._kept.add(cluster)
+
     # ---- requests from Envoy
 
     def handle_request(self, request: Any) -> list[Nack]:
@@ -117,7 +126,8 @@ class Session(SessionState):
         named = [name for name in added if name != "*"]
         subscription.pending |= dict.fromkeys(named)
         if request.type_url == CLUSTER:
-            self.asked += [name for name in named if name not in request.initial_resource_versions]
+            had = request.initial_resource_versions
+            self.asked += [name for name in named if had.get(name, WAITING_VERSION) == WAITING_VERSION]
         for name in request.resource_names_unsubscribe:
             subscription.names.discard(name)
             if not subscription.wildcard:
@@ -132,6 +142,8 @@ class Session(SessionState):
         if type_url == CLUSTER:
             self.before.update(names, request.initial_resource_versions)
         for name, version in request.initial_resource_versions.items():
+            if version == WAITING_VERSION:
+                continue
             self.led_before.update(led_to(version))
             subscription.acked[name] = version
             if type_url == CLUSTER:
@@ -202,7 +214,7 @@ class Session(SessionState):
     def next_responses(self) -> list[Any]:
         """Return what can be sent now. Returns nothing more until Envoy answers or a resource changes."""
         responses = []
-        waiting = self._subscriptions[CLUSTER].refused  # for scopes, which may turn out not to be sent
+        waiting = self._subscriptions[CLUSTER].refused  # for what leads there, which may turn out not to be sent
         for type_url in (*SEND_ORDER, CLUSTER) if waiting else SEND_ORDER:
             subscription = self._subscriptions[type_url]
             while subscription.active and subscription.can_send:
@@ -213,6 +225,8 @@ class Session(SessionState):
         return responses
 
     def _next_batch(self, type_url: str, subscription: Subscription) -> tuple[dict[str, Resource], set[str]]:
+        if type_url == CLUSTER and (kept := self._next_kept()):
+            return {kept: waiting_cluster(kept)}, set()
         resources: dict[str, Resource] = {}
         removed: set[str] = set()
         while subscription.bisection and not resources and not removed:
@@ -224,6 +238,19 @@ class Session(SessionState):
                 break
             self._select(type_url, names[start : start + _MAX_RESOURCES], resources, removed)
         return resources, removed
+
+    def _next_kept(self) -> str:
+        """Return the next cluster for which Envoy is to go on waiting, if it still is."""
+        subscription = self._subscriptions[CLUSTER]
+        while self._kept:
+            name = self._kept.pop()
+            if (
+                name in subscription.names
+                and name not in subscription.refused
+                and (CLUSTER, name) not in self._resources
+            ):
+                return name
+        return ""
 
     def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
         """Add the named resources to a response, if they can be sent. The others stay pending."""
@@ -258,14 +285,17 @@ class Session(SessionState):
             subscription.blocked.add(name)
 
     def _led_to_now(self) -> set[str]:
-        """Return the clusters to which requests are sent by scopes whose last change Envoy has not answered yet.
+        """Return the clusters to which requests are led by what Envoy has, where it has yet to answer a change.
 
-        Envoy 1.40 names a cluster only once, even if it was told that the cluster does not exist. So a later request
-        for it would wait in vain, and Envoy is told only after it has answered.
+        These are scopes, and the filters of tcp routes. Envoy 1.40 names a cluster only once, even if it was told that
+        the cluster does not exist. So a later request that is led there would wait in vain, and Envoy is not told
+        before it has answered.
         """
-        scopes = self._subscriptions[SCOPE]
-        changing = [*scopes.pending, *(name for it in scopes.in_flight for name in (*it.resources, *it.removed))]
-        return {cluster for name in changing for cluster in led_to(scopes.acked.get(name, ""))}
+        found: set[str] = set()
+        for leading in (self._subscriptions[SCOPE], self._subscriptions[EXTENSION]):
+            changing = [*leading.pending, *(name for it in leading.in_flight for name in (*it.resources, *it.removed))]
+            found.update(cluster for name in changing for cluster in led_to(leading.acked.get(name, "")))
+        return found
 
     def _select_resource(self, item: Resource, resources: dict[str, Resource], removed: set[str]) -> None:
         subscription, name = self._subscriptions[item.type_url], item.name

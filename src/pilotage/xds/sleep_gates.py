@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
@@ -15,6 +16,7 @@ from pilotage.xds.holds import MOST_WAITING
 from pilotage.xds.local_replies import CAUSE, PAGE
 from pilotage.xds.removals import RemovalHold
 from pilotage.xds.resources import CLUSTER
+from pilotage.xds.waiting_cluster import ANSWER_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -55,6 +57,7 @@ class SleepGates:
         wait_for_acks: waits until all Envoys have accepted the given changes.
         held: receives the key of a backend and the cluster that requests wait for; returns whether they may wait.
         removals: says whether some engines have not been listed yet.
+        later: calls a function after a number of seconds.
 
     """
 
@@ -66,7 +69,9 @@ class SleepGates:
         wait_for_acks: Callable[[Iterable[Key]], Awaitable[None]],
         held: Callable[[str, str], bool] = lambda _key, _cluster: False,
         removals: RemovalHold | None = None,
+        later: Callable[[float, Callable[[], object]], object] = lambda _delay, _act: None,
     ) -> None:
+        self._later = later
         self._removals = removals or RemovalHold()
         self.wait_for_acks = wait_for_acks
         self.on_want: Callable[[str], object] = lambda _alias: None
@@ -131,6 +136,13 @@ class SleepGates:
                 session.asked.append(name)
             elif not self._may_wait(cluster):
                 session.refuse(name)
+            else:
+                self._later(ANSWER_AFTER, partial(self._keep_waiting, session, name))
+
+    def _keep_waiting(self, session: Session, name: str) -> None:
+        if session in self._sessions():
+            session.keep_waiting(name)
+            self._send(frozenset())
 
     def _may_come(self, name: str, session: Session) -> bool:
         """Return whether the backend of a cluster that Envoy had before may still be listed or recreated."""

@@ -1,9 +1,16 @@
-"""Builds the filter that limits how many requests wait for one backend in one Envoy. Pure.
+"""Builds the filters that limit how many requests and connections wait for backends in one Envoy. Pure.
 
 Envoy has no circuit breaker for a cluster that it does not have. So while a backend has no cluster, it has a bucket of
 tokens: each request takes a token before it begins to wait, and tokens are never returned. The bucket is new whenever
 the backend's route changes, so it lasts for one sleep, or for a quarter of the hold time. The number of requests that
 wait at the same time never exceeds the number of tokens; a client that gives up and asks again takes another one.
+
+A second filter counts the requests that wait for any backend. Envoy has one counter for each HTTP connection manager:
+for each listener, each group of server names, and for trusted proxies. It cannot count across these. A request whose
+body Envoy has begun to keep counts until its response has ended; others count only while they wait.
+
+Connections of tcp routes that wait are counted exactly, for each route: a listener counts the connections that it
+accepted since its filter last changed, which happens when the route closes and when it opens.
 """
 
 from __future__ import annotations
@@ -12,30 +19,63 @@ from functools import lru_cache
 from typing import Any, Final
 
 from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.adaptive_concurrency.v3 import adaptive_concurrency_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
+from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
 from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
+from google.protobuf import any_pb2, wrappers_pb2
 
-from pilotage.xds.resources import number, packed, seconds
+from pilotage.xds.resources import OFF, ON, number, packed, seconds
 
-__all__ = ["WAITING_FILTER", "idle_limit", "waiting_limit"]
+__all__ = ["connection_limit", "waiting_filters", "waiting_settings"]
 
-WAITING_FILTER: Final = "pilotage.waiting"
+_EACH: Final = "pilotage.waiting"
+_ALL: Final = "pilotage.all_waiting"
 _FOR_EVER: Final = 1_000_000_000.0
 
-
-def idle_limit() -> Any:
-    """Return the filter for routes whose requests do not wait."""
-    return local_rate_limit_pb2.LocalRateLimit(stat_prefix="waiting")
+_COUNTED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any()))
+"""Turns a filter on for a route, with the configuration that it has in the listener."""
 
 
-@lru_cache(maxsize=16)
-def waiting_limit(most: int) -> Any:
-    """Return the configuration of a route whose requests wait.
+def waiting_filters(most: int) -> dict[str, Any]:
+    """Return the filters by name. They are off, except on routes with :func:`waiting_settings`.
+
+    Args:
+        most: maximum number of requests that wait for all backends together; further ones get status 503 at once.
+
+    """
+    return {_ALL: _total_limit(most), _EACH: local_rate_limit_pb2.LocalRateLimit(stat_prefix="waiting")}
+
+
+def waiting_settings(most: int) -> dict[str, Any]:
+    """Return the settings of a route whose requests wait.
 
     Args:
         most: maximum number of requests that wait in one Envoy; further ones get status 503 at once.
 
     """
+    return {_ALL: _COUNTED, _EACH: _limit(most)}
+
+
+def _total_limit(most: int) -> Any:
+    """Return the filter that limits the requests of all routes.
+
+    Envoy adapts this limit to response times, within bounds that are equal here.
+    """
+    kinds = adaptive_concurrency_pb2.GradientControllerConfig
+    rare = seconds(3600.0)
+    controller = kinds(
+        concurrency_limit_params=kinds.ConcurrencyLimitCalculationParams(
+            max_concurrency_limit=number(most), concurrency_update_interval=rare
+        ),
+        min_rtt_calc_params=kinds.MinimumRTTCalculationParams(fixed_value=rare, min_concurrency=number(most)),
+    )
+    return adaptive_concurrency_pb2.AdaptiveConcurrency(gradient_controller_config=controller)
+
+
+@lru_cache(maxsize=16)
+def _limit(most: int) -> Any:
     always = base_pb2.RuntimeFractionalPercent(
         default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
     )
@@ -48,4 +88,18 @@ def waiting_limit(most: int) -> Any:
             filter_enabled=always,
             filter_enforced=always,
         )
+    )
+
+
+def connection_limit(most: int, *, waits: bool) -> Any:
+    """Return the filter that limits how many connections of a tcp route wait.
+
+    Args:
+        most: maximum number of connections; further ones are closed at once.
+        waits: whether connections wait now; otherwise their number has no limit.
+
+    """
+    enabled = base_pb2.RuntimeFeatureFlag(default_value=ON if waits else OFF, runtime_key="pilotage.waiting")
+    return connection_limit_pb2.ConnectionLimit(
+        stat_prefix="waiting", max_connections=wrappers_pb2.UInt64Value(value=most), runtime_enabled=enabled
     )
