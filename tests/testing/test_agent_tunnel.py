@@ -77,6 +77,7 @@ async def test_both_directions_are_copied(tmp_path: Path) -> None:
         await asyncio.to_thread(ended.wait)
         writer.write(data)
         writer.close()
+        await writer.wait_closed()
 
     async with (
         await asyncio.start_server(echo, "127.0.0.1", 0) as server,
@@ -86,6 +87,7 @@ async def test_both_directions_are_copied(tmp_path: Path) -> None:
         await asyncio.gather(copy_to_target(wire, b"begin", writer), copy_to_client(reader, wire))
         assert await answer == b"beginrest"
         writer.close()
+        await writer.wait_closed()
 
 
 async def test_what_is_peeked_can_be_read_again() -> None:
