@@ -107,7 +107,7 @@ async def test_no_request_is_lost_while_replicas_are_restarted(engine: Engine, t
                 assert table.routes["shop"].agent == running.address
             done.set()
             await asyncio.gather(*clients)
-            assert len(statuses) > 100
+            assert len(statuses) > 20
             assert {status for status in statuses if status != 200} == set()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
 from pilotage.engine.tls_end import TLSEnd
@@ -26,12 +27,13 @@ def client_of(made: AgentCertificates, folder: Path, connection: socket.socket) 
     return context.wrap_socket(connection, server_hostname="godoxy.agent")
 
 
-def ask(client: ssl.SSLSocket, text: bytes) -> bytes:
+def ask(client: ssl.SSLSocket, text: bytes, ended: threading.Event) -> bytes:
     """Send something, end that direction, and return what comes back until the other one ends."""
     client.sendall(text)
     client.settimeout(0.0)  # or unwrap waits for the end of the other direction
     with contextlib.suppress(ssl.SSLWantReadError):
         client.unwrap()
+    ended.set()  # unwrap refuses an answer that comes earlier
     client.settimeout(60)
     found = b""
     with contextlib.suppress(ssl.SSLZeroReturnError):
@@ -41,27 +43,29 @@ def ask(client: ssl.SSLSocket, text: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def asked(folder: Path, text: bytes) -> AsyncIterator[tuple[Wire, asyncio.Task[bytes]]]:
+async def asked(folder: Path, text: bytes) -> AsyncIterator[tuple[Wire, asyncio.Task[bytes], threading.Event]]:
     """Let a client ask; yield the agent's end, and what the client gets."""
     made = AgentCertificates()
     mine, theirs = socket.socketpair()
     mine.setblocking(False)
+    ended = threading.Event()
 
     def run() -> bytes:
         with client_of(made, folder, theirs) as client:
-            return ask(client, text)
+            return ask(client, text, ended)
 
     answer = asyncio.create_task(asyncio.to_thread(run))
     with mine:
-        yield Wire(mine, TLSEnd(made.server_context(folder))), answer
+        yield Wire(mine, TLSEnd(made.server_context(folder))), answer, ended
 
 
 async def test_a_client_that_has_ended_still_gets_the_answer(tmp_path: Path) -> None:
-    async with asked(tmp_path, b"h" * 275 + b"rest") as (wire, answer):
+    async with asked(tmp_path, b"h" * 275 + b"rest") as (wire, answer, ended):
         header, rest = await wire.read_header()
         while data := await wire.read():
             rest += data
         assert (header, rest) == (b"h" * 275, b"rest")
+        await asyncio.to_thread(ended.wait)
         await wire.write(b"answer")
         await wire.end()
         assert await answer == b"answer"
@@ -69,14 +73,21 @@ async def test_a_client_that_has_ended_still_gets_the_answer(tmp_path: Path) -> 
 
 async def test_both_directions_are_copied(tmp_path: Path) -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(await reader.read())
+        data = await reader.read()
+        await asyncio.to_thread(ended.wait)
+        writer.write(data)
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server, asked(tmp_path, b"rest") as (wire, answer):
+    async with (
+        await asyncio.start_server(echo, "127.0.0.1", 0) as server,
+        asked(tmp_path, b"rest") as (wire, answer, ended),
+    ):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
         await asyncio.gather(copy_to_target(wire, b"begin", writer), copy_to_client(reader, wire))
         assert await answer == b"beginrest"
         writer.close()
+        await writer.wait_closed()
 
 
 async def test_what_is_peeked_can_be_read_again() -> None:
