@@ -1,4 +1,4 @@
-"""Adds agents on other machines, and checks the connection to them.
+"""Creates certificates for agents on other machines, and checks the connection to each agent.
 
 The address of an agent goes in; certificates, a Compose file or the result of each check come out. This package must
 not change other machines, and must not show private keys of clients.

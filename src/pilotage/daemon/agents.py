@@ -164,7 +164,7 @@ class AgentKeeper:
                 found = await asyncio.to_thread(self._lookup, host)
             except (OSError, ValueError) as error:
                 if host not in self._ips:
-                    log.warning("the host %s of an agent cannot be resolved: %s", host, error)
+                    log.warning("cannot resolve the host %s of an agent: %s", host, error)
                 self._ips.setdefault(host, "")
                 continue
             if self._ips.get(host) not in found:

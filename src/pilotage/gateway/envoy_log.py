@@ -41,7 +41,7 @@ class EnvoyLog:
     """Passes each line of Envoy's log on to the logger ``pilotage.envoy``.
 
     Attributes:
-        quiet: whether only errors matter, because Envoy is being stopped.
+        quiet: whether to pass on only errors. Set while Envoy is being stopped.
         last_lines: the last lines of the log, at most five.
 
     """

@@ -84,8 +84,9 @@ def check_reach(
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
     Returns:
-        The container's own addresses, for later checks, and the error that takes the route out of service. The
-        addresses are ``None`` unless the target is allowed and is a host name or the machine of the container's agent.
+        Two values. First, the container's own addresses if a later check needs them, which is the case for host names
+        and for the machine where the container's agent runs; else ``None``. Second, the error that takes the route out
+        of service; ``None`` if the target is allowed.
 
     """
     elsewhere = bool(container.agent) and container.public_hostname != _THIS_MACHINE

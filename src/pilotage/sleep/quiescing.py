@@ -58,14 +58,14 @@ class Quiescing:
         self._reported = asyncio.Event()
 
     async def settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
-        """Wait until no request of earlier epochs is in progress, and give up their clusters.
+        """Wait until no requests from earlier epochs are in progress, then release their clusters.
 
         Args:
             unit: the unit.
-            keys: the changed resources with which Envoys send new requests to another epoch.
+            keys: the changed resources, which make the Envoys send new requests to another epoch.
 
         Returns:
-            Whether the clusters were given up; see :meth:`until_quiet`.
+            Whether the clusters were released; see :meth:`until_quiet`.
 
         """
         busy = unit.busy
@@ -86,7 +86,7 @@ class Quiescing:
 
         Args:
             unit: the unit.
-            keys: the changed resources with which Envoys send new requests to another epoch.
+            keys: the changed resources, which make the Envoys send new requests to another epoch.
             epochs: the epochs.
 
         Returns:

@@ -25,7 +25,7 @@ class Schedule:
         self._changed = asyncio.Event()
 
     def add(self, unit: Unit, due: float) -> None:
-        """Check a unit at the given time, unless it is already scheduled earlier."""
+        """Schedule a check of a unit, unless one is already scheduled for an earlier time."""
         if unit.scheduled is not None and due >= unit.scheduled:
             return
         unit.scheduled = due

@@ -1,4 +1,4 @@
-"""Puts the containers of a unit to sleep, then those that only they needed."""
+"""Puts a unit's containers to sleep, then the dependencies that no other container needs."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def _act(engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, que
 def _refuse(
     engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]
 ) -> Answer | None:
-    """Return why the container's state forbids an operation; ``None`` if it allows it."""
+    """Return why the container's state forbids an operation, or ``None`` if the operation is allowed."""
     if (what == "start" and it.state == "running") or (what == "stop" and not it.alive):
         return Answer(304, engine.dialect.headers())
     signal = query.get("signal", "KILL").removeprefix("SIG")

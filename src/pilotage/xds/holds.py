@@ -167,7 +167,7 @@ class Holds:
         return hold is not None and cluster in (hold.current, *hold.waiting)
 
     def open(self, key: str) -> bool:
-        """Let the requests of a backend pass. Return whether this changes anything."""
+        """Let requests through to a backend again. Return whether this changes anything."""
         hold = self._holds.get(key)
         if hold is None or hold.is_open:
             return False

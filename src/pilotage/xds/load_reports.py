@@ -34,7 +34,7 @@ class Load(msgspec.Struct, frozen=True):
     Attributes:
         in_progress: requests that have been sent and are not complete.
         issued: requests sent since the Envoy connected; each retry counts.
-        failed: how many of these had no response, or a status of 500 or above. HTTP requests count only if
+        failed: how many of these had no response, or a status of 500 or above. Those of HTTP routes are counted only if
             :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
 
     """
