@@ -1,7 +1,7 @@
 """Creates certificates for agents on other machines, and checks the connection to each agent.
 
 The address of an agent goes in; certificates, a Compose file or the result of each check come out. This package must
-not change other machines, and must not show private keys of clients.
+not change other machines, and must not show clients' private keys.
 """
 
 from __future__ import annotations

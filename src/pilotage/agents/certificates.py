@@ -75,7 +75,7 @@ def _certificate(
     unit: str,
     purpose: x509.ObjectIdentifier | None = None,
 ) -> bytes:
-    """Return a certificate in PEM; without a purpose, the CA's own."""
+    """Return a certificate in PEM. Without ``purpose``, return the CA's own certificate."""
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
 
@@ -137,12 +137,12 @@ def write_archive(path: Path, certificates: AgentCertificates, *, replace: bool 
 
     Args:
         path: the archive; its folder is created if necessary.
-        certificates: the agent's.
+        certificates: the agent's certificates.
         replace: whether to replace an existing archive.
 
     Raises:
         FileExistsError: the archive exists, and ``replace`` is false.
-        OSError: it cannot be written.
+        OSError: the archive cannot be written.
 
     """
     body = BytesIO()

@@ -19,10 +19,10 @@ def compose_file(name: str, port: int, certificates: AgentCertificates, *, podma
 
     Args:
         name: the agent's name.
-        port: where it listens, TCP and UDP.
+        port: the port on which the agent listens, TCP and UDP.
         certificates: the agent's certificates.
-        podman: whether its engine is Podman. The agent then publishes its port instead of using the host's network, so
-            it must be connected to the networks of the containers.
+        podman: whether the agent's engine is Podman. If it is, the agent publishes its port instead of using the host's
+            network, so the agent must be connected to the networks of the containers.
 
     """
     socket = "/var/run/podman/podman.sock" if podman else "/var/run/docker.sock"

@@ -51,7 +51,7 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
         config: the engine behind the agent.
 
     Raises:
-        ConfigError: its address is not valid.
+        ConfigError: the engine's address is not valid.
 
     """
     address = parse_address(config)

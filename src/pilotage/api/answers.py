@@ -20,5 +20,5 @@ def json(value: Any, status: int = 200) -> web.Response:
 
 
 def error(status: int, message: str, hint: str = "") -> web.Response:
-    """Return an error as JSON, with a hint what to do."""
+    """Return an error as JSON, with a hint on what to do."""
     return json({"error": message, "hint": hint}, status)

@@ -1,4 +1,4 @@
-"""Limits what clients of the HTTP API can occupy: connections, time without a request, unread responses.
+"""Limits what clients of the HTTP API can use up: connections, idle time and unread responses.
 
 aiohttp limits none of these before the first request, so one client could keep everyone else out.
 """
@@ -46,7 +46,7 @@ class Connections:
     """The open connections of one address. A protocol factory: calling it returns the handler of a new connection.
 
     Args:
-        server: the aiohttp server that gets their requests.
+        server: the aiohttp server that handles their requests.
         limit: maximum number of connections; see :func:`connection_limit`.
         silence: see :data:`SILENCE`.
 
@@ -92,7 +92,7 @@ class Connections:
 
 
 class Connection(web.RequestHandler):
-    """One connection. It closes itself if it is silent, or if its client stops reading.
+    """One connection. It closes itself if no request arrives in time, or if its client stops reading.
 
     Attributes:
         requests: number of requests that are being handled; 0 or 1.
@@ -170,7 +170,7 @@ class Connection(web.RequestHandler):
 
 
 class serving:  # noqa: N801  # a context manager that reads like a function
-    """Mark the connection of a request as busy inside the block."""
+    """Mark a request's connection as busy inside the block."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         protocol = request.protocol

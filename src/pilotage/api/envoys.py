@@ -22,7 +22,7 @@ class EnvoyMetrics(Collector):
     """The metrics of the connected Envoys, read at scrape time.
 
     Args:
-        states: returns their states. Their number is limited, because Envoys choose their node IDs.
+        states: returns their states. The number of states is limited, because Envoys choose their own node IDs.
 
     """
 

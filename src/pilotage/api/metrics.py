@@ -83,7 +83,7 @@ class Metrics:
         Args:
             discovery: engines and table.
             problems: returns all current problems.
-            gateway: returns the state of the daemon's Envoy; ``None`` if it runs none.
+            gateway: returns the state of the daemon's Envoy; ``None`` if the daemon runs no Envoy.
             reloads: number of configuration reloads by result, ``taken`` or ``refused``.
 
         """

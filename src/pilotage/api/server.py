@@ -1,7 +1,7 @@
 """Serves the daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-:mod:`pilotage.api.access` decides who gets an answer; :mod:`pilotage.api.connections` limits what one client can
-occupy.
+:mod:`pilotage.api.access` decides which requests are answered; :mod:`pilotage.api.connections` limits what one client
+can use up.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Source(Protocol):
 
     @property
     def sleeper(self) -> Sleeper | None:
-        """What puts containers to sleep and wakes them; ``None`` if nothing does."""
+        """The object that puts containers to sleep and wakes them; ``None`` if there is none."""
 
     @property
     def config_file(self) -> str:
@@ -90,7 +90,7 @@ class Source(Protocol):
         """Return Envoy's metrics in Prometheus's text format.
 
         Raises:
-            GatewayError: the daemon runs no Envoy, or it does not respond.
+            GatewayError: the daemon runs no Envoy, or its Envoy does not respond.
 
         """
 

@@ -1,7 +1,7 @@
 """Serializes the snapshot that a daemon serves to ``pilotage routes|ps|explain``, and finds its unix socket.
 
-The HTTP API is for people and programs. Commands of the same version get the daemon's own values instead. Their output
-is the same whether the values come from a daemon or from engines.
+The HTTP API is for people and programs. Commands of the same pilotage version get the daemon's own values instead.
+Their output is the same whether the values come from a daemon or from engines.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def pack(
     Args:
         snapshots: the engines.
         table: their routes.
-        problems: problems that are not in the table: with the configuration, and what Envoy rejected.
+        problems: problems that are not in the table: problems with the configuration, and what Envoy rejected.
         files: the route files.
         file: absolute path of the configuration file.
         on_envoys: the state of each route on each Envoy.

@@ -41,7 +41,7 @@ def closed_socket(env: Mapping[str, str]) -> Path | None:
 
 
 def fetch(env: Mapping[str, str], *, with_envoys: bool = False) -> Snapshot | None:
-    """Return the snapshot of a running daemon; ``None`` unless there is an accessible one of this version.
+    """Return the snapshot of a running daemon; ``None`` if no daemon of this version is accessible.
 
     Args:
         env: environment variables.

@@ -134,8 +134,8 @@ def _end_if_interrupted(
 ) -> Callable[[sys.UnraisableHookArgs], object]:
     """Return a hook for exceptions that Python ignores, such as those in destructors and callbacks of weak references.
 
-    In such a place, Python would only print the interrupt and continue with the command. Importing a module runs
-    through many of them.
+    There, Python would only print the interrupt and continue with the command. Importing a module runs many such
+    callbacks.
     """
 
     def hook(found: sys.UnraisableHookArgs) -> None:
@@ -148,7 +148,7 @@ def _end_if_interrupted(
 
 
 def _expected_error() -> type[PilotageError]:
-    """Import the class of errors that are reported without a traceback. That takes a third as long as ``--help``."""
+    """Import the class of errors reported without a traceback. The import takes a third as long as ``--help``."""
     from pilotage.core.errors import PilotageError
 
     return PilotageError

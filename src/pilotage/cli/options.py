@@ -76,7 +76,7 @@ def engine_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def source_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that select engines, recordings or the demonstration to a command; for :func:`views_of`."""
+    """Add the options that select engines, recordings or the demonstration, for :func:`views_of`, to a command."""
     options = [
         click.option("--replay", metavar="FILE", multiple=True, help="Use a recording instead of engines. Repeatable."),
         click.option("--demo", is_flag=True, help="Use the built-in demonstration."),

@@ -1,8 +1,8 @@
 """Chooses the engines that a command or the daemon uses, from its options, ``pilotage.yml`` and the environment.
 
 Engines from ``--config``, ``--engine`` and ``--context`` are all used. Without any of these options, the engines and
-route files in ``pilotage.yml`` are used. If that file does not exist or lists none, pilotage uses the engine that the
-docker command uses.
+route files in ``pilotage.yml`` are used. If that file does not exist or lists neither engines nor route files, pilotage
+uses the engine that the docker command uses.
 """
 
 from __future__ import annotations

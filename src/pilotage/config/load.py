@@ -52,7 +52,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         api: the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
-        agent_problems: errors in the certificates for agents. Only the engines behind these agents cannot be reached.
+        agent_problems: errors in the certificates for agents. They make only the engines behind these agents
+            unreachable.
         local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
     """

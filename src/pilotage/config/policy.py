@@ -1,6 +1,7 @@
 """Defines the section ``policy`` of ``pilotage.yml``: what containers may claim. Pure.
 
-Pydantic models validate the text; :meth:`PolicySection.read_rules` converts them to the rules of ``policy``.
+Pydantic models validate the text; :meth:`PolicySection.read_rules` converts them to
+:class:`~pilotage.policy.claims.PolicyRule` values.
 """
 
 from __future__ import annotations

@@ -250,8 +250,8 @@ def read_document(text: str, file: str, env: Mapping[str, str]) -> Document:
         env: the variables to substitute.
 
     Raises:
-        ConfigError: the text is not YAML. Variables that cannot be substituted do not raise it. They are collected in
-            :attr:`Document.problems` and reported together with all other errors.
+        ConfigError: the text is not YAML. Variables that cannot be substituted do not raise this error. They are
+            collected in :attr:`Document.problems` and reported together with all other errors.
 
     """
     try:

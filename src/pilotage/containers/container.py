@@ -52,9 +52,9 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         is_host_network_mode: whether it uses the host's network.
         network: name of the network whose address is used; if there is none, the value of ``proxy.network``.
         networks: names of the networks it is attached to, sorted.
-        private_hostname: its address on that network; ``""`` if there is none or it cannot be reached from here.
+        private_hostname: its address on ``network``; ``""`` if there is none or it cannot be reached from here.
         public_hostname: the host that publishes its ports; ``""`` while it is not running.
-        ports: the engine's entries.
+        ports: the port entries, as the engine lists them.
         host_ports: the ports that it exposes on the host's network, from an inspection.
         ports_unknown: why the engine cannot report the ports; ``""`` if it can.
         unreachable: the problem that explains why a running container has no reachable address; ``None`` if there is

@@ -60,8 +60,8 @@ def engine_facts(
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: the engine with that URL counts as local.
-        routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
-            none. It is called only for addresses on overlay networks.
+        routes_to: returns whether this host has a route to an address, other than its default route; by default, the
+            host has none. The function is called only for addresses on overlay networks.
 
     """
     url, agent = config.url, ""

@@ -34,7 +34,7 @@ def needs_inspection(container: Container, *, podman: bool) -> bool:
 
 
 def with_inspection(container: Container, answer: Inspect) -> Container:
-    """Return a container completed with its inspection.
+    """Return a container with the details of its inspection added.
 
     On the host's network, the ports that the image exposes are ports on the host (LABELS II.3.7). On other networks,
     the inspected ports replace the listed ones, because Podman lists only some. A container that shares another

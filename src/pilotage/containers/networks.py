@@ -39,7 +39,7 @@ class ChosenNetwork(NamedTuple):
 
     Attributes:
         name: name of the network; ``""`` if there is none.
-        address: ``""`` if the container has no address there.
+        address: the container's address on it; ``""`` if there is none.
         error: the problem if the label names a network to which the container is not attached.
 
     """
@@ -50,7 +50,7 @@ class ChosenNetwork(NamedTuple):
 
 
 def default_network(networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the Compose project's default network, or else the first network by name with an address (decision 16)."""
+    """Return the Compose project's default network, or else the first by name that has an address (decision 16)."""
     names = list(networks)
     if len(names) > 1:
         default = f"{project}_default"

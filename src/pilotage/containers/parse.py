@@ -158,8 +158,8 @@ class ContainerParser:
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
-        routes_to: returns whether this host has a route to an address, other than its default route; by default, it has
-            none. It is called only for addresses on overlay networks.
+        routes_to: returns whether this host has a route to an address, other than its default route; by default, the
+            host has none. The function is called only for addresses on overlay networks.
 
     Attributes:
         services: the services of the engine's swarm; ``None`` until they have been read.

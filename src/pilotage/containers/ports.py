@@ -38,8 +38,9 @@ def map_ports(entries: Iterable[Port] | None) -> PortMapping:
     """Index an engine's list of ports by public and by private number.
 
     Engines list ports in no stable order and repeat a published port for IPv6. Of several entries for one number, a
-    published protocol wins over an unpublished one, TCP over UDP, another address over loopback, IPv4 over IPv6, and
-    then the higher number. If one protocol has a published and an unpublished entry, the later one in the list wins.
+    published protocol wins over an unpublished one, TCP over UDP, any other address over loopback, IPv4 over IPv6, and
+    finally the higher number over the lower one. If one protocol has a published and an unpublished entry, the later
+    one in the list wins.
     """
     if not entries:
         return NO_PORTS

@@ -108,7 +108,7 @@ class Budget:
         return not self.take_search(len(text)) or holds_secret(text)
 
     def clean(self, message: str) -> str:
-        """Return a message without secrets. Many aliases may have the same one, so the last ones are remembered."""
+        """Return a message without secrets. Many aliases may have the same message, so results are cached."""
         known = self._cleaned.get(message)
         if known is None:
             if len(self._cleaned) == _REMEMBERED:
@@ -117,7 +117,7 @@ class Budget:
         return known
 
     def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
-        """Return the likeliest name for a misspelt word; ``""`` if none is close, ``None`` if the budget is used up."""
+        """Return the best name for a misspelled word; ``""`` if none is close, ``None`` if the budget is used up."""
         known = self._nearest.get((word, names))
         if known is None:
             if self.suggestions <= 0:

@@ -17,7 +17,7 @@ _FileState = tuple[int, int, int, int] | None
 async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
     """Yield whenever any of the files has changed and all of them have then been stable for one interval.
 
-    This gives writers time to finish, and a renewed certificate and its key time to be both in place.
+    Waiting lets writers finish, and lets both a renewed certificate and its key be in place.
 
     Args:
         files: paths; they need not exist.

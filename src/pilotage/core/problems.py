@@ -27,7 +27,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One mistake and its place.
 
     Attributes:
-        message: one sentence without a full stop that names the mistake and what is allowed.
+        message: one sentence that names the mistake and what is allowed, without a full stop.
         severity: ``"error"`` if the value has no effect, ``"warning"`` if it takes effect but may not do what was
             meant.
         hint: how to fix it, or the nearest known name; ``""`` if there is no advice.
@@ -59,7 +59,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     refused: bool = False
 
     def __post_init__(self) -> None:
-        """Cut long texts, and remove passwords in URLs and other secrets, whatever created the problem."""
+        """Cut long texts, and remove passwords in URLs and other secrets, no matter what created the problem."""
         for name in ("message", "hint", "value"):
             text = getattr(self, name)
             if text and (cleaned := _cut(clean(text[:SEARCHED]), _LONGEST)) != text:
@@ -83,7 +83,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def shown(self) -> Problem:
-        """The problem for display, with long names in its place cut. To find the place, use the whole names instead."""
+        """The problem for display: long names in its place are cut. To find the place, use the full names."""
         long = {name: text for name in _PLACE if len(text := getattr(self, name)) > _LONGEST_NAME}
         if not long:
             return self

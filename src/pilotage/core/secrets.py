@@ -1,7 +1,7 @@
 """Decides how much of the values that people write into labels, files and addresses may be shown. Pure.
 
 No other module decides this. A value is shown if every name on the path to it is known and its field cannot contain a
-secret (:class:`Visibility`). Everything else is hidden, so a misspelt name hides its value, too. Passwords in URLs,
+secret (:class:`Visibility`). Everything else is hidden, so a misspelled name hides its value, too. Passwords in URLs,
 values in queries, credentials, and words that look like keys or tokens are removed even from the values that are shown.
 """
 
@@ -135,7 +135,8 @@ class Visibility(msgspec.Struct, frozen=True):
 
     Attributes:
         shown: whether single values and lists of them may be shown.
-        headers: whether these values are names of headers. Any other text is hidden, such as a header with its value.
+        headers: whether these values are names of headers. If so, any other text, such as a header with its value, is
+            hidden.
         names: whether the names in a mapping may be shown, but not its values, as for HTTP headers.
         fields: folded name -> what may be shown below it. Nothing may be shown below other names.
         everything: whether everything is shown, even secrets, because the reader could see them anyway.

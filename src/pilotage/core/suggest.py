@@ -1,4 +1,4 @@
-"""Suggests known names for misspelt ones. Pure.
+"""Suggests known names for misspelled ones. Pure.
 
 Rule: decision 28.
 """
@@ -18,7 +18,7 @@ _MOST_NAMES: Final = 500
 
 
 def edit_distance(a: str, b: str, most: int | None = None) -> int:
-    """Return the edit distance of two words; swapping two neighbouring letters counts as one edit.
+    """Return the edit distance of two words; swapping two neighboring letters counts as one edit.
 
     Args:
         a: one word.

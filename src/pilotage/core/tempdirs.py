@@ -44,10 +44,10 @@ def socket_tempdir(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str
 
 @contextlib.contextmanager
 def owned_tempdir(prefix: str, longest: str) -> Iterator[Path]:
-    """Create a directory like :func:`socket_tempdir`. Remove those that killed processes of this user left behind.
+    """Create a directory like :func:`socket_tempdir`. Remove others that killed processes of this user left behind.
 
     The owner holds a lock in its directory, and the kernel releases the lock when the process ends. So a directory
-    whose lock is free has no owner. Process IDs could not show that, because each container has its own.
+    whose lock is free has no owner. Process IDs could not show that, because each container has its own numbering.
     Directories without a lock are left alone.
 
     Raises:
@@ -112,7 +112,8 @@ def _remove_abandoned(folder: Path) -> None:
 def private_folder_of(path: str) -> None:
     """Make sure that only this user can reach the directory of a socket. Create it if it is missing.
 
-    A socket's own mode is set only after the socket exists, and some systems ignore it. So the directory protects it.
+    A socket's own mode is set only after the socket exists, and some systems ignore the mode. So the directory protects
+    the socket.
 
     Args:
         path: path of the socket.

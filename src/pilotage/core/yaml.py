@@ -198,8 +198,8 @@ def _refuse_size(text: str, budget: Budget) -> None:
     """Check the depth and the number of values of a document before PyYAML composes it.
 
     PyYAML's composer recurses in C without a limit, so about ten thousand brackets overflow the stack and crash the
-    process; and it creates all nodes before they can be counted. Each level and each value takes at least one of
-    ``[ { - ? : ,``, so only texts with many of these need this check.
+    process. It also creates all nodes before they can be counted. Each level and each value takes at least one of ``[ {
+    - ? : ,``, so only texts with many of these need this check.
 
     Raises:
         ParseError: the document has more than 64 levels, or more values than the budget has left.

@@ -21,11 +21,11 @@ __all__ = ["AgentHealthWatcher", "health_query"]
 
 
 def health_query(route: Route, member: Member, *, scheme: str = "") -> dict[str, str]:
-    """Return the parameters with which an agent checks a member of a route.
+    """Return the query parameters that ask an agent to check a member of a route.
 
     Args:
         route: the route.
-        member: one of its members, behind an agent.
+        member: a member of the route that is behind an agent.
         scheme: how to check it; the route's scheme if empty.
 
     """
@@ -60,7 +60,7 @@ class AgentHealthWatcher:
         self._routes: dict[str, Route] = {}
 
     def follow(self, table: Table, aliases: Iterable[str]) -> None:
-        """Check the routes that need it among those that may have changed."""
+        """Of the routes that may have changed, check those that need it."""
         for alias in aliases:
             route = table.routes.get(alias)
             if route is None or not route.agent or not route.probed:

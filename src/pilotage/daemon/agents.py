@@ -57,7 +57,7 @@ async def start_agents(
         ads: the gateway.
         stack: ends the checks and the connections.
         folder: a private folder for the sockets of tunnels.
-        tunnels: whether an Envoy can use these.
+        tunnels: whether an Envoy can use tunnels.
 
     """
     relay: Tunnels | None = None
@@ -116,7 +116,7 @@ class AgentKeeper:
     Args:
         agents: returns what discovery knows of each agent, by its address.
         apply: called with all agents, each with its certificates, or with ``None`` to keep its previous ones.
-        relay: folder of the sockets of tunnels; ``""`` if there are none.
+        relay: folder of the tunnels' sockets; ``""`` if there are no tunnels.
         lookup: resolves a host name in a thread.
 
     """
@@ -223,7 +223,7 @@ class AgentKeeper:
 
 
 def _look(files: TLSFiles) -> Iterable[object]:
-    """Yield values that change with the files."""
+    """Yield values that change whenever the files change."""
     for path in (files.zip_file, files.ca_file, files.cert_file, files.key_file):
         if path:
             try:

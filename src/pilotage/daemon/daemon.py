@@ -209,7 +209,7 @@ class Daemon:
         """Return the metrics of the daemon's Envoy, in Prometheus's text format.
 
         Raises:
-            GatewayError: the daemon runs no Envoy, or it does not respond.
+            GatewayError: the daemon runs no Envoy, or its Envoy does not respond.
 
         """
         if self.gateway is None:

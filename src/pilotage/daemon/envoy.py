@@ -160,7 +160,7 @@ def make_gateway(folder: Path, gateway: GatewaySettings, limits: Limits, *, exte
 
 
 async def shut_down(gateway: Gateway, limit: float, now: asyncio.Event) -> None:
-    """Drain Envoy and stop it, immediately once ``now`` is set.
+    """Drain Envoy, then stop it. Once ``now`` is set, stop it immediately.
 
     Args:
         gateway: the Envoy.

@@ -1,7 +1,7 @@
-"""Records which container holds which name, so that the next run knows it, if there is a folder for state.
+"""Records for the daemon's next run which container holds which name, if there is a folder for state.
 
 Without this record, a container on another engine could take a name if the holder's engine is unreachable at startup.
-The file contains only names, and no settings of routes.
+The file contains only names, no route settings.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class _Keeper:
 
 
 async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tuple[bool, bool]:
-    """Stop the daemon that keeps an Envoy, and then the Envoy. Its requests may take ``gateway.drain`` to finish.
+    """Stop the daemon that keeps an Envoy, then stop the Envoy. Its requests may take ``gateway.drain`` to finish.
 
     Args:
         config: the configuration file; ``""`` for the default one.
@@ -137,7 +137,7 @@ async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
 
 
 async def _end_holder(path: Path, limit: float) -> bool:
-    """Send SIGTERM to the process that holds a lock, and wait for its end. Return whether there is one."""
+    """Send SIGTERM to the process that holds a lock, and wait until it ends. Return whether there was one."""
     try:
         process = _holder(path)
     except OSError as error:

@@ -33,7 +33,7 @@ class _Bucket:
 
     Args:
         size: number of tokens, all available at first.
-        rate: tokens that return each second.
+        rate: number of tokens added each second.
         now: the current time in seconds.
 
     """

@@ -39,8 +39,9 @@ def configure_logging(form: LogFormat, level: str = "info", stream: TextIO | Non
     """Write the log of this process to a stream, and return the handler. Repeated messages are limited.
 
     Args:
-        form: ``terminal``: time and message in colours, to match a command's own output. ``text``: time, level,
-            component and message. ``journal``: the level as a priority prefix and no time, which the journal adds.
+        form: ``terminal``: time and message in color, to match a command's own output. ``text``: time, level,
+            component and message. ``journal``: the level as a priority prefix, without the time, because the journal
+                adds it.
             ``json``: one object per line with ``time`` (ISO 8601, UTC), ``level``, ``logger`` and ``message``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
         stream: where to write; by default, standard error.
@@ -90,7 +91,7 @@ class _Text(logging.Formatter):
 
 
 class _Terminal(_Text):
-    """Writes time and message, with the level only for warnings and errors. Honours ``NO_COLOR`` and ``TERM=dumb``."""
+    """Writes time and message, and the level only for warnings and errors. Honors ``NO_COLOR`` and ``TERM=dumb``."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(record.created))

@@ -1,4 +1,4 @@
-"""Handles errors of the event loop: too many open files are reported once a minute, in one line."""
+"""Handles errors of the event loop. Reports too many open files once a minute, in one line."""
 
 from __future__ import annotations
 

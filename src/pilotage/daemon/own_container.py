@@ -25,12 +25,12 @@ _MAX_AGE: Final = 4.0
 class OwnContainer:
     """The addresses and ports of the host that belong to pilotage's container; none if pilotage does not run in one.
 
-    They include only the host's addresses on the container's networks, because the container cannot see the others.
+    The addresses are only those of the host on the container's networks, because the container cannot see any others.
 
     Args:
         local_addresses: returns the addresses of pilotage.
         containers_at: returns the containers that have one of the given addresses. A container that has one of
-            pilotage's own addresses is the one in which it runs.
+            pilotage's own addresses is the one in which pilotage runs.
         marks: files that exist only in containers.
         gateways: returns the gateways of the container's networks.
         clock: returns the time in seconds.

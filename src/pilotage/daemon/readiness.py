@@ -15,9 +15,9 @@ def envoy_trouble(status: GatewayStatus, ads: AdsServer, node: str) -> str:
     """Return why the daemon's Envoy does not serve the current table; ``""`` if it does.
 
     Args:
-        status: the state of its process.
+        status: the state of Envoy's process.
         ads: the control plane. The state of other Envoys does not matter.
-        node: its node ID.
+        node: the node ID of the daemon's Envoy.
 
     """
     if status.state != "ready":

@@ -82,7 +82,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         keep_folder: absolute path of the folder for an Envoy that outlives the daemon; ``""`` if Envoy ends with it.
         xds_socket: the socket for other Envoys if there is no other xDS address and the daemon runs no Envoy.
         listen: addresses of the API.
-        listen_if_free: whether to skip addresses that are in use, because they are the default ones.
+        listen_if_free: whether to skip addresses that are in use; true if ``listen`` has the default addresses.
         token: the bearer token for API clients on other machines.
         policy: what containers may claim.
         problems: warnings about the configuration.
@@ -260,7 +260,7 @@ def _keep_folder(listen: tuple[Listen, ...], env: Mapping[str, str], file: str) 
 
 
 def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
-    """Build the settings again from the configuration file that was found first, even if it has since been deleted.
+    """Build the settings again. If a configuration file was found at first, use only that file.
 
     Raises:
         ConfigError: as in :func:`build_settings`, and if that file no longer exists.

@@ -1,4 +1,4 @@
-"""Connects the sleeper with the daemon's table, engines and gateway."""
+"""Connects the sleeper to the daemon's table, engines and gateway."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Pages:
 async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> bool:
     """Return whether an endpoint accepts connections at an address that the gateway has checked.
 
-    Agents check the endpoints behind them.
+    An endpoint behind an agent is checked by the agent.
     """
     backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()
@@ -193,7 +193,7 @@ async def start_sleeper(
         discovery: engines and table.
         ads: the gateway.
         socket: path of the unix socket for events.
-        stack: closes the server of events.
+        stack: closes the events server.
         udp: whether Envoy reaches ports of this process on loopback, so that datagrams can wait here.
 
     Raises:

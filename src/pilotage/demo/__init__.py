@@ -1,6 +1,6 @@
 """Provides the built-in demonstration, for machines without an engine.
 
-Nothing goes in; a fake engine comes out, whose containers demonstrate the label language and, on request, respond.
+Nothing goes in; out comes a fake engine whose containers demonstrate the label language and, on request, respond.
 It must not touch a real engine or listen on anything but loopback.
 """
 

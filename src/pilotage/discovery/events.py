@@ -80,7 +80,7 @@ class ContainerEvent(NamedTuple):
         effect: what to do about it.
         action: the engine's action, e.g. ``start`` or ``network connect``.
         name: container name; ``""`` if the event does not include it.
-        routed_only: whether only a container with a route can be affected.
+        routed_only: whether the event can affect only a container that has a route.
         labels: container labels, if the event repeats them.
         network: name of the network that was connected or disconnected; ``""`` for other events.
 

@@ -1,4 +1,4 @@
-"""Puts the routes of files into the table. One with ``idlewatcher`` has an endpoint only while its container runs."""
+"""Puts routes from files into the table. One with ``idlewatcher`` has an endpoint only while its container runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Sleeping(msgspec.Struct):
     """A route that sleeps and wakes with a container.
 
     Attributes:
-        route: as its file has it.
+        route: the route as its file defines it.
         idle: the container.
         shown: the route as it was last put into the table, and its problems.
         container_id: ID of the container when it was last found; ``""`` if it was not.
@@ -41,7 +41,7 @@ class _Sleeping(msgspec.Struct):
 
 
 class FileRoutes:
-    """The routes of all files.
+    """The routes from all files.
 
     Args:
         store: receives the routes and their problems.

@@ -1,7 +1,7 @@
 """Finds route files by name or pattern, reads them and watches them.
 
-A file that becomes unreadable keeps its previous routes and reports a problem; so do the files in a folder that can no
-longer be listed or entered. A deleted file loses its routes. No file or folder affects another one.
+A file that becomes unreadable keeps its previous routes and reports a problem. The same applies to the files in a
+folder that can no longer be listed or entered. A deleted file loses its routes. No file or folder affects another one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class FileWatcher:
         patterns: file names or patterns such as ``routes.d/*.yml``.
         on_change: receives the name and content of each new or changed file, with ``None`` for a deleted one.
         reserved_ports: ports on this host that the proxy itself uses.
-        known: previously reported files. An unreadable one keeps its routes; one that is no longer matched is deleted.
+        known: previously reported files. An unreadable one keeps its routes; one that no pattern matches any longer is
+            reported as deleted.
 
     Attributes:
         files: name -> content, in the order of the patterns.

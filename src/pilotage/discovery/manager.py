@@ -163,7 +163,7 @@ class DiscoveryManager:
         self.publish()
 
     def _rename(self, provider: DockerProvider, wanted: str) -> str:
-        """Name a provider after its agent; return the name. If it is taken, the agent's address is added."""
+        """Name a provider after its agent; return the name. If the name is taken, add the agent's address."""
         name = distinct_name(wanted, provider.config, self._providers)
         self._providers = {name if it is provider else key: it for key, it in self._providers.items()}
         return name
@@ -320,7 +320,7 @@ class DiscoveryManager:
     def set_health(self, health: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
         """Record probe results: alias -> endpoint address -> health. They replace all earlier ones for these aliases.
 
-        They do not change routes, so they do not affect traffic.
+        Probe results do not change routes, so they do not affect traffic.
         """
         for alias, found in health.items():
             self.store.set_health(alias, found)

@@ -39,13 +39,13 @@ class Address(msgspec.Struct, frozen=True):
     """A validated, normalized engine address. Equal addresses share a connection.
 
     Attributes:
-        scheme: transport. ``http`` is ``tcp``; ``https`` and ``tcp`` with certificates are ``tls``.
+        scheme: transport. ``http`` becomes ``tcp``; ``https``, and ``tcp`` with certificates, become ``tls``.
         host: host name or IP address without brackets; for ``context`` its name; ``""`` for ``unix``.
         port: TCP port; 0 for ``unix`` and ``context``, and for ``ssh`` if ssh's configuration sets the port.
         path: the socket for ``unix``; the remote socket, if given, for ``ssh``; a prefix of all request paths, without
             a trailing slash, for ``tcp`` and ``tls``.
         user: login name, ``ssh`` only.
-        tls: certificate files; ``None`` for ``tls`` means the system's CAs and no client certificate.
+        tls: certificate files; with the scheme ``tls``, ``None`` means the system's CAs and no client certificate.
 
     """
 

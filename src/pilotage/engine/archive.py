@@ -1,6 +1,7 @@
 """Reads an agent's certificates from the archive that GoDoxy keeps, ``certs/<host:port>.zip``.
 
-Its members are ``ca.pem`` (a CA for this agent only), ``cert.pem`` (the client's certificate) and ``key.pem``, its key.
+Its members are ``ca.pem`` (a CA for this agent only), ``cert.pem`` (the client's certificate) and ``key.pem`` (the
+client's key).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Defines the credentials with which a client connects to an agent. Pure."""
+"""Defines the credentials that a client uses to connect to an agent. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AGENT_NAME: Final = "godoxy.agent"
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """The credentials with which a client connects to an agent. Their repr does not show the key.
+    """The credentials that a client uses to connect to an agent. Their repr does not show the key.
 
     Attributes:
         ca: the CA that must have issued the server's certificate, as PEM.

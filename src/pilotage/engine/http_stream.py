@@ -28,7 +28,7 @@ _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class NotHTTPError(Exception):
-    """The peer sent something that is not HTTP, or HTTP that no engine sends. The argument is how it begins."""
+    """The peer sent something other than HTTP, or HTTP that no engine sends. The argument is its beginning."""
 
 
 class DisconnectedError(ConnectionError):

@@ -44,7 +44,7 @@ class TLSEnd:
         """Begin or continue the handshake.
 
         Raises:
-            ssl.SSLError: it fails.
+            ssl.SSLError: the handshake fails.
 
         """
         try:
@@ -57,7 +57,7 @@ class TLSEnd:
         """Take what the network has received, and return the plaintext in it.
 
         Raises:
-            ssl.SSLError: it is not valid, or the other end refuses the connection.
+            ssl.SSLError: the received data is not valid, or the other end refuses the connection.
 
         """
         self._received.write(data)
@@ -77,7 +77,7 @@ class TLSEnd:
         return found
 
     def send(self, data: bytes | memoryview) -> None:
-        """Encrypt data, once the connection is open and before :meth:`end`."""
+        """Encrypt data. The connection must be open, and :meth:`end` must not have been called."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._ssl.write(rest) :]
@@ -90,5 +90,5 @@ class TLSEnd:
             return
 
     def to_send(self) -> bytes:
-        """Return what the network is to send, and forget it."""
+        """Return the data to send over the network, and remove it from the buffer."""
         return self._to_send.read()

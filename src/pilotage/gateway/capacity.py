@@ -48,12 +48,12 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def failure(what: str, error: OSError, remedy: str) -> GatewayError:
-    """Return the error that something failed, with a remedy that fits.
+    """Return an error that says what failed, with a suitable remedy.
 
     Args:
         what: what failed, e.g. ``cannot write FILE``.
         error: why it failed.
-        remedy: what to do, unless a limit on open files or missing rights are the reason.
+        remedy: what to do if the reason is neither a limit on open files nor missing permissions.
 
     """
     if error.errno == errno.EMFILE:

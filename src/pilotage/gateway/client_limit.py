@@ -1,4 +1,4 @@
-"""Finds the module with which Envoy limits the connections of each client; see :mod:`pilotage.xds.client_limit`."""
+"""Finds the module that limits each client's connections in Envoy; see :mod:`pilotage.xds.client_limit`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SEARCH_PATH: Final = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 
 
 def module_folder(machine: str = "") -> str:
-    """Return the folder of the module for this kind of processor; ``""`` if there is none.
+    """Return the folder of the module for this CPU architecture; ``""`` if there is none.
 
     Args:
-        machine: the kind, as :func:`platform.machine` names it; by default, this machine's.
+        machine: the architecture, as :func:`platform.machine` names it; by default, this machine's.
 
     """
     folder = _NATIVE / {"arm64": "aarch64", "amd64": "x86_64"}.get(kind := machine or platform.machine(), kind)
@@ -25,5 +25,5 @@ def module_folder(machine: str = "") -> str:
 
 
 def envoy_environment() -> dict[str, str]:
-    """Return Envoy's environment, with the folder in which it finds the module."""
+    """Return Envoy's environment, which names the folder that contains the module."""
     return {**os.environ, _SEARCH_PATH: module_folder()} if module_folder() else dict(os.environ)

@@ -1,4 +1,4 @@
-"""Notices which connections to this process have been closed altogether. Linux only."""
+"""Detects connections to this process that the peer has closed in both directions. Linux only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Hangups"]
 
 
 class Hangups:
-    """Notices which connections Envoy has closed altogether.
+    """Detects connections that Envoy has closed in both directions.
 
-    A stream that ends may have been closed in one direction or in both. asyncio reports both alike, and then nothing
-    more; the kernel tells them apart (EPOLLHUP).
+    A stream that ends may have been closed in one direction or in both. asyncio reports both cases in the same way, and
+    then nothing more. The kernel tells them apart (EPOLLHUP).
     """
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Hangups:
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._check)
 
     def watch(self, descriptor: int, callback: Callable[[], object]) -> None:
-        """Call a function once a socket has been closed."""
+        """Call a function once the peer has closed a socket in both directions."""
         self._epoll.register(descriptor, 0)
         self._callbacks[descriptor] = callback
 
     def forget(self, descriptor: int) -> None:
-        """Stop watching a socket, before it is closed here."""
+        """Stop watching a socket. Call this before closing the socket."""
         if self._callbacks.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 

@@ -140,7 +140,7 @@ class HealthPoller:
             self._report(found)
 
     def _note(self, alias: str, route: Route | None) -> set[str]:
-        """Record the cluster that probes the endpoints of an alias; return the clusters affected."""
+        """Record the cluster that probes the endpoints of an alias; return the affected clusters."""
         before = self._cluster_of.pop(alias, "")
         now = ""
         if before:

@@ -124,7 +124,7 @@ class OverloadMonitor:
         self._report_refused(sum(found[name] for name in found if name.endswith(_REFUSED)))
 
     def _report_refused(self, refused: int) -> None:
-        """Log that clients reach their limit, unless this was logged recently."""
+        """Log that clients have reached their limit, unless this was logged recently."""
         now = asyncio.get_running_loop().time()
         new = max(0, refused - self._refused)  # an Envoy that has just been started counts from zero
         self._refused = refused

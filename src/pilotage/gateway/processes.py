@@ -1,4 +1,4 @@
-"""Handles processes that need not be children of this one. A process ID that is reused is noticed. Linux only."""
+"""Handles processes that need not be children of this one. Detects reused process IDs. Linux only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def start_time(pid: int) -> int:
 
 
 class PidfdProcess:
-    """A process, held by a descriptor (pidfd) that still refers to it after its ID has been reused.
+    """A process, identified by a descriptor (pidfd) that still refers to it after its ID has been reused.
 
     Attributes:
         pid: its process ID.

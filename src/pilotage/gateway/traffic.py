@@ -53,7 +53,7 @@ class TrafficReader:
     """Reads the statistics of all routes.
 
     Args:
-        envoy: the daemon's Envoy; ``None`` if it runs none. Then only the load reports are used.
+        envoy: the daemon's Envoy; ``None`` if the daemon runs none, so that only the load reports are used.
         loads: the load reports of all Envoys.
         backend: returns the backend of a cluster; ``None`` if there is no such cluster.
 

@@ -1,7 +1,7 @@
 """Carries one connection of Envoy through a tunnel of an agent.
 
-A tunnel is a TLS connection to the agent, which begins with a header that names the target. The end of one direction
-is passed on as such; the other one goes on. A slow reader on either side slows down the other one.
+A tunnel is a TLS connection to the agent, which begins with a header that names the target. When one direction ends,
+its end is passed on, and the other direction stays open. A slow reader on either side slows down the other side.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LAST_BYTES: Final = 60.0  # seconds for what has been sent before the end of a 
 
 
 class Owner(Protocol):
-    """What connections need of the relay that they belong to.
+    """What connections need from the relay that they belong to.
 
     Attributes:
-        buffer: what is read from all connections, each in its turn.
-        hangups: notices the connections that Envoy closes.
+        buffer: the buffer that all connections read into, one at a time.
+        hangups: detects the connections that Envoy closes.
 
     """
 
@@ -48,7 +48,7 @@ class Owner(Protocol):
         """Return an agent; ``None`` if it is gone."""
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return what limits the tunnels to an agent that are opened at the same time."""
+        """Return the semaphore that limits how many tunnels to an agent are opened at the same time."""
 
     def context(self, agent: str) -> ssl.SSLContext:
         """Return the TLS settings for an agent; raises CredentialsError."""
@@ -154,7 +154,7 @@ class TunnelConnection:
             self._end()
 
     def _hang_up(self) -> None:
-        """Envoy has closed its connection, not only one direction of it. What it sent before is still passed on."""
+        """Handle Envoy closing its connection in both directions. What it sent before is still passed on."""
         self._hung_up = True
         if self._near.has_ended:
             self._end()
@@ -224,7 +224,7 @@ class TunnelConnection:
     # ---- its end
 
     def _end(self) -> None:
-        """Close both sides once what waits for them is written."""
+        """Close both sides once all pending data has been written."""
         if self._limit is None:
             self._limit = asyncio.get_running_loop().call_later(_LAST_BYTES, self.abort)
         for side in (self._near, self._far):
@@ -239,7 +239,7 @@ class TunnelConnection:
 
 
 class _Side(asyncio.BufferedProtocol):
-    """One side of a tunnel. If it cannot write as fast as the other one reads, the other one stops reading."""
+    """One side of a tunnel. If it cannot write as fast as the other side reads, the other side pauses reading."""
 
     peer: _Side
 

@@ -2,7 +2,7 @@
 
 There is one unix socket for each target behind an agent. Envoy connects to it as to the target itself, and each
 connection gets a tunnel of its own: a TLS connection to the agent, which begins with a header that names the target.
-All limits per connection and per client are Envoy's. Linux only.
+Envoy enforces all limits per connection and per client. Linux only.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Tunnels:
 
     Attributes:
         connections: the open connections.
-        most: their maximum.
+        most: the maximum number of open connections.
 
     """
 
@@ -80,9 +80,9 @@ class Tunnels:
             left.unlink()
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> None:
-        """Replace all agents, each with its certificates, or ``None`` to keep those that it had.
+        """Replace all agents. Each comes with its certificates, or with ``None`` to keep its previous ones.
 
-        The connections through agents that are gone end.
+        Connections through agents that are gone are ended.
         """
         self._agents = {agent.address: agent for agent in agents}
         for agent, credentials in agents.items():
@@ -137,7 +137,7 @@ class Tunnels:
         return self._contexts[agent]
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return what limits the tunnels to an agent that are opened at the same time."""
+        """Return the semaphore that limits how many tunnels to an agent are opened at the same time."""
         return self._turns.setdefault(agent, asyncio.Semaphore(_AT_ONCE))
 
     def agent(self, address: str) -> Agent | None:

@@ -69,7 +69,7 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         idle_timeout: sleep after this long without a request. 0: never. Negative: sleep only together with the
             container that depends on it.
-        wake_timeout: give up waking after this long.
+        wake_timeout: stop trying to wake the container after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
         stop_timeout: how long the engine waits before it kills the container.
         stop_signal: signal that stops it; ``""`` for the container's default.

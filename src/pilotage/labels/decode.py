@@ -44,7 +44,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
 
     Attributes:
         routes: the fields of each alias: first the listed aliases in their order, then all others, sorted by name.
-        problems: problems with labels that belong to no alias, and keys that look misspelt.
+        problems: problems with labels that belong to no alias, and keys that look misspelled.
 
     """
 
@@ -199,7 +199,8 @@ class _Decoder:
     def _is_forgotten_alias(self, fields: AliasFields) -> bool:
         """Return whether an unlisted alias is really a protective field without its alias, and if so, report it.
 
-        ``proxy.middlewares.cidr_whitelist`` must not create the route "middlewares" and leave the listed ones open.
+        ``proxy.middlewares.cidr_whitelist`` must not create the route "middlewares" and leave the listed aliases
+        unprotected.
         """
         alias = fields.alias
         if alias in self.listed or self.schema.find(alias).name not in self.schema.protective:

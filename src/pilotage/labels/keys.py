@@ -97,7 +97,7 @@ class OwnLabels(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         options: key -> text, for the labels in :data:`CONTAINER_OPTIONS`.
         routes: key -> text, for all other labels in our namespace, sorted by key.
-        warnings: keys that look like a misspelt ``proxy.`` (decision 28).
+        warnings: keys that look like a misspelled ``proxy.`` (decision 28).
         error: the problem if our labels are too many or too large to be read, so the container gets no routes (decision
             36); otherwise ``None``.
 
@@ -167,7 +167,7 @@ def _unchecked(number: int) -> Problem:
 
 
 def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
-    """Return warnings for keys that are not ours but look misspelt, and remember the others."""
+    """Return warnings for keys that are not ours but look misspelled, and remember the others."""
     misspelt = sorted(filter(_is_misspelt, others))
     if len(foreign) > _MAX_FOREIGN:
         foreign.clear()
@@ -243,7 +243,7 @@ def _first_word(key: str) -> str:
 
 
 def _is_misspelt(key: str) -> bool:
-    """Return whether a key looks like a misspelt ``proxy.``: ``prxy.``, ``proxy-``, ``Proxy.``."""
+    """Return whether a key looks like a misspelled ``proxy.``: ``prxy.``, ``proxy-``, ``Proxy.``."""
     word = _first_word(key)
     if word == "proxy-" or key == "proxy":
         return True

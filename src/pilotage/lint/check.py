@@ -42,7 +42,7 @@ class Checked(msgspec.Struct, frozen=True):
     Attributes:
         files: file name -> detected type: ``compose``, ``configuration``, ``routes`` or ``unreadable``.
         problems: all problems.
-        site: the gateway and engines of a configuration file, which routes are checked against.
+        site: the gateway and engines of a configuration file, against which routes are checked.
 
     """
 

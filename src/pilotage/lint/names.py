@@ -61,7 +61,7 @@ class ClaimedNames:
                 yield _warning(message, hint)
 
     def _covers(self, name: str) -> bool:
-        """Return whether the first label of a full name, as an alias, also answers for the full name."""
+        """Return whether the alias that is a full name's first label also answers for the full name."""
         return not self._domains or name.partition(".")[2] in self._domains
 
 

@@ -32,7 +32,7 @@ _NARROW: Final = 11  # print rows as blocks if the terminal has fewer columns th
 
 
 class Out:
-    """An output, with colours if it is a terminal that supports them.
+    """An output, with colors if it is a terminal that supports them.
 
     Args:
         file: the file to print to; standard output by default.

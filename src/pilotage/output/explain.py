@@ -178,7 +178,7 @@ def explain_name(
 
 
 def _answers(route: Route, name: str) -> bool:
-    """Return whether a name is the alias of a route or of the pool that it is in."""
+    """Return whether a name is a route's alias or the name of the route's pool."""
     return bool(name) and name in (route.alias, route.pool.lower())
 
 

@@ -1,4 +1,4 @@
-"""Classifies hosts and addresses to decide where routes may lead. Pure.
+"""Classifies hosts and addresses to decide where routes may point. Pure.
 
 Any spelling that a resolver accepts as an address counts as that address: ``127.1``, ``0x7f000001`` and ``2130706433``
 are ``127.0.0.1``. An IPv6 address that stands for an IPv4 address (mapped, NAT64, 6to4, ...) has the kind of that IPv4

@@ -1,8 +1,8 @@
 """Removes secrets from labels for bug reports. Pure.
 
 :mod:`pilotage.core.secrets` decides what a secret is. Secrets inside YAML are replaced in place, so everything else
-keeps its line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans stay,
-because they are never secret, and decide whether a route is served.
+keeps its line and column. A text that should be a mapping but is not valid YAML is removed completely. Booleans are
+kept: they are never secret, and they decide whether a route is served.
 """
 
 from __future__ import annotations

@@ -343,7 +343,7 @@ def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, 
     """Return the address on which the proxy listens; ``""`` for the shared listeners.
 
     Args:
-        target: where the route leads.
+        target: the route's target.
         settings: its settings.
         addresses: the gateway's addresses; streams listen on the first.
 

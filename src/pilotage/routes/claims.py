@@ -114,7 +114,7 @@ class ContainerClaims:
         return exclusion(self.container, alias, target) or ""
 
     def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
-        """Yield each claim of a route, with the policy's verdict.
+        """Yield each claim that a route makes, with the policy's verdict.
 
         The claims to its target and its pool are left out: :mod:`.reach` judges the target, and the table judges the
         pool.
@@ -122,7 +122,7 @@ class ContainerClaims:
         Args:
             alias: the route's alias, lower-cased.
             settings: set by its labels.
-            target: where it leads.
+            target: the route's target.
 
         """
         policy, claimant = self.policy, self.claimant

@@ -152,7 +152,7 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
 
 
 def _without_agent(mine: AliasFields) -> tuple[AliasFields, str]:
-    """Split the fields of a route into all others and ``agent``, which only files can set."""
+    """Separate ``agent``, which only files can set, from the other fields. Return the other fields first."""
     if _AGENT not in mine.fields:
         return mine, ""
     fields = {name: item for name, item in mine.fields.items() if name != _AGENT}
@@ -165,7 +165,7 @@ def _without_agent(mine: AliasFields) -> tuple[AliasFields, str]:
 
 
 def _without_idlewatcher(mine: AliasFields) -> tuple[AliasFields, Idlewatcher | None]:
-    """Split the fields of a route into all others and ``idlewatcher``, which only files can set."""
+    """Separate ``idlewatcher``, which only files can set, from the other fields. Return the other fields first."""
     item = mine.fields.get(IDLEWATCHER)
     if item is None:
         return mine, None

@@ -1,6 +1,6 @@
-"""Reads ``idlewatcher`` of a route in a file: the container with which the route sleeps and wakes. Pure.
+"""Reads the field ``idlewatcher`` in a route file: the container with which the route sleeps and wakes. Pure.
 
-The options are those of the idle labels (LABELS II.5). ``docker`` names the container, which the labels need not.
+The options are those of the idle labels (LABELS II.5). The option ``docker``, which has no label, names the container.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Idlewatcher(msgspec.Struct, frozen=True):
     Attributes:
         provider: name of its engine.
         container: its name.
-        config: how it sleeps and wakes; ``None`` if only its labels say so.
+        config: how it sleeps and wakes; ``None`` if only its labels define that.
         line, column: where the file names it.
 
     """
@@ -101,7 +101,7 @@ def _names(item: Located, error: Any) -> Iterator[tuple[str, str]]:
 
 
 def _text(item: Located) -> str | None:
-    """Return a value as a label would have it; ``None`` if no label could."""
+    """Return a value as the text of a label; ``None`` if no label could contain it."""
     value = item.value
     if isinstance(value, bool):
         return str(value).lower()

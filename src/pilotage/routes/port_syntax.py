@@ -23,8 +23,8 @@ class PortPair(msgspec.Struct, frozen=True):
     """The two ports of a route; 0 means automatic.
 
     Attributes:
-        listening: where the proxy listens, for tcp and udp.
-        proxy: where the target listens.
+        listening: the port on which the proxy listens, for tcp and udp.
+        proxy: the port on which the target listens.
 
     """
 

@@ -120,7 +120,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         folders: folders below which the files named in its settings must lie when they are read; ``None`` for a route
             from a file, which may use any file.
         agent: address (``host:port``) of the agent that relays its requests; a route from a file may give the agent's
-            name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from there.
+            name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from the agent.
         sleeps_with: engine and ID of the container with which a route from a file sleeps and wakes; empty if there is
             none.
 

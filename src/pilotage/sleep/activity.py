@@ -46,16 +46,16 @@ class Activity:
         return max(0, self._envoys() - len(self._reports()))
 
     def silent(self, now: float) -> list[str]:
-        """Return the connected Envoys that have missed several reports. They may have requests in progress."""
+        """Return the connected Envoys that have missed several reports, and so may have requests in progress."""
         late = [it.node or _UNNAMED for it in self._reports() if now - it.at > _MISSED * it.interval]
         return sorted(late) + [_UNNAMED] * self._silent
 
     def is_current(self, now: float) -> bool:
-        """Return whether no Envoy has missed its last report."""
+        """Return whether every connected Envoy has sent its latest report on time."""
         return not self._silent and all(now - it.at <= _LATE * it.interval for it in self._reports())
 
     def in_progress(self, cluster: str, now: float) -> int:
-        """Return how many requests to a cluster are in progress in all Envoys; a silent Envoy counts as one request."""
+        """Return how many requests to a cluster all Envoys have in progress. Count 1 for an Envoy without reports."""
         total = self._silent
         for report in self._reports():
             if now - report.at > _MISSED * report.interval:
@@ -69,7 +69,7 @@ class Activity:
 
         Args:
             cluster: name of the cluster.
-            since: loop time. Only reports on periods that began later count.
+            since: loop time. Reports that cover an earlier time do not count.
 
         """
         return not self._silent and all(
@@ -78,7 +78,7 @@ class Activity:
         )
 
     def changes(self, report: Report) -> dict[str, int]:
-        """Return the clusters of sleeping routes in a report -> requests issued since this Envoy's previous report."""
+        """Return clusters of sleeping routes -> requests that this Envoy has issued since its previous report."""
         before = self._issued.get(id(report), {})
         now = {
             cluster: sum(load.issued for load in loads.values())

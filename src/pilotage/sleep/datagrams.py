@@ -1,7 +1,8 @@
-"""Holds the datagrams of udp routes while their containers sleep, and passes them on while the containers are awake.
+"""Queues the datagrams of udp routes while their containers sleep, and forwards them while the containers are awake.
 
-Envoy cannot hold datagrams, and does not report udp clients. So it sends the datagrams of these routes here, to one
-loopback port per route. As in Envoy, each client has a session with a socket of its own, so that answers reach it.
+Envoy can neither queue datagrams nor report udp clients. So it sends the datagrams of these routes here, to one
+loopback port per route. As in Envoy, each client has a session with its own socket, so that the server's replies reach
+the right client.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ class Datagrams:
     """The servers that receive the datagrams of udp routes.
 
     Attributes:
-        is_enabled: whether an Envoy sends them here.
-        want: called when a route has a datagram and is not open.
-        changed: called when the number of sessions of a route has changed.
+        is_enabled: whether an Envoy sends datagrams here.
+        want: called with a route's alias when a datagram arrives that must wait.
+        changed: called with a route's alias when its number of sessions has changed.
         targets: returns where the datagrams of a route go.
-        sessions: number of sessions of all routes.
-        most_sessions: maximum of these.
+        sessions: total number of sessions.
+        most_sessions: maximum total number of sessions.
 
     """
 
@@ -77,7 +78,7 @@ class Datagrams:
         """Let the datagrams of a route pass, wait, or be dropped because its containers could not be woken.
 
         Returns:
-            The port on loopback that receives them; 0 if none can.
+            The loopback port that receives them; 0 if no port could be opened.
 
         """
         relay = self._relays.get(alias)
@@ -162,7 +163,7 @@ class _Relay:
             self._bytes = 0
 
     def _flush(self) -> None:
-        """Pass on the waiting datagrams, in batches that fit into a server's receive buffer."""
+        """Forward the waiting datagrams in batches that fit into a server's receive buffer."""
         portion = 0
         while self._held and self.opening == "open":
             client, data = self._held.popleft()
@@ -251,7 +252,7 @@ class _Session:
         relay.loop.add_reader(self._socket, self._receive)
 
     def expect_start(self) -> None:
-        """Keep datagrams to send them again, because the server may not listen yet."""
+        """Keep copies of datagrams so that they can be resent, because the server may not listen yet."""
         self._keep_none()
         self._unanswered = []
 
@@ -297,7 +298,7 @@ class _Session:
                 self._relay.socket.sendto(data, self.client)
 
     def _refused(self) -> None:
-        """Send everything again in a moment, because a server that has just been started may not listen yet."""
+        """Resend everything after a moment, because a server that has just been started may not listen yet."""
         if self._unanswered and self._again is None:
             self._again = self._relay.loop.call_later(_SEND_AGAIN, self._send_again)
 

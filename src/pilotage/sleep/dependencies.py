@@ -43,9 +43,9 @@ class WakePlan(msgspec.Struct, frozen=True):
     """What must be awake before a container is started.
 
     Attributes:
-        stages: groups of containers, in the order in which to wake them. Those of one group can be woken at the same
-            time; the containers that they need are in earlier groups.
-        conditions: container ID -> what to wait for; the strictest, if several containers need it.
+        stages: groups of containers, in the order in which to wake them. The containers of one group can be woken at
+            the same time. The containers that they need are in earlier groups.
+        conditions: container ID -> the condition to wait for; the strictest one if several containers need it.
         needs: container ID -> IDs of the containers that it needs.
 
     """
@@ -89,8 +89,8 @@ class Directory:
     def find(self, name: str, seen_from: Container) -> list[Container]:
         """Return the containers of a service of the same Compose project, or else the container with this name.
 
-        A container outside the project must agree by having an idle timeout of its own. Otherwise, anyone who may start
-        containers could start and stop those of others.
+        A container outside the project is returned only if it has opted in with an idle timeout of its own. Otherwise,
+        anyone who may start containers could start and stop other people's containers.
         """
         found = self._services.get((seen_from.compose_project, name), []) if seen_from.compose_project else []
         if found:
@@ -99,7 +99,7 @@ class Directory:
         return [named] if named is not None and _may_use(named, seen_from) else []
 
     def is_foreign(self, name: str, seen_from: Container) -> bool:
-        """Return whether a name is that of a container that :meth:`find` does not return."""
+        """Return whether a container has this name but :meth:`find` does not return it."""
         return name in self._names and not self.find(name, seen_from)
 
     def near(self, name: str, seen_from: Container) -> str:
@@ -113,7 +113,7 @@ class _UnusableError(Exception):
 
 
 class _Planner:
-    """Visits containers and those that they need, depth first."""
+    """Visits containers and their dependencies depth first."""
 
     def __init__(self, directory: Directory) -> None:
         self.order: dict[str, Container] = {}  # those that are needed by others, in an order in which they can start
@@ -177,7 +177,7 @@ def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan
     """Return what must be awake before the given containers are started, or why they cannot be woken.
 
     Args:
-        containers: the containers to wake, which are not part of the plan.
+        containers: the containers to wake. They are not themselves part of the plan.
         directory: the containers of their engine.
 
     """
@@ -196,7 +196,7 @@ def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan
 
 
 def usage(containers: Iterable[Container]) -> Mapping[str, frozenset[str]]:
-    """Return, for containers of one engine, ID -> names of the running containers that need it."""
+    """Return, for each container of one engine, its ID -> names of the running containers that need it."""
     found: dict[str, set[str]] = {}
     containers = list(containers)
     directory = Directory(containers)

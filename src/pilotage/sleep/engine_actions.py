@@ -30,7 +30,7 @@ _SHORT_POLL: Final = 0.05
 
 
 class SleepError(Exception):
-    """A container could not be woken or put to sleep. Its text says why, and what to do."""
+    """A container could not be woken or put to sleep. The message says why, and what to do."""
 
 
 class EngineActions:
@@ -85,7 +85,7 @@ class EngineActions:
         """Wait until a container that has been started meets a condition.
 
         Raises:
-            SleepError: it stopped, it has no health check, or it failed.
+            SleepError: the container stopped or failed, or it has no health check to wait for.
 
         """
         async with self._client(container) as client:
@@ -96,7 +96,7 @@ class EngineActions:
                 await asyncio.sleep(_POLL)
 
     async def ended(self, container: Container) -> str:
-        """Return why a container is not running; ``""`` if it is, or if the engine does not say."""
+        """Return why a container is not running; ``""`` if it is running, or if the engine does not say."""
         try:
             async with self._client(container) as client:
                 state = (await client.inspect(container.container_id)).State
@@ -106,7 +106,7 @@ class EngineActions:
 
     @asynccontextmanager
     async def _client(self, container: Container) -> AsyncGenerator[EngineClient]:
-        """Connect to the engine, and turn its errors into a :class:`SleepError`."""
+        """Connect to the engine; raise its errors as :class:`SleepError`."""
         try:
             async with self._connect() as client:
                 yield client
@@ -125,10 +125,10 @@ _KILLED_AFTER: Final = 10.0
 
 
 async def _stop_by_signal(client: EngineClient, container_id: str, before: InspectState, config: IdleConfig) -> None:
-    """Send the signal and wait for the container to exit. Stop it if a restart policy starts it again.
+    """Send the signal and wait for the container to exit. If a restart policy starts it again, stop it.
 
-    The engine's own ``stop`` takes a signal since version 1.42 of its API (Docker 23). It is of no use here: after any
-    signal but the container's own stop signal, Docker follows the restart policy.
+    The engine's own ``stop`` takes a signal since version 1.42 of its API (Docker 23). That does not help here: after
+    any signal other than the container's own stop signal, Docker applies the restart policy.
     """
     is_kill = config.stop_method == "kill"
     await client.kill(container_id, signal=config.stop_signal)

@@ -1,7 +1,7 @@
 """Contains the style and the script of the loading page. Pure.
 
-They are the same for every service, so their hashes can be in the Content-Security-Policy. Texts that differ are in
-attributes of the page.
+They are the same for every service, so their hashes can be in the Content-Security-Policy. Texts that differ between
+services are in attributes of the page.
 """
 
 from __future__ import annotations

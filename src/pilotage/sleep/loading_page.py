@@ -86,16 +86,16 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a service that is asleep or waking. Texts may come from labels and engines.
 
     Attributes:
-        name: the name of the service as visitors see it.
-        icon: path of its icon on the same host, such as ``/icon.png``; anything else is ignored.
+        name: the display name of the service.
+        icon: path of its icon on the same host, such as ``/icon.png``. Any value that is not such a path is ignored.
         phase: what its containers are doing.
         step: what is happening now, such as ``waiting for db to become healthy``.
-        done: finished steps, in their order.
+        done: finished steps, in the order in which they happened.
         waited: seconds since the wake began.
-        failure: why the last attempt to wake it failed; ``""`` if it did not.
+        failure: why the last attempt to wake it failed; ``""`` if it did not fail.
         retry_in: seconds until another attempt is allowed; ``None`` if it is allowed now.
-        typical: how long the last wake-up took, in seconds; ``None`` before the first.
-        container: the name of its container in the steps; ``""`` if it is ``name``.
+        typical: how long the last wake-up took, in seconds; ``None`` before the first wake-up.
+        container: the name that the steps use for its container; ``""`` if that is ``name``.
 
     """
 
@@ -112,7 +112,7 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _View(msgspec.Struct, frozen=True):
-    """A status as the page shows it: in words, shortened, and without secrets."""
+    """A status as the page shows it: put into words, shortened, and with secrets removed."""
 
     name: str
     icon: str
@@ -178,12 +178,12 @@ def _sentence(text: str) -> str:
 
 @lru_cache(maxsize=128)
 def _short(text: str, limit: int) -> str:
-    """Return a text as it is shown. It is cached, because a change may be sent to a thousand browsers at once."""
+    """Return a text as it is shown. Results are cached: a change may be sent to a thousand browsers at once."""
     return shorten(text, limit)
 
 
 def event_data(status: WakeStatus) -> bytes:
-    """Return a status as one line of JSON: fields of :class:`WakeStatus`, and the texts that the page shows."""
+    """Return a status as one line of JSON, with fields of :class:`WakeStatus` and the texts that the page shows."""
     return safe_json(msgspec.json.encode(_view(status)))
 
 
@@ -220,7 +220,7 @@ def _concerns(step: str, name: str) -> bool:
 
 
 def retry_after(status: WakeStatus) -> int:
-    """Return the seconds after which a client without events should try again, for the header ``Retry-After``."""
+    """Return the value of ``Retry-After``: the seconds after which a client that gets no events should try again."""
     if status.phase is Phase.READY:
         return 1
     if status.retry_in is not None:
@@ -233,7 +233,7 @@ def retry_after(status: WakeStatus) -> int:
 
 
 def page_headers(status: WakeStatus) -> dict[str, str]:
-    """Return the headers of a page, apart from its type."""
+    """Return the response headers of a page, except for its content type."""
     return {
         "Cache-Control": "no-store",
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -250,7 +250,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
     Args:
         status: what to show.
-        events_path: where the browser gets events; their data is :func:`event_data`.
+        events_path: path from which the browser gets events. Their data comes from :func:`event_data`.
         target: path and query of the request. Without JavaScript, Chromium reloads a page with a fragment (``#top``) in
             its URL only if the page says which URL to load.
 
@@ -298,11 +298,11 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
 
 def _progress(waited: float, typical: float) -> float:
-    """Return how full the bar is: four fifths after the time that the last wake-up took, but never completely."""
+    """Return how full the bar is: about four fifths when the last wake-up's duration has passed, and never full."""
     return 0.95 * (1 - math.exp(-2 * waited / typical))
 
 
 def _seconds(seconds: float | None) -> str:
-    """Return a duration as the page's script writes it: ``12 s``, ``1 min 5 s``."""
+    """Return a duration in the format that the page's script uses: ``12 s``, ``1 min 5 s``."""
     whole = math.ceil(seconds or 0)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

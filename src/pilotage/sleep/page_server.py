@@ -1,6 +1,6 @@
 """Serves the loading page and its events. Envoy sends browsers' requests here while a service is not ready.
 
-Envoy names the route in a header, and overwrites any value that the browser sent in it.
+Envoy names the route in a header, and overwrites any value that the browser sent in this header.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PageServer:
     Args:
         status: returns what is known about a route; ``None`` if its containers do not sleep.
         changed: waits until the status of a route changes. It must register the call before it first awaits anything.
-        wake: called when a page is requested; must not block. Its result is ignored.
+        wake: called when a page is requested. It must not block, and its result is ignored.
 
     """
 
@@ -91,11 +91,11 @@ class PageServer:
         """Listen, and return the address with the actual port.
 
         Args:
-            address: ``host:port``, or the absolute path of a unix socket, for which only this user gets rights.
+            address: ``host:port``, or the absolute path of a unix socket that only this user may access.
 
         Raises:
-            ValueError: the address has another form.
-            OSError: it cannot listen there.
+            ValueError: the address has neither form.
+            OSError: the server cannot listen on the address.
 
         """
         loop = asyncio.get_running_loop()
@@ -166,7 +166,7 @@ class PageServer:
         return response
 
     async def _events(self, request: web.BaseRequest, alias: str) -> web.StreamResponse:
-        """Stream the status of a route, now and whenever it changes. Watching does not wake it."""
+        """Stream the status of a route, now and whenever it changes. Watching does not wake its containers."""
         if self._status(alias) is None:
             return _text(404, "nothing to wait for")
         if self._streams_of[alias] >= self._most_of_route:
@@ -226,7 +226,7 @@ class PageServer:
 
 
 class _Connection(web.RequestHandler):
-    """One connection. It is closed if there are too many, or if no request arrives."""
+    """One connection. It is closed if there are too many connections, or if no request arrives."""
 
     __slots__ = ("_limit", "_timer")
 
@@ -243,7 +243,7 @@ class _Connection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a request, or close at once if there are too many connections."""
+        """Start waiting for a request, or close the connection at once if there are too many."""
         super().connection_made(transport)
         if self._manager is not None and len(self._manager.connections) > self._limit:
             self._abort()
@@ -273,7 +273,7 @@ class _Connection(web.RequestHandler):
 
 
 def _bind(path: Path) -> socket.socket:
-    """Create a unix socket that only this user can connect to. Replaces one that a killed daemon left behind.
+    """Create a unix socket that only this user can connect to. Replace a socket that a killed daemon left behind.
 
     Raises:
         OSError: another daemon listens there, or the socket cannot be created.
@@ -298,7 +298,7 @@ def _bind(path: Path) -> socket.socket:
 
 
 def _stream_limit() -> int:
-    """Return how many event streams there may be. The daemon needs descriptors for engines and Envoys, too."""
+    """Return the maximum number of event streams. The daemon also needs file descriptors for engines and Envoys."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return MOST_STREAMS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_STREAMS, descriptors // 4))
 

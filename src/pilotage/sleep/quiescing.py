@@ -1,4 +1,4 @@
-"""Waits until the requests of earlier epochs have ended, so that the containers can be stopped."""
+"""Waits until the requests from before a sleep have ended, so that the containers can be stopped."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LOOK: Final = 1.0
 
 
 class Quiescing:
-    """Waits until requests have ended.
+    """Waits until Envoys have no more requests in progress.
 
     Args:
         activity: what Envoys have reported.
         keeper: the gateway.
         source: the routes.
         datagrams: the sessions of udp clients.
-        clock: the time of the monotonic clock.
+        clock: returns the time of the monotonic clock.
 
     """
 
@@ -58,7 +58,7 @@ class Quiescing:
         self._reported = asyncio.Event()
 
     async def settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
-        """Wait until no requests from earlier epochs are in progress, then release their clusters.
+        """Wait until no requests in the clusters of earlier epochs are in progress, then release these clusters.
 
         Args:
             unit: the unit.
@@ -76,21 +76,22 @@ class Quiescing:
         return is_quiet
 
     async def settle_later(self, unit: Unit) -> None:
-        """Keep the clusters of earlier epochs for as long as requests in them may be retried, or are in progress."""
+        """Keep the clusters of earlier epochs while requests in them are in progress or may be retried."""
         await asyncio.sleep(RESTART_HOLD)
         while not await self.settle(unit, frozenset()):  # noqa: ASYNC110  Envoys report, or leave
             await asyncio.sleep(_LOOK)
 
     async def until_quiet(self, unit: Unit, keys: frozenset[Key], epochs: Collection[int]) -> bool:
-        """Wait until no request of certain epochs of a unit is in progress.
+        """Wait until no request in a unit's clusters of the given epochs is in progress.
 
         Args:
             unit: the unit.
             keys: the changed resources, which make the Envoys send new requests to another epoch.
-            epochs: the epochs.
+            epochs: numbers of sleeps; each has clusters of its own.
 
         Returns:
-            Whether this is certain. It is not if an Envoy is silent, because that Envoy may have such requests.
+            Whether this is certain. It is uncertain if an Envoy has missed several reports, because that Envoy may
+            still have such requests.
 
         """
         acks = asyncio.ensure_future(self._keeper.wait_for_acks(keys))

@@ -1,4 +1,4 @@
-"""Checks whether a server that has just been started answers."""
+"""Checks whether a server that has just been started is ready."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _BROKEN: Final = 500
 
 
 async def answers(route: Route, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint answers.
+    """Return whether an endpoint is ready for requests.
 
-    If labels configure a health check for the route, it must pass: any status below 500 (LABELS II.6.6). Otherwise, a
-    connection must be accepted. A udp server need not answer, so it always counts as ready.
+    If labels configure a health check for the route, it must pass, which means any status below 500 (LABELS II.6.6).
+    Otherwise, the endpoint must accept a connection. A udp server need not reply to anything, so it always counts as
+    ready.
     """
     if route.scheme == "udp":
         return True

@@ -1,4 +1,4 @@
-"""Tracks which routes belong to which unit, and which containers cannot sleep. Pure: it follows the table."""
+"""Tracks which routes sleep and wake together (as a unit), and which cannot sleep. Pure: it follows the table."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _SHORTEST_ID: Final = 4
 
 
 class Followed(NamedTuple):
-    """What a change to a route means.
+    """What has to be done after a change to a route.
 
     Attributes:
         unit: the unit of the route; ``None`` if its containers do not sleep.
         action: the action to start.
         is_changed: whether the unit must be published.
-        left: the unit that the route used to belong to; ``None`` if it has not left one.
+        left: the unit that the route has left; ``None`` if it has not left one.
         again: aliases of routes to follow again, because this change may decide whether they sleep: the changed route
             uses them for forwardauth, or is in a pool with them.
 
@@ -84,11 +84,11 @@ class Registry:
         self._auth_users: Index[str, str] = Index()
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route or of a gate; ``None`` if its containers do not sleep."""
+        """Return the unit of a route or pool; ``None`` if its containers do not sleep."""
         return self._of_alias.get(alias)
 
     def find(self, name: str) -> Unit | None:
-        """Return the unit of a container, given by ID, the beginning of its ID, its name, an alias or a pool."""
+        """Return the unit of a container, given its ID, the beginning of its ID, its name, an alias or a pool."""
         found = self._of_alias.get(name) or self._of_alias.get(pool_gate(name))
         if found is not None:
             return found
@@ -140,7 +140,7 @@ class Registry:
         return Followed(unit, action, is_changed, left, again)
 
     def _describe(self, unit: Unit, container: Container) -> None:
-        """Apply the labels of a unit's container; for a pool, those of its oldest container."""
+        """Apply the labels of a unit's container, or of the oldest container in a pool."""
         if unit.pool:
             container = next(iter(members_of(unit, self._source)), container)
         unit.engine, unit.container_id, unit.name = container.provider, container.container_id, container.container_name
@@ -152,7 +152,7 @@ class Registry:
         """Record a route whose containers never sleep. Because of it, others in its pool must not sleep either.
 
         Returns:
-            The other routes in the pools for which this has changed.
+            The other routes in each pool whose ability to sleep has changed.
 
         """
         pool, before = route.pool if route is not None else "", self._restless.pop(alias, "")
@@ -192,7 +192,7 @@ class Registry:
         return unit
 
     def _obstacle(self, route: Route) -> tuple[str, str] | None:
-        """Return why the containers of a route cannot sleep, so that they are left alone, and what to do."""
+        """Return why the containers of a route cannot be put to sleep, and how the user can fix that."""
         engine, container_id = container_key(route)
         if not self._may_act(engine):
             return _NOT_ALLOWED, f"set idle: true for the engine {engine}"
@@ -217,7 +217,7 @@ class Registry:
         return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
     def _joined(self, key: UnitKey, alias: str) -> Unit | None:
-        """Return the unit that another alias joins. A new epoch begins if the alias was part of the unit before."""
+        """Return the existing unit that an alias joins. If the alias was part of it before, begin a new epoch."""
         unit = self.units.get(key)
         if unit is not None and alias in unit.left:
             unit.left.discard(alias)

@@ -1,4 +1,4 @@
-"""Keeps the times at which units are checked next, and wakes tasks that wait for changes to units."""
+"""Tracks when each unit is checked next, and wakes tasks that wait for changes to units."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Schedule:
                 yield unit
 
     async def wait(self, now: float) -> None:
-        """Wait until the next unit is due, or until another unit is scheduled before it."""
+        """Wait until the next unit is due, or until another unit is scheduled for an earlier time."""
         delay = self._due[0][0] - now if self._due else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
@@ -57,7 +57,7 @@ class Watchers:
         self._events: dict[str, set[asyncio.Event]] = {}
 
     async def changed(self, alias: str) -> None:
-        """Wait until the unit of a route changes its phase or step."""
+        """Wait until the containers of a route enter another phase or wake-up step."""
         event = asyncio.Event()
         self._events.setdefault(alias, set()).add(event)
         try:

@@ -1,4 +1,4 @@
-"""Puts containers to sleep and wakes them: connects their states with the table, the engines and the gateway."""
+"""Puts containers to sleep and wakes them. Connects their states to the table, the engines and the gateway."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class Sleeper:
-    """Puts all units to sleep and wakes them.
+    """Puts the containers of all routes to sleep and wakes them.
 
     Args:
         source: routes and containers.
@@ -54,8 +54,8 @@ class Sleeper:
         envoys: returns the number of connected Envoys.
         may_act: returns whether containers of an engine may be started and stopped.
         probe: returns whether an endpoint answers.
-        on_state: receives whether the containers of an alias are awake; ``None`` if they no longer sleep.
-        datagrams: takes the datagrams of udp routes.
+        on_state: receives an alias and whether its containers are awake; ``None`` if they can no longer sleep.
+        datagrams: receives the datagrams of udp routes.
 
     """
 
@@ -110,7 +110,7 @@ class Sleeper:
             self._act(unit, unit.state.want(time.monotonic()))
 
     def take_over(self, alias: str, epoch: int) -> None:
-        """Continue an epoch in which an Envoy has had requests for a route since before this process started.
+        """Continue an epoch (a sleep's number) in which an Envoy had a route's requests before this process started.
 
         Args:
             alias: the route.
@@ -128,7 +128,7 @@ class Sleeper:
         """Put the containers of a route to sleep without waiting for their idle timeout.
 
         Raises:
-            SleepError: they do not sleep at all, are not awake, or are needed by others.
+            SleepError: the containers do not sleep at all, are not awake, or are needed by others.
 
         """
         unit = self._registry.unit(alias)
@@ -176,7 +176,7 @@ class Sleeper:
         )
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put to sleep a unit that the dependant needed; see :class:`~pilotage.sleep.stopping.Stops`."""
+        """Put to sleep a unit that a sleeping one needed; see :class:`~pilotage.sleep.stopping.Stops`."""
         before = unit.state.epoch
         if unit.busy or not unit.state.sleep(time.monotonic()):
             return
@@ -208,17 +208,17 @@ class Sleeper:
     # ---- what others see
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route or gate; ``None`` if its containers do not sleep."""
+        """Return the unit of a route or pool; ``None`` if its containers do not sleep."""
         return self._registry.unit(alias)
 
     def engine(self, name: str) -> EngineActions:
-        """Return the commands to an engine."""
+        """Return the object that sends commands to an engine."""
         if name not in self._engines:
             self._engines[name] = EngineActions(lambda: self._connect(name))
         return self._engines[name]
 
     def find(self, name: str) -> Unit | None:
-        """Return the unit of a container, given by ID, the beginning of its ID, its name or an alias."""
+        """Return the unit of a container, given its ID, the beginning of its ID, its name, an alias or a pool."""
         return self._registry.find(name)
 
     @property
@@ -314,7 +314,7 @@ class Sleeper:
         self._announce(unit)
 
     async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
-        """Stop the containers once no request of earlier epochs is in progress; keep them awake if this is unclear."""
+        """Stop the containers once no earlier request is in progress. Keep them awake if that is uncertain."""
         now = time.monotonic
         if await self._quiescing.settle(unit, keys):
             self._act(unit, unit.state.quiet(now()))

@@ -2,10 +2,10 @@
 
 A :class:`SleepState` describes the containers that sleep and wake together: one container, or the replicas of a
 service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks for each
-cluster only once, even if the cluster is removed later. So each sleep has a number, the epoch, which is part of the
-cluster's name.
+cluster name only once, even if the cluster is removed later. So each sleep has its own number, called the epoch, as
+part of the cluster's name.
 
-Seconds are those of a monotonic clock.
+All times are in seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Phase(StrEnum):
         ASLEEP: they do not run, and the next request wakes them.
         WAKING: one attempt to wake them is under way; requests wait.
         READY: they answer requests.
-        QUIESCING: new requests would wait, and Envoys finish the requests in progress.
-        STOPPING: the engine is stopping them; requests wait, and wake them afterwards.
+        QUIESCING: new requests wait, while Envoys finish the requests in progress.
+        STOPPING: the engine is stopping them. Requests wait, and the containers are woken afterwards.
         FAILED: the last attempt to wake them failed; requests are rejected until the next attempt is allowed.
 
     """
@@ -50,7 +50,7 @@ class Phase(StrEnum):
 
 
 class Action(StrEnum):
-    """What the caller starts; it reports the result to the state.
+    """What the caller must start. The caller then reports the result to the state.
 
     Attributes:
         WAKE: wake the containers, then call :meth:`SleepState.woke` or :meth:`SleepState.wake_failed`.
@@ -68,19 +68,20 @@ class SleepState:
     Attributes:
         phase: what they are doing.
         since: when this phase began.
-        epoch: the number of the current or next time that they are awake.
+        epoch: the number of the period in which they are awake, or of the next one if they are asleep.
         last_used: when the last request was seen.
         in_progress: number of requests and connections in progress, as last reported.
-        failure: why they could not be woken or stopped; ``""`` if they could.
-        quiesce_limit: how long it may take until no request is in progress, in seconds.
-        last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
+        failure: why they could not be woken or stopped; ``""`` if nothing failed.
+        quiesce_limit: maximum number of seconds to wait until no request is in progress.
+        last_wake: how long the last successful wake-up took, in seconds; ``None`` before the first one.
 
     Args:
-        idle_timeout: seconds without a request until they sleep; negative if they sleep only when told to.
-        running: whether at least one of them runs.
+        idle_timeout: seconds without a request after which they are put to sleep; negative if they sleep only when told
+            to.
+        running: whether at least one of them is running.
         now: the time.
         next_epoch: returns a number that no running Envoy may have seen.
-        spread: returns a number from 0 to 1 by which a pause after a failure is shortened, by a third at most.
+        spread: returns a number from 0 to 1. The higher it is, the shorter the pause after a failure, by up to a third.
 
     """
 
@@ -110,7 +111,7 @@ class SleepState:
 
     @property
     def gate(self) -> Gate:
-        """Where Envoys send requests now."""
+        """What Envoys do with requests now."""
         if self.phase is Phase.READY:
             return Gate(self.epoch, "open")
         if self.phase is Phase.FAILED:
@@ -124,7 +125,7 @@ class SleepState:
 
     @property
     def sleeps_at(self) -> float | None:
-        """When they will be put to sleep if there are no further requests; ``None`` if they will not."""
+        """When they will be put to sleep if there are no further requests; ``None`` if they will stay awake."""
         if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout
@@ -136,7 +137,7 @@ class SleepState:
 
     @property
     def due(self) -> float | None:
-        """When :meth:`advance` must be called next; ``None`` if only other events matter."""
+        """When :meth:`advance` must be called next; ``None`` if nothing depends on the time."""
         if self.phase is Phase.QUIESCING:
             return self.since + self.quiesce_limit
         return self.retry_at if self.phase is Phase.FAILED else self.sleeps_at
@@ -172,7 +173,7 @@ class SleepState:
         """Record what Envoys report.
 
         Args:
-            in_progress: requests and connections in progress; at least 1 while an Envoy is silent.
+            in_progress: requests and connections in progress; at least 1 while an Envoy sends no reports.
             issued: requests that began since the last report.
             now: the time.
 
@@ -182,7 +183,7 @@ class SleepState:
             self.last_used = now
 
     def advance(self, now: float) -> Action | None:
-        """Act on the time that has passed."""
+        """Change the phase if its time is up."""
         if self.due is None or now < self.due:
             return None
         if self.phase is Phase.READY:
@@ -196,7 +197,7 @@ class SleepState:
         return None
 
     def sleep(self, now: float) -> bool:
-        """Put them to sleep without waiting for the idle timeout. Return whether they can be."""
+        """Put them to sleep without waiting for the idle timeout. Return whether that is possible."""
         if self.phase is not Phase.READY:
             return False
         self.epoch = self._next_epoch()
@@ -204,7 +205,7 @@ class SleepState:
         return True
 
     def quiet(self, now: float) -> Action | None:
-        """Record that no Envoy sends requests to them any more, and that none is in progress."""
+        """Record that no Envoy sends them new requests, and that no request is in progress."""
         if self.phase is not Phase.QUIESCING:
             return None
         self._enter(Phase.STOPPING, now)
@@ -233,7 +234,7 @@ class SleepState:
         self._enter(Phase.READY, now)
 
     def wake_failed(self, reason: str, now: float) -> None:
-        """Record why they could not be woken. Requests that wait are rejected."""
+        """Record why they could not be woken. Waiting requests are rejected."""
         if self.phase is not Phase.WAKING:
             return
         self.failure = reason
@@ -244,7 +245,7 @@ class SleepState:
         self._enter(Phase.FAILED, now)
 
     def renew(self) -> None:
-        """Begin a new epoch in the same phase, because an Envoy may have seen the current one before."""
+        """Begin a new epoch in the same phase, because an Envoy may already have seen the current epoch."""
         self.epoch = self._next_epoch()
 
     # ---- helpers

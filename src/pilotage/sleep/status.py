@@ -1,4 +1,4 @@
-"""Describes the state of units for commands and the API. Pure: the caller passes in the time."""
+"""Describes the sleep state of containers for commands and the API. Pure: the caller passes in the time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALLOW: Final = (
 
 
 class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of containers that sleep and wake together. Times are seconds since 1970, durations seconds.
+    """The state of containers that sleep and wake together. Times are in seconds since 1970, durations in seconds.
 
     Attributes:
         engine: name of their engine.
@@ -40,11 +40,12 @@ class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
         state: ``asleep``, ``waking``, ``ready``, ``quiescing``, ``stopping`` or ``failed``.
         since: when this state began.
         step: the current step; ``""`` if there is none.
-        awake_because: why they do not go to sleep now; ``""`` if they are not awake, or only wait for their timeout.
-        sleeps_at: when they go to sleep if there are no further requests; ``None`` if they do not.
+        awake_because: why they do not go to sleep now; ``""`` if they are not awake, or are only waiting for their
+            timeout.
+        sleeps_at: when they go to sleep if there are no further requests; ``None`` if they stay awake.
         in_progress: number of requests and connections in progress.
-        last_wake: how long the last successful attempt to wake them took; ``None`` before the first.
-        failure: why they could not be woken or put to sleep; ``""`` if they could.
+        last_wake: how long the last successful wake-up took; ``None`` before the first one.
+        failure: why they could not be woken or put to sleep; ``""`` if nothing failed.
         retry_at: when the next attempt to wake them is allowed; ``None`` unless the last one failed.
 
     """
@@ -95,7 +96,7 @@ def status_of(unit: Unit, users: Collection[str] = (), *, now: float, wall: floa
 
 
 def statuses_of(units: Collection[Unit], source: Source, *, now: float, wall: float) -> list[SleepStatus]:
-    """Return the status of units, sorted by engine and container; arguments as for :func:`status_of`."""
+    """Return the status of each unit, sorted by engine and container. The arguments are as for :func:`status_of`."""
     used = {engine: usage(source.containers_of(engine)) for engine in {unit.engine for unit in units}}
     found = (status_of(it, used[it.engine].get(it.container_id, ()), now=now, wall=wall) for it in units)
     return sorted(found, key=lambda it: (it.engine, it.container))

@@ -1,4 +1,4 @@
-"""Puts a unit's containers to sleep, then the dependencies that no other container needs."""
+"""Puts containers to sleep, then their dependencies that no other container needs."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Stops(Protocol):
     """What :func:`stop_unit` needs from its caller."""
 
     def engine(self, name: str) -> EngineActions:
-        """Return the commands to an engine."""
+        """Return the object that sends commands to an engine."""
 
     def unit(self, alias: str) -> Unit | None:
         """Return the unit of a route; ``None`` if its containers do not sleep."""
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put to sleep a unit that the dependant needed. Return early if either of them is wanted."""
+        """Put to sleep a unit that ``dependant`` needed. Return early if either of them must be woken."""
 
 
 def users_of(unit: Unit, source: Source) -> frozenset[str]:
-    """Return the names of running containers that need a container of a unit, except those of the unit."""
+    """Return the names of running containers outside a unit that need one of its containers."""
     found: set[str] = set()
     for engine, members in by_engine(members_of(unit, source)).items():
         used = usage(source.containers_of(engine))
@@ -52,11 +52,11 @@ def _users(members: Collection[Container], used: Mapping[str, frozenset[str]]) -
 
 
 async def stop_unit(unit: Unit, source: Source, stops: Stops) -> None:
-    """Stop, pause or kill the containers of a unit. Then stop those that it needed and that nothing else needs.
+    """Stop, pause or kill the containers of a unit, then the containers that only this unit needed.
 
     A container is stopped before the containers that it needs. A needed container is left alone if it has a route or an
     idle timeout of its own. If that timeout is negative, the container is put to sleep once its requests have ended. If
-    the unit is wanted in the meantime, the remaining containers stay awake.
+    the unit must be woken in the meantime, the remaining containers stay awake.
 
     Raises:
         SleepError: a container of the unit could not be stopped.
@@ -96,7 +96,7 @@ async def _stop_needed(unit: Unit, engine: str, stopped: list[Container], source
 
 
 def _controls_engine(container: Container) -> bool:
-    """Return whether a container can control the engine, such as our own. It is never stopped as a dependency."""
+    """Return whether a container can control the engine, as our own can. It is never stopped as a dependency."""
     return any(
         mount.Destination.endswith(_ENGINE_SOCKETS) or mount.Source.endswith(_ENGINE_SOCKETS)
         for mount in container.mounts

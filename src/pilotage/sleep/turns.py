@@ -1,4 +1,4 @@
-"""Lets only a few units wake on an engine at the same time, so that a wake-up storm does not overload its machine."""
+"""Limits how many wake-ups run on an engine at once, so that a burst of them does not overload its machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ labels say.
 
 
 class Turns:
-    """The turns of all engines.
+    """Gives out turns to wake containers on each engine.
 
     Args:
-        longest: how long a turn keeps others waiting, in seconds.
+        longest: seconds after which a turn no longer keeps others waiting.
 
     """
 
@@ -36,11 +36,11 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, engines: Iterable[str], on_wait: Callable[[], object]) -> AsyncGenerator[None]:
-        """Wait for a turn on each of the given engines, in the order of arrival, and keep it during the context.
+        """Wait for a turn on each given engine, first come, first served. Keep the turns until the context ends.
 
         Args:
             engines: names of the engines.
-            on_wait: called if others come first.
+            on_wait: called if a turn is not available at once.
 
         """
         taken: list[asyncio.Semaphore] = []

@@ -46,7 +46,7 @@ NEVER: Final = IdleConfig(idle_timeout=0.0)
 
 
 class Source(Protocol):
-    """What is known about routes and containers. Its owner keeps it up to date."""
+    """What is known about routes and containers. The owner keeps it up to date."""
 
     @property
     def table(self) -> Table:
@@ -63,14 +63,14 @@ class Source(Protocol):
 
 
 class GateKeeper(Protocol):
-    """The gateway, which passes requests on to containers or lets the requests wait."""
+    """The gateway, which forwards requests to containers or lets them wait."""
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
 
         Args:
             name: alias of the route, or the result of :func:`~pilotage.xds.cluster_names.pool_gate`.
-            gate: the state; ``None`` if its containers never sleep.
+            gate: whether requests pass, wait or are rejected; ``None`` if the containers never sleep.
 
         Returns:
             The keys of the changed resources, for :meth:`wait_for_acks`.
@@ -99,9 +99,9 @@ class Unit(msgspec.Struct, eq=False):
         left: aliases that used to be theirs.
         pool: the name of their pool; ``""`` if they are in none.
         step: the current step, as readable text; ``""`` if there is none.
-        done: the steps of the current or last attempt to wake them that are finished.
-        unstarted: name of a container -> why that attempt could not start it, although others were started.
-        busy: earlier epochs whose clusters may still have requests in progress.
+        done: the finished steps of the current or last attempt to wake them.
+        unstarted: name of a container that this attempt could not start, although it started others -> why.
+        busy: earlier epochs (numbers of sleeps) whose clusters may still have requests in progress.
         waiting: earlier epochs that requests may wait for.
         silent: the Envoys that kept them awake at the last check, because they had missed several reports.
         shown: the phase that was last published to the gateway.
@@ -131,7 +131,7 @@ class Unit(msgspec.Struct, eq=False):
 
     @property
     def gate(self) -> Gate:
-        """Whether its requests pass."""
+        """Whether requests to these containers pass, wait or are rejected."""
         return msgspec.structs.replace(
             self.state.gate,
             busy=self.busy,
@@ -141,7 +141,7 @@ class Unit(msgspec.Struct, eq=False):
         )
 
     def begin_sleep(self, before: int) -> None:
-        """Record that new requests wait, and that those of an epoch may still be in progress."""
+        """Record that new requests wait, and that requests in the previous epoch may still be in progress."""
         self.busy, self.waiting = (*self.busy, *self.waiting, before), ()
 
     def take_over(self, epoch: int) -> bool:
@@ -161,7 +161,7 @@ class Unit(msgspec.Struct, eq=False):
 
     @property
     def gates(self) -> list[str]:
-        """What the gateway opens and closes: their pool, or else each of their routes."""
+        """The names for :meth:`GateKeeper.set_gate`: that of their pool, or else the aliases of their routes."""
         return [pool_gate(self.pool)] if self.pool else sorted(self.aliases)
 
     def clusters(self, epoch: int) -> list[str]:
@@ -170,7 +170,7 @@ class Unit(msgspec.Struct, eq=False):
 
 
 def may_sleep(container: Container | None) -> bool:
-    """Return whether labels let a container sleep: by its own idle timeout, or with the containers that need it."""
+    """Return whether labels let a container sleep, by its own idle timeout or with the containers that need it."""
     config = container.idlewatcher_config if container is not None else None
     return config is not None and config.idle_timeout != 0
 
@@ -204,7 +204,7 @@ def start_path(endpoint: str) -> str:
 
 
 def members_of(unit: Unit, source: Source) -> list[Container]:
-    """Return the containers of a unit, the oldest first; those created in the same second by name."""
+    """Return the containers of a unit, oldest first. Containers created in the same second are sorted by name."""
     keys = {unit.key}
     if unit.pool:
         routes = [source.table.routes.get(alias) for alias in unit.aliases]
@@ -226,7 +226,7 @@ def _containers(key: UnitKey, source: Source) -> list[Container]:
 
 
 def by_engine(containers: Iterable[Container]) -> dict[str, list[Container]]:
-    """Return the containers of each engine."""
+    """Return the given containers, grouped by engine."""
     found: dict[str, list[Container]] = {}
     for container in containers:
         found.setdefault(container.provider, []).append(container)

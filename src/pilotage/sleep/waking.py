@@ -1,4 +1,4 @@
-"""Wakes the containers of a unit, after the containers that they need, and waits until one answers."""
+"""Wakes the containers that a unit needs, then its own, and waits until one of its own is ready."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Waker:
         changed.set()
 
     async def is_gone(self, unit: Unit) -> bool:
-        """Wait until a stopped unit has no endpoints in the table. Later ones are new. Return whether it has none."""
+        """Wait until a stopped unit's old endpoints are gone from the table. Return whether they are gone."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_AFTER):
                 while running_endpoints(unit, self._source.table):
@@ -93,7 +93,7 @@ class Waker:
         """Wake a unit and wait until one of its containers answers.
 
         If other units of the same engine are waking, it may have to wait for its turn. That time does not count towards
-        its ``wake_timeout``. Containers that somebody else has started need no turn.
+        its ``wake_timeout``. A unit whose containers somebody else has started needs no turn.
 
         Raises:
             SleepError: the attempt failed, or took longer than the unit's ``wake_timeout``.
@@ -113,7 +113,7 @@ class Waker:
             self._step(unit, "")
 
     async def _wake(self, unit: Unit) -> None:
-        """Start all containers of a unit, and wait until the first of them answers; the others continue."""
+        """Start all containers of a unit and wait until the first one is ready. The others continue to start."""
         members = members_of(unit, self._source)
         if not members:
             raise SleepError(f"{unit.name} no longer exists")
@@ -143,16 +143,16 @@ class Waker:
             await asyncio.gather(starting, return_exceptions=True)
 
     async def close(self) -> None:
-        """Start no more containers."""
+        """Start no more containers of any unit."""
         for starting in (found := [*self._starting.values()]):
             starting.cancel()
         await asyncio.gather(*found, return_exceptions=True)
 
     async def _start_all(self, unit: Unit, members: list[Container]) -> None:
-        """Start containers and what they need.
+        """Start containers and the containers that they need.
 
         Raises:
-            SleepError: none could be started.
+            SleepError: none of the containers could be started.
 
         """
         names = [member.container_name for member in members]

@@ -21,9 +21,9 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
         node: its node ID, shortened to 100 printable characters.
         connected: whether it is connected.
         since: when it connected or disconnected; Unix time in seconds.
-        lag: seconds since the oldest response that it has not answered was sent; 0 if it has answered all responses.
+        lag: how long ago, in seconds, the oldest unanswered response was sent; 0 if it has answered all responses.
         silent: whether the lag is too long, or was too long when it disconnected.
-        version: the newest version of the table of which it has answered every response; 0 if there is none.
+        version: the newest table version for which it has answered every response; 0 if there is none.
         waiting: number of resources that it has not answered yet.
         rejected: number of resources that it rejects.
 
@@ -56,7 +56,7 @@ class RouteState(msgspec.Struct, frozen=True):
 
     Attributes:
         state: whether it has accepted the current configuration, rejects it, or has not answered yet.
-        version: version of the table that introduced the configuration that it has now; ``None`` if unknown.
+        version: the table version that introduced Envoy's current configuration of the route; ``None`` if unknown.
 
     """
 

@@ -33,7 +33,7 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: the host.
-        route: the route whose alias it is.
+        route: the route whose alias is the host.
         pooled: the routes whose pool has that name.
         above: for a full name, the routes that serve its first label and also answer for the full name.
         held: the previous holders of the host that still exist, the earliest first.
@@ -88,8 +88,8 @@ def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     The claim with the best rank wins. A host can be claimed by a route, by a pool, or, for a full name, by the route or
     pool that serves its first label. If the holder of the first label also claims the full name itself, only that claim
     counts. Members of a pool that may not join its leader are refused. When all containers of the winner are draining,
-    the next claim with a ready endpoint takes over. A claim through the first label never does, so that requests wait
-    for a restarting container instead of reaching another service.
+    the next claim with a ready endpoint takes over. A claim through the first label never takes over, so that requests
+    wait for a restarting container instead of reaching another service.
     """
     rank = rules.ranking.rank
     parties = [_Party("route", (claims.route,))] if claims.route is not None else []

@@ -1,4 +1,4 @@
-"""Keeps the claims to aliases and hosts, and decides which claim to each wins. Pure.
+"""Keeps the claims to aliases and hosts, and decides which claim to each name wins. Pure.
 
 Aliases and hosts are decided separately, because not only aliases claim hosts: a pool claims the host with its name,
 and the alias ``shop`` claims a full name such as ``shop.example.com``. Only names that a change affects are resolved

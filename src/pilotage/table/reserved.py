@@ -31,7 +31,7 @@ class HeldName(msgspec.Struct, frozen=True):
     Attributes:
         engine: name of the engine.
         container: name of the container.
-        agent: address of the agent behind which the engine is; ``""`` if there is none. Agents name their engines
+        agent: address of the agent in front of the engine; ``""`` if there is none. Agents name their engines
             themselves, so another agent could choose the same name.
 
     """
@@ -75,7 +75,7 @@ class ReservedNames:
         Args:
             owner: the container or file route.
             built: its routes; ``None`` if it is gone.
-            cause: the event that led to them.
+            cause: the event that led to the change.
             domains: domains under which aliases are served; empty for any.
 
         """
@@ -94,7 +94,7 @@ class ReservedNames:
         return Built(tuple(routes), tuple(problems))
 
     def rename(self, old: str, new: str) -> None:
-        """Keep the names of an engine that has another name now."""
+        """Keep the reserved names of an engine that has been renamed."""
         if old in self._missing:
             self._missing = self._missing - {old} | {new}
             self._held = {

@@ -110,7 +110,7 @@ class RouteStore:
         self._names.keep()
 
     def reserve(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
-        """Reserve names for the engines that held them before, until these are listed. Call it before the first list.
+        """Reserve names until the engines that held them before have been listed. Call it before the first list.
 
         Args:
             held: alias, or name of a pool -> who held it when the daemon last ran.

@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dialect:
-    """The behaviour of one engine version.
+    """The behavior of one engine version.
 
     Attributes:
         flavour: ``docker`` or ``podman``.

@@ -1,7 +1,7 @@
 """Implements operations on the fake engine's containers. Each changes the state and sends a real engine's events.
 
 The events and their order depend on the dialect: Docker 20.10 sends ``die`` before the network events, 26 sends
-``stop`` before ``die``, Podman sends ``init`` and ``cleanup`` and calls the last one ``remove``.
+``stop`` before ``die``, Podman sends ``init`` and ``cleanup`` and names its last event ``remove``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FakeEngineState:
     unknown one.
 
     Attributes:
-        dialect: behaviour of the imitated engine.
+        dialect: behavior of the imitated engine.
         containers: ID -> container, oldest first.
         hub: delivers events.
         services: entries in the response to ``GET /services``; ``None`` unless the engine is a manager of a swarm.

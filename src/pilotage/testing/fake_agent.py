@@ -141,7 +141,7 @@ class FakeAgent:
             accepted.close()
 
     async def _begin(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
-        """Serve HTTP or a tunnel. Only in a tunnel, both directions of a TLS connection end separately."""
+        """Serve HTTP or a tunnel. Only in a tunnel do the two directions of a TLS connection end separately."""
         try:
             if _STREAM.encode() not in await peek(accepted):
                 self._undecided.discard(accepted)

@@ -65,7 +65,7 @@ class FakeEngine(FakeEngineState):
         Args:
             containers: initial containers.
             flavour: ``docker`` or ``podman``.
-            api: newest supported API version, 1.41 by default. It determines the rest of the behaviour.
+            api: newest supported API version, 1.41 by default. It determines the rest of the behavior.
             min_api: oldest API version; by default the real engine's.
             version: engine version; ``"4.3.1"`` by default for Podman.
             tcp: listen on a free loopback port instead of a unix socket.

@@ -1,7 +1,7 @@
 """Implements the xDS control plane: builds the configuration of each Envoy and delivers it over streams.
 
-A route table and the gateway's settings go in; Envoy resources, Envoy's bootstrap and problems of routes come out.
-It must not read labels, contact engines, start processes, or know the daemon and its configuration files.
+Its inputs are a route table and the gateway's settings. Its outputs are Envoy resources, Envoy's bootstrap and problems
+with routes. It must not read labels, contact engines, start processes, or know the daemon and its configuration files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Describes an agent as Envoys reach it. Pure."""
+"""Describes how Envoys reach an agent. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tunnel(msgspec.Struct, frozen=True):
 
     Attributes:
         agent: address of the agent.
-        place: where the agent connects, ``host:port``.
+        place: the ``host:port`` to which the agent connects.
 
     """
 
@@ -59,27 +59,27 @@ class Tunnel(msgspec.Struct, frozen=True):
 
     @property
     def host(self) -> str:
-        """The host of the place, without brackets."""
+        """The host of :attr:`place`, without brackets."""
         return host_of(self.place)
 
     @property
     def port(self) -> int:
-        """The port of the place."""
+        """The port of :attr:`place`."""
         return int(self.place.rpartition(":")[2])
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """An agent as Envoys reach it.
+    """How Envoys reach an agent.
 
     Attributes:
         address: ``host:port`` as configured, which identifies it.
         name: the name of its engine.
         ip: the address to which its host was resolved; ``""`` if it could not be.
-        is_old: whether it is older than 0.18.6, and so expects other headers.
+        is_old: whether it is older than 0.18.6 and so expects different headers.
         tunnels: whether it can tunnel tcp.
-        in_host_network: whether it uses the network of its machine, as Docker's agents do.
+        in_host_network: whether it uses its machine's network, as agents for Docker do.
         problem: why it cannot be used at all; ``""`` if it can.
-        relay: the folder with the sockets of its tunnels; ``""`` if no relay opens any.
+        relay: the folder with the sockets of its tunnels; ``""`` if no relay opens tunnels.
 
     """
 
@@ -104,11 +104,11 @@ class Agent(msgspec.Struct, frozen=True):
 
     @property
     def cluster(self) -> str:
-        """Name of the cluster that its plain routes share."""
+        """Name of the cluster that all plain routes through it share."""
         return f"agent/{self.address}"
 
     def place_of(self, endpoint: Endpoint, address: str) -> str:
-        """Return where the agent connects to reach an endpoint, as ``host:port``. On its own machine, it uses loopback.
+        """Return the ``host:port`` at which the agent reaches an endpoint. On its own machine, it uses loopback.
 
         Args:
             endpoint: the endpoint.

@@ -54,7 +54,7 @@ class AgentRoutes:
         return self.known.get(key) or self.known.get(self._names.get(key, ""))
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route in the form that its agent can serve; ``None`` and a problem if the agent cannot serve it.
+        """Return a route, adapted to what its agent can serve; ``None`` and a problem if the agent cannot serve it.
 
         Endpoints that the agent does not report as healthy count as unhealthy.
         """
@@ -97,7 +97,7 @@ def _refusal(route: Route, agent: Agent | None, names: Iterable[str]) -> Problem
 
 
 def _no_tunnel(scheme: str, agent: Agent) -> tuple[str, str]:
-    """Return why a route cannot be served for lack of a tunnel, and the remedy; two empty texts if it can be."""
+    """Return why a route cannot be served without a tunnel, and a hint; two empty texts if it can be served."""
     elsewhere = "reach this engine by ssh:// or tls:// instead"
     if scheme == "udp":
         return "scheme udp is not supported behind an agent", elsewhere

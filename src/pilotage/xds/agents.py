@@ -1,10 +1,11 @@
 """Builds what Envoys need to send requests through agents: a cluster for each agent, headers, and secrets. Pure.
 
 An agent serves all containers of its machine at one address, behind mutual TLS. The path of a request to a container
-begins with ``/godoxy/agent/proxy/http/``, and headers say which container it is for. Requests with any other path are
-for the agent itself or for its engine, so no client's request may reach an agent without this prefix.
+begins with ``/godoxy/agent/proxy/http/``, and headers say which container it is for. The agent takes any other path as
+a request to itself or to its engine, so no client's request may reach an agent without this prefix.
 
-Routes with the scheme tcp or h2c use tunnels instead: Envoy connects to a relay beside it, which opens them.
+Routes with the scheme tcp or h2c use tunnels instead: Envoy connects to a relay on its own machine, which opens the
+tunnels.
 """
 
 from __future__ import annotations
@@ -84,11 +85,11 @@ def agent_changes(
     present: Iterable[Key],
     options: GatewayOptions,
 ) -> dict[Key, Resource | None]:
-    """Return the resources that change with the agents; ``None`` for those to remove.
+    """Return the resources that change because the agents do; ``None`` for resources to remove.
 
     Args:
         known: the agents before.
-        agents: the agents now, with their credentials. An agent without credentials keeps those that it had.
+        agents: the agents now, with their credentials. An agent without credentials keeps its previous ones.
         present: the keys of all resources.
         options: the gateway's settings.
 
@@ -154,7 +155,7 @@ def _protocol(*, own: bool) -> any_pb2.Any:
 
 
 def address_of(backend: Backend, member: Member) -> Any:
-    """Return where Envoy connects to reach a member: to it, to its agent, or to the relay that opens a tunnel.
+    """Return the address to which Envoy connects for a member: its own, its agent's, or that of a tunnel's relay.
 
     In a static cluster, several endpoints may have the address of one agent.
     """
@@ -167,7 +168,7 @@ def address_of(backend: Backend, member: Member) -> Any:
 
 
 def target_metadata(agent: Agent, member: Member) -> base_pb2.Metadata:
-    """Return the metadata of an endpoint: which container it is, and whose TLS it needs."""
+    """Return the metadata of an endpoint: which container it is, and which agent's TLS settings it needs."""
     metadata = base_pb2.Metadata()
     metadata.filter_metadata[_METADATA][_HOST] = _place_of(agent, member)
     metadata.filter_metadata[_MATCH][_METADATA] = agent.address
@@ -179,7 +180,7 @@ def _place_of(agent: Agent, member: Member) -> str:
 
 
 def speak_through_agents(cluster: Any, backend: Backend) -> None:
-    """Let a backend's own cluster reach its endpoints through their agents, each with its agent's TLS settings."""
+    """Let a backend's own cluster reach its endpoints through their agents, using each agent's TLS settings."""
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_protocol(own=True))
     agents = list(dict.fromkeys(member.agent for member in backend.members if member.agent is not None))
     if len(agents) < 2:
@@ -197,7 +198,7 @@ _CAS: Final = "agent-ca"
 
 
 def _socket(agent: Agent) -> base_pb2.TransportSocket:
-    """Return the settings for mutual TLS with an agent. All agents have the same name, but each has its own CA."""
+    """Return the settings for mutual TLS with an agent. All agents use the same TLS name, but each has its own CA."""
     common = tls_pb2.CommonTlsContext(alpn_protocols=["http/1.1"])
     common.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
     common.tls_certificate_sds_secret_configs.add(name=f"{_OWN}/{agent.address}", sds_config=ads())
@@ -296,7 +297,8 @@ def _config(settings: RouteSettings, server_name: str) -> str:
 def unreached_page() -> any_pb2.Any:
     """Replace an agent's error page about a container that it cannot reach with a response of our own.
 
-    If a container itself responds with this status and a page, this looks the same, so it is replaced, too.
+    If a container itself responds with this status and a page, Envoy cannot tell the difference, so that response is
+    replaced, too.
     """
 
     def single(kind: str, message: Any, **expected: str) -> Any:

@@ -29,21 +29,21 @@ def restricts_access(route: Route | None) -> bool:
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:
-    """Return whether a route is served under its own alias, and whether it restricts access."""
+    """Return whether a route is served under its alias, and whether it restricts access."""
     served = route is not None and not route.is_stream and not route.settings.load_balance.link and not route.agent
     return served, restricts_access(route)
 
 
 def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
-    """Return why a route cannot approve requests to another; ``None`` if it can.
+    """Return why a route cannot approve requests to another route; ``None`` if it can.
 
-    Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve any,
-    because they would bypass the restriction. Nor can a route behind an agent, because they would lack the path prefix
-    that agents require.
+    Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve
+    requests, because requests for approval would bypass the restriction. Nor can a route behind an agent, because
+    requests for approval would lack the path prefix that agents require.
 
     Args:
         route: the route whose requests must be approved.
-        name: the alias in its ``forwardauth``.
+        name: the alias in this route's ``forwardauth``.
         auth_route: the route with that alias, if it is served.
 
     """
@@ -56,7 +56,7 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
 
 def without_auth_route(backend: Backend) -> Backend:
-    """Return a backend whose requests are all rejected, because nothing can approve them."""
+    """Return a backend that rejects all requests, because nothing can approve them."""
     policy = backend.route_policy
     auth = msgspec.structs.replace(policy.auth, route=_NOWHERE) if policy.auth is not None else None
     return msgspec.structs.replace(backend, route_policy=msgspec.structs.replace(policy, auth=auth))

@@ -79,7 +79,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         gate: whether its requests pass; ``None`` if its containers never sleep.
         names: its clusters; ``None`` if it has a single one with the backend's own name.
         measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
-        agent: the agent of its route, which determines what the requests to all members look like.
+        agent: the agent of its route. It determines the path and headers of requests to all members.
 
     """
 
@@ -108,7 +108,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def gate_name(self) -> str:
-        """What :mod:`pilotage.sleep` calls it."""
+        """Its name in :mod:`pilotage.sleep`."""
         return pool_gate(self.name) if self.pool else self.name
 
     @property
@@ -144,7 +144,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
-    """Return a member for each endpoint with its weight; for a host name, a member for each of its addresses."""
+    """Return a member with its weight for each endpoint or, if its host is a name, for each of its addresses."""
     found: list[Member] = []
     seen: set[tuple[str, int, Agent | None]] = set()
     for endpoint, weight, agent in endpoints:
@@ -162,7 +162,7 @@ _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
 
 
 def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[Endpoint, ...]:
-    """Return the endpoints that receive requests, each address once.
+    """Return the endpoints that receive requests, with each address only once.
 
     These are the ready endpoints; if there are none, those that were ready before; failing that, the draining ones,
     which may still answer. An endpoint that has never been ready receives nothing.
@@ -176,7 +176,7 @@ def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[
 
 
 def _usable_of(found: Sequence[tuple[str, Endpoint]], *, only_ready: bool) -> dict[tuple[str, Endpoint], None]:
-    """Return the usable endpoints, each with its agent. They may be on several machines, so addresses may recur."""
+    """Return the usable endpoints, each with its agent. Machines may differ, so an address may occur twice."""
     for states in _RANKS[:1] if only_ready else _RANKS:
         chosen = {(agent, endpoint.address): endpoint for agent, endpoint in found if endpoint.state in states}
         if chosen:
@@ -197,7 +197,7 @@ def may_restart(route: Route) -> bool:
 
 
 def without_stream_hold(route: Route) -> Route:
-    """Return a stream route without its hold setting, because only HTTP requests can wait."""
+    """Return a tcp or udp route without its ``hold`` setting, because only HTTP requests can wait."""
     if not (route.is_stream and route.settings.hold):
         return route
     return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, hold=0.0))
@@ -216,8 +216,8 @@ def route_backend(
     Args:
         route: a route that may be served.
         used_for_auth: whether other routes use it for forwardauth, so that it needs a cluster of its own.
-        restarting: whether its containers have been told to stop and may come back. Its requests are retried until
-            then, in a cluster of its own.
+        restarting: whether its containers have been told to stop and may come back. Until they do, its requests are
+            retried in a cluster of its own.
         gate: whether its requests pass; ``None`` if its containers never sleep.
         agent: the agent of the route.
 
@@ -299,7 +299,7 @@ def pool_backend(
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:
-    """Return whether requests through two agents look the same, so that one route can use both."""
+    """Return whether two agents expect the same form of requests, so that one route can use both."""
     if one is None or other is None:
         return one is other
     return one.is_old == other.is_old
@@ -325,7 +325,7 @@ _COMMON: Final = (
 def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
     """Return each member's weight: its own, or else the mean of the weights that others set.
 
-    The leader's Compose project and engine set the bounds: a member from outside gets at most their largest weight.
+    A member from outside the leader's Compose project and engine gets at most the largest weight of a member inside.
     """
     leader = route_claimant(routes[0])
     weights = [(it, it.settings.load_balance.weight, route_claimant(it).is_kin(leader)) for it in routes]

@@ -43,9 +43,9 @@ def build_bootstrap(
     Args:
         xds_address: address of the control plane, ``unix:/path`` or ``host:port``.
         node_id: node ID of this Envoy; it must be unique.
-        tls: for a remote control plane: the paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
+        tls: for a remote control plane, the paths ``ca``, ``certificate`` and ``key`` on Envoy's machine.
         admin: path of the admin interface's unix socket; ``""`` for none.
-        limits: what this Envoy may use; ``None`` for the defaults.
+        limits: the resource limits of this Envoy; ``None`` for the defaults.
         pages: path of the unix socket that serves the events of loading pages; ``""`` for none.
         client_limit: folder in which Envoy finds the module that limits connections per client; ``""`` if it does not
             have the module.
@@ -128,7 +128,7 @@ def build_bootstrap(
 
 
 def _unread() -> list[dict[str, Any]]:
-    """Return what matches the statistics that Envoy need not keep."""
+    """Return the matcher for statistics that Envoy need not keep."""
     return [*({"prefix": prefix} for prefix in _EXCLUDED_STATS), {"safe_regex": {"regex": EXCLUDED}}]
 
 
@@ -150,7 +150,7 @@ def _tls(address: str, paths: dict[str, str]) -> dict[str, Any]:
     """Return the TLS context for the control plane.
 
     The control plane's certificate must match its host name. A signature by the trusted CA is not enough, because the
-    certificates of other Envoys have one, too.
+    same CA signs the certificates of other Envoys.
     """
     name = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     host = address.rpartition(":")[0].strip("[]")

@@ -1,4 +1,4 @@
-"""Checks which settings of a route the gateway supports, and reports the others (decision 12). Pure."""
+"""Checks which settings of a route the gateway supports, and reports those that it does not (decision 12). Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
-    """Return the parts of a route that the gateway does not support.
+    """Return problems for the parts of a route that the gateway does not support.
 
     Args:
         route: a route that is not excluded.
@@ -151,7 +151,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """Refuse real_ip unless the gateway's settings agree, because client addresses are determined before routes."""
+    """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
     if policy.address_from is None:
         return
     header, networks = policy.address_from

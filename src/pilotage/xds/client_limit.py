@@ -1,4 +1,4 @@
-"""Builds the filters that limit how many connections one client may have. Pure.
+"""Builds the filters that limit the number of connections per client. Pure.
 
 Envoy itself does not count connections per client. It loads a module for that (``gateway/native/client_limit.c``),
 which counts the connections to all TCP listeners together. An Envoy without the module gets its listeners without these
@@ -42,7 +42,7 @@ _NAMESPACE: Final = Frame(dynamic_modules_pb2.DynamicModuleConfig, 5)
 
 
 def add_client_limit(message: Any, options: GatewayOptions) -> None:
-    """Put the filters before all others of a TCP listener, if there is a limit."""
+    """Put these filters before all other filters of a TCP listener, if there is a limit."""
     if not options.max_client_connections:
         return
     networks = dict.fromkeys(_as_ipv6(ipaddress.ip_network(text, strict=False)) for text in options.trusted_proxies)
@@ -59,7 +59,7 @@ def add_client_limit(message: Any, options: GatewayOptions) -> None:
 
 
 def _filter(text: str) -> Any:
-    """Return the configuration of either filter: both have the fields of the HTTP filter for modules."""
+    """Return the configuration of one of the filters. Both have the same fields as the HTTP filter for modules."""
     module = dynamic_modules_pb2.DynamicModuleConfig(name=_MODULE, do_not_close=True)
     module.MergeFromString(_NAMESPACE(b"clients"))
     wanted: any_pb2.Any = packed(wrappers_pb2.StringValue(value=text))
@@ -74,7 +74,7 @@ def _as_ipv6(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
 
 
 def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Key, Resource]:
-    """Return the resources as an Envoy can use them, given how it describes itself in its first request."""
+    """Return the resources in a form that an Envoy supports, judging by the node in its first request."""
     version = node.user_agent_build_version.version
     if (version.major_number, version.minor_number) != _VERSION:
         return _Unlimited(resources, node.id, f"the module for that needs Envoy {'.'.join(map(str, _VERSION))}")
@@ -85,7 +85,7 @@ def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Ke
 
 
 class _Unlimited(Mapping[Key, Resource]):
-    """A view of resources whose listeners do not limit connections per client. The first limit left out is logged."""
+    """A view of resources in which listeners do not limit connections per client. The first omission is logged."""
 
     def __init__(self, resources: Mapping[Key, Resource], node: str, why: str) -> None:
         self._resources = resources

@@ -43,7 +43,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of a pool's gate. Capital letters distinguish it from that of a route, which is an alias."""
+    """Return the name of a pool in :mod:`pilotage.sleep`. Capital letters distinguish it from a route's alias."""
     return f"POOL/{pool}"
 
 
@@ -53,17 +53,17 @@ _HOLD: Final = "hold/"
 
 
 def epoch_cluster(gate: str, epoch: int) -> str:
-    """Return the name of the cluster of a route or pool whose containers sleep, in one epoch."""
+    """Return the name of the cluster that a route or pool whose containers can sleep has in one epoch."""
     return f"{_SLEEP}{epoch}/{gate}"
 
 
 def hold_cluster(key: str, epoch: int) -> str:
-    """Return the name of the cluster of a backend whose requests have waited for an endpoint, in one epoch."""
+    """Return the name of the cluster that a backend whose requests have waited for an endpoint has in one epoch."""
     return f"{_HOLD}{epoch}/{key}" if epoch else key
 
 
 def gate_of(cluster: str) -> str:
-    """Return the gate of a cluster that :func:`epoch_cluster` has named; ``""`` for other clusters."""
+    """Return the alias, or :func:`pool_gate`, in a name from :func:`epoch_cluster`; ``""`` for other names."""
     return cluster.split("/", 2)[-1] if cluster.startswith(_SLEEP) else ""
 
 
@@ -76,7 +76,7 @@ def epoch_of(cluster: str) -> int:
 
 
 def gate_key(gate: str) -> str:
-    """Return the key of the backend of a gate."""
+    """Return the key of a backend, given its alias or the result of :func:`pool_gate`."""
     return gate.replace("POOL/", "pool/", 1) if gate.startswith("POOL/") else f"route/{gate}"
 
 
@@ -88,7 +88,7 @@ def key_of(cluster: str) -> str:
 
 
 def gate_names(name: str, gate: Gate) -> ClusterNames:
-    """Return the clusters of a backend whose containers sleep, from the name of its gate."""
+    """Return the clusters of a backend whose containers can sleep; ``name`` is an alias or from :func:`pool_gate`."""
     is_open = gate.opening == "open"
     others = (*gate.busy, *(gate.waiting if is_open else ()))
     return ClusterNames(

@@ -136,7 +136,7 @@ def _shared(scheme: str, name: str, options: GatewayOptions) -> Resource:
 
 
 def own_clusters(backend: Backend, options: GatewayOptions) -> list[Resource]:
-    """Return the clusters of a backend; an https backend has a second one for gRPC."""
+    """Return the clusters of a backend. An https backend has a second cluster for gRPC."""
     if backend.backing != "own":
         return []
     if (usual := usual_cluster(backend, options, _usual)) is not None:
@@ -152,7 +152,7 @@ def _usual(backend: Backend, options: GatewayOptions) -> bytes:
 
 
 def _existing(backend: Backend) -> tuple[str, ...]:
-    """Return the names of those clusters of a backend that Envoys have."""
+    """Return the names of the clusters of a backend, except for those that Envoys must not have now."""
     names = backend.names
     if names is None:
         return (backend.key,)
@@ -297,7 +297,7 @@ def _tls(context: Any, *, h2: bool) -> Any:
 
 
 def _context(backend: Backend) -> Any:
-    """Return the TLS context for a target. As in Go, the certificate must be valid for the server name sent."""
+    """Return the TLS context for a target. As in Go, the certificate must match the server name that is sent."""
     settings = backend.route.settings
     common = tls_pb2.CommonTlsContext()
     given = settings.ssl_server_name
@@ -342,7 +342,7 @@ def _relaying() -> Any:
 
 
 def is_probed(backend: Backend) -> bool:
-    """Return whether Envoy runs health checks for a backend. Those that engines or agents run do not count."""
+    """Return whether Envoy runs health checks for a backend. Health checks run by engines or agents do not count."""
     return bool(backend.reachable) and backend.route.probed and backend.agent is None
 
 

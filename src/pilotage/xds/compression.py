@@ -1,4 +1,4 @@
-"""Builds the filter that compresses responses, and what switches it on and off for a route. Pure."""
+"""Builds the filter that compresses responses, and the settings that turn it on or off for a route. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ON: Final = packed(
 
 
 def compressor() -> Any:
-    """Return the filter. Envoy itself does not compress responses with ``no-transform``."""
+    """Return the filter. Envoy itself skips responses with ``Cache-Control: no-transform``."""
     common = compressor_pb2.Compressor.CommonDirectionConfig(
         min_content_length=number(_SMALLEST), content_type=list(_TEXTUAL)
     )

@@ -21,7 +21,7 @@ __all__ = ["Downgrade", "addressed"]
 
 
 def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
-    """Return checked endpoints with their addresses in place of the names that pilotage resolved."""
+    """Return checked endpoints, with addresses in place of the host names that pilotage resolved."""
     for endpoint in endpoints:
         if endpoint.addresses:
             yield from (msgspec.structs.replace(endpoint, host=it, addresses=()) for it in endpoint.addresses)
@@ -33,7 +33,7 @@ class Downgrade:
     """Which https targets speak plain HTTP.
 
     Attributes:
-        https: alias -> endpoints of an https route whose settings do not require the target to prove its identity.
+        https: alias of an https route whose settings do not require the target to prove its identity -> its endpoints.
         plain: addresses of those endpoints that speak plain HTTP.
 
     """

@@ -1,4 +1,4 @@
-"""Refuses Envoys that would ignore a part of their configuration that protects routes."""
+"""Refuses Envoys that are so old that they would ignore protective parts of their configuration."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ instead of the configured one, and take any page with status 200 for an approval
 
 
 def too_old(node: Any) -> str:
-    """Return the version of an Envoy if it is too old; ``""`` if it is not, or if it is unknown."""
+    """Return the version of an Envoy if it is too old; ``""`` if it is new enough, or if its version is unknown."""
     version = node.user_agent_build_version.version
     found = (version.major_number, version.minor_number)
     return f"{version.major_number}.{version.minor_number}.{version.patch}" if (0, 0) < found < _OLDEST else ""
 
 
 async def requests_of_supported(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Pass on the requests in a stream. If its Envoy is too old, log that and end at once."""
+    """Yield the requests of a stream. If its Envoy is too old, log that and end the stream at once."""
     async for request in requests:
         if version := too_old(request.node):
             needed = ".".join(map(str, _OLDEST))

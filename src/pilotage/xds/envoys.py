@@ -1,7 +1,7 @@
-"""Tracks the connected Envoys: how far behind each is, which of them are silent, and what each has accepted.
+"""Tracks the connected Envoys: how far behind each is, which have stopped answering, and what each has accepted.
 
 An Envoy answers every response with an acknowledgement or a rejection. An Envoy that does not answer, because it is
-stopped or overloaded, must not delay the others, so nothing waits for it for long.
+stopped or overloaded, must not delay the others. So nothing waits long for such a silent Envoy.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Envoys:
         return wake
 
     def heard(self, session: Session) -> None:
-        """Record that an Envoy has sent a request, which has been handled."""
+        """Record that a request from an Envoy has been handled."""
         known = self._known.get(session)
         if known is None:
             return
@@ -121,10 +121,10 @@ class Envoys:
     # ---- silence
 
     def lag(self, session: Session) -> float:
-        """Return the seconds since an Envoy was sent the oldest response that it has not answered; 0 if there is none.
+        """Return the age of the oldest response that an Envoy has not answered, in seconds; 0 if there is none.
 
-        If an Envoy has not subscribed to everything yet, its last request counts instead. Envoy does not answer
-        responses that carry clusters with health checks before it has probed them, so these do not count.
+        If an Envoy has not subscribed to everything yet, the time since its last request counts instead. Responses with
+        health-checked clusters do not count, because Envoy does not answer them before it has probed the endpoints.
         """
         known = self._known.get(session)
         if known is None:
@@ -133,7 +133,7 @@ class Envoys:
         return 0.0 if began is None else max(0.0, _now() - began)
 
     def _watch(self, session: Session) -> None:
-        """Check an Envoy again at the time when it counts as silent."""
+        """Check an Envoy again when its time to answer is up."""
         if session in self._timers or session not in self.sessions:
             return
         known = self._known.get(session)
@@ -156,7 +156,7 @@ class Envoys:
     # ---- waiting for acknowledgements
 
     async def wait(self, is_done: Callable[[Session], bool], node: str, patience: float) -> None:
-        """Wait until at least one Envoy is connected and all of them are done.
+        """Wait until at least one Envoy is connected and all connected ones are done.
 
         Args:
             is_done: whether an Envoy is done.
@@ -180,7 +180,7 @@ class Envoys:
                 self._waiters.discard(waiter)
 
     def wake_waiters(self) -> None:
-        """Let everything that waits for an Envoy check again."""
+        """Let all tasks that wait for an Envoy check again."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -189,7 +189,7 @@ class Envoys:
 
     @property
     def states(self) -> tuple[EnvoyState, ...]:
-        """The state of each node, at most :data:`MOST_NODES`; connected ones first, then by node ID."""
+        """The states of up to :data:`MOST_NODES` nodes, connected ones first, then by node ID."""
         found: dict[str, EnvoyState] = {}
         for session in self.sessions:
             if not session.node:
@@ -244,8 +244,8 @@ class Envoys:
         """Return how much of a route each connected Envoy has: node ID -> state.
 
         Args:
-            host: name of its backend.
-            keys: the resources that it consists of.
+            host: name of the route's backend.
+            keys: the resources that make up the route.
 
         """
         wanted = list(keys)

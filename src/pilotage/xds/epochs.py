@@ -1,7 +1,7 @@
 """Numbers the clusters that requests wait for. Pure.
 
-Envoy asks for a cluster only once. Once it has been told that the cluster does not exist, or the cluster has been
-removed, it never asks for this name again. So a name must never be reused while an Envoy that has seen it is running.
+Envoy asks for a cluster only once. After it has been told that the cluster does not exist, or the cluster has been
+removed, it never asks for that name again. So a name must not be reused while any Envoy that has seen it is running.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _LARGEST = 10**15
 
 
 class Epochs:
-    """Gives out numbers. Each is higher than all earlier ones, and than all numbers that Envoys have seen.
+    """Gives out numbers. Each is higher than all earlier numbers and all numbers that Envoys have seen.
 
     Args:
         first: the first number; by default, the current time in seconds. The clock may have been set back since an
-            Envoy saw a number, so :meth:`seen` must be called with the numbers that each Envoy has.
+            Envoy saw a number, so :meth:`seen` must be called with every number that an Envoy has.
 
     """
 
@@ -31,6 +31,6 @@ class Epochs:
         return self._last
 
     def seen(self, number: int) -> None:
-        """Give out only numbers above one that is in use."""
+        """Record a number that is in use. Later numbers will be higher."""
         if number < _LARGEST:
             self._last = max(self._last, number)

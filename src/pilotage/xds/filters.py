@@ -1,8 +1,8 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
 Envoy creates a request's filter chain before the first filter runs. If the route is already known, the chain has only
-the filters that it enables. If not, the chain has all filters, because the first filter may still find a route; each
-filter then uses that route's configuration.
+the filters that this route enables. If not, the chain has all filters, because the first filter may still find a route.
+Each filter then uses that route's configuration.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _lua(script: str) -> Any:
 def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
     """Return an ext_authz filter that asks the control plane.
 
-    Routes can override the server.
+    A route can name a different server.
     """
     patterns = [
         *(string_pb2.StringMatcher(exact=name, ignore_case=True) for name in _SHOWN),
@@ -231,7 +231,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return an ext_authz filter for forward-auth. It asks unless the route is known not to use forward-auth."""
+    """Return an ext_authz filter for forwardauth. It asks unless the route is known not to use forwardauth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,
@@ -258,7 +258,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
     """Return the default per-route configuration: all optional filters disabled.
 
     Args:
-        plain: whether the scope has plain routes, which need the filter that sets the address.
+        plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
     disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, _AUTH, _ON_DEMAND)
@@ -266,7 +266,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Add what the Lua filters need: a name, which shows that a route was found, and whether it uses forward-auth."""
+    """Add metadata for the Lua filters: a name, to show that a route was found, and whether it uses forwardauth."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.auth is not None)
     route.name = route.name or (backend.name if may_answer else FOUND)
@@ -320,7 +320,7 @@ def _ask(patience: float) -> Any:
 
 
 def _rate(rate: Rate) -> Any:
-    """Limit requests per client address. The least recently seen addresses are dropped when the table is full."""
+    """Limit requests per client address. When the table is full, the least recently seen addresses are dropped."""
     bucket = token_bucket_pb2.TokenBucket(
         max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
     )
@@ -353,7 +353,7 @@ def _strip(names: tuple[str, ...]) -> Any:
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask an auth service. Nothing that a client sends is put into the path, where services may look for parameters."""
+    """Ask an auth service. Its path, in which services may look for parameters, contains nothing from the client."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",

@@ -33,10 +33,10 @@ _PROBE_TIMEOUT: Final = 0.5
 
 
 class HeldRequests:
-    """Requests that wait for an endpoint. They cost nothing here: Envoys hold them.
+    """Requests that wait for an endpoint. They wait in Envoys, so they use no memory here.
 
-    Engines report a container as running before its server listens, so a backend stays closed for as long as its
-    endpoints refuse connections.
+    Engines report a container as running before its server listens. So a backend's requests keep waiting for as long as
+    its endpoints refuse connections.
 
     Args:
         snapshot: what every Envoy should have.
@@ -68,7 +68,7 @@ class HeldRequests:
         return len(self._asked)
 
     def follow(self) -> None:
-        """Act on a change to the snapshot: reject requests that cannot be served, and try to open backends."""
+        """Act on a change to the snapshot: reject requests that cannot be served, and try to let others through."""
         holds = self._snapshot.holds
         ended, holds.ended = holds.ended, []
         for cluster in ended:
@@ -98,7 +98,7 @@ class HeldRequests:
         return True
 
     def close(self) -> None:
-        """Stop. Envoys keep holding requests, up to their own time limit."""
+        """Stop. Requests go on waiting in Envoys, up to Envoys' own time limit."""
         for task in (*self._opening.values(), *self._stopping.values()):
             task.cancel()
         for timer in self._leaving.values():
@@ -109,7 +109,7 @@ class HeldRequests:
         self._send(self._snapshot.build_again(key))
 
     def _rotate(self, key: str, cluster: str, hold: float) -> None:
-        """Let new requests wait for another cluster, so that this one can be given up in time."""
+        """Let new requests wait for another cluster, so that those waiting for this one can be rejected in time."""
         if self._snapshot.holds.rotate(key, cluster):
             self._build(key)
         self._later(hold, partial(self._expire, key, cluster))
@@ -129,7 +129,7 @@ class HeldRequests:
             self._build(key)
 
     async def _watch(self, key: str) -> None:
-        """Close a backend while all its endpoints, which were told to stop, refuse connections."""
+        """Let a backend's requests wait while all its endpoints, which were told to stop, refuse connections."""
         holds, interval = self._snapshot.holds, _PROBE_INTERVAL
         while True:
             refusing = not await accepts_connections(_addresses(holds.stopping.get(key, ())))
@@ -139,7 +139,7 @@ class HeldRequests:
             interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
 
     async def _open(self, key: str) -> None:
-        """Open a backend as soon as one of its endpoints accepts connections."""
+        """Let a backend's requests through as soon as one of its endpoints accepts connections."""
         holds, interval = self._snapshot.holds, _PROBE_INTERVAL
         try:
             while key in holds.opening and not await accepts_connections(_endpoints(self._snapshot.backend(key))):
@@ -162,7 +162,7 @@ def _addresses(members: Iterable[Member]) -> list[tuple[str, int]]:
 
 
 async def accepts_connections(endpoints: Iterable[tuple[str, int]]) -> bool:
-    """Return False if every endpoint refuses connections. Endpoints that only Envoy can reach count as listening."""
+    """Return whether an endpoint may accept connections. Endpoints that only Envoy can reach are not probed."""
     refused = False
     for host, port in endpoints:
         try:

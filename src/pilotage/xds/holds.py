@@ -1,10 +1,11 @@
 """Decides which backends let requests wait for an endpoint, and for which clusters they wait. Pure.
 
-While a backend has no endpoint, its route refers to a cluster that Envoy does not have. Envoy asks for it once, and
-holds all requests for it. Requests that began earlier are retried in the cluster in which they began, which is kept.
+While a backend has no endpoint, its route refers to a cluster that Envoy does not have. Envoy asks for this cluster
+once, and lets all requests for it wait. Requests that began earlier are retried in the cluster in which they began, so
+that cluster is kept.
 
-Each request waits for the backend's hold time and up to a quarter longer: while requests wait, the route moves to a
-new cluster every quarter of the hold time, and each of these clusters is given up one hold time later.
+Each request waits for the backend's hold time, or up to a quarter longer. While requests wait, the route moves to a new
+cluster every quarter of the hold time. One hold time after the move, requests for the old cluster are rejected.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class _Hold(msgspec.Struct):
 
     Attributes:
         current: the cluster that its route uses.
-        is_open: whether Envoys have it.
+        is_open: whether Envoys have the current cluster, so that requests need not wait.
         patience: maximum number of seconds that a request waits.
-        waiting: clusters that requests wait for, or have waited for until it opened.
+        waiting: earlier clusters for which requests wait, or waited until the backend opened.
         before: clusters in which requests may be in progress.
 
     """
@@ -58,8 +59,8 @@ class Holds:
 
     Attributes:
         opening: keys of backends that have endpoints again, but are still closed; see :meth:`open`.
-        leaving: key of a backend that was removed, or whose containers now sleep -> seconds after which its clusters
-            are to be given up with :meth:`forget`.
+        leaving: key of a backend that was removed, or whose containers can now sleep -> seconds after which
+            :meth:`forget` is to be called.
         epochs: numbers for the names of clusters.
         ended: clusters that requests may wait for, but that Envoys will not get. The owner reports them to Envoys and
             empties the list.
@@ -131,7 +132,7 @@ class Holds:
         return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
-        """Let requests that wait for a backend use the endpoints of its successor, whose containers sleep and wake."""
+        """Let requests that wait for a backend use the endpoints of its successor, whose containers can sleep."""
         names = backend.names
         if hold is None or names is None:
             return backend
@@ -143,7 +144,7 @@ class Holds:
         return msgspec.structs.replace(backend, names=names)
 
     def leave(self, key: str) -> None:
-        """Record that a backend was removed. Requests that wait for it are answered if it comes back in time."""
+        """Record that a backend was removed. Requests that wait for it are served if it is added again in time."""
         hold = self._holds.get(key)
         if hold is not None and not hold.is_open:
             self._is_not_stopping(key)
@@ -153,7 +154,7 @@ class Holds:
             self.forget(key)
 
     def forget(self, key: str) -> None:
-        """Give up the clusters of a backend, because it no longer holds requests."""
+        """Forget the clusters of a backend that no longer lets requests wait; reject requests that still wait."""
         hold = self._holds.pop(key, None)
         self._is_not_stopping(key)
         self.opening.discard(key)
@@ -167,7 +168,7 @@ class Holds:
         return hold is not None and cluster in (hold.current, *hold.waiting)
 
     def open(self, key: str) -> bool:
-        """Let requests through to a backend again. Return whether this changes anything."""
+        """Let requests through to a backend. Return whether this changes anything."""
         hold = self._holds.get(key)
         if hold is None or hold.is_open:
             return False
@@ -185,14 +186,14 @@ class Holds:
         return True
 
     def expire(self, key: str, cluster: str) -> None:
-        """Give up a cluster that requests have waited for long enough."""
+        """Reject the requests for a cluster, because they have waited long enough."""
         hold = self._holds.get(key)
         if hold is not None and not hold.is_open and cluster in hold.waiting:
             hold.waiting = tuple(name for name in hold.waiting if name != cluster)
             self.ended.append(cluster)
 
     def trim(self, key: str, cluster: str) -> bool:
-        """Give up the clusters of a backend from before it opened. Return whether this changes anything.
+        """Forget the clusters that a backend had before it opened. Return whether this changes anything.
 
         Args:
             key: the backend.
@@ -206,7 +207,7 @@ class Holds:
         return True
 
     def adopt(self, key: str, clusters: tuple[str, ...]) -> None:
-        """Take over clusters for which requests have waited since before this process; the last is the current one."""
+        """Take over clusters for which requests waited before this process started. The last one is current."""
         hold = self._holds.get(key)
         known = (hold.current, *hold.waiting, *hold.before) if hold is not None else ()
         new = tuple(name for name in clusters if name not in known)

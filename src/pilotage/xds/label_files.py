@@ -1,8 +1,8 @@
 """Puts the certificate files in a route's settings into the configuration of Envoys.
 
-Each Envoy itself reads a file named in a route file. A file named in a label is read here, once each time its route is
-checked, and its content is sent. So no symbolic link can be replaced between its check (does it lead below an allowed
-folder?) and its use, and a file that disappears affects only its own route.
+Each Envoy itself reads a file named in a route file. A file named in a label is read here once each time its route is
+checked, and Envoys get its content. So nobody can replace a symbolic link between the check that it points below an
+allowed folder and its use, and a file that disappears affects only its own route.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LabelFiles:
     def read(self, route: Route) -> tuple[Problem, ...]:
         """Read the files of a route; return a problem if a file must not or cannot be read now.
 
-        Its message is the same for all reasons.
+        The problem's message does not reveal which of these is the reason.
         """
         alias = route.alias
         self.refused.discard(alias)
@@ -75,7 +75,7 @@ class LabelFiles:
         self._contents.pop(alias, None)
 
     def inherit(self, other: LabelFiles, aliases: Iterable[str]) -> None:
-        """Copy the contents for lingering routes from an earlier instance, because they are not checked again."""
+        """Copy the contents for lingering routes from an earlier instance: these routes are not checked again."""
         self._contents |= {alias: other._contents[alias] for alias in aliases if alias in other._contents}
 
     def add_to(self, backend: Backend | None) -> Backend | None:
@@ -85,10 +85,10 @@ class LabelFiles:
 
 
 def data_source(backend: Backend, path: str) -> base_pb2.DataSource:
-    """Return a file as Envoy gets it: by name for a route from a file, as content for a container's route.
+    """Return the data source for a file: its name for a route from a route file, its content for a container's route.
 
     Raises:
-        ValueError: it has not been read.
+        ValueError: the file has not been read.
 
     """
     if backend.route.folders is None:

@@ -1,4 +1,4 @@
-"""Builds listeners: two that all HTTP routes share, independent of any route, and one per tcp or udp route. Pure."""
+"""Builds listeners: two for all HTTP routes, independent of any route, and one per tcp or udp route. Pure."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
 def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING) -> list[Any]:
     """Return the filter chains for a group of server names, or for plain HTTP.
 
-    Trusted proxies have a chain of their own, because only their headers are trusted.
+    Trusted proxies have a separate chain, because only their headers are trusted.
     """
     everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
     chains = [everybody]
@@ -108,14 +108,14 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
-    """Return the result of a matcher: the filter chain of a group, for trusted proxies or for all other clients."""
+    """Return a matcher's action for a group: a filter chain for trusted proxies, another for all other clients."""
     if not options.trusted_proxies:
         return chain_named(chain)
     return chain_by_address(_networks(options), f"{chain} {_TRUSTED}", f"{chain} {_EVERYBODY}")
 
 
 def _networks(options: GatewayOptions) -> list[Any]:
-    """Return the networks of trusted proxies, without duplicates, because Envoy rejects those."""
+    """Return the networks of trusted proxies without duplicates, because Envoy rejects duplicates."""
     networks = dict.fromkeys(ipaddress.ip_network(text, strict=False) for text in options.trusted_proxies)
     return [
         address_pb2.CidrRange(address_prefix=str(it.network_address), prefix_len=number(it.prefixlen))
@@ -272,7 +272,7 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
 
 
 def listening_address(route: Route) -> str:
-    """Return the listening address of a stream route, e.g. ``tcp/0.0.0.0:2222``, which also names its listener."""
+    """Return the listening address of a tcp or udp route, also its listener's name: ``tcp/0.0.0.0:2222``."""
     return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
 
 

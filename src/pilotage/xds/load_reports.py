@@ -1,4 +1,4 @@
-"""Serves Envoy's load reporting service (LRS): requests per cluster, of all connected Envoys.
+"""Serves Envoy's load reporting service (LRS), which collects requests per cluster from all connected Envoys.
 
 Envoy counts the requests of every endpoint anyway, so reports do not make requests slower. A report contains the
 requests that were issued and completed since the last one, and those in progress: HTTP requests, WebSockets and tcp
@@ -29,7 +29,7 @@ _MOST_ENDPOINTS: Final = 50_000
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Requests to one endpoint, or to several.
+    """Counts of requests to one or more endpoints.
 
     Attributes:
         in_progress: requests that have been sent and are not complete.
@@ -52,8 +52,8 @@ class Report(msgspec.Struct):
 
     Attributes:
         node: its node ID.
-        at: loop time of its last report, in seconds; if there is none, of its connection.
-        begun: loop time at which the period of that report began.
+        at: loop time of its last report, in seconds, or of its connection if it has sent no report.
+        begun: loop time at which the period that this report covers began.
         interval: seconds between two reports.
         loads: cluster -> address of an endpoint -> its requests.
 
@@ -147,7 +147,7 @@ class LoadReports:
             change.set()
 
     def _slow_down(self, report: Report, clusters: int, change: asyncio.Event) -> None:
-        """Adapt the interval of an Envoy to its number of clusters, in steps of a factor of two."""
+        """Adapt the reporting interval of an Envoy to its number of clusters, doubling it as often as needed."""
         wanted = self._interval
         while wanted < clusters / _CLUSTERS_PER_SECOND:
             wanted *= 2

@@ -46,10 +46,10 @@ class _Cause(msgspec.Struct, frozen=True):
     """Why a request failed.
 
     Attributes:
-        sentence: the message for the client; ``""`` if the route has a response text of its own.
+        sentence: the message for the client; ``""`` if the route has its own response text.
         flags: Envoy's response flags, one of which is set.
-        details: a CEL expression about the response's details, which must also be true.
-        when: a further condition.
+        details: a CEL expression about the response code details. It must also be true.
+        when: an additional condition.
 
     """
 
@@ -64,7 +64,7 @@ def _says(*words: str) -> str:
 
 
 def _answered(cause: str) -> Any:
-    """Return the condition that the control plane has answered a request, and why."""
+    """Return the condition that the control plane has answered a request for a given cause."""
     matcher = metadata_pb2.MetadataMatcher(
         filter=_ASKED,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=CAUSE)],
@@ -124,7 +124,7 @@ def direct_response(sentence: str) -> Any:
 
 
 def local_replies(options: GatewayOptions) -> Any:
-    """Return Envoy's own responses, for each cause and each kind of client."""
+    """Return the configuration of Envoy's own responses, for each cause and each kind of client."""
     unknown = _flagged("NR")
     mappers = [
         _reply(bad_host(), _text(_invalid("Host header")), status=400),

@@ -1,4 +1,4 @@
-"""Finds the parts of a route's access log that Envoy cannot put into effect. Pure.
+"""Finds the access log settings of a route that Envoy cannot apply. Pure.
 
 It needs no package from the ``gateway`` extra.
 """
@@ -25,10 +25,10 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 
 class LogProblem(msgspec.Struct, frozen=True):
-    """A part of an access log that has no effect.
+    """An access log setting that has no effect.
 
     Attributes:
-        field: which one, such as ``access_log.path``.
+        field: its name, such as ``access_log.path``.
         message: what is wrong with it.
         hint: what to do.
         blocking: whether nothing is logged because of it.
@@ -42,7 +42,7 @@ class LogProblem(msgspec.Struct, frozen=True):
 
 
 def log_problems(log: AccessLog) -> Iterator[LogProblem]:
-    """Yield a problem for each part of an access log that has no effect."""
+    """Yield a problem for each access log setting that has no effect."""
     if not log.stdout:
         text = "a log file of its own is not supported"
         hint = "set access_log.stdout: true, and send pilotage's standard output to a file"
@@ -81,7 +81,7 @@ def _filter_problems(log: AccessLog) -> Iterator[LogProblem]:
 
 
 def values_of(wanted: Any) -> tuple[str, ...]:
-    """Return what a filter compares with; empty if there is no filter."""
+    """Return the values with which a filter compares; empty if there is no filter."""
     return () if wanted is None else wanted.values
 
 

@@ -1,7 +1,7 @@
 """Bounds the statistics that Envoy keeps about routes. Pure.
 
-Envoy keeps the errors and durations of a route until it restarts, even if the route is gone: 10 KiB for each name. So
-anyone who can start containers could fill its memory with ever more names.
+Until Envoy restarts, it keeps the statistics of errors and durations for each route, even if the route is gone. They
+take 10 KiB for each name. So anyone who can start containers could fill Envoy's memory by using ever more names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MeasuredNames:
     """The names whose requests Envoys count: the first ones seen since the daemon started.
 
     Args:
-        most: how many names there may be.
+        most: maximum number of names.
 
     """
 
@@ -34,7 +34,7 @@ class MeasuredNames:
         self._names: set[str] = set()
 
     def add_to(self, backend: Backend | None) -> Backend | None:
-        """Return a backend that says whether its requests are counted."""
+        """Return a backend with its field ``measured`` set."""
         if backend is None or backend.route.is_stream or backend.name in self._names:
             return backend
         if len(self._names) >= self._most:

@@ -73,7 +73,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
-        problems: invalid and unsupported options, without a place.
+        problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
 
     """

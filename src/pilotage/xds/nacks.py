@@ -35,7 +35,8 @@ class Nack(msgspec.Struct, frozen=True):
     Attributes:
         resource: the resource.
         error: Envoy's message.
-        host: if the resource is a scope, the name of the virtual host that is to blame. The others are still served.
+        host: if the resource is a scope (a route configuration), the name of the virtual host that is to blame. Its
+            other virtual hosts are still served.
 
     """
 
@@ -52,7 +53,7 @@ class Nack(msgspec.Struct, frozen=True):
 class Retries:
     """The schedule on which rejected resources are resent to one Envoy.
 
-    The delay starts at 5 s and doubles up to 5 minutes. A listener whose address was in use is offered every 2 s.
+    The delay starts at 5 s and doubles up to 5 minutes. A listener whose address was in use is resent every 2 s.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Retries:
         self._causes: dict[Problem, set[Key]] = {}
 
     def add(self, nack: Nack) -> tuple[float | None, bool]:
-        """Return the seconds until the resource is to be resent, and whether the rejection is new.
+        """Return in how many seconds to resend the resource, and whether the rejection is new.
 
         The seconds are ``None`` if a retry of the resource is already scheduled.
         """
@@ -79,7 +80,7 @@ class Retries:
         ), is_new
 
     def is_first(self, nack: Nack, problem: Problem) -> bool:
-        """Return whether no other rejected resource has the same problem. A route can have several clusters."""
+        """Return whether no other rejected resource has the same problem, as the clusters of one route can."""
         resources = self._causes.setdefault(problem, set())
         resources.add(nack.resource.key)
         return len(resources) == 1
@@ -97,7 +98,7 @@ class Retries:
 
 
 def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:
-    """Return a problem for each route that a rejected resource serves.
+    """Return a problem for each route that needs a rejected resource.
 
     Args:
         nack: the resource and Envoy's error message.
@@ -131,7 +132,7 @@ def _remedy(route: Route | None) -> str:
 
 
 def _describe(nack: Nack, node: str, secrets: Iterable[str]) -> tuple[str, str]:
-    """Return a message and a hint, without secrets: Envoy's error may quote configuration that contains some."""
+    """Return a message and a hint with secrets removed, because Envoy's error may quote configuration."""
     item = nack.resource
     error = without(" ".join(_DUMP.sub("", _PREFIX.sub("", nack.error.strip())).split()), secrets)
     error = error.removeprefix(f"{item.name}: ")

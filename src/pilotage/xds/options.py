@@ -28,13 +28,13 @@ def longest_pauses(retries: int) -> float:
 
 
 class CertificateFiles(msgspec.Struct, frozen=True):
-    """A certificate of the gateway. The client's server name (SNI) selects among several.
+    """A certificate of the gateway. If there are several, the server name that a client sends (SNI) selects one.
 
     Attributes:
         certificate: path of the PEM certificate chain, leaf certificate first.
         key: path of the PEM private key.
         default: whether it is for clients that ask for a name that no certificate has, or for no name.
-        names: host names and IP addresses that it is valid for, known once it has been read.
+        names: host names and IP addresses for which it is valid; empty until it has been read.
 
     """
 
@@ -57,29 +57,32 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         match_domains: domains under which aliases are served (``example.com``); empty means any.
         compression: compress text responses of all routes, for clients that accept it; a label can also turn it on for
             one route.
-        report_errors: Envoys count failed requests in their load reports. A request then takes 7 % more instructions,
-            so it is only for Envoys that the daemon does not run, whose statistics it cannot read.
+        report_errors: Envoys count failed requests in their load reports. Each request then takes 7 % more CPU
+            instructions, so this is only for Envoys that the daemon does not run, because it cannot read their
+            statistics.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
             filter, and Envoys warn at startup that this filter is work in progress.
         debug: error pages include advice for the operator.
-        access_log: path of a file, ``-`` for standard output, which Envoy shares with pilotage, ``""`` for none.
+        access_log: path of a file; ``-`` for standard output, which Envoy shares with pilotage; ``""`` for no access
+            log.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
-        connect_timeout: seconds after which a request fails if it cannot connect to any endpoint; for all attempts
-            together. For routes from files, at most 2 s.
-        retries: how often a request that could not reach its endpoint is retried. For routes from files, at most twice.
-        idle_timeout: seconds until a connection without a request is closed.
+        connect_timeout: seconds after which a request fails if Envoy cannot connect to any endpoint. It covers all
+            attempts together. For routes from files, it is at most 2 s.
+        retries: how often a request that could not reach its endpoint is retried. On routes from files, it is retried
+            at most twice.
+        idle_timeout: seconds after which a connection without a request is closed.
         body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
             progress.
-        stream_timeout: the same for traffic that may be silent for long: responses to GET, WebSockets and other
+        stream_timeout: the same for traffic that may pause for a long time: responses to GET, WebSockets and other
             upgraded connections, and gRPC.
         tcp_timeout: the same for connections of tcp routes; 0 for no limit.
-        max_target_connections: simultaneous connections to one target. Further requests wait for one of them; further
-            connections of a tcp route are closed.
+        max_target_connections: simultaneous connections to one target. Further requests wait for one of these
+            connections. Further connections of a tcp route are closed.
         max_client_connections: simultaneous connections of one client to all TCP listeners together; 0 for no limit. A
             client is an IPv4 address or the network of 64 bits of an IPv6 address. Trusted proxies have no limit.
-        max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep;
-            also connections per tcp route that wait for one that is asleep.
-        max_waiting_in_all: requests of all routes that wait, for each HTTP connection manager of an Envoy.
+        max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep. It
+            also limits the connections per tcp route that wait for a sleeping container.
+        max_waiting_in_all: waiting requests of all routes together, in each HTTP connection manager of an Envoy.
         max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """
@@ -117,11 +120,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         return bool(self.https_port and self.certificates)
 
     def tries(self, *, static: bool) -> int:
-        """Return how often a request is retried, on a route from a file or on another one."""
+        """Return how often a request is retried. The number may be lower for routes from files."""
         return min(_STATIC_RETRIES, self.retries) if static else self.retries
 
     def attempt_timeout(self, *, static: bool = False) -> float:
-        """Return how many seconds one attempt to connect may take. This allows for the pauses between attempts.
+        """Return how many seconds one attempt to connect may take, after deducting the pauses between attempts.
 
         Args:
             static: whether the route is from a file.

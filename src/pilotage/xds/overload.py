@@ -1,4 +1,4 @@
-"""Builds the part of a bootstrap configuration that keeps Envoy alive under load: limits, and what happens near them.
+"""Builds the part of a bootstrap configuration that keeps Envoy alive under load: limits, and actions near them.
 
 Pure. The caller passes the machine's resources, because Envoy may run on another machine.
 """
@@ -29,13 +29,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The resource limits of one Envoy.
 
     Attributes:
-        connections: simultaneous client connections, all listeners together.
+        connections: simultaneous client connections to all listeners together.
         memory: heap size in bytes at which Envoy refuses requests.
         per_target: simultaneous connections to one target.
         per_client: simultaneous connections of one client; 0 for no limit.
         per_udp_route: simultaneous clients of one udp route; each needs a socket.
-        pressure: path of a folder with the files ``connections`` and ``descriptors``, each with the share that is in
-            use, 0 to 1; ``""`` if there are none.
+        pressure: path of a folder with the files ``connections`` and ``descriptors``. Each contains the share that is
+            in use, from 0 to 1. ``""`` if there are no such files.
 
     """
 
@@ -58,17 +58,19 @@ def limits_for(
 ) -> Limits:
     """Return the limits of an Envoy on a machine.
 
-    Clients get half of the descriptors, because each of their requests needs a connection to a target. One target can
-    take at most a quarter of the other half, so it cannot keep other targets from being served. One client gets an
-    eighth of the connections, so it can neither keep other clients out nor, with one request on each, fill a target.
+    Clients get half of the descriptors, because each of their requests also needs a connection to a target. One target
+    can take at most a quarter of the other half, so it cannot keep Envoy from connecting to other targets. One client
+    gets an eighth of the connections. So it cannot keep other clients out, and even one request on each of its
+    connections cannot use up a target's limit.
 
     Args:
         descriptors: how many files and sockets Envoy may have open.
         memory: bytes available to all processes of its container or machine.
-        workers: its number of threads.
-        connections: the operator's own limit; 0 for none. The result exceeds neither this limit nor what the
+        workers: Envoy's number of worker threads.
+        connections: the operator's own limit; 0 for none. The result exceeds neither this limit nor the number that the
             descriptors allow.
-        per_client: the operator's own limit for one client, 0 for none; by default, an eighth of the connections.
+        per_client: the operator's own limit for one client; 0 for no limit. The default is an eighth of the
+            connections.
         pressure: see :class:`Limits`.
 
     """
@@ -90,8 +92,8 @@ def limits_for(
 def overload_manager(limits: Limits) -> dict[str, Any]:
     """Return the overload manager's configuration.
 
-    Near the limits, idle connections are closed ever earlier, so silent clients make room for others. Then connections
-    are closed after each response, and finally requests are refused with 503.
+    Near the limits, idle connections are closed sooner and sooner, so that idle clients make room for others. Closer to
+    the limits, connections are closed after each response, and finally requests are refused with 503.
     """
     monitors = [
         _monitor(

@@ -26,15 +26,15 @@ _ALL: Final[Mapping[int, _Address]] = {4: ipaddress.IPv4Address(0), 6: ipaddress
 
 
 def port_of(route: Route) -> str:
-    """Return the listening port of a stream route with its protocol, e.g. ``tcp/2222``."""
+    """Return the listening port of a tcp or udp route with its protocol, such as ``tcp/2222``."""
     return f"{route.scheme}/{route.port.listening}"
 
 
 class PortHolders:
-    """Remembers which routes have listened on a port, as the table does for names.
+    """Remembers which routes have listened on a port, as the table remembers which routes have had a name.
 
-    The first route that listened on a port holds it for as long as the route exists, even while its container is
-    stopped. Meanwhile another route may stand in.
+    The first route that listened on a port keeps its claim to the port for as long as the route exists, even while its
+    container is stopped. While the container is stopped, another route may listen instead.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class PortHolders:
         self._ports: dict[str, str] = {}  # alias -> its port, of all aliases in _held
 
     def follow(self, alias: str, route: Route | None) -> None:
-        """Forget an alias that no longer claims its port, or that another container has taken over."""
+        """Forget the claim of an alias that no longer wants its port, or that now belongs to another container."""
         port = self._ports.get(alias)
         if port is None:
             return
@@ -62,17 +62,17 @@ class PortHolders:
     ) -> tuple[dict[Key, Resource | None], list[Problem]]:
         """Choose the backends that listen on the addresses of a port. A backend without endpoints does not listen.
 
-        Backends with endpoints come first. Among these, files come first, then the earlier holders of the port, then
-        the others by rank.
+        Backends with endpoints come first. Among these, routes from files come first, then routes that had the port
+        before, then the others by rank.
 
         Args:
             port: the port, from :func:`port_of`.
             backends: the backends that want to listen on it.
             engines: names of the engines in their configured order.
-            build: makes the listener of a backend.
+            build: builds the listener of a backend.
 
         Returns:
-            All listeners on this port, and why some backends have none.
+            All listeners on this port, and problems with backends that cannot have one.
 
         """
         if engines != self._ranking.engines:
@@ -109,7 +109,7 @@ def _address(route: Route) -> _Address:
 
 
 def _overlapping(taken: Mapping[_Address | int, Backend], address: _Address) -> Backend | None:
-    """Return the backend that an address overlaps with, if any; an unspecified address stands for all."""
+    """Return the backend whose address overlaps with the given one. An unspecified address overlaps with all."""
     if address.is_unspecified:
         return taken.get(address.version)
     return taken.get(address) or taken.get(_ALL[address.version])

@@ -27,7 +27,7 @@ def bind(server: grpc.Server | grpc.aio.Server, address: str, tls: tuple[bytes, 
 
     Raises:
         ConfigError: TCP without TLS.
-        OSError: the address cannot be used, or other users can reach the socket.
+        OSError: the server cannot listen on the address, or other users could reach the socket.
 
     """
     is_socket = address.startswith("unix:")

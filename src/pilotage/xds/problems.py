@@ -1,4 +1,4 @@
-"""Describes the problems that the snapshot finds with routes while it builds Envoy resources. Pure."""
+"""Describes the problems with routes that the snapshot finds while it builds Envoy resources. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def build_failed(route: Route, error: Exception) -> Problem:
 
 
 def not_measured(backend: Backend, most: int) -> Problem:
-    """Report that Envoys do not count the requests of a backend, because they know too many names."""
+    """Report that Envoys do not count the requests of a backend, because they already count too many names."""
     return msgspec.structs.replace(
         _problem(
             backend.route,
@@ -65,7 +65,7 @@ def auth_route_not_served(route: Route, auth_route: str) -> Problem:
 
 
 def auth_route_restricted(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth refers to a route that restricts access, too."""
+    """Report that a route's forwardauth refers to a route that itself restricts access."""
     return _problem(
         route,
         f"all requests are rejected, because the route {auth_route!r}, which must approve them, restricts access, too",
@@ -85,17 +85,17 @@ def auth_route_behind_agent(route: Route, auth_route: str) -> Problem:
 
 
 def as_refused(problems: Iterable[Problem]) -> list[Problem]:
-    """Mark problems as the reason why the gateway does not serve a route."""
+    """Mark problems as the reasons why the gateway does not serve a route."""
     return [msgspec.structs.replace(problem, refused=True) for problem in problems]
 
 
 def of_route(problems: Iterable[Problem], route: Route | None, served: Route | None) -> Iterable[Problem]:
-    """Mark the problems of a route as refusing it, if nothing of it is served.
+    """Mark the problems of a route as the reasons why it is not served, if no part of it is served.
 
     Args:
         problems: the problems.
         route: the route in the table.
-        served: what is served of it.
+        served: the part of it that is served.
 
     """
     lost = served is None or (route is not None and bool(route.endpoints) and not served.endpoints)
@@ -103,7 +103,7 @@ def of_route(problems: Iterable[Problem], route: Route | None, served: Route | N
 
 
 def target_problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:
-    """Make a problem about the target of a route. Its place is the endpoint's container."""
+    """Return a problem with the target of a route, located at the endpoint's container."""
     container = endpoint.container if path == "host" else route.container
     return Problem(
         message=message, hint=hint, provider=route.provider, container=container, route=route.alias, path=path
@@ -117,7 +117,7 @@ def unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
 
 
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
-    """Report a stream route whose listening address belongs to another route; ``why`` follows the other's name."""
+    """Report a tcp or udp route whose listening address is another's; ``why`` comes after that route's name."""
     protocol, _, port = address.partition("/")
     return _problem(
         backend.route,
@@ -128,7 +128,7 @@ def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Proble
 
 
 def speaks_plain_http(route: Route) -> Problem:
-    """Report an https target that speaks plain HTTP. Its requests are sent as http."""
+    """Report an https target that speaks plain HTTP and so receives its requests as http."""
     found = _problem(
         route,
         "the target speaks plain HTTP, so requests are sent to it as http, not https",

@@ -1,4 +1,4 @@
-"""Tracks what references each cluster in one Envoy, so that none is removed too early. Pure."""
+"""Tracks which resources reference each cluster in one Envoy, so that no cluster is removed too early. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class ClusterReferences:
     """Tracks which resources reference which clusters, among the resources that Envoy has or may have.
 
     Attributes:
-        unknown: resources from before this session whose version, and so whose references, are unknown.
+        unknown: resources from before this session whose version is unknown, and whose references are therefore
+            unknown.
 
     """
 

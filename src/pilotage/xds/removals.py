@@ -1,4 +1,4 @@
-"""Keeps resources that Envoys had before this process started, until it is known that no route needs them. Pure."""
+"""Keeps resources that Envoys had before this process started until it is known that no route needs them. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["RemovalHold"]
 class RemovalHold:
     """Decides whether resources may be removed from Envoys.
 
-    A control plane that has just started does not know the routes of engines that have not been listed yet. Envoys must
-    keep the resources of these routes.
+    A control plane that has just started does not yet know the routes of engines whose containers it has not listed.
+    Until then, Envoys must keep the resources of these routes.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class RemovalHold:
         self._held: set[Key] = set()
 
     def begin(self) -> None:
-        """Let nothing be removed until :meth:`end`."""
+        """Forbid removals until :meth:`end` is called."""
         self._active = True
 
     @property
     def is_active(self) -> bool:
-        """Whether nothing may be removed."""
+        """Whether removals are forbidden."""
         return self._active
 
     def holds(self, key: Key) -> bool:
@@ -37,7 +37,7 @@ class RemovalHold:
         return self._active
 
     def end(self) -> set[Key]:
-        """Allow removals again. Return what would have been removed."""
+        """Allow removals again. Return the keys of the resources that would have been removed."""
         self._active = False
         held, self._held = self._held, set()
         return held

@@ -39,9 +39,9 @@ _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 
 
 def forget_headers(*, trusted: bool) -> Any:
-    """Return the extension that removes headers before anything reads them; from trusted proxies, only a few.
+    """Return the extension that removes headers before anything reads them. Trusted proxies lose only a few.
 
-    A single regex matches all of them, because Envoy goes through all headers of a request for each rule.
+    A single regex matches all these headers, because Envoy goes through all headers of a request for each rule.
     """
     names = _NEVER if trusted else (*_NEVER, *FORGEABLE)
     regex = "|".join(f"{name}.*" if name.endswith("-") else name for name in names)
@@ -57,8 +57,8 @@ def host_check() -> Any:
     """Return the filter that refuses hosts other than a name or an IP address, with or without a port.
 
     Envoy passes hosts with user information, commas (from two ``Host`` headers) or any port on to targets. A target may
-    understand them as a different host from the one whose route was chosen. A fault filter takes half the instructions
-    of an RBAC filter.
+    take such a value for a different host than the one whose route was chosen. This is a fault filter, because it takes
+    half the CPU instructions of an RBAC filter.
     """
     every = percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
     return fault_pb2.HTTPFault(
@@ -71,12 +71,13 @@ def host_check() -> Any:
 def access_check(networks: tuple[str, ...], *, path: bool) -> Any:
     """Return the rules that refuse clients, paths or both.
 
-    It is a single filter, because each filter costs every request and every route, even where it is off.
+    A single filter does all this, because each filter has a cost for every request and every route, even where it is
+    off.
 
     Args:
-        networks: where clients may be; if empty, anywhere.
-        path: refuse paths from which a target could climb out of a prefix. Envoy resolves ``..`` itself, but does not
-            decode encoded slashes. Targets may decode them.
+        networks: the networks whose clients have access; if empty, all clients have access.
+        path: refuse paths with which a client could get out of a path prefix. Envoy resolves ``..`` itself, but does
+            not decode encoded slashes, which targets may decode.
 
     """
     permission = rbac_pb2.Permission
@@ -99,9 +100,10 @@ def _rules(action: Any, permission: Any, clients: list[Any]) -> Any:
 
 
 def bad_host() -> Any:
-    """Return the filter for local replies to a request that :func:`host_check` refuses.
+    """Return the condition for local replies to requests that :func:`host_check` refuses.
 
-    Envoy also replies when it has no headers yet, for example because they are too large. Such replies are left alone.
+    Envoy also sends local replies when it has no headers, for example because they are too large. Such replies do not
+    match.
     """
     refused = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["FI"]))
     either = [refused, _reply(_header(_VALID_HOST, invert=True))]
@@ -109,7 +111,7 @@ def bad_host() -> Any:
 
 
 def bad_path() -> Any:
-    """Return the filter for local replies to a request that :func:`access_check` refuses for its path."""
+    """Return the condition for local replies to requests that :func:`access_check` refuses for their path."""
     forbidden = accesslog_pb2.ComparisonFilter(
         op=accesslog_pb2.ComparisonFilter.EQ,
         value=base_pb2.RuntimeUInt32(default_value=403, runtime_key="pilotage.refused"),

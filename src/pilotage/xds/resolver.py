@@ -44,7 +44,7 @@ _MAX_ADDRESSES: Final = 64
 
 
 def look_up(name: str) -> tuple[str, ...]:
-    """Return the addresses of a name as the system resolves it, sorted. It may block for half a minute.
+    """Resolve a name as the system does and return its addresses, sorted. May block for half a minute.
 
     Raises:
         OSError: the name has no address, or no name server answers.
@@ -59,7 +59,7 @@ class _Name:
     """A name in use.
 
     Attributes:
-        owner: one of its owners. The name counts towards this owner's limits and is looked up in this owner's turn.
+        owner: one of its owners. The name counts toward this owner's limits and is looked up in this owner's turn.
         failures: failed lookups in a row.
         timer: starts the next lookup.
 
@@ -75,11 +75,11 @@ class Resolver:
     """Keeps the addresses of the names in use up to date.
 
     Attributes:
-        addresses: name -> addresses of its last successful lookup, sorted.
+        addresses: name -> addresses from its last successful lookup, sorted.
         errors: name -> why its last lookup failed, as text.
 
     Args:
-        on_change: called with a name whose addresses or error changed.
+        on_change: called with a name whose addresses or error have changed.
         lookup: resolves a name, in a thread; see :func:`look_up`.
 
     """
@@ -181,7 +181,7 @@ class Resolver:
         return len(self._served.get(owner, ()))
 
     def _fill(self) -> None:
-        """Resolve surplus names as the limits allow. Owners take turns."""
+        """Start resolving names beyond the limits as far as the limits now allow. Owners take turns."""
         while self._turns and len(self._names) < MAX_NAMES:
             owner = next(iter(self._turns))
             del self._turns[owner]
@@ -190,7 +190,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """Stop resolving a name of the owner with the most names, if it has more than the given owner will have."""
+        """Stop resolving a name of the owner with the most names, if the given owner will still have fewer names."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))
@@ -211,7 +211,7 @@ class Resolver:
         self._enqueue(name, known)
 
     def _end(self, name: str, known: _Name) -> None:
-        """Stop resolving a name. If it still has owners, it waits for a free slot."""
+        """Stop resolving a name. If the name still has owners, it waits until the limits allow it again."""
         if known.timer is not None:
             known.timer.cancel()
         self._unqueue(name, known)
@@ -267,7 +267,7 @@ class Resolver:
             self._turns[owner] = None
 
     def _refuse(self, name: str) -> None:
-        """Report a surplus name."""
+        """Report a name that exceeds the limits."""
         if all(self._count(owner) >= MAX_NAMES_OF_ONE for owner in self._users[name]):
             error = f"its container has more than {MAX_NAMES_OF_ONE:,} names"
         else:
@@ -296,7 +296,7 @@ class Resolver:
         self._start_lookups()
 
     def _unqueue(self, name: str, known: _Name) -> bool:
-        """Take a name out of its queue; return whether it was in it."""
+        """Remove a name from its queue; return whether it was queued."""
         queue = self._queues.get(known.owner, {})
         if queue.get(name) is not known:
             return False

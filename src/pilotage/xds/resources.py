@@ -52,17 +52,17 @@ Key = tuple[str, str]
 
 
 class ScopePart(msgspec.Struct, frozen=True, gc=False):
-    """The position of a virtual host in its serialized scope.
+    """The position of a virtual host in its serialized scope (route configuration).
 
     Attributes:
         name: the backend that it serves.
-        domains: the domains that it answers for.
+        domains: the domains that it serves.
         start: offset of its first byte in the body.
         end: offset after its last byte.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
         measured: whether Envoy counts its requests.
-        leads_to: the cluster to which requests are sent, if they may wait for it; otherwise ``""``.
+        leads_to: the cluster to which its requests are sent, if they may wait for this cluster; otherwise ``""``.
 
     """
 
@@ -82,13 +82,14 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         type_url: resource type.
         name: unique within the type.
-        version: hash of the content, so Envoy never gets equal content twice, not even after a restart of pilotage. It
-            is followed by the clusters that requests may wait for, so that pilotage learns of them after a restart.
-        content: the serialized message, or what it can be made of.
+        version: hash of the content, so that Envoy never gets the same content twice, not even after a restart of
+            pilotage. It is followed by the clusters for which requests may wait, so that pilotage learns about them
+            after a restart.
+        content: the serialized message, or a template and texts from which to make it.
         clusters: the clusters that it references. Envoy needs them first.
-        answers: the aliases and pools that it serves; its problems are reported for these.
-        first: the version to send before this one. Envoy does not use a new or replaced cluster until its first health
-            checks are done, but uses the same cluster without health checks at once.
+        answers: the aliases and pools that it serves, for which its problems are reported.
+        first: a version without health checks to send before this one, if needed. Envoy does not use a new or replaced
+            cluster until its first health checks are done, but uses a cluster without health checks at once.
         parts: the virtual hosts of a scope.
 
     """
@@ -114,7 +115,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Its version, and the version of ``first``."""
+        """Its version and, if there is one, that of ``first``."""
         return (self.version,) if self.first is None else (self.version, self.first.version)
 
 
@@ -134,20 +135,20 @@ def resource(
 
 
 def version_of(body: bytes, leads_to: Iterable[str] = ()) -> str:
-    """Return the hash of a serialized message, and the clusters that requests may wait for."""
+    """Return the hash of a serialized message, followed by the clusters that requests may wait for."""
     return " ".join((hashlib.blake2b(body, digest_size=9).hexdigest(), *leads_to))
 
 
 def led_to(version: str) -> list[str]:
-    """Return the clusters in a version that :func:`version_of` has made."""
+    """Return the clusters named in a version from :func:`version_of`."""
     return version.split(" ")[1:]
 
 
 class Frame:
     """Encodes one field of a message: tag, length, content.
 
-    Bytes appended to a serialized message are parsed as further fields of it. So content that is common to thousands of
-    messages is serialized only once.
+    Bytes appended to a serialized message are parsed as further fields of this message. So content that thousands of
+    messages share needs to be serialized only once.
 
     Args:
         message: the message type.
@@ -207,7 +208,7 @@ def socket(host: str, port: int, *, udp: bool = False) -> address_pb2.Address:
 
 
 def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueOption:
-    """Set a header, or with ``add`` append it. Envoy expands command operators such as ``%REQ(:path)%``."""
+    """Set a header or, with ``add``, append one. Envoy expands command operators such as ``%REQ(:path)%``."""
     action = base_pb2.HeaderValueOption.HeaderAppendAction
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=name, value=value),

@@ -1,4 +1,4 @@
-"""Builds retry policies. Unsent requests are always retried; sent requests are retried only if that is safe. Pure."""
+"""Builds retry policies. Requests that were not sent are always retried; others only if that is safe. Pure."""
 
 from __future__ import annotations
 

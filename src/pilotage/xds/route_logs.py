@@ -1,8 +1,9 @@
-"""Makes Envoy log the requests of single routes on standard output. Pure.
+"""Makes Envoy log the requests of individual routes to standard output. Pure.
 
 Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
-listener has one access log for each format. A route's configuration of the filter that restricts access (RBAC) decides
-at the beginning of a request whether it may be logged, and in which format. Statuses are compared at its end.
+listener has one access log for each format. At the beginning of a request, the route's configuration of the filter that
+restricts access (RBAC) decides whether the request may be logged, and in which format. At its end, the status is
+compared.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ _FORMATS: Final[dict[str, Any]] = {
 
 
 def route_logs() -> list[Any]:
-    """Return the access logs for routes that ask for one."""
+    """Return the access logs for routes that configure one."""
     return [_access_log(name) for name in _FORMATS]
 
 
@@ -109,7 +110,7 @@ def _log_of(route: Route) -> AccessLog | None:
 
 
 def logged(route: Route) -> dict[str, Any]:
-    """Return the metadata, by namespace, of everything that serves a route; empty if it has no log."""
+    """Return the metadata, by namespace, for everything that serves a route; empty if the route has no log."""
     log = _log_of(route)
     if log is None:
         return {}
@@ -123,14 +124,14 @@ def access_rules(route: Route, rules: Any) -> Any:
 
     Args:
         route: a route, which may have a log.
-        rules: what it refuses; ``None`` for nothing.
+        rules: the rules by which it refuses requests; ``None`` if it refuses none.
 
     """
     return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=_log_rules(route)))
 
 
 def _log_rules(route: Route) -> Any:
-    """Return the rules that name a request's format if it may be logged; ``None`` if the route has no log."""
+    """Return the rules that decide whether, and in which format, a request is logged; ``None`` without a log."""
     log = _log_of(route)
     if log is None:
         return None
@@ -184,7 +185,7 @@ def _equal(name: str, text: str) -> Any:
 
 
 def _host(host: str) -> list[Any]:
-    """Return rules for a host with and without a port."""
+    """Return the rules that match a host with or without a port."""
     prefix = string_pb2.StringMatcher(prefix=f"{host}:", ignore_case=True)
     return [_equal(":authority", host), _matching(":authority", {"string_match": prefix})]
 

@@ -1,4 +1,4 @@
-"""Builds the scope of a first DNS label even if some of its backends cannot be built. Pure."""
+"""Builds the scope (route configuration) of a first DNS label even if some backends cannot be built. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Chooses which virtual hosts of a scope one Envoy gets. Pure.
+"""Chooses which virtual hosts of a scope (a route configuration) an Envoy gets. Pure.
 
 A scope holds the virtual hosts of several backends. If Envoy rejects one of them, or a cluster that one of them needs,
-the others must not suffer: Envoy gets a variant of the scope in which the rejected backend answers 503.
+the others must still be served. So Envoy gets a variant of the scope in which requests to the rejected backend get 503.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Host(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: the backend's name.
-        domains: the domains that it answers for.
+        domains: the domains that it serves.
         body: the encoded field ``virtual_hosts``.
         clusters: the clusters that it references.
         served: whether requests reach the backend; ``False`` if they get 503.
         measured: whether Envoy counts its requests.
-        leads_to: the cluster to which requests are sent, if they may wait for it; otherwise ``""``.
+        leads_to: the cluster to which its requests are sent, if they may wait for this cluster; otherwise ``""``.
 
     """
 
@@ -104,7 +104,7 @@ def join_hosts(label: str, head: bytes, hosts: Sequence[Host]) -> Resource:
     Args:
         label: see :func:`~pilotage.xds.scoped_routes.scope_label`.
         head: the serialized route configuration without its name and virtual hosts.
-        hosts: its virtual hosts, one or more.
+        hosts: the virtual hosts of the scope, one or more.
 
     """
     name = label.encode()
@@ -141,9 +141,9 @@ def split_hosts(scope: Resource) -> list[Host]:
 
 
 def _head(*scopes: Resource) -> bytes:
-    """Return the ``head`` for virtual hosts of several scopes: that of the scope in which the fewest filters are off.
+    """Return the ``head`` for virtual hosts from several scopes: the one that turns off the fewest filters.
 
-    A filter is off in a whole scope if none of its virtual hosts needs it. Those of another scope may need it.
+    A scope turns off a filter that none of its virtual hosts needs. Virtual hosts from another scope may need it.
     """
     heads = [_SCOPE.FromString(scope.body).route_configuration for scope in scopes]
     message = min(heads, key=lambda head: len(head.typed_per_filter_config))
@@ -183,8 +183,8 @@ class ScopeVariants:
     def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
         """Choose the virtual hosts that Envoy can have now.
 
-        A virtual host answers 503 if Envoy has rejected it or one of its clusters. While it waits for a cluster, Envoy
-        keeps its previous version.
+        A virtual host answers 503 if Envoy has rejected it or one of its clusters. While a virtual host waits for a
+        cluster, Envoy keeps the virtual host's previous version.
 
         Args:
             scope: the wanted scope.
@@ -224,7 +224,7 @@ class ScopeVariants:
         return Choice(join_hosts(name, _head(*sources), chosen), waits=bool(waiting))
 
     def has(self, scope: Resource, name: str) -> bool:
-        """Return whether Envoy has acknowledged a virtual host as it is in the wanted scope."""
+        """Return whether Envoy has acknowledged the version of a virtual host that is in the wanted scope."""
         known = self._had.get(scope.name)
         if known is None:
             return False
@@ -232,7 +232,7 @@ class ScopeVariants:
         return bool(wanted) and had == wanted
 
     def on_ack(self, sent: Resource) -> None:
-        """Record what Envoy has accepted; virtual hosts that were held back are tried next."""
+        """Record what Envoy has accepted. Virtual hosts that were held back can then be tried."""
         name = sent.name
         self._had[name] = sent
         self._suspects.pop(name, None)
@@ -251,7 +251,7 @@ class ScopeVariants:
             The rejected virtual host; ``None`` if more than one may be to blame.
 
         Raises:
-            LookupError: none of its virtual hosts is to blame.
+            LookupError: none of the scope's virtual hosts is to blame.
 
         """
         name = sent.name
@@ -283,7 +283,7 @@ class ScopeVariants:
         self._had.pop(name, None)
 
     def retry(self, name: str) -> None:
-        """Resend the rejected virtual hosts of a scope."""
+        """Let the rejected virtual hosts of a scope be sent again."""
         if name in self.rejected:
             self._retried[name] = set(self.rejected[name])
 

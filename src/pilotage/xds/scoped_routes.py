@@ -1,8 +1,8 @@
-"""Builds scoped route configurations, with one scope for all hosts with the same first DNS label. Pure.
+"""Builds scoped route configurations: all hosts with the same first DNS label share one scope. Pure.
 
 ``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource. So after a change, only the
-affected scopes are sent again, however many there are. Envoy selects the scope by the first DNS label of the host, the
-part before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
+affected scopes are resent, however many scopes there are. Envoy selects the scope by the first DNS label of the host,
+the part before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
     """Return the virtual host domains of an alias within its scope.
 
     Args:
-        name: the alias. Without dots, it matches itself and every host of which it is the first label. With dots, it
-            matches only that host. ``*.example.com`` matches every host with one additional label.
+        name: the alias. An alias without dots matches itself and every host whose first label it is. An alias with dots
+            matches only the host of that name. ``*.example.com`` matches every host with one additional label.
         suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
@@ -96,7 +96,7 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
 
 @lru_cache(maxsize=2)
 def _head(*, plain: bool) -> bytes:
-    """Return what all scopes have in common, serialized; see :func:`~pilotage.xds.filters.scope_settings`."""
+    """Return the serialized settings that scopes have in common; see :func:`~pilotage.xds.filters.scope_settings`."""
     everywhere = route_pb2.RouteConfiguration(
         validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
         ignore_port_in_host_matching=True,
@@ -108,14 +108,14 @@ def _head(*, plain: bool) -> bytes:
 
 
 def _address(backend: Backend) -> str:
-    """Return the address of a plain backend. An IPv4-mapped one becomes IPv4, which Envoy requires."""
+    """Return the address of a plain backend. An IPv4-mapped IPv6 address becomes IPv4, as Envoy requires."""
     endpoint = backend.members[0].endpoint
     mapped = ipaddress.IPv6Address(endpoint.host).ipv4_mapped if ":" in endpoint.host else None
     return endpoint.address if mapped is None else f"{mapped}:{endpoint.port}"
 
 
 def _from_template(backend: Backend, options: GatewayOptions) -> Resource | None:
-    """Return the scope of a single usual or plain backend; ``None`` if it has to be built."""
+    """Return the scope of a single usual or plain backend; ``None`` if no template can be used."""
     if is_plain(backend):
         address = _address(backend)
     elif is_usual(backend):
@@ -139,7 +139,7 @@ def _from_template(backend: Backend, options: GatewayOptions) -> Resource | None
 def _scope_template(
     name: int, address: int, backing: Backing, scheme: str, options: GatewayOptions
 ) -> tuple[Template, Resource] | None:
-    """Return the template of a scope, and a scope made with it, by the lengths of name and address.
+    """Return a template for scopes with the given lengths of name and address, and a sample scope made with it.
 
     Args:
         name: length of the backend's name in bytes.
@@ -179,8 +179,8 @@ def _references(backend: Backend) -> frozenset[str]:
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
     """Yield the hosts of each backend. Envoy rejects duplicate domains.
 
-    The table gives a full name to its holder, and excludes other routes with that name. So a backend with a full name
-    gets this host, and the backend with the short alias gets all other hosts.
+    The table gives each full name to one route, and excludes other routes with that name. So a backend with a full name
+    gets the host of that name, and the backend with the short alias gets all other hosts.
     """
     taken: set[str] = set()
     for backend in sorted(
@@ -192,7 +192,7 @@ def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[t
 
 
 def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
-    """Return a virtual host without its name and domains."""
+    """Return the virtual host of a backend without its name and domains."""
     host = _routes_with_policy(backend, options)
     if backend.backing == "shared":
         host.metadata.filter_metadata[TARGET][ADDRESS] = _address(backend)
@@ -200,7 +200,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
-    """Return the virtual host of a backend without name and address."""
+    """Return the virtual host of a backend without its name and address."""
     policy = backend.route_policy
     routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options), options)]
     for route in routes:
@@ -254,7 +254,7 @@ def _redirect(backend: Backend, options: GatewayOptions) -> list[Any]:
 
 
 def https_redirect(options: GatewayOptions) -> Any:
-    """Return the redirect from plain HTTP to HTTPS. It omits the port if both are the default ports."""
+    """Return the redirect from plain HTTP to HTTPS. It omits the port if HTTP and HTTPS use their default ports."""
     action = route_components_pb2.RedirectAction(
         https_redirect=True, response_code=route_components_pb2.RedirectAction.PERMANENT_REDIRECT
     )
@@ -265,10 +265,10 @@ def https_redirect(options: GatewayOptions) -> Any:
 
 
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
-    """Return the routes of a backend. They differ in how long they may be silent, and in their retries.
+    """Return the routes of a backend. They differ in their idle timeouts and retry policies.
 
-    Some requests may be silent for long: gRPC, and GET, HEAD and OPTIONS without a body, even if they become
-    WebSockets. Those that are safe to repeat are also retried after a broken connection.
+    Some requests may be idle for a long time: gRPC, and GET, HEAD and OPTIONS without a body, even if they become
+    WebSockets. Requests that are safe to repeat are also retried after a broken connection.
     """
     kinds = route_components_pb2
     if backend.backing == "none":
@@ -301,7 +301,7 @@ _NO_BODY: Final = [
 
 
 def _silence(backend: Backend, limit: float) -> float:
-    """Return a request's idle timeout in seconds, extended to the wait that its route allows; 0 means no limit."""
+    """Return a request's idle timeout in seconds, longer than any wait that its route allows; 0 means no limit."""
     wait = backend.longest_wait if backend.is_closed else backend.hold
     longest = max(wait, backend.route.settings.response_header_timeout)
     return max(limit, longest + _MARGIN) if limit and longest else limit
@@ -315,7 +315,7 @@ def _regex(text: str) -> Any:
 
 
 def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) -> Any:
-    """Return the action of a route. It needs an idle timeout: the listener's is for requests without a route."""
+    """Return the action of a route. It sets an idle timeout: the listener's is for requests without a route."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last

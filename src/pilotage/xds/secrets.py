@@ -21,7 +21,7 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
-    """Return the settings completed with the names in the gateway's certificates, and the secrets (none without HTTPS).
+    """Return the settings with the names from the gateway's certificates, and the secrets (none without HTTPS).
 
     Raises:
         ConfigError: with a problem for each pair of files that cannot be read or used.

@@ -55,19 +55,20 @@ class AdsServer:
 
     Attributes:
         snapshot: what every Envoy should have.
-        gates: whether requests pass to routes whose containers can sleep.
+        gates: decides whether requests to routes whose containers can sleep pass, wait or are rejected.
         held: the requests that wait for an endpoint.
         targets: resolves and probes the targets in the snapshot.
         envoys: the connected Envoys.
         loads: the requests that they report.
-        removals: lets Envoys keep what they had before this process, until :meth:`release_removals`.
+        removals: lets Envoys keep the resources that they had before this process started, until
+            :meth:`release_removals`.
 
     Args:
         options: the gateway's settings.
-        on_nack: receives a problem for each route whose configuration an Envoy rejects.
+        on_nack: called with a problem for each route whose configuration an Envoy rejects.
         linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
             because Envoy retries a request in the cluster in which it started.
-        guard: what no route may reach; by default, that of a policy without rules.
+        guard: what no route may reach; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
     """
@@ -124,7 +125,7 @@ class AdsServer:
         self._servers.append(server)
 
     async def _check(self, request: Any, _context: Any = None) -> Any:
-        """Answer an ext_authz check, which Envoy sends for a page load from a sleeping route."""
+        """Answer an ext_authz check, which Envoy sends for a browser's page load while containers sleep."""
         return self.gates.check(request.attributes.context_extensions.get("page", ""), request)
 
     async def close(self) -> None:
@@ -177,13 +178,13 @@ class AdsServer:
         return changed
 
     def release_removals(self) -> None:
-        """Let Envoys remove what they had before this process and what is not in the table; see :attr:`removals`."""
+        """Let Envoys remove earlier resources that the table does not need; see :attr:`removals`."""
         self._notify(self.removals.end())
         for session in self._sessions:
             self.gates.answer(session)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
-        """Apply new settings. Return the changed keys like :meth:`publish`.
+        """Apply new settings. Like :meth:`publish`, return the keys of the changed resources.
 
         Args:
             options: the gateway's settings.
@@ -205,7 +206,7 @@ class AdsServer:
         return self.snapshot.configure(options, guard) | self.snapshot.set_secrets(secrets)
 
     def reload_certificates(self) -> frozenset[Key]:
-        """Read the certificates again. Returns and raises like :meth:`configure`."""
+        """Read the certificates again. Return values and exceptions are those of :meth:`configure`."""
         return self.configure(self.snapshot.options)
 
     def _send_changes(self, changed: frozenset[Key]) -> None:
@@ -230,7 +231,7 @@ class AdsServer:
         self._notify(clusters)  # has no effect on clusters that have come back
 
     def _retry(self, session: Session, key: Key, retries: Retries) -> None:
-        """Send an Envoy the resources it rejected once more, if they are still wanted."""
+        """Resend the resources that an Envoy rejected, if they are still wanted."""
         rejected = session.rejected_keys & {key}
         retries.begin(key, rejected=bool(rejected))
         if rejected and session in self._sessions:
@@ -266,7 +267,7 @@ class AdsServer:
         self._schedule(self.snapshot.hold_of(alias, route), remove)
 
     def _schedule_settling(self, alias: str) -> None:
-        """Expect an alias to restart, for as long as it is draining and for a while after that."""
+        """Expect the containers of an alias to restart, while they are draining and for a short time afterward."""
         now, is_expected = asyncio.get_running_loop().time, alias in self._restarting
         self._restarting[alias] = now()
 
@@ -283,7 +284,7 @@ class AdsServer:
             self._schedule(self._linger, settle)
 
     def _take_over(self, key: str, clusters: tuple[str, ...]) -> None:
-        """Keep holding requests that have waited for a backend since before this process started."""
+        """Let requests that have waited for a backend since before this process started go on waiting."""
         backend = self.snapshot.backend(key)
         if backend is not None and not backend.hold and not backend.pool:
             self.snapshot.restarting.add(backend.name)
@@ -305,7 +306,7 @@ class AdsServer:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What the gateway does not support in the current table, and what Envoys have rejected."""
+        """Problems with unsupported parts of the current table, and with what Envoys have rejected."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for nack in session.rejections:
@@ -330,7 +331,7 @@ class AdsServer:
         """Wait until at least one Envoy is connected and all of them have acknowledged or rejected the given changes.
 
         Args:
-            keys: result of :meth:`publish`; all resources if not given.
+            keys: result of :meth:`publish`; if not given, all resources.
             node: wait only for the Envoy with this node ID.
             patience: do not wait for an Envoy that has left a response unanswered for this many seconds.
 

@@ -37,8 +37,8 @@ class NameGroup(msgspec.Struct, frozen=True):
     """Certificates for clients that request certain server names.
 
     Attributes:
-        names: the server names, lower-case; a leading ``*`` stands for one label (RFC 6125, 6.4.3). Empty for clients
-            that send none.
+        names: the server names in lower case. A leading ``*`` stands for one label (RFC 6125, 6.4.3). Empty for clients
+            that send no server name.
         certificates: indexes of the certificates.
         is_default: whether it is for all other names, too.
 
@@ -67,9 +67,9 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     """Return which certificates clients get for which server names.
 
     Certificates that share a name form one group, because Envoy chooses among them by what the client supports. Clients
-    that request an unknown name, or none, get the default certificates. If there are none, those that request none get
-    the certificates for IP addresses, which have no server names. All others are refused, because any certificate would
-    reveal a name or an address that the client does not know.
+    that request an unknown name, or no name, get the default certificates. If there are no default certificates,
+    clients that request no name get the certificates for IP addresses, which have no server names. All other clients
+    are refused, because any certificate would reveal a name or an address that the client does not know.
     """
     groups: list[tuple[set[str], list[int]]] = []
     default: list[int] = []
@@ -94,13 +94,13 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
 
 
 def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
-    """Return the matcher that finds the filter chain for a connection; without one, Envoy closes it.
+    """Return the matcher that finds the filter chain for a connection. If it finds none, Envoy closes the connection.
 
     Envoy's usual matching of server names would let a wildcard stand for several labels.
 
     Args:
         groups: from :func:`name_groups`.
-        choose: returns what to do for a group, given the name of its filter chain.
+        choose: returns the action for a group, given the name of its filter chain.
 
     """
     exact: dict[str, Any] = {}
@@ -145,13 +145,13 @@ def _field(predicate: Any, on_match: Any) -> Any:
 
 
 def chain_named(name: str) -> Any:
-    """Return the result of a matcher: a filter chain."""
+    """Return the action of a matcher that selects a filter chain."""
     action = extension_pb2.TypedExtensionConfig(name="chain", typed_config=packed(wrappers_pb2.StringValue(value=name)))
     return matcher_pb2.Matcher.OnMatch(action=action)
 
 
 def chain_by_address(networks: Iterable[Any], inside: str, outside: str) -> Any:
-    """Return the result of a matcher: one filter chain for clients in some networks, another for all others."""
+    """Return the action of a matcher: one filter chain for clients in the given networks, another for all others."""
     ranges = [cidr_pb2.CidrRange(address_prefix=it.address_prefix, prefix_len=it.prefix_len) for it in networks]
     found = ip_pb2.IPMatcher.IPRangeMatcher(ranges=ranges, on_match=chain_named(inside))
     matcher = ip_pb2.IPMatcher(range_matchers=[found])
@@ -171,12 +171,12 @@ _ADDRESS: Final = extension_pb2.TypedExtensionConfig(
 
 
 def _is_server_name(name: str) -> bool:
-    """Return whether Envoy can match a name. Its first label may be a wildcard, but no other part."""
+    """Return whether Envoy can match a name. Only its first label may be a wildcard, and only as a whole."""
     return bool(name) and "*" not in name.removeprefix("*.") and not is_address(name)
 
 
 def ads() -> Any:
-    """Return the source of a resource: the control plane's stream."""
+    """Return the config source that stands for the control plane's stream."""
     return config_source_pb2.ConfigSource(
         ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
     )
@@ -191,7 +191,7 @@ _SECRETS: Final = "certificate"
 
 
 def secret(index: int, chain: bytes, key: bytes) -> Resource:
-    """Return the secret with a certificate. It is sent inline, so remote Envoys need no files."""
+    """Return the secret with a certificate. The certificate is sent inline, so remote Envoys need no files."""
     certificate = common_pb2.TlsCertificate(
         certificate_chain=base_pb2.DataSource(inline_bytes=chain), private_key=base_pb2.DataSource(inline_bytes=key)
     )

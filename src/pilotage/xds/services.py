@@ -1,4 +1,4 @@
-"""Makes the gRPC server of the control plane: its limits, and the services that Envoys call."""
+"""Makes the gRPC server of the control plane, with its limits and the services that Envoys call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], 
 
     Args:
         discovery: handles a stream of incremental ADS.
-        check: answers whether a request may proceed.
+        check: decides whether a request may proceed.
         loads: handles a stream of load reports.
 
     """

@@ -1,8 +1,9 @@
-"""Tracks one Envoy's ADS session: what it has, what it still needs, and in which order to send that. Pure.
+"""Tracks one Envoy's ADS session: what Envoy has, what it still needs, and in which order to send it. Pure.
 
-Clusters are sent before the scopes and listeners that reference them, and removed after them. One response of each type
-is in flight at a time; later changes accumulate. When Envoy rejects a response, the session bisects it until the
-rejected resource is found. It sends that version again only after :meth:`Session.retry`.
+Clusters are sent before the scopes (route configurations) and listeners that reference them, and removed after them.
+One response of each type is in flight at a time; later changes accumulate. When Envoy rejects a response, the session
+bisects the response until it finds the rejected resource. It resends the rejected version only after
+:meth:`Session.retry`.
 
 A route whose cluster or virtual host is rejected answers 503, even if Envoy has an earlier version, because the earlier
 address may belong to another container by now. The other routes of its scope do not wait (see
@@ -49,7 +50,7 @@ class Session(SessionState):
 
     Args:
         resources: what Envoy should have. The owner keeps this mapping current.
-        removals: says what must not be removed yet.
+        removals: decides which resources must not be removed yet.
 
     """
 
@@ -212,7 +213,7 @@ class Session(SessionState):
     # ---- responses to Envoy
 
     def next_responses(self) -> list[Any]:
-        """Return what can be sent now. Returns nothing more until Envoy answers or a resource changes."""
+        """Return the responses that can be sent now. There are no more until Envoy answers or a resource changes."""
         responses = []
         waiting = self._subscriptions[CLUSTER].refused  # for what leads there, which may turn out not to be sent
         for type_url in (*SEND_ORDER, CLUSTER) if waiting else SEND_ORDER:
@@ -240,7 +241,7 @@ class Session(SessionState):
         return resources, removed
 
     def _next_kept(self) -> str:
-        """Return the next cluster for which Envoy is to go on waiting, if it still is."""
+        """Return the next cluster for which Envoy is to go on waiting, unless it no longer waits for it."""
         subscription = self._subscriptions[CLUSTER]
         while self._kept:
             name = self._kept.pop()
@@ -253,7 +254,7 @@ class Session(SessionState):
         return ""
 
     def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
-        """Add the named resources to a response, if they can be sent. The others stay pending."""
+        """Add to a response those of the named resources that can be sent. The others stay pending."""
         subscription = self._subscriptions[type_url]
         led_to_now = self._led_to_now() if subscription.refused else frozenset()
         for name in names:
@@ -285,11 +286,11 @@ class Session(SessionState):
             subscription.blocked.add(name)
 
     def _led_to_now(self) -> set[str]:
-        """Return the clusters to which requests are led by what Envoy has, where it has yet to answer a change.
+        """Return the clusters to which Envoy may still send requests, because it has not acknowledged a change yet.
 
-        These are scopes, and the filters of tcp routes. Envoy 1.40 names a cluster only once, even if it was told that
-        the cluster does not exist. So a later request that is led there would wait in vain, and Envoy is not told
-        before it has answered.
+        Such a change is to a scope (a route configuration) or to the filter of a tcp route. Envoy 1.40 asks for a
+        cluster only once, even if it is told that the cluster does not exist. A later request to that cluster would
+        therefore wait in vain. So Envoy is told only after it has answered the change.
         """
         found: set[str] = set()
         for leading in (self._subscriptions[SCOPE], self._subscriptions[EXTENSION]):
@@ -337,9 +338,10 @@ class Session(SessionState):
         """Return whether Envoy has the current version of a cluster.
 
         Args:
-            name: its name.
-            accept_unacked: while Envoy probes, accept a cluster that it has been sent but not acknowledged. This is for
-                resources that Envoy does not have yet: if it rejects the cluster, no working route breaks.
+            name: name of the cluster.
+            accept_unacked: while Envoy probes endpoints, accept a cluster that it has been sent but has not
+                acknowledged. This is for resources that Envoy does not have yet: even if it rejects the cluster, no
+                working route breaks.
 
         """
         clusters = self._subscriptions[CLUSTER]

@@ -1,4 +1,4 @@
-"""Tracks which resources one Envoy has, which it has not answered yet, and which it rejects. Pure."""
+"""Tracks which resources one Envoy has, which it has yet to acknowledge or reject, and which it rejects. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SessionState:
         node: Envoy's node ID, ``""`` before its first request.
         nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
         asked: the clusters that Envoy has asked for by name since the owner last emptied this list.
-        before: the clusters that Envoy had, or had asked for, before this session.
+        before: the clusters that Envoy had before this session, or for which it had asked.
         led_before: the clusters to which requests were sent before this session, and for which they may have waited.
 
     Args:
@@ -54,7 +54,7 @@ class SessionState:
 
     @property
     def rejections(self) -> list[Nack]:
-        """The rejected resources among those that Envoy should have now."""
+        """The resources that Envoy should have now but has rejected."""
         found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
         for name, hosts in self._variants.rejected.items():
             scope = self._resources.get((SCOPE, name))
@@ -67,7 +67,7 @@ class SessionState:
 
     @property
     def rejected_keys(self) -> set[Key]:
-        """The resources that Envoy rejects, or of which it rejects a virtual host."""
+        """The resources that Envoy rejects, and those in which it rejects a virtual host."""
         return {*self.nacks, *((SCOPE, name) for name in self._variants.rejected)}
 
     def _active(self) -> list[Subscription]:
@@ -75,13 +75,13 @@ class SessionState:
 
     @property
     def has_subscribed(self) -> bool:
-        """Whether Envoy has listed what it has of every type."""
+        """Whether Envoy has listed the resources that it has of every type."""
         return all(self._subscriptions[type_url].active for type_url in self._expected_types())
 
     def _expected_types(self) -> tuple[str, ...]:
         """Return the resource types that Envoy is sure to subscribe to.
 
-        Scopes are included only once it has a listener that needs them.
+        Scopes (route configurations) are included only once Envoy has a listener that needs them.
         """
         needs_scopes = any(key in self._resources and not self.is_missing(key) for key in HTTP_LISTENERS)
         return (CLUSTER, LISTENER, SCOPE) if needs_scopes else (CLUSTER, LISTENER)
@@ -102,7 +102,7 @@ class SessionState:
         return sum(len(it.pending) + it.unanswered for it in self._active())
 
     def unanswered_since(self, heard: float) -> float | None:
-        """Return the loop time since which Envoy has left a response unanswered; ``None`` if it has answered all.
+        """Return since when (loop time) Envoy has left a response unanswered; ``None`` if it has answered all.
 
         Args:
             heard: when its last request arrived. This time counts for an Envoy that has not subscribed yet.
@@ -118,7 +118,7 @@ class SessionState:
         return self._subscriptions[key[0]].acked.get(key[1])
 
     def state_of(self, key: Key, host: str) -> Literal["accepted", "rejected", "waiting"]:
-        """Return whether Envoy has the current version of a resource or, if it is a scope, of one virtual host."""
+        """Return whether Envoy has the current version of a resource, or of one virtual host in a scope."""
         item = self._resources.get(key)
         if key in self.nacks and item is not None and self._is_wanted(self.nacks[key].resource):
             return "rejected"
@@ -132,9 +132,9 @@ class SessionState:
         return key in self.nacks and key in self._resources and self._subscriptions[key[0]].version(key[1]) is None
 
     def has_current(self, key: Key) -> bool:
-        """Return whether Envoy has acknowledged the current version of a resource, or that of a cluster without checks.
+        """Return whether Envoy has acknowledged a resource's current version, or that version without health checks.
 
-        While Envoy probes, it acknowledges nothing, so a version that has been sent counts.
+        While Envoy probes endpoints, it acknowledges nothing, so a version that has been sent counts as acknowledged.
         """
         item, subscription = self._resources.get(key), self._subscriptions[key[0]]
         version = subscription.version(key[1]) if subscription.is_probing else subscription.acked.get(key[1])

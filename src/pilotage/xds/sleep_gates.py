@@ -32,7 +32,7 @@ _UNAVAILABLE: Final = 14
 
 
 def _epochs(gate: Gate | None) -> frozenset[int]:
-    """Return the epochs that requests may wait for."""
+    """Return the epochs (numbers of sleeps) for whose clusters requests may wait."""
     return frozenset() if gate is None else frozenset((gate.epoch, *gate.busy, *gate.waiting))
 
 
@@ -41,14 +41,15 @@ Page = tuple[str, dict[str, str]]
 
 
 class SleepGates:
-    """Tracks which sleeping routes Envoys ask for.
+    """Tracks for which routes with sleeping containers Envoys have requests.
 
     Attributes:
-        on_want: receives the name of a gate for which an Envoy has a request.
-        on_epoch: receives the name of a gate, and an epoch in which an Envoy has requests.
-        on_held: receives the key of a backend, and the clusters that requests for it have waited for since before this
-            process; the last is the current one.
-        page: returns the page for a browser that requests a path behind a gate; ``None`` to let the request wait.
+        on_want: called with the name of a route or pool for which an Envoy has a request.
+        on_epoch: called with the name of a route or pool, and an epoch in which an Envoy has requests for it.
+        on_held: called with the key of a backend, and the clusters for which its requests have waited since before this
+            process started. The last one is current.
+        page: returns the page for a browser, given the name of a route or pool and the requested path; ``None`` to let
+            the request wait.
 
     Args:
         snapshot: what every Envoy should have.
@@ -56,7 +57,7 @@ class SleepGates:
         sessions: returns the connected Envoys.
         wait_for_acks: waits until all Envoys have accepted the given changes.
         held: receives the key of a backend and the cluster that requests wait for; returns whether they may wait.
-        removals: says whether some engines have not been listed yet.
+        removals: tells whether there are engines whose containers have not been listed yet.
         later: calls a function after a number of seconds.
 
     """
@@ -90,11 +91,11 @@ class SleepGates:
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
 
-        Requests that wait for an epoch which has ended are rejected.
+        Requests that wait for a cluster of an epoch that has ended are rejected.
 
         Args:
-            name: its gate, from :attr:`~pilotage.xds.backend.Backend.gate_name`.
-            gate: the new state; ``None`` if its containers never sleep.
+            name: its name, from :attr:`~pilotage.xds.backend.Backend.gate_name`.
+            gate: whether requests pass, wait or are rejected; ``None`` if its containers never sleep.
 
         Returns:
             The keys of the changed resources, for :attr:`wait_for_acks`.
@@ -120,10 +121,11 @@ class SleepGates:
             session.refuse(epoch_cluster(name, epoch) + suffix)
 
     def answer(self, session: Session) -> None:
-        """Handle the clusters that an Envoy has asked for: wake the containers, or say that a cluster does not exist.
+        """Handle the clusters for which an Envoy has asked: wake their containers, or say that they do not exist.
 
-        Envoy names a cluster only once. So a cluster that it names when it connects may be one that requests wait for,
-        or one that it lost long ago. The containers are woken only if Envoy's routes use that cluster.
+        Envoy asks for a cluster only once. When it connects, it lists all clusters for which it has asked. Requests may
+        be waiting for such a cluster, or it may have been removed long ago. So its containers are woken only if Envoy's
+        routes use it.
         """
         if not session.has_subscribed:
             return
@@ -175,7 +177,7 @@ class SleepGates:
         return found
 
     def _may_wait(self, cluster: str) -> bool:
-        """Return whether requests may wait for a cluster; wake its containers if they sleep."""
+        """Return whether requests may wait for a cluster. If its containers sleep, wake them."""
         backend = self._snapshot.backend(cluster)
         gate = backend.gate if backend is not None else None
         if backend is None or gate is None:
@@ -188,7 +190,7 @@ class SleepGates:
         return self._held(key_of(cluster), cluster)
 
     def check(self, alias: str, request: Any) -> Any:
-        """Answer an ext_authz check for a browser's page load: with a page, or with nothing to let it wait."""
+        """Answer an ext_authz check for a browser's page load: return a page, or let the request proceed and wait."""
         self.on_want(alias)
         page = self.page(alias, request.attributes.request.http.path)
         if page is None:

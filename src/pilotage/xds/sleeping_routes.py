@@ -1,7 +1,8 @@
-"""Builds what a route does while its containers are not awake. Pure.
+"""Builds what a route does with requests while its containers are not awake. Pure.
 
-Requests are sent to a cluster that Envoy does not have. Its on-demand filter asks for it once and holds them until the
-cluster arrives. A browser's page load gets a page instead, which the control plane renders.
+The route sends requests to a cluster that Envoy does not have. Envoy's on-demand filter asks for this cluster once, and
+lets the requests wait until the cluster arrives. A browser's page load gets a page instead, which the control plane
+renders.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def while_closed(backend: Backend, routes: list[Any], options: GatewayOptions) -
 
 
 def _at(path: str, route: Any) -> Any:
-    """Limit a route to one path, with any query. The prefix stays, because ``add_prefix`` replaces what it matches."""
+    """Limit a route to one path, with any query. Keep its prefix match, whose match ``add_prefix`` replaces."""
     limited = route_components_pb2.Route()
     limited.CopyFrom(route)
     pattern = regex_pb2.RegexMatcher(regex=rf"{re.escape(path)}(?:\?.*)?")
@@ -88,7 +89,7 @@ def _page(backend: Backend, route: Any) -> Any:
 
 
 def _events(backend: Backend, options: GatewayOptions) -> Any:
-    """Return the route to the events of the page."""
+    """Return the route that serves the page's events."""
     route = route_components_pb2.Route(match=route_components_pb2.RouteMatch(path=EVENTS_PATH))
     route.route.cluster = PAGES_CLUSTER
     route.route.timeout.CopyFrom(seconds(0))

@@ -57,14 +57,15 @@ class Snapshot:
 
     Attributes:
         resources: type URL and name -> resource.
-        problems: source (``route/ALIAS``, ``pool/LINK``, ``listener/tcp/PORT``; ``auth/…`` for missing forwardauth
-            routes, ``made/…`` for unexpected errors) -> its problems.
-        lingering: alias -> last state of a removed route whose requests wait for a successor.
+        problems: source -> its problems. A source is ``route/ALIAS``, ``pool/LINK``, ``listener/tcp/PORT``, ``auth/…``
+            for missing forwardauth routes, or ``made/…`` for unexpected errors.
+        lingering: alias of a removed route whose requests wait for a successor -> the route's last state.
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
-        gates: ``route/ALIAS`` or ``pool/NAME`` -> whether its requests pass, if its containers sleep.
+        gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether its requests pass, wait or are
+            rejected.
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.
@@ -99,7 +100,7 @@ class Snapshot:
 
     @property
     def table(self) -> Table:
-        """The table last applied."""
+        """The table that was applied last."""
         return self._table
 
     def replace(self, table: Table) -> frozenset[Key]:
@@ -139,11 +140,11 @@ class Snapshot:
         return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
 
     def build_again(self, *keys: str) -> frozenset[Key]:
-        """Rebuild backends whose gates or :attr:`holds` have changed, given by key; return the changed keys."""
+        """Rebuild the backends with these keys (:attr:`gates` or :attr:`holds` changed); return the changed keys."""
         return self._rebuild(keys)
 
     def settle(self, alias: str) -> frozenset[Key]:
-        """Stop expecting the restart of an alias, unless it is draining or stopped; return the changed keys."""
+        """Stop expecting an alias's containers to restart, unless draining or stopped; return the changed keys."""
         route = self._routes.get(alias)
         awaited = alias in self.lingering or (route is not None and is_draining((route,)))
         if alias not in self.restarting or awaited:
@@ -193,7 +194,7 @@ class Snapshot:
         return self._apply(dict.fromkeys(gone) | _by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
-        """Replace all agents, each with credentials or those that it had; return the changed keys."""
+        """Replace all agents. One without credentials keeps its previous ones. Return the changed keys."""
         wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
         changed = self._apply({key: item for key, item in wanted.items() if item is not None})
         self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
@@ -304,7 +305,7 @@ class Snapshot:
         return self._check_auth_route(key, backend)
 
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
-        """Report a forwardauth route that cannot approve requests, because all requests that need it are rejected."""
+        """Report a forwardauth route that cannot approve requests, and let the backend reject all its requests."""
         auth = backend.route_policy.auth
         problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
         self._report(f"auth/{key}", [problem] if problem is not None else ())
@@ -348,7 +349,7 @@ class Snapshot:
     # ---- from backends to resources
 
     def _build(self, key: str) -> tuple[Backend | None, dict[Key, Resource | None]]:
-        """Build the backend of a route or pool, and its clusters. Return no backend if that fails."""
+        """Build the backend of a route or pool, and its clusters. If that fails, return no backend."""
         try:
             backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
             backend = self.holds.apply(backend) if backend is not None else None

@@ -1,8 +1,9 @@
 """Builds what a tcp listener does with connections, and all resources of a backend except listeners and scopes. Pure.
 
-If the containers of a route sleep, its connections go to a different cluster in each epoch. But ten minutes after a
-change to a listener, Envoy closes the connections that it accepted. So such a listener never changes: its filter is a
-resource of its own, and a new version of the filter affects only new connections.
+If the containers of a route can sleep, its connections go to a different cluster after each sleep. But ten minutes
+after a change to a listener, Envoy closes the connections that the old listener accepted. So the listener of such a
+route never changes. Instead, its filter is a separate resource, and a new version of the filter affects only new
+connections.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ class Response(msgspec.Struct):
     """A response that Envoy has not answered yet.
 
     Attributes:
-        nonce: identifies Envoy's answer.
+        nonce: identifies Envoy's answer to it.
         resources: the resources it carries, by name.
         removed: the names it removes.
         references: the clusters that these resources referenced before.
-        sent: loop time when it was made, in seconds.
+        sent: loop time at which it was made, in seconds.
 
     """
 
@@ -35,7 +35,7 @@ class Response(msgspec.Struct):
     sent: float = 0.0
 
     def message(self, type_url: str) -> Any:
-        """Return the protocol's message."""
+        """Return the protocol message."""
         return discovery_pb2.DeltaDiscoveryResponse(
             type_url=type_url,
             nonce=self.nonce,
@@ -66,7 +66,8 @@ class Subscription:
         pending: names whose version in Envoy may be outdated, oldest first.
         in_flight: responses that Envoy has not answered yet, oldest first.
         bisection: batches to send separately because Envoy rejected one of their resources.
-        refused: names that Envoy asked for and that do not exist. Envoy waits for each until pilotage says so.
+        refused: names of resources for which Envoy has asked but that do not exist. Envoy waits for each until pilotage
+            says that it does not exist.
         blocked: resources that reference a rejected cluster, and removed clusters that are still referenced.
 
     """

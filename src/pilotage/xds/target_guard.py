@@ -1,7 +1,7 @@
 """Decides to which addresses of a route Envoy may connect. Pure.
 
-Routes are checked once when they are built. What can change later is checked here at each change: the addresses of a
-host name, the addresses of this machine, and the ports on which the gateway listens for tcp and udp routes.
+Routes are checked once when they are built. This module rechecks what can change later: the addresses of a host name,
+the addresses of this machine, and the ports on which the gateway listens for tcp and udp routes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         return leads_here(text, self.is_local)
 
     def is_own(self, route: Route, endpoint: Endpoint, text: str) -> bool:
-        """Return whether an address of an endpoint is its container's own, or comes from no label."""
+        """Return whether an address of an endpoint belongs to its container, or does not come from a label."""
         reach, is_local = endpoint.reach, nowhere if route.agent else self.is_local
         return reach is None or reach.owns(endpoint.host, is_local) or reach.owns(text, is_local)
 
@@ -73,7 +73,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         Args:
             route: the route.
             endpoint: one of its endpoints.
-            text: its host, or the address to which its host name was resolved.
+            text: the endpoint's host, or the address to which its host name was resolved.
             here: whether connections to it end on this machine.
 
         """
@@ -111,7 +111,7 @@ class _Since(msgspec.Struct, frozen=True):
     """When a route claimed a port of this machine.
 
     Attributes:
-        change: number of the change.
+        change: sequence number of the change with which the claim began.
         lasting: whether the claim remains while the container is stopped.
 
     """
@@ -121,15 +121,15 @@ class _Since(msgspec.Struct, frozen=True):
 
 
 class Targets:
-    """The addresses of all endpoints, and the routes that they affect.
+    """The addresses of all endpoints, and the routes that depend on them.
 
     Attributes:
-        guard: what is refused.
+        guard: decides which targets are refused.
         resolved: host name -> addresses, from the resolver.
         errors: host name -> why it was not resolved, from the resolver.
         agent_addresses: address of an agent, ``host:port`` -> the address to which its host was resolved.
-        names: alias -> its container, and the host names that pilotage resolves for it.
-        ranking: decides between routes that claimed a port in the same change.
+        names: alias -> its container, and the host names that pilotage resolves for the alias.
+        ranking: decides which route gets a port that several claimed in the same change.
 
     """
 
@@ -197,8 +197,8 @@ class Targets:
     def _claims_of(self, route: Route) -> dict[_Claim, bool]:
         """Return the ports that a route may use, and whether each claim remains while the container is stopped.
 
-        A claim ends when the container stops if a label sets an address other than the container's own. A later
-        listener then keeps the port.
+        If a label sets an address other than the container's own, the claim ends when the container stops. A route that
+        listens on the port afterward keeps it.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -249,7 +249,7 @@ class Targets:
             self._places[alias] = now
 
     def _resolves(self, route: Route, endpoint: Endpoint) -> bool:
-        """Return whether pilotage resolves the host: names from labels and, to find loops, names from files."""
+        """Return whether pilotage resolves the host: it resolves names from labels and, to find loops, from files."""
         if route.agent and (route.is_static or is_of_machine(route.agent, endpoint)):
             return False  # the agent resolves names from files, and its own machine is loopback there
         return (endpoint.reach is not None or route.is_static) and not is_address(endpoint.host)
@@ -257,7 +257,8 @@ class Targets:
     def _is_here(self, route: Route, endpoint: Endpoint, text: str) -> bool:
         """Return whether connections to an address of an endpoint end on this machine.
 
-        Behind an agent elsewhere, addresses are those of the agent's machine, so only a name from a label counts.
+        If the endpoint is behind an agent on another machine, addresses are that machine's, so only a name from a label
+        counts.
         """
         if not route.agent or self.guard.is_here(self.agent_addresses.get(route.agent) or host_of(route.agent)):
             return self.guard.is_here(text)
@@ -284,7 +285,7 @@ class Targets:
     # ---- the verdict
 
     def checked(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
-        """Return a route with the endpoints to which Envoy may connect, and why others are left out."""
+        """Return a route with only the endpoints to which Envoy may connect, and problems with the others."""
         alias = route.alias
         _, names = self.names.get(alias, ("", _NO_NAMES))
         ours = self.guard.ports
@@ -327,7 +328,7 @@ class Targets:
         return allowed, problems
 
     def _collision(self, route: Route, endpoint: Endpoint, text: str) -> Problem | None:
-        """Return a problem if an endpoint points to a listener of this route, or of a route that comes before it."""
+        """Return a problem if an endpoint points to this route's listener, or to one of a route with precedence."""
         udp = route.scheme == "udp"
         aim = self._order(route, (False, udp, endpoint.port))
         for other in self._listeners_at(route, endpoint, text):
@@ -351,7 +352,7 @@ class Targets:
     def _taken(self, route: Route) -> Problem | None:
         """Return a problem if a stream route wants to listen on a port of this machine to which another route points.
 
-        The target of an endpoint that is refused does not count.
+        Targets that are refused do not count.
         """
         if not route.is_stream:
             return None

@@ -1,4 +1,4 @@
-"""Tracks what is known about targets: the addresses of names and of this machine, plain HTTP, and files."""
+"""Tracks names' and this machine's addresses, which targets speak plain HTTP, and the files named in labels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TargetWatcher:
         snapshot.targets.errors = self._resolver.errors
 
     def follow(self) -> frozenset[Key]:
-        """Resolve and probe what has changed in the snapshot; return the keys of the resources that this changed."""
+        """Resolve and probe targets that changed in the snapshot; return the keys of the resources that change."""
         snapshot = self._snapshot
         changed: frozenset[Key] = frozenset()
         touched, snapshot.touched = snapshot.touched, set()
@@ -79,9 +79,9 @@ class TargetWatcher:
         return changed
 
     async def prepare(self, table: Table, timeout: float) -> None:  # noqa: ASYNC109  # a slow name server is no error
-        """Resolve the host names of the first table before it is published, for at most a number of seconds.
+        """Resolve the host names of the first table before it is published, for at most the given number of seconds.
 
-        Until then, Envoys that are already running keep what they have.
+        Until the table is published, Envoys that are already running keep what they have.
         """
         self._snapshot.replace(table)
         self.follow()
@@ -109,7 +109,7 @@ class TargetWatcher:
         return self._snapshot.check_again(aliases) | self.follow() if aliases else frozenset()
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> None:
-        """Replace all agents. Each comes with its certificates, or with ``None`` to keep its previous ones."""
+        """Replace all agents. Each is given with its certificates, or with ``None`` to keep its previous ones."""
         changed = self._snapshot.set_agents(agents)
         self._on_change(changed | self.follow())
 

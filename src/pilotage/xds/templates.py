@@ -1,7 +1,7 @@
-"""Serializes messages by filling in a template, instead of building them. Pure.
+"""Serializes messages by filling in a template instead of building each message. Pure.
 
-Most routes differ only in a name and an address. Building a message for each takes ten times as long as joining the
-parts of the serialized message of another route whose texts have the same lengths.
+Most routes differ only in a name and an address. Building a message for each route takes ten times as long as filling
+in the serialized message of another route whose texts have the same lengths.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Template(msgspec.Struct, frozen=True):
 
     Attributes:
         parts: the message, split so that every second part is a text to replace.
-        slots: for each part to replace, the index of the text that it is.
+        slots: for each part to replace, the index of the text that replaces it.
 
     """
 
@@ -35,18 +35,18 @@ class Template(msgspec.Struct, frozen=True):
     slots: tuple[int, ...]
 
     def fill(self, *texts: bytes) -> bytes:
-        """Return the message with other texts of the same lengths."""
+        """Return the serialized message with the given texts, which must have the same lengths."""
         parts = list(self.parts)
         parts[1::2] = [texts[slot] for slot in self.slots]
         return b"".join(parts)
 
 
 class FilledTemplate(msgspec.Struct, frozen=True, gc=False):
-    """A message as its template and its texts, which takes a fifth of the memory.
+    """A message, stored as its template and its texts. This takes a fifth of the memory.
 
     Attributes:
         template: shared with the messages of other routes.
-        texts: what it is filled with.
+        texts: the texts for the template.
 
     """
 
@@ -64,10 +64,10 @@ def template(serialize: Callable[..., bytes], *samples: Samples) -> Template | N
 
     Args:
         serialize: builds the message from as many texts as there are samples.
-        samples: for each text, two of the length that the template is for.
+        samples: for each text, two samples of the length for which the template is.
 
     Returns:
-        The template; ``None`` if a text is so short that it cannot be told from the rest of the message.
+        The template; ``None`` if a text is so short that it cannot be distinguished from the rest of the message.
 
     """
     first, second = ([text.encode() for text in texts] for texts in zip(*samples, strict=True))

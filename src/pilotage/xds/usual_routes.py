@@ -28,7 +28,7 @@ _USUAL: Final = _SETTINGS(RouteSettings())
 
 
 def is_plain(backend: Backend) -> bool:
-    """Return whether a backend differs from other plain ones of its scheme only in name and address."""
+    """Return whether a backend differs from other plain backends of its scheme only in name and address."""
     settings = backend.route.settings
     compresses = settings.compression or settings.disable_compression
     logs = settings.access_log is not None
@@ -67,7 +67,7 @@ def sample_backend(name: str, host: str, port: int, backing: Backing, scheme: st
 def usual_cluster(
     backend: Backend, options: GatewayOptions, serialize: Callable[[Backend, GatewayOptions], bytes]
 ) -> Resource | None:
-    """Return the cluster of a usual backend; ``None`` if it has to be built.
+    """Return the cluster of a usual backend; ``None`` if no template can be used.
 
     Args:
         backend: the backend.
@@ -89,7 +89,7 @@ def usual_cluster(
 def _cluster_template(
     name: int, host: int, port: int, options: GatewayOptions, serialize: Callable[[Backend, GatewayOptions], bytes]
 ) -> Template | None:
-    """Return the template of a cluster, by the lengths of its backend's name and address, and by its port."""
+    """Return the template for clusters whose backend has a given port and given lengths of name and address."""
     return template(
         lambda alias, address: serialize(sample_backend(alias, address, port, "own"), options),
         name_samples(name),

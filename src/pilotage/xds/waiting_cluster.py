@@ -1,9 +1,10 @@
-"""Builds the answer that lets requests wait for a cluster for longer. Pure.
+"""Builds the response resource that lets requests wait longer for a cluster. Pure.
 
-Envoy 1.40 gives up a cluster that it has asked for after 15 seconds without an answer, whatever the configuration says:
-``XdstpOdCdsApiImpl`` ignores the given ``initial_fetch_timeout``. Requests then get status 503. So Envoy gets an answer
-in time: under the name of the cluster, the definition of one from its bootstrap. Envoy ignores that, because a cluster
-from the bootstrap cannot be changed, and the requests go on waiting.
+Envoy 1.40 stops waiting for a cluster after 15 seconds without an answer, whatever the configuration says, because
+``XdstpOdCdsApiImpl`` ignores the given ``initial_fetch_timeout``. Requests for the cluster then get status 503. So
+pilotage answers in time: it sends, under the name of the awaited cluster, the definition of a cluster from Envoy's
+bootstrap. Envoy ignores this definition, because a cluster from the bootstrap cannot be changed, and the requests go on
+waiting.
 
 Such an answer must be in a response of its own, because Envoy rejects a response that defines a cluster twice.
 """

@@ -1,16 +1,18 @@
 """Builds the filters that limit how many requests and connections wait for backends in one Envoy. Pure.
 
 Envoy has no circuit breaker for a cluster that it does not have. So while a backend has no cluster, it has a bucket of
-tokens: each request takes a token before it begins to wait, and tokens are never returned. The bucket is new whenever
-the backend's route changes, so it lasts for one sleep, or for a quarter of the hold time. The number of requests that
-wait at the same time never exceeds the number of tokens; a client that gives up and asks again takes another one.
+tokens: each request takes a token before it begins to wait, and tokens are never returned. Whenever the backend's route
+changes, it gets a new bucket. So a bucket lasts for one sleep, or for a quarter of the time for which requests may wait
+(``hold``). The number of requests that wait at the same time never exceeds the number of tokens. A client that gives up
+and asks again takes another token.
 
-A second filter counts the requests that wait for any backend. Envoy has one counter for each HTTP connection manager:
-for each listener, each group of server names, and for trusted proxies. It cannot count across these. A request whose
-body Envoy has begun to keep counts until its response has ended; others count only while they wait.
+A second filter counts the requests that wait for any backend. Envoy has a separate counter for each HTTP connection
+manager, and there is one of these for each listener and each group of server names, and another for trusted proxies.
+Envoy cannot count across them. A request whose body Envoy has begun to buffer counts until its response has ended.
+Other requests count only while they wait.
 
-Connections of tcp routes that wait are counted exactly, for each route: a listener counts the connections that it
-accepted since its filter last changed, which happens when the route closes and when it opens.
+Waiting connections of tcp routes are counted exactly for each route: a listener counts the connections that it accepted
+since its filter last changed. The filter changes when connections begin to wait and when they pass again.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ _COUNTED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any())
 
 
 def waiting_filters(most: int) -> dict[str, Any]:
-    """Return the filters by name. They are off, except on routes with :func:`waiting_settings`.
+    """Return the filters by name. They are off except on routes with :func:`waiting_settings`.
 
     Args:
         most: maximum number of requests that wait for all backends together; further ones get status 503 at once.
@@ -59,9 +61,9 @@ def waiting_settings(most: int) -> dict[str, Any]:
 
 
 def _total_limit(most: int) -> Any:
-    """Return the filter that limits the requests of all routes.
+    """Return the filter that limits the waiting requests of all routes together.
 
-    Envoy adapts this limit to response times, within bounds that are equal here.
+    Envoy adapts this filter's limit to response times within bounds. Here the bounds are equal, so the limit is fixed.
     """
     kinds = adaptive_concurrency_pb2.GradientControllerConfig
     rare = seconds(3600.0)

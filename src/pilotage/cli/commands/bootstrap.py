@@ -59,9 +59,9 @@ def envoy_bootstrap(
     """Print the bootstrap configuration of an external Envoy.
 
     An Envoy started with it fetches its routes from the daemon at ADDRESS, which must match gateway.xds in the daemon's
-    configuration. HOST:PORT needs the three files. unix:///PATH needs an Envoy that runs as the daemon's user, on the
-    same machine. File names are paths on Envoy's machine. Envoy's admin interface listens on the unix socket
-    envoy-admin.sock in its working directory.
+    configuration. HOST:PORT requires --ca-file, --cert-file and --key-file. unix:///PATH requires an Envoy that runs on
+    the same machine and as the daemon's user. File names are paths on Envoy's machine. Envoy's admin interface listens
+    on the unix socket envoy-admin.sock in its working directory.
     """
     import socket
 

@@ -136,7 +136,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Return whether no engine responds. If none does, print that, and the error of a selected or found engine."""
+    """Return whether no engine responds. If none does, say so and print the error of a selected or found engine."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
@@ -158,7 +158,7 @@ _PORTS = range(8080, 8100)
 
 
 def _with_free_port(flags: Flags) -> Flags:
-    """Choose the next free port if the default one is in use and none was requested."""
+    """Choose the next free port if the default port is in use and the user requested none."""
     import msgspec
 
     from pilotage.api.listen import port_error
@@ -222,7 +222,7 @@ def _is_news(line: ChangeLine, update: Update) -> bool:
 class _Screen:
     """The terminal while pilotage serves: the banner, then one line for each change.
 
-    The log omits what is shown here: before the banner, everything except errors; after it, changes.
+    Before the banner, only errors are logged. After it, changes are printed here instead of being logged.
     """
 
     def __init__(self) -> None:
