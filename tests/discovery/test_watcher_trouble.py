@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pilotage.core.errors import EngineUnreachable
 from pilotage.discovery.timing import Timing
 from pilotage.discovery.watcher import EngineWatcher
 from pilotage.engine.config import DockerProviderConfig
@@ -334,6 +335,24 @@ async def test_cancelling_a_watcher_at_any_point_leaves_no_half_state(steps: int
             assert Counter(watch.states()) == Counter(
                 {"web": [], "app": [], "host": ["ready"]} | ({"new": ["ready"]} if steps > 12 else {})
             )
+
+
+@pytest.mark.looptime
+async def test_a_failure_at_the_same_time_does_not_undo_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail_when_cancelled(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise EngineUnreachable("local", "lost") from None
+
+    watch = Watch(VirtualEngine([container("web")]))
+    monkeypatch.setattr(watch.watcher, "_work", fail_when_cancelled)
+    task = asyncio.create_task(watch.watcher.run())
+    await pass_time(1)
+    task.cancel()
+    await asyncio.wait([task], timeout=3600)
+    assert task.cancelled()
+    await watch.pool.close()
 
 
 # ---- a new socket file, in real time

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         without,
     )
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
+    from pilotage.core.tasks import run_until_failure
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, lock_file, owned_tempdir, private_folder_of, socket_tempdir
     from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
     from pilotage.core.textfile import UnreadableFile, read_text
@@ -106,6 +107,7 @@ __all__ = [
     "private_folder_of",
     "read_text",
     "redact",
+    "run_until_failure",
     "safe_json",
     "shorten",
     "shorten_value",
@@ -172,6 +174,7 @@ __getattr__, __dir__ = lazy_exports(
         "private_folder_of": "tempdirs",
         "read_text": "textfile",
         "redact": "secrets",
+        "run_until_failure": "tasks",
         "safe_json": "text",
         "shorten": "text",
         "shorten_value": "text",

@@ -16,10 +16,11 @@ import logging
 import random
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from pilotage.core.errors import ConfigError, EngineError, EngineRefused, EngineUnreachable, first_exception
 from pilotage.core.gc import gc_paused
+from pilotage.core.tasks import run_until_failure
 from pilotage.core.text import shorten
 from pilotage.discovery.back_off import BackOff
 from pilotage.discovery.events import EVENT_FILTERS, ContainerEvent, Effect, Recheck, parse_event
@@ -167,15 +168,13 @@ class EngineWatcher:
         self._overflowed = self._unconfirmed = False
         self._last_event = _now()
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(stream), name=f"events of {self.config.name}")
-                group.create_task(self._work(client, stream), name=f"refreshes of {self.config.name}")
-        except* EngineError as errors:
-            raise first_exception(errors) from None
+            name = self.config.name
+            both = {f"events of {name}": self._receive(stream), f"refreshes of {name}": self._work(client, stream)}
+            await run_until_failure(both)
         finally:
             self._wakeup.cancel()
 
-    async def _receive(self, stream: EventStream) -> None:
+    async def _receive(self, stream: EventStream) -> NoReturn:
         async for event in stream:
             self.events += 1
             self._last_event = _now()
@@ -240,7 +239,7 @@ class EngineWatcher:
             self._reconcile_at = min(self._reconcile_at, self.listed_at + _LIST_PAUSE)
             self._wakeup.set()
 
-    async def _work(self, client: SharedClient, stream: EventStream) -> None:
+    async def _work(self, client: SharedClient, stream: EventStream) -> NoReturn:
         """List all containers, then refresh and ping until the engine fails."""
         await self._sync(client)
         if not stream.is_confirmed:  # changes before the engine knows the subscription cause no events
