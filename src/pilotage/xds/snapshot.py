@@ -64,8 +64,7 @@ class Snapshot:
         targets: where Envoy may connect.
         files: the files named in labels, as last read.
         touched: aliases that have changed since the owner last emptied this set.
-        gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether its requests pass, wait or are
-            rejected.
+        gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether requests pass, wait or fail.
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and which routes use them.

@@ -257,8 +257,7 @@ class Targets:
     def _is_here(self, route: Route, endpoint: Endpoint, text: str) -> bool:
         """Return whether connections to an address of an endpoint end on this machine.
 
-        If the endpoint is behind an agent on another machine, addresses are that machine's, so only a name from a label
-        counts.
+        Behind an agent on another machine, addresses are that machine's, so only a name from a label counts.
         """
         if not route.agent or self.guard.is_here(self.agent_addresses.get(route.agent) or host_of(route.agent)):
             return self.guard.is_here(text)
