@@ -61,7 +61,7 @@ async def _load(served: Served, host: str, count: int) -> list[_Failure]:
             began = time.perf_counter()
             status, text = await served.ask(host)
             if status != 200:
-                found.append(_Failure(status, began, time.perf_counter(), text.startswith("This service ")))
+                found.append(_Failure(status, began, time.perf_counter(), "this service" in text.lower()))
 
     await asyncio.gather(*(client() for _ in range(_CLIENTS)))
     return found
