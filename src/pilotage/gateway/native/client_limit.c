@@ -29,11 +29,13 @@ extern int inet_pton(int, const char *, void *);
 
 extern bool envoy_dynamic_module_callback_listener_filter_get_direct_remote_address(void *, struct text *, uint32_t *);
 extern bool envoy_dynamic_module_callback_network_filter_get_direct_remote_address(void *, struct text *, uint32_t *);
+extern void envoy_dynamic_module_callback_network_filter_close(void *, int);
 extern void envoy_dynamic_module_callback_listener_filter_close_socket(void *, struct text);
 extern int envoy_dynamic_module_callback_listener_filter_config_define_counter(void *, struct text, size_t *);
 extern int envoy_dynamic_module_callback_listener_filter_increment_counter(void *, size_t, uint64_t);
 
 enum { CONTINUE, STOP };
+enum { CLOSE_WITHOUT_FLUSHING = 1 };
 enum { INET = 2, INET6 = 10 };
 enum { LONGEST_ADDRESS = 45, BUCKETS = 1 << 16, LOCKS = 64 };
 
@@ -164,16 +166,19 @@ static struct client *enter(uint64_t key, uint32_t limit) {
     return client ? client : &uncounted;
 }
 
-/* Counts a connection that has been set up. The listener filter that let it in still counts it, until Envoy destroys
- * that filter a little later. Until then, the connection must not count twice. */
-static struct client *stay(uint64_t key) {
+/* Counts a connection that has been set up. The listener filter that let it in may still count it, until Envoy destroys
+ * that filter. Until then, the connection must not count twice. If the filter is destroyed first, another thread may let
+ * in a connection meanwhile, so the limit applies again. */
+static struct client *stay(uint64_t key, uint32_t limit) {
     size_t bucket = bucket_of(key);
     lock(bucket);
     struct client *client = find(bucket, key);
     if (client && client->entering > client->entered) {
         client->entered++;
+    } else if (client && client->connections >= limit) {
+        client = &refused;
     } else if (client) {
-        client->connections++; /* the list of unlimited networks has just changed */
+        client->connections++;
     }
     unlock(bucket);
     return client ? client : &uncounted;
@@ -343,11 +348,15 @@ EXPORT void *envoy_dynamic_module_on_network_filter_new(const struct config *con
         !counts(config, text, &key)) {
         return &uncounted;
     }
-    return stay(key);
+    return stay(key, config->limit);
 }
 
-EXPORT int envoy_dynamic_module_on_network_filter_new_connection(void *envoy, void *filter) {
-    return CONTINUE;
+EXPORT int envoy_dynamic_module_on_network_filter_new_connection(void *envoy, struct client *client) {
+    if (client != &refused) {
+        return CONTINUE;
+    }
+    envoy_dynamic_module_callback_network_filter_close(envoy, CLOSE_WITHOUT_FLUSHING);
+    return STOP;
 }
 
 EXPORT int envoy_dynamic_module_on_network_filter_read(void *envoy, void *filter, size_t length, bool ends) {
