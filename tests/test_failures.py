@@ -325,7 +325,7 @@ MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
     "another container's alias already covers a full name": full_name,
     "a container is not admitted to a pool": foreign_pool,
     "a container is not served": no_route,
-    "the extra `gateway` is missing": lacks_packages,
+    "the `gateway` extra is missing": lacks_packages,
     "there is no Envoy": no_envoy,
     "the port is in use": port_taken,
     "the API's address is in use": api_taken,

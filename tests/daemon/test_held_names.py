@@ -66,7 +66,7 @@ async def test_a_folder_that_cannot_be_written_is_reported_once(caplog: pytest.L
     await pass_time(60)
     running.cancel()
     await asyncio.wait([running])
-    assert caplog.text.count("cannot be written, so names are not kept for the next run") == 1
+    assert caplog.text.count("so the next run will not know which container had which name") == 1
 
 
 @pytest.mark.looptime

@@ -87,7 +87,7 @@ async def start_socket(factory: Callable[[], asyncio.Protocol], path: str, backl
         backlog: how many connections may wait to be accepted.
 
     Raises:
-        OSError: another daemon listens there, or the socket cannot be created.
+        OSError: another daemon is already listening there, or the socket cannot be created.
 
     """
     if _is_socket(path) and await _answers(path):

@@ -148,7 +148,7 @@ def _end_if_interrupted(
 
 
 def _expected_error() -> type[PilotageError]:
-    """Import the class of errors reported without a traceback. The import takes a third as long as ``--help``."""
+    """Import the class for errors shown without a traceback. Importing it early would slow ``--help`` by a third."""
     from pilotage.core.errors import PilotageError
 
     return PilotageError

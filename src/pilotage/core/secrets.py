@@ -111,7 +111,7 @@ def _without_header(text: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a name contains user information, a parameter, a header with a value or another secret."""
+    """Return whether a name contains a secret, such as URL user information, a URL parameter or a header's value."""
     return _without_header(clean(text)) != text
 
 

@@ -103,7 +103,11 @@ class HeldNames:
             why = error.strerror or type(error).__name__
             if self._reported != why:
                 self._reported = why
-                log.warning("%s cannot be written, so names are not kept for the next run: %s", self.path, why)
+                log.warning(
+                    "%s cannot be written (%s), so the next run will not know which container had which name",
+                    self.path,
+                    why,
+                )
             return
         self._written = names
 

@@ -36,11 +36,11 @@ class ListDiff(NamedTuple):
 
     Attributes:
         unchanged: IDs of unchanged containers.
-        changed: the other containers, decoded. The caller inspects those that need it and passes them to
-            :meth:`EngineState.update`.
+        changed: the other containers, decoded. The caller inspects those that need inspection, and then passes all of
+            them to :meth:`EngineState.update`.
         fingerprints: ID -> fingerprint of the changed containers.
-        without_id: name -> number of entries without an ID. They get an ID made from the name, so that the next list
-            recognizes them.
+        without_id: name -> number of entries without an ID. Each of them gets an ID made from its name, so that it is
+            recognized in the next list.
 
     """
 

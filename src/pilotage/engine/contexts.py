@@ -130,7 +130,7 @@ def resolve_context(name: str, env: Mapping[str, str] | None = None) -> DockerPr
 
 
 def resolved(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> DockerProviderConfig:
-    """Validate an engine's address. Replace ``context://NAME`` with that context's engine, but keep a configured name.
+    """Resolve ``context://NAME`` to an engine that keeps its configured name, if it has one. Validate the address.
 
     The engine's address decides how its containers are reached, so contexts are resolved before containers are parsed.
 

@@ -167,7 +167,7 @@ def _unchecked(number: int) -> Problem:
 
 
 def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
-    """Return warnings for keys that are not ours but look misspelled, and remember the others."""
+    """Return warnings for keys that look like misspellings of ours, and add the rest to ``foreign``."""
     misspelt = sorted(filter(_is_misspelt, others))
     if len(foreign) > _MAX_FOREIGN:
         foreign.clear()
@@ -180,7 +180,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
 
 
 def _size_error(number: int) -> Problem:
-    """Return an error for labels that exceed the limits. None of them is used, because any may restrict access."""
+    """Return an error for labels over a limit. All are ignored, because reading only some could miss a restriction."""
     message = "the container has more than 1 MiB of pilotage labels"
     if number > _MAX_LABELS:
         message = f"the container has {number:,} pilotage labels; at most {_MAX_LABELS:,} are read"

@@ -97,7 +97,7 @@ def parse_address(host: str) -> IPAddress | None:
 
 
 def _from_numbers(text: str) -> IPAddress | None:
-    """Return the address for one to four numbers in any base. The last number fills all remaining bytes."""
+    """Return the address written as one to four numbers in any base. The last number fills all remaining bytes."""
     try:
         numbers = [_number(part) for part in text.split(".")]
     except ValueError:

@@ -1,7 +1,7 @@
 """Determines the hosts that a route answers for. Pure.
 
-An alias without dots also answers below the gateway's domains (``match_domains``), or below any domain if there are
-none. A route in a pool answers under the pool's name instead.
+An alias without dots also answers under each of the gateway's ``match_domains`` or, if that list is empty, under any
+domain. A route in a pool answers under the pool's name instead.
 """
 
 from __future__ import annotations

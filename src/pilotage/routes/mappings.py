@@ -128,16 +128,16 @@ def as_mapping(kind: Kind, value: Located, context: FieldContext) -> Any:
 
 
 class Field(msgspec.Struct, frozen=True):
-    """The definition of one field besides its name and default.
+    """The definition of one field. Its name and default value are those of the annotated struct attribute.
 
     Attributes:
         kind: the kind of value it takes.
-        meaning: one sentence.
+        meaning: what the field means, in one sentence.
         example: a value usable in a label.
         spellings: other names.
         protective: whether it restricts access, so that an error in it takes the route out of service (decision 10).
         strict: whether an invalid value takes the route out of service, as in GoDoxy.
-        default: the default as documented, if the attribute's own default does not show it.
+        default: the default to document, if the struct attribute's default value does not show it.
 
     """
 

@@ -58,8 +58,8 @@ class Registry:
     Args:
         source: routes and containers.
         may_act: returns whether containers of an engine may be started and stopped.
-        next_epoch: returns a number that no running Envoy may have seen.
-        udp: whether datagrams can wait for containers.
+        next_epoch: returns a number that no running Envoy can have seen.
+        udp: whether datagrams can be queued while containers sleep.
 
     """
 

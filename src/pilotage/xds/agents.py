@@ -237,7 +237,8 @@ def is_of_agent(key: Key) -> bool:
 def proxy_headers(backend: Backend) -> list[Any]:
     """Return the request headers that tell an agent how to reach a backend's containers.
 
-    In a backend's own cluster, the header that names the container is added for each endpoint.
+    If the backend has its own cluster, the header that names the container is left out, because that cluster adds it
+    for each endpoint.
     """
     agent, route = backend.proxy, backend.route
     if agent is None:

@@ -124,7 +124,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         return min(_STATIC_RETRIES, self.retries) if static else self.retries
 
     def attempt_timeout(self, *, static: bool = False) -> float:
-        """Return how many seconds one attempt to connect may take, after deducting the pauses between attempts.
+        """Return each attempt's time limit in seconds: its share of the connect timeout minus the pauses in between.
 
         Args:
             static: whether the route is from a file.

@@ -19,7 +19,7 @@ __all__ = ["print_services"]
 
 
 def print_services(out: Out, services: Sequence[JudgedService]) -> None:
-    """Print each service with the rule that decides for it, then its claims, one paragraph each."""
+    """Print each service, the rule or default that applies to it, and its claims, each in a paragraph of its own."""
     for index, service in enumerate(services):
         if index:
             out.line()
