@@ -41,6 +41,7 @@ bool envoy_dynamic_module_callback_network_filter_get_direct_remote_address(void
     return address(f, t, p);
 }
 void envoy_dynamic_module_callback_listener_filter_close_socket(void *f, struct text t) { }
+void envoy_dynamic_module_callback_network_filter_close(void *f, int type) { }
 int envoy_dynamic_module_callback_listener_filter_config_define_counter(void *c, struct text t, size_t *id) {
     *id = 7;
     return 0;
@@ -57,7 +58,7 @@ class Text(ctypes.Structure):
 
 
 class Connection:
-    """A connection, from the moment it is accepted. Envoy destroys its listener filter a little after it is set up."""
+    """A connection, from the moment it is accepted. Envoy destroys its listener filter around the time it is set up."""
 
     def __init__(self, module: Module, address: str) -> None:
         self.module, self.address = module, address.encode()
@@ -67,6 +68,7 @@ class Connection:
 
     def set_up(self) -> None:
         self.counting = self.module("network_filter_new", self.module.counts, self.address)
+        self.is_in = self.module("network_filter_new_connection", self.address, self.counting) == 0
 
     def settle(self) -> None:
         """Destroy the listener filter."""
@@ -90,7 +92,7 @@ class Module:
 
     def __call__(self, name: str, *arguments: Any) -> Any:
         function = getattr(self.library, f"envoy_dynamic_module_on_{name}")
-        function.restype = ctypes.c_int if name.endswith("on_accept") else ctypes.c_void_p
+        function.restype = ctypes.c_int if name.endswith(("on_accept", "new_connection")) else ctypes.c_void_p
         return function(*[ctypes.c_void_p(it) if isinstance(it, int) else it for it in arguments])
 
     def configure(self, settings: str) -> Any:
@@ -173,6 +175,21 @@ def test_a_connection_counts_once_though_two_filters_know_it(library: Any) -> No
         it.settle()
     assert module.connect("192.0.2.7").is_in  # the second, and this one
     assert not module.connect("192.0.2.7").is_in
+
+
+def test_the_limit_holds_if_envoy_destroys_listener_filters_first(library: Any) -> None:
+    module = Module(library)
+    made = [Connection(module, "192.0.2.11") for _ in range(2)]
+    made[1].settle()
+    made.append(Connection(module, "192.0.2.11"))  # accepted by another thread, before the second is set up
+    assert all(it.is_in for it in made)
+    for it in reversed(made):
+        it.settle()
+        it.set_up()
+    assert [it.is_in for it in made].count(True) == 2
+    for it in made:
+        it.close()
+    assert [module.connect("192.0.2.11").is_in for _ in range(3)] == [True, True, False]
 
 
 def test_clients_in_unlimited_networks_and_on_unix_sockets_are_not_counted(library: Any) -> None:
