@@ -1,7 +1,7 @@
 """Creates certificates for agents on other machines, and checks the connection to each agent.
 
-The address of an agent goes in; certificates, a Compose file or the result of each check come out. This package must
-not change other machines, and must not show clients' private keys.
+An agent's name and address go in; certificates, a Compose file or the result of each check come out. This package must
+not change other machines, and must not print the private key with which pilotage connects to an agent.
 """
 
 from __future__ import annotations

@@ -29,12 +29,12 @@ _EARLY: Final = dt.timedelta(minutes=5)  # clocks differ
 
 
 class AgentCertificates(msgspec.Struct, frozen=True):
-    """The certificates and keys of one agent, as PEM. The repr shows no key.
+    """The certificates and keys for one agent, as PEM. The ``repr`` hides all of them.
 
     Attributes:
-        ca, ca_key: the CA.
-        server, server_key: the agent's certificate and key.
-        client, client_key: the certificate and key of pilotage.
+        ca, ca_key: certificate and key of the CA, which signs the other two certificates.
+        server, server_key: the certificate and key that the agent presents to pilotage.
+        client, client_key: the certificate and key that pilotage presents to the agent.
 
     """
 
@@ -50,7 +50,7 @@ class AgentCertificates(msgspec.Struct, frozen=True):
 
 
 def make_certificates() -> AgentCertificates:
-    """Make a CA and two certificates with ECDSA P-256 keys. They also pass OpenSSL's strict checks.
+    """Make a CA, a server and a client certificate with ECDSA P-256 keys. All three pass OpenSSL's strict checks.
 
     Raises:
         PilotageError: the package ``cryptography`` is not installed.
@@ -75,7 +75,7 @@ def _certificate(
     unit: str,
     purpose: x509.ObjectIdentifier | None = None,
 ) -> bytes:
-    """Return a certificate in PEM. Without ``purpose``, return the CA's own certificate."""
+    """Return a PEM certificate for ``key``, signed with ``ca_key``. Without ``purpose``, it is the CA's own."""
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def _name(unit: str) -> x509.Name:
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a key in the form that agents expect (SEC1)."""
+    """Return a private key as unencrypted PEM in SEC1 format, which agents expect."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
 
     form = serialization.PrivateFormat.TraditionalOpenSSL
@@ -133,11 +133,12 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def write_archive(path: Path, certificates: AgentCertificates, *, replace: bool = False) -> None:
-    """Write what pilotage needs to reach an agent into an archive that only this user can read.
+    """Write the files that pilotage needs to reach an agent into a zip archive that only this user can read.
 
     Args:
-        path: the archive; its folder is created if necessary.
-        certificates: the agent's certificates.
+        path: the zip archive; its folder is created if necessary.
+        certificates: the result of :func:`make_certificates`; the CA's certificate and the client's certificate and key
+            are written.
         replace: whether to replace an existing archive.
 
     Raises:

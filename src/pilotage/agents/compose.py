@@ -15,14 +15,15 @@ _IMAGE: Final = "ghcr.io/yusing/godoxy-agent:latest"
 
 
 def compose_file(name: str, port: int, certificates: AgentCertificates, *, podman: bool = False) -> str:
-    """Return the Compose file.
+    """Return the text of the Compose file.
 
     Args:
-        name: the agent's name.
+        name: the name that the agent reports to pilotage.
         port: the port on which the agent listens, TCP and UDP.
-        certificates: the agent's certificates.
-        podman: whether the agent's engine is Podman. If it is, the agent publishes its port instead of using the host's
-            network, so the agent must be connected to the networks of the containers.
+        certificates: the result of :func:`make_certificates`; the file contains the certificates and keys of the CA and
+            the server.
+        podman: whether the agent's engine is Podman. With Podman, the agent publishes its port instead of using the
+            host's network, so the agent must be connected to the containers' networks.
 
     """
     socket = "/var/run/podman/podman.sock" if podman else "/var/run/docker.sock"

@@ -28,13 +28,13 @@ _LIMIT: Final = 5.0  # seconds to connect, and to probe the tunnel
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step.
+    """One step of the check, and its result.
 
     Attributes:
         name: what is checked.
         result: the outcome, or why the step failed.
-        remedy: how to fix the failure.
-        ok: whether it succeeded. After a failure, no further steps follow.
+        remedy: how to fix a failed step; ``""`` if the step succeeded.
+        ok: whether the step succeeded. No further steps follow a failed step.
 
     """
 
@@ -45,10 +45,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
-    """Yield each step when it has finished.
+    """Check the connection to an agent, and yield each step as soon as it finishes. Stop after a failed step.
 
     Args:
-        config: the engine behind the agent.
+        config: configuration of the engine behind the agent.
 
     Raises:
         ConfigError: the engine's address is not valid.
@@ -94,7 +94,7 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
 
 
 async def _probe(host: str, port: int, files: TLSFiles) -> Step:
-    """Open a tunnel that the agent closes at once."""
+    """Open a test tunnel, which the agent closes at once, and return as a step whether that worked."""
     remedy = "upgrade the agent, or serve tcp routes of this machine in another way"
     try:
         async with asyncio.timeout(_LIMIT):

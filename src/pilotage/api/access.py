@@ -1,7 +1,8 @@
 """Decides which requests the HTTP API answers.
 
-A client that can open the unix socket or sends the token may do everything. Other programs on this machine may only
-read, and see no secrets. A web page in a browser on this machine may do nothing.
+Clients on the unix socket and clients that send the token may do everything, except that only the unix socket serves
+secrets and snapshots. Other programs on this machine may only read, and never see secrets. A web page from another site
+can neither read nor change anything through a browser on this machine.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a request is not answered.
+    """Why a request is refused. The fields become the error response.
 
     Attributes:
         status: the HTTP status.
-        message: one sentence.
-        hint: what to do instead; ``""`` for no advice.
+        message: the reason, in one sentence without a full stop.
+        hint: what the client can do instead; ``""`` if there is no advice.
 
     """
 
@@ -46,12 +47,12 @@ def is_from_socket(request: web.BaseRequest) -> bool:
 
 
 def refusal(request: web.BaseRequest, names: frozenset[str], token: bytes) -> Refusal | None:
-    """Return why a request is refused; ``None`` if it is answered.
+    """Return why a request is refused; ``None`` if the request is allowed.
 
     Args:
-        request: the request.
+        request: the request to check.
         names: the host names in the addresses on which the API listens, in lower case.
-        token: the bearer token; empty if there is none.
+        token: the API's bearer token; empty if no token is configured.
 
     """
     is_writing = request.method not in _READING
@@ -85,7 +86,7 @@ def _has_token(request: web.BaseRequest, token: bytes) -> bool:
 
 
 def _foreign_page(request: web.BaseRequest) -> Refusal | None:
-    """Refuse requests that a browser sends for a page of another origin, whatever credentials they carry."""
+    """Return a refusal if a browser sent the request for a page of another origin, even with valid credentials."""
     site, origin = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Origin", "")
     if site not in ("none", "same-origin") or (origin and origin.partition("://")[2] != request.host):
         return Refusal(403, "web pages from other sites may not change anything")

@@ -13,12 +13,12 @@ __all__ = ["error", "json"]
 
 
 def json(value: Any, status: int = 200) -> web.Response:
-    """Return a JSON response."""
+    """Return a response whose body is ``value`` as JSON."""
     return web.Response(
         body=safe_json(msgspec.json.encode(value)) + b"\n", status=status, content_type="application/json"
     )
 
 
 def error(status: int, message: str, hint: str = "") -> web.Response:
-    """Return an error as JSON, with a hint on what to do."""
+    """Return a response whose body is a JSON object with the error ``message`` and a hint on what to do."""
     return json({"error": message, "hint": hint}, status)

@@ -1,6 +1,6 @@
 """Limits what clients of the HTTP API can use up: connections, idle time and unread responses.
 
-aiohttp limits none of these before the first request, so one client could keep everyone else out.
+aiohttp limits none of these before the first request, so without this module, one client could shut out all others.
 """
 
 from __future__ import annotations
@@ -34,24 +34,25 @@ SERVER: Final = "pilotage"
 
 
 def connection_limit() -> int:
-    """Return how many connections one address of the API may have in this process.
+    """Return the maximum number of connections to one address of the API.
 
-    The daemon needs descriptors for engines and for Envoy, even if its API has many clients.
+    This is at most an eighth of the file descriptors that the process may open, because the daemon also needs
+    descriptors for engines and Envoy.
     """
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return LIMIT if descriptors == resource.RLIM_INFINITY else max(1, min(LIMIT, descriptors // 8))
 
 
 class Connections:
-    """The open connections of one address. A protocol factory: calling it returns the handler of a new connection.
+    """The open connections to one address. An instance is a protocol factory for :mod:`asyncio` servers.
 
     Args:
-        server: the aiohttp server that handles their requests.
-        limit: maximum number of connections; see :func:`connection_limit`.
-        silence: see :data:`SILENCE`.
+        server: the aiohttp server that handles the requests on these connections.
+        limit: maximum number of connections; 0 for the result of :func:`connection_limit`.
+        silence: seconds after which an inactive connection is closed; see :data:`SILENCE`.
 
     Attributes:
-        backlog: how many connections may be accepted before the limit is checked.
+        backlog: how many connections the server may accept at a time, before the limit is checked.
 
     """
 
@@ -70,7 +71,7 @@ class Connections:
         return len(self._open)
 
     def opened(self, connection: Connection) -> bool:
-        """Add a connection; return whether there is room for it."""
+        """Add a connection. At the limit, close the longest idle one first, or return ``False`` if all are busy."""
         if len(self._open) >= self._limit:
             silent = next((other for other in self._open if not other.requests), None)
             if silent is None:
@@ -81,18 +82,18 @@ class Connections:
         return True
 
     def closed(self, connection: Connection) -> None:
-        """Remove a connection."""
+        """Remove a connection that has been closed."""
         self._open.pop(connection, None)
 
     def heard(self, connection: Connection) -> None:
-        """Note that a connection has just finished a request."""
+        """Make a connection that has just finished a request the last candidate for closing at the limit."""
         if connection in self._open:
             del self._open[connection]
             self._open[connection] = None
 
 
 class Connection(web.RequestHandler):
-    """One connection. It closes itself if no request arrives in time, or if its client stops reading.
+    """A client's connection. It closes itself if no request arrives in time, or if the client stops reading.
 
     Attributes:
         requests: number of requests that are being handled; 0 or 1.
@@ -116,7 +117,7 @@ class Connection(web.RequestHandler):
         self.requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start waiting for a request, or close immediately if too many requests are being handled."""
+        """Wait for a request, or close immediately if the limit is reached and all connections are busy."""
         super().connection_made(transport)
         if self._connections.opened(self):
             self._wait()
@@ -124,7 +125,7 @@ class Connection(web.RequestHandler):
             self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Release everything."""
+        """Remove the connection from the open connections, and stop its timer."""
         self._connections.closed(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -132,7 +133,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def handle_error(self, *args: Any, **more: Any) -> web.StreamResponse:
-        """Return the response to a malformed request."""
+        """Return the response to a malformed request, with our ``Server`` header instead of aiohttp's."""
         response = super().handle_error(*args, **more)
         response.headers["Server"] = SERVER
         return response
@@ -147,7 +148,7 @@ class Connection(web.RequestHandler):
         self.requests += 1
 
     def end(self) -> None:
-        """Note that the request has been handled."""
+        """Note that the request has been handled, and wait for the next request."""
         self.requests -= 1
         self._connections.heard(self)
         self._wait()
@@ -161,7 +162,7 @@ class Connection(web.RequestHandler):
         self._timer = asyncio.get_running_loop().call_later(self._connections.silence, self._check)
 
     def _check(self) -> None:
-        """Close the connection if it has no request, or if its client has read nothing since the last check."""
+        """Close the connection unless a handler can still write, or the client has read since the last check."""
         left = 0 if self.transport is None else self.transport.get_write_buffer_size()
         if 0 < left < self._before or (self.requests and not self.writing_paused):
             self._wait(left)
@@ -170,7 +171,7 @@ class Connection(web.RequestHandler):
 
 
 class serving:  # noqa: N801  # a context manager that reads like a function
-    """Mark a request's connection as busy inside the block."""
+    """Mark a request's connection as busy inside a ``with`` block, so that the connection is not closed as idle."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         protocol = request.protocol

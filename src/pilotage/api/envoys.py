@@ -19,10 +19,11 @@ __all__ = ["EnvoyMetrics", "envoy_json"]
 
 
 class EnvoyMetrics(Collector):
-    """The metrics of the connected Envoys, read at scrape time.
+    """The metrics of each Envoy that is connected or was within the last hour, read at scrape time.
 
     Args:
-        states: returns their states. The number of states is limited, because Envoys choose their own node IDs.
+        states: returns the states of these Envoys. The function must limit how many, because an Envoy can use any node
+            ID.
 
     """
 
@@ -30,11 +31,11 @@ class EnvoyMetrics(Collector):
         self._states = states
 
     def describe(self) -> list[Metric]:
-        """Return nothing: prometheus-client would otherwise collect at registration, before there is any data."""
+        """Return no metrics. Otherwise, prometheus-client would call ``collect`` before there is any data."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics."""
+        """Yield whether each Envoy is connected, and how far each connected Envoy lags behind."""
         states = list(self._states())
         connected = GaugeMetricFamily(
             "pilotage_envoy_connected", "1 while the Envoy is connected, 0 for an hour afterwards.", labels=["node"]

@@ -29,8 +29,8 @@ class Listen(msgspec.Struct, frozen=True):
 
     Attributes:
         path: path of the socket; ``""`` for TCP.
-        host: host name or IP address.
-        port: 0 for any free port.
+        host: host name or IP address; ``""`` for a unix socket.
+        port: TCP port; 0 for any free port.
 
     """
 
@@ -40,7 +40,7 @@ class Listen(msgspec.Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can connect."""
+        """Whether only programs on this machine can connect to the address."""
         return bool(self.path) or is_loopback(self.host)
 
     def __str__(self) -> str:
@@ -48,10 +48,10 @@ class Listen(msgspec.Struct, frozen=True):
 
 
 def parse_listen(text: str) -> Listen:
-    """Parse ``unix:///path``, ``host:port``, ``:port`` (loopback) or ``port`` (loopback).
+    """Parse ``unix:///path``, ``host:port``, ``:port`` or ``port``. If there is no host, 127.0.0.1 is used.
 
     Raises:
-        ConfigError: the text has none of these forms.
+        ConfigError: the text has none of these forms, the path is longer than 107 bytes, or the port is above 65535.
 
     """
     if text.startswith("unix://"):
@@ -71,7 +71,7 @@ def _error(text: str, hint: str) -> Problem:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address means loopback."""
+    """Return whether a host is a loopback address, ``localhost`` or a name below ``.localhost``."""
     try:
         return ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback
     except ValueError:
@@ -82,12 +82,12 @@ async def start_socket(factory: Callable[[], asyncio.Protocol], path: str, backl
     """Listen on a unix socket that its owner and group can use. Replaces a socket that a killed daemon left behind.
 
     Args:
-        factory: makes the protocol of each connection.
+        factory: returns the protocol for a new connection.
         path: path of the socket.
         backlog: how many connections may wait to be accepted.
 
     Raises:
-        OSError: another daemon is already listening there, or the socket cannot be created.
+        OSError: another daemon is listening there, the path is not a socket, or the socket cannot be created.
 
     """
     if _is_socket(path) and await _answers(path):
@@ -101,10 +101,10 @@ async def start_socket(factory: Callable[[], asyncio.Protocol], path: str, backl
 
 
 def _is_socket(path: str) -> bool:
-    """Return whether the path is a socket.
+    """Return whether a socket exists at the path; ``False`` if nothing exists there.
 
     Raises:
-        OSError: the path is something else.
+        OSError: something other than a socket exists there.
 
     """
     try:
@@ -122,7 +122,7 @@ def _make_way(path: Path) -> None:
 
 
 def remove_socket(path: str) -> None:
-    """Remove an unused socket."""
+    """Remove the file of a closed socket. Errors are ignored."""
     with contextlib.suppress(OSError):
         Path(path).unlink()
 
@@ -139,7 +139,8 @@ async def _answers(path: str) -> bool:
 def port_error(host: str, port: int) -> str:
     """Return why this process cannot listen on a TCP port; ``""`` if it can.
 
-    Envoy listens with ``SO_REUSEPORT``, so it would silently share the port with another Envoy.
+    Envoy itself would not report a port that another Envoy uses: both listen with ``SO_REUSEPORT`` and would share the
+    port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

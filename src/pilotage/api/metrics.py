@@ -1,4 +1,4 @@
-"""Provides Prometheus metrics. Gauges are read from the table at scrape time; only events use counters."""
+"""Provides Prometheus metrics. The current state is read at scrape time; only events are recorded as they happen."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _LAGS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1,
 
 
 class GatewayState(Protocol):
-    """The state of an Envoy, as :class:`pilotage.gateway.process.GatewayStatus` reports it."""
+    """The state of the daemon's Envoy, as :class:`pilotage.gateway.process.GatewayStatus` reports it."""
 
     @property
     def state(self) -> str:
-        """``ready`` while it accepts requests."""
+        """``ready`` while Envoy accepts requests, and any other text while it does not."""
 
     @property
     def restarts(self) -> int:
-        """Number of restarts."""
+        """How often Envoy has been restarted."""
 
 
 class Metrics:
     """The metrics of one daemon. They use a registry of their own, not the global one of prometheus-client.
 
     Attributes:
-        registry: contains all metrics; more can be registered.
-        calls: (engine, endpoint) -> number of requests.
-        nacks: number of routes and listeners that an Envoy rejected.
+        registry: contains these metrics; callers may register further metrics.
+        calls: (engine, endpoint) -> number of requests to this endpoint of the engine.
+        nacks: how often an Envoy has rejected a route or a listener.
 
     """
 
@@ -78,23 +78,23 @@ class Metrics:
         gateway: Callable[[], GatewayState | None],
         reloads: Mapping[str, int],
     ) -> None:
-        """Read the remaining metrics from these sources at scrape time.
+        """Register the metrics that are read from these sources at scrape time.
 
         Args:
-            discovery: engines and table.
+            discovery: provides the engines and the route table.
             problems: returns all current problems.
             gateway: returns the state of the daemon's Envoy; ``None`` if the daemon runs no Envoy.
-            reloads: number of configuration reloads by result, ``taken`` or ``refused``.
+            reloads: result (``taken`` or ``refused``) -> number of configuration reloads with this result.
 
         """
         self.registry.register(_State(self, discovery, problems, gateway, reloads))
 
     def reached_table(self, seconds: float) -> None:
-        """Record the seconds from an event to the table change."""
+        """Record the time in seconds from an engine's event to the table that reflects it."""
         self._event_to_table.observe(seconds)
 
     def accepted(self, seconds: float) -> None:
-        """Record the seconds from a table change to its acceptance by all Envoys."""
+        """Record the time in seconds from a table change until every connected Envoy has accepted it."""
         self._table_to_ack.observe(seconds)
 
     def text(self) -> bytes:
@@ -103,7 +103,7 @@ class Metrics:
 
 
 class _State(Collector):
-    """Gauges and counters that are read at scrape time."""
+    """The metrics that :meth:`Metrics.watch` registers."""
 
     def __init__(
         self,
@@ -120,11 +120,11 @@ class _State(Collector):
         self.reloads = reloads
 
     def describe(self) -> list[Metric]:
-        """Return nothing: prometheus-client would otherwise collect at registration, before there is any data."""
+        """Return no metrics. Otherwise, prometheus-client would call ``collect`` before there is any data."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics."""
+        """Yield all metrics with their current values."""
         yield _gauge("pilotage_info", "Version of pilotage.", ["version"], {(__version__,): 1})
         yield from self._engines()
         yield from self._table()
@@ -218,7 +218,7 @@ _OF_A_CONTAINER: Final = re.compile(r"/containers/[^/]+/(\w+)")
 
 
 class CountingConnection(Connection):
-    """A connection that counts requests by endpoint, for ``Pool(connect=…)``."""
+    """A connection for ``Pool(connect=…)`` that counts requests by engine and endpoint, in ``calls``."""
 
     calls: Counter[tuple[str, str]]
 
@@ -236,7 +236,7 @@ class CountingConnection(Connection):
 
 
 def endpoint(path: str, query: Mapping[str, str]) -> str:
-    """Return the metric label for an endpoint: ``list``, ``list:id``, ``inspect``, ``events``, ``ping``, ``stop`` …."""
+    """Return an endpoint's name in metrics: ``list``, ``list:id`` (with filters), ``inspect``, ``events`` …."""
     if path == "/containers/json":
         return "list:id" if "filters" in query else "list"
     named = _OF_A_CONTAINER.fullmatch(path)

@@ -12,7 +12,7 @@ __all__ = ["document"]
 
 
 class _Path(msgspec.Struct, frozen=True):
-    """One path: summary, media type, schema, path parameters, descriptions of other status codes, method, status."""
+    """One path: summary, method, path parameters, media type, schema and status of a success, other responses."""
 
     summary: str
     kind: str = "application/json"
@@ -237,7 +237,7 @@ _PATHS: Final[dict[str, _Path]] = {
 
 
 def document() -> dict[str, Any]:
-    """Return the document, OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 document of the HTTP API."""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -65,26 +65,26 @@ class Source(Protocol):
 
     @property
     def sleeper(self) -> Sleeper | None:
-        """The object that puts containers to sleep and wakes them; ``None`` if there is none."""
+        """The object that puts containers to sleep and wakes them; ``None`` if containers do not sleep here."""
 
     @property
     def config_file(self) -> str:
         """Absolute path of the configuration file; ``""`` if there is none."""
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
+        """Return all problems with labels, engines and the configuration, and all rejections by Envoys."""
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready; ``""`` if it is."""
 
     def envoys(self) -> tuple[EnvoyState, ...]:
-        """Return the state of each Envoy that is or was connected."""
+        """Return the state of each Envoy that is connected or was within the last hour."""
 
     def route_states(self, alias: str) -> Mapping[str, RouteState]:
-        """Return the state of a route on each connected Envoy, by node ID; empty for a route that is not served."""
+        """Return node ID -> state of a route, for each connected Envoy; empty if the route is not served."""
 
     async def traffic(self) -> Mapping[str, RouteTraffic]:
-        """Return the request statistics of each route and pool; empty while Envoy does not respond."""
+        """Return name -> request statistics, for each route and pool; empty while Envoy does not respond."""
 
     async def gateway_statistics(self) -> bytes:
         """Return Envoy's metrics in Prometheus's text format.
@@ -96,19 +96,19 @@ class Source(Protocol):
 
 
 class Api:
-    """Serves the API. ``async with Api(...) as api`` listens inside the block.
+    """Serves the API inside an ``async with Api(...) as api`` block.
 
     Args:
         source: the data to serve.
-        listen: at least one address.
-        token: bearer token; required for addresses that are not local.
-        if_free: skip addresses that are in use, with a warning, instead of failing.
+        listen: the addresses to listen on.
+        token: bearer token; ``""`` for none. Addresses that are not local require a token.
+        if_free: whether to log a warning for an address that cannot be used, instead of failing.
 
     Attributes:
-        places: the addresses it listens on, with the actual ports.
+        places: the addresses on which the API listens; port 0 is replaced with the actual port.
 
     Raises:
-        ConfigError: an address is not local and there is no token.
+        ConfigError: an address is not local and ``token`` is empty, or the block cannot listen on an address.
 
     """
 
@@ -332,7 +332,7 @@ class Api:
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then all changes and, on request, statistics. A ``table`` event ends each batch."""
+        """Stream all routes, then all changes; with ``?traffic``, also statistics. ``table`` ends each batch."""
         if len(self._streams) >= _MOST_STREAMS:
             return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -382,7 +382,7 @@ async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:
-    """Apply a function to each item, and let other tasks run from time to time."""
+    """Yield the function's result for each item, and let other tasks run after every ``_SLICE`` items."""
     for number, item in enumerate(items, 1):
         yield function(item)
         if not number % _SLICE:

@@ -1,4 +1,4 @@
-"""Serves the state of containers that sleep, and the commands to wake them and to put them to sleep."""
+"""Serves the state of containers that can sleep, and the commands that wake a container or put it to sleep."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _GAUGES: Final = (
 
 
 class SleepResource:
-    """Handles the API's paths for sleep.
+    """Handles the API's paths that list containers that can sleep, wake a container, or put it to sleep.
 
     Args:
         sleeper: returns the object that puts containers to sleep; ``None`` if containers do not sleep here.
@@ -51,7 +51,7 @@ class SleepResource:
         self._sleeper = sleeper
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add the paths to a router."""
+        """Add these paths to a router."""
         router.add_get("/v1/sleep", self._list)
         router.add_post("/v1/containers/{name}/wake", self._wake)
         router.add_post("/v1/containers/{name}/sleep", self._sleep)
@@ -68,7 +68,7 @@ class SleepResource:
         return self._command(request, lambda sleeper, alias: sleeper.sleep(alias))
 
     def _command(self, request: web.Request, act: Callable[[Sleeper, str], Any]) -> web.Response:
-        """Start a command for a container, given by ID, name or alias. The container's state shows when it is done."""
+        """Start ``act`` for the container in the request's path. Respond at once: 202, 404 or 409."""
         name = request.match_info["name"]
         sleeper = self._sleeper()
         unit = sleeper.find(name) if sleeper is not None else None
@@ -84,7 +84,7 @@ class SleepResource:
 
 
 def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
-    """Return a copy of a table that also says why containers are awake and when they will sleep."""
+    """Return a table that also says why containers are awake and when they will sleep, according to ``sleeper``."""
     if sleeper is None or not table.wakefulness:
         return table
     found = {
@@ -97,7 +97,7 @@ def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
 
 
 def route_metrics(traffic: Mapping[str, RouteTraffic], sleeper: Sleeper | None) -> Iterator[bytes]:
-    """Yield the request statistics of all routes and the state of all containers that can sleep, in pieces."""
+    """Yield, as Prometheus text, the statistics of all routes and the state of all containers that can sleep."""
     yield from traffic_metrics(traffic)
     yield from _sleep_metrics(sleeper)
 

@@ -1,7 +1,7 @@
-"""Serializes the snapshot that a daemon serves to ``pilotage routes|ps|explain``, and finds its unix socket.
+"""Serializes the snapshot that a daemon serves to ``pilotage routes|ps|explain``, and finds the daemon's unix socket.
 
-The HTTP API is for people and programs. Commands of the same pilotage version get the daemon's own values instead.
-Their output is the same whether the values come from a daemon or from engines.
+The JSON of the HTTP API is for people and other programs. Commands of the same pilotage version as the daemon get the
+daemon's own data structures instead. So these commands print the same output whether they ask a daemon or the engines.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ SNAPSHOT_PATH: Final = "/v1/snapshot"
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Engines and table of a daemon at one moment.
+    """The engines, route files and route table of a daemon at one moment.
 
     Attributes:
-        version: version of pilotage; another version may have other fields.
+        version: version of the daemon; in other versions, a snapshot may have other fields.
         pid: process ID of the daemon.
         file: absolute path of the configuration file; ``""`` if there is none.
         snapshots: engines and their containers.
         files: route files.
         routes, problems_by_key, engines, table_version, health, pool_members, engine_order, wakefulness: fields of a
             :class:`~pilotage.Table`.
-        on_envoys: alias -> node ID -> state of the route on this Envoy, if the command asked for it.
+        on_envoys: alias -> node ID -> state of the route on this Envoy; empty unless the command asked for it.
 
     """
 
@@ -62,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def table(self) -> Table:
-        """The table."""
+        """The route table."""
         problems_by_key = {(provider, whose): problems for provider, whose, problems in self.problems_by_key}
         return Table(
             self.routes,
@@ -89,15 +89,15 @@ def pack(
     file: str = "",
     on_envoys: Mapping[str, dict[str, RouteState]] | None = None,
 ) -> bytes:
-    """Serialize a snapshot.
+    """Return a snapshot of this daemon as MessagePack.
 
     Args:
-        snapshots: the engines.
-        table: their routes.
+        snapshots: the engines and their containers.
+        table: the route table.
         problems: problems that are not in the table: problems with the configuration, and what Envoy rejected.
         files: the route files.
-        file: absolute path of the configuration file.
-        on_envoys: the state of each route on each Envoy.
+        file: absolute path of the configuration file; ``""`` if the daemon uses none.
+        on_envoys: alias -> node ID -> state of the route on this Envoy.
 
     """
     problems_by_key = [(provider, whose, found) for (provider, whose), found in table.problems_by_key.items()]
@@ -144,7 +144,7 @@ def _restored(file: RouteFile) -> RouteFile:
 
 
 def _located(located: Located) -> Located:
-    """Restore nested values, which msgspec decodes as plain data because their static type is Any."""
+    """Restore nested :class:`Located` values, which msgspec decodes as plain data because their type is ``Any``."""
     value = located.value
     if isinstance(value, dict):
         value = {key: _located(msgspec.convert(item, Located)) for key, item in value.items()}

@@ -20,7 +20,7 @@ _DURATION: Final = "pilotage_route_duration_seconds"
 
 
 def traffic_metrics(traffic: Mapping[str, RouteTraffic]) -> Iterator[bytes]:
-    """Yield the statistics in Prometheus's text format, one route at a time."""
+    """Yield the statistics of all routes in Prometheus's text format, in small pieces."""
     for name, kind, text, attribute in _COUNTERS:
         yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
         for alias, figures in traffic.items():
@@ -63,6 +63,6 @@ def traffic_json(figures: RouteTraffic) -> dict[str, Any]:
 
 
 def changed_traffic(old: Mapping[str, RouteTraffic], new: Mapping[str, RouteTraffic]) -> dict[str, Any]:
-    """Return the statistics that have changed, as plain data; ``None`` for those that are gone."""
+    """Return name -> statistics that differ from ``old``, as plain data; ``None`` for a route that is gone."""
     found: dict[str, Any] = {name: traffic_json(it) for name, it in new.items() if old.get(name) != it}
     return found | dict.fromkeys(old.keys() - new.keys())

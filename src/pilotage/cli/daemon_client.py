@@ -27,7 +27,7 @@ _TIMEOUT: Final = 5.0  # seconds; if the daemon takes longer, a command asks the
 
 
 def closed_socket(env: Mapping[str, str]) -> Path | None:
-    """Return the first of :func:`socket_candidates` that exists but that this user cannot access, or ``None``."""
+    """Return the first of :func:`socket_candidates` that exists but denies this user access, or ``None``."""
     for path in socket_candidates(env):
         try:
             path.lstat()
@@ -44,7 +44,7 @@ def fetch(env: Mapping[str, str], *, with_envoys: bool = False) -> Snapshot | No
     """Return the snapshot of a running daemon; ``None`` if no daemon of this version is accessible.
 
     Args:
-        env: environment variables.
+        env: environment variables, which decide where the daemon's socket is.
         with_envoys: also ask for the state of each route on each Envoy.
 
     """
@@ -83,15 +83,15 @@ class Refused(Exception):
 
 
 def command(env: Mapping[str, str], verb: str, name: str) -> SleepStatus:
-    """Tell the daemon to wake a container or to put it to sleep, and return its status.
+    """Tell the daemon to wake a container or to put it to sleep. Return the container's status at that moment.
 
     Args:
-        env: the environment, which decides where the daemon's socket is.
+        env: environment variables, which decide where the daemon's socket is.
         verb: ``wake`` or ``sleep``.
-        name: an alias, the name of a container or its ID.
+        name: an alias of the container, its name or its ID.
 
     Raises:
-        Refused: the daemon refuses, or none can be reached.
+        Refused: the daemon refuses the command, or no daemon can be reached.
 
     """
     path = _socket(env)

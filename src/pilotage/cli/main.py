@@ -1,7 +1,7 @@
 """Defines the command line: the group of commands and their exit statuses.
 
-This module and :mod:`pilotage.cli.commands` import only click; to keep ``--help`` fast, commands import the rest
-themselves.
+To keep ``--help`` fast, this module and :mod:`pilotage.cli.commands` import only click. A command imports everything
+else when it runs.
 
 Exit status: 0 success; 1 problems with labels, routes or one of several engines; 2 wrong usage, or no engine could be
 reached; 70 a bug in pilotage; 130 interrupted.
@@ -49,8 +49,8 @@ def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
     """Run the command line of this process and exit with its status.
 
     Args:
-        early: handles SIGINT before and after the command; during the command, SIGINT raises an exception. ``None`` if
-            the signal is ignored.
+        early: the handler for SIGINT before and after the command; while the command runs, SIGINT raises
+            ``KeyboardInterrupt`` instead. ``None`` if the process ignores SIGINT.
 
     """
     if os.getpid() == 1:  # in a container, where the kernel ignores signals that PID 1 does not handle
@@ -64,10 +64,11 @@ def run_and_exit(*, early: Callable[[int, Any], object] | None = None) -> None:
 def run(args: Sequence[str], *, early: Callable[[int, Any], object] | None = None) -> int:
     """Run one command and return its exit status.
 
-    Exceptions caused by bugs are reported without a traceback, or raised if ``PILOTAGE_DEBUG=1`` is set.
+    An unexpected exception is reported as a bug, without a traceback. If ``PILOTAGE_DEBUG=1`` is set, it is raised
+    instead.
 
     Args:
-        args: the arguments of the program.
+        args: the program's arguments, without its name.
         early: see :func:`run_and_exit`.
 
     """
@@ -132,10 +133,10 @@ def _invoke(args: Sequence[str], early: Callable[[int, Any], object] | None) -> 
 def _end_if_interrupted(
     early: Callable[[int, Any], object], otherwise: Callable[[sys.UnraisableHookArgs], object]
 ) -> Callable[[sys.UnraisableHookArgs], object]:
-    """Return a hook for exceptions that Python ignores, such as those in destructors and callbacks of weak references.
+    """Return a ``sys.unraisablehook`` that passes an interrupt to ``early`` and any other exception to ``otherwise``.
 
-    There, Python would only print the interrupt and continue with the command. Importing a module runs many such
-    callbacks.
+    If SIGINT arrives in a destructor or a weak reference's callback, Python would only print the interrupt and
+    continue. Importing modules runs many such callbacks.
     """
 
     def hook(found: sys.UnraisableHookArgs) -> None:
@@ -169,7 +170,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _ReaderGone(Exception):
-    """The reader closed the pipe. Not an ``OSError``, because click turns those into exit status 1."""
+    """The reader of the output closed the pipe. Not an ``OSError``, because click would exit with status 1."""
 
 
 @contextlib.contextmanager
@@ -185,7 +186,7 @@ def _detect_closed_pipe() -> Iterator[None]:
 
 
 class _Group(WithExamples, click.Group):
-    """A group that lists commands in the order they were added, and suggests one for a typo."""
+    """A group that lists commands in the order they were added, and suggests a command for a misspelled name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click passes it
         return list(self.commands)

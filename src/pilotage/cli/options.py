@@ -76,7 +76,7 @@ def engine_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def source_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that select engines, recordings or the demonstration, for :func:`views_of`, to a command."""
+    """Add to a command the options that select engines, recordings or the demonstration for :func:`views_of`."""
     options = [
         click.option("--replay", metavar="FILE", multiple=True, help="Use a recording instead of engines. Repeatable."),
         click.option("--demo", is_flag=True, help="Use the built-in demonstration."),
@@ -91,7 +91,7 @@ def _with(options: Iterable[Callable[..., Any]], function: Callable[..., int]) -
 
 
 def format_option(*formats: str) -> Callable[..., Any]:
-    """Add the option ``--format`` to a command, passed as ``form``; the first format is the default."""
+    """Return a decorator that adds ``--format`` to a command, as ``form``. The first format is the default."""
     return click.option(
         "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help="Output format."
     )
@@ -106,10 +106,10 @@ def views_of(
     early: Callable[[View], object] | None = None,
     **named: Any,
 ) -> list[View]:
-    """Return one view per recording, or else one view of all engines.
+    """Return one view per recording, or else one view of the demonstration, a running daemon or the engines.
 
-    ``early`` receives the view of the engines that responded within two seconds, if others did not. With ``wide``, the
-    view of a running daemon includes the state of each route on each Envoy.
+    If only some engines respond within two seconds, ``early`` receives a view of those engines before the rest respond.
+    With ``wide``, the view of a running daemon includes the state of each route on each Envoy.
     """
     from pilotage.cli import sources
     from pilotage.config.engines import EngineChoice, find_config_file
@@ -140,10 +140,10 @@ def views_of(
 
 
 def _ask_daemon(*, with_envoys: bool) -> View | None:
-    """Return the view of a running daemon; ``None`` if there is none or other engines are selected.
+    """Return the view of a running daemon; ``None`` if no daemon is accessible or other engines are selected.
 
-    ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``CONTAINER_HOST`` and any configuration file but the daemon's select other
-    engines.
+    Other engines are selected by ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``CONTAINER_HOST``, or a configuration file that
+    is not the daemon's.
     """
     if any(map(os.environ.get, ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"))):
         return None
@@ -175,7 +175,7 @@ def _ask_daemon(*, with_envoys: bool) -> View | None:
 
 
 def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:
-    """Return the view of the selected engines; print which engines failed."""
+    """Return the view of the selected engines; print the error of each engine that failed."""
     from pilotage.cli import sources
 
     view = sources.view(chosen_engines(choice), os.environ, early)
@@ -188,7 +188,7 @@ def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:
 
 
 def chosen_engines(choice: EngineChoice) -> ChosenEngines:
-    """Choose engines. Unless the user named them, print which were chosen and why."""
+    """Return the engines to use. Unless the user named them, print which engines are used and why."""
     from pilotage.config.engines import choose_engines
     from pilotage.output.console import Out, clean
 
@@ -212,7 +212,7 @@ def warn_if_unverified(configs: Iterable[DockerProviderConfig]) -> None:
 
 
 def _called(config: DockerProviderConfig, why: str) -> str:
-    """Return the name of an engine, with its address unless ``why`` includes it."""
+    """Return an engine's name, followed by its address unless ``why`` already contains the address."""
     from pilotage.core.secrets import clean as without_secrets
 
     in_reason = config.url in why or config.url.removeprefix("unix://") in why
@@ -220,7 +220,7 @@ def _called(config: DockerProviderConfig, why: str) -> str:
 
 
 def status_of(views: Iterable[View]) -> int:
-    """Return the exit status for these views."""
+    """Return ``NOTHING`` if all engines of a view failed, ``OK`` if all views are sound, otherwise ``PROBLEMS``."""
     views = list(views)
     if any(view.errors and not view.snapshots for view in views):
         return NOTHING
@@ -241,7 +241,7 @@ def print_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def gateway_extra() -> Iterator[None]:
-    """Convert missing packages of the ``gateway`` extra to an error that names the extra."""
+    """In a ``with`` block, turn a missing package of the ``gateway`` extra into an error that names the extra."""
     from pilotage.core.errors import GatewayError
 
     try:

@@ -22,14 +22,14 @@ T = TypeVar("T")
 async def ask_all(
     work: Iterable[tuple[str, Coroutine[Any, Any, T]]], show: Callable[[list[T]], object] | None = None
 ) -> list[T]:
-    """Run the work of all engines concurrently and return their results in order.
+    """Run the coroutines of all engines concurrently and return their results in the order of ``work``.
 
-    If some engines have not finished after :data:`PATIENCE` seconds, the results of the others are shown, and standard
-    error says which engines are still awaited. This happens at most once.
+    If some engines have not finished after :data:`PATIENCE` seconds, ``show`` receives the results of the other
+    engines, and standard error names the engines that have not finished. This happens at most once.
 
     Args:
         work: the name of each engine and its coroutine, which must convert the engine's failure to a result.
-        show: receives the results so far, if there are any.
+        show: receives the results so far; not called if no engine has finished.
 
     """
     async with asyncio.TaskGroup() as group:

@@ -30,12 +30,13 @@ __all__ = ["demonstration", "recorded", "view"]
 
 
 def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View], object] | None = None) -> View:
-    """List all engines concurrently and read the route files. An engine that fails does not affect the others.
+    """Return a view of all engines and route files. An engine that fails becomes an error in the view.
 
     Args:
         engines: the engines and route files.
         env: environment variables.
-        early: receives the view of the engines that responded, if others are slow; see :mod:`pilotage.cli.patience`.
+        early: receives a view of the engines that have responded if any engine is slow; see
+            :mod:`pilotage.cli.patience`.
 
     """
     import asyncio
@@ -59,10 +60,10 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
 
 
 def demonstration() -> View:
-    """List the containers of the built-in demonstration engine, for machines that have no container engine.
+    """Return a view of the built-in demonstration engine, for machines that have no container engine.
 
     Raises:
-        EngineUnreachable: no directory is suitable for its socket.
+        EngineUnreachable: no directory is suitable for the demonstration engine's socket.
 
     """
     import asyncio

@@ -47,10 +47,11 @@ async def follow(
 
     Args:
         engines: the engines and route files to watch.
-        env: the environment.
-        show: prints an update. Updates that arrive in the meantime are merged into the next one.
+        env: environment variables.
+        show: prints an update. Updates that arrive before it returns are merged into the next one.
         pause: minimum seconds between two updates.
-        pipe: the pipe that ``show`` prints to, if any; the next update waits until the reader has read this one.
+        pipe: the pipe to which ``show`` prints; the next update waits until the pipe's reader has read this one.
+            ``None`` if the output is not a pipe.
 
     Raises:
         BrokenPipeError: the reader closed the pipe.
@@ -91,7 +92,7 @@ _NARROW: Final = 30  # minimum width of the detail column
 
 
 class Columns:
-    """Prints lines in columns, although later lines are not known yet.
+    """Prints lines in columns without knowing how wide the columns of later lines must be.
 
     A column is as wide as the longest name so far, within limits, so lines printed together are always aligned.
     """
@@ -102,7 +103,7 @@ class Columns:
         self._alias = 12
 
     def print(self, lines: Iterable[ChangeLine], at: float) -> None:
-        """Print lines with the same time, ``at`` in seconds since 1970."""
+        """Print lines that all show the time ``at``, in seconds since 1970."""
         lines = list(lines)
         self._engine = min(_WIDEST_ENGINE, max([self._engine, *(len(line.engine) for line in lines)]))
         self._alias = min(_WIDEST_ALIAS, max([self._alias, *(len(line.alias) for line in lines)]))

@@ -1,7 +1,7 @@
 """Reads ``providers.agents``: the GoDoxy agents through which engines on other machines are reached.
 
 An entry is an address, as in GoDoxy, or a mapping. The certificates for an agent are in ``certs/HOST:PORT.zip`` next to
-the configuration, unless its entry names other files.
+the configuration, unless the agent's entry names other files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST: Final = 200  # characters; an address plus an extension is the name of
 
 
 class _Reader(Protocol):
-    """Collects the problems with the file."""
+    """The reader of the whole file, which collects problems and makes paths from file names."""
 
     def add_problem(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None: ...
     def add_agent_problem(self, path: DocumentPath, message: str, hint: str) -> None: ...
@@ -45,7 +45,7 @@ class _Reader(Protocol):
 
 
 class _Agent(Section):
-    """An agent in the mapping form."""
+    """An entry of ``providers.agents`` in the mapping form."""
 
     addr: str
     name: str = Field(default="", max_length=100)
@@ -57,14 +57,14 @@ class _Agent(Section):
 
 
 def read_agents(value: Any, reader: _Reader) -> Iterator[DockerProviderConfig]:
-    """Yield the engines behind agents.
+    """Yield the configuration of the engine behind each agent. Report and skip malformed entries.
 
-    If there is a problem with an agent's certificates, it is reported and the engine is still yielded. The certificates
-    may be replaced while pilotage runs, and other engines do not depend on them.
+    A problem with an agent's certificates is reported, but the engine is still yielded. The reason is that the
+    certificates may be replaced while pilotage runs, and that other engines do not need them.
 
     Args:
         value: the value of ``providers.agents``.
-        reader: receives the problems.
+        reader: receives the problems, and makes paths from file names.
 
     """
     if isinstance(value, str):
@@ -105,7 +105,7 @@ def _entry(item: Any, place: DocumentPath, reader: _Reader) -> _Agent | None:
 
 
 def _is_address(text: str, place: DocumentPath, reader: _Reader) -> bool:
-    """Return whether a text is an address that can also be part of a file name; report it if it is not."""
+    """Return whether a text is an agent's address that can be part of a file name; otherwise, add a problem."""
     valid = 0 < len(text) <= _LONGEST and "/" not in text
     try:
         parse_address(DockerProviderConfig(f"{AGENT_SCHEME}{text}"))
@@ -118,7 +118,7 @@ def _is_address(text: str, place: DocumentPath, reader: _Reader) -> bool:
 
 
 def _files(entry: _Agent, place: DocumentPath, reader: _Reader) -> TLSFiles | None:
-    """Return the certificate files for an agent; ``None`` if the entry names too few or contradictory ones."""
+    """Return an agent's certificate files. If the file names are invalid, add a problem and return ``None``."""
     given: Mapping[str, str] = {key: getattr(entry, key) for key in ("ca_file", "cert_file", "key_file")}
     separate = [key for key, name in given.items() if name]
     if "\0" in "".join((*given.values(), entry.certificates)):

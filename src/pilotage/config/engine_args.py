@@ -23,11 +23,11 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
     """Parse engines in the form ``NAME=URL``.
 
     Args:
-        args: the values, in order.
+        args: the values of ``--engine``, in order.
         env: environment variables, of which ``DOCKER_HOST`` and its TLS variables are used.
 
     Raises:
-        ConfigError: a name is missing or repeated, or an address is invalid. It contains all such errors.
+        ConfigError: a name is missing or repeated, or an address is invalid. The exception contains all such errors.
 
     """
     problems: list[Problem] = []

@@ -1,8 +1,8 @@
 """Chooses the engines that a command or the daemon uses, from its options, ``pilotage.yml`` and the environment.
 
-Engines from ``--config``, ``--engine`` and ``--context`` are all used. Without any of these options, the engines and
-route files in ``pilotage.yml`` are used. If that file does not exist or lists neither engines nor route files, pilotage
-uses the engine that the docker command uses.
+Engines from ``--config``, ``--engine`` and ``--context`` are used together. Without any of these options, the engines
+and route files in ``pilotage.yml`` are used. If that file does not exist or lists neither engines nor route files,
+pilotage uses the engine that the docker command uses.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ CONFIG_FILES: Final = ("pilotage.yml", "/etc/pilotage/pilotage.yml")
 
 
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The command-line options that select engines. An instance is falsy if none of them is given.
+    """The command-line options that select engines. An instance is falsy if the user gave no such option.
 
     Attributes:
-        config: the configuration file; ``""`` if not given.
+        config: name of the configuration file; ``""`` if ``--config`` is not given.
         engines: values of ``--engine``: ``NAME=URL`` or a URL.
         contexts: names of Docker contexts.
 
@@ -66,10 +66,10 @@ DEFAULT_POLICY: Final = Policy(addresses=(GatewayOptions().http_address,))
 
 
 class ChosenEngines(msgspec.Struct, frozen=True):
-    """The engines and route files to work with.
+    """The engines and route files that a command or the daemon uses, and the settings that apply to them.
 
     Attributes:
-        configs: the engines; at least one unless there are route files.
+        configs: the engines; empty only if there are route files.
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         problems: warnings about the configuration file.
         files: names and patterns of route files.
@@ -89,16 +89,16 @@ class ChosenEngines(msgspec.Struct, frozen=True):
 
 
 def find_config_file() -> str:
-    """Return the first of the :data:`CONFIG_FILES` that this user can see; ``""`` if there is none."""
+    """Return the first of the :data:`CONFIG_FILES` that exists; ``""`` if this user can see neither file."""
     return next((name for name in CONFIG_FILES if os.access(name, os.F_OK) and Path(name).is_file()), "")
 
 
 def choose_engines(choice: EngineChoice, env: Mapping[str, str]) -> ChosenEngines:
-    """Return the engines and route files to work with.
+    """Return the engines and route files that a command or the daemon uses.
 
     Args:
         choice: the command-line options.
-        env: the environment.
+        env: environment variables.
 
     Raises:
         ConfigError: an option or the configuration file is invalid, or no engine can be found.
@@ -130,7 +130,7 @@ def _check_unique(configs: Iterable[DockerProviderConfig]) -> None:
 
 
 def _or_default(chosen: ChosenEngines, env: Mapping[str, str]) -> ChosenEngines:
-    """Return the chosen engines; if there are no engines and no route files, return the docker command's engine."""
+    """Return ``chosen``, with the docker command's engine added if it has neither engines nor route files."""
     if chosen.configs or chosen.files:
         return chosen
     config, why = default_engine(env)
@@ -152,10 +152,11 @@ def _from_file(name: str, env: Mapping[str, str], why: str = "") -> ChosenEngine
 def parse_engine_args(texts: Iterable[str], env: Mapping[str, str]) -> tuple[DockerProviderConfig, ...]:
     """Parse the values of ``--engine``: ``NAME=URL`` or a URL.
 
-    An engine given as a URL is named after its host, or ``local`` for a socket.
+    An engine given as a URL is named after the URL's host, or ``local`` for a socket, with a number if the name is
+    taken.
 
     Raises:
-        ConfigError: with all errors.
+        ConfigError: a value is invalid, or a name is repeated. The exception contains all errors.
 
     """
     args: list[str] = []

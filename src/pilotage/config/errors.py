@@ -39,7 +39,7 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
 
     Args:
         details: an item from ``ValidationError.errors(include_context=True)``.
-        model: the model that was validated.
+        model: the model against which the value was validated.
 
     Returns:
         A sentence without a full stop, and a hint, which can be empty.
@@ -71,14 +71,14 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
 
 
 def _display_name(path: Path) -> str:
-    """Return the key for a message, or ``each of KEY`` for a list item."""
+    """Return how a message names a path: its last key, ``each of KEY`` for a list item, or ``the file`` if empty."""
     if not path:
         return "the file"
     return f"each of {path[-2]}" if isinstance(path[-1], int) else str(path[-1])
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
-    """Return the model of the mapping at ``path``, relative to ``model``."""
+    """Return the model for the mapping at ``path`` in a document that ``model`` describes."""
     for part in path:
         if isinstance(part, int):
             continue  # the loop already follows the list's item type

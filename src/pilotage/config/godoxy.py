@@ -24,7 +24,7 @@ _ENTRYPOINT_PROTECTIVE: Final = frozenset({"middlewares", "rules"})
 
 
 def may_restrict(key: str, value: Any) -> bool:
-    """Return whether a GoDoxy section may restrict access. In ``entrypoint``, only some keys do."""
+    """Return whether a GoDoxy section may restrict access. Empty sections and most keys of ``entrypoint`` do not."""
     if key == "entrypoint" and isinstance(value, dict):
         return any(value.get(name) for name in value if fold(name) in _ENTRYPOINT_PROTECTIVE)
     return value not in (None, {}, [], "")

@@ -47,12 +47,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         providers: the engines, in the order of the file.
         files: names and patterns of route files.
         has_providers: whether the file has a section ``providers``, even an empty one.
-        options: what Envoys get in addition to the routes, including ``match_domains`` and ``debug``.
-        gateway: how to run Envoy.
-        api: the daemon's HTTP API.
+        options: settings that all Envoys get besides the routes, including ``match_domains`` and ``debug``.
+        gateway: settings for running Envoy.
+        api: settings of the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
-        agent_problems: errors in the certificates for agents. They make only the engines behind these agents
+        agent_problems: errors with the certificates for agents. Each error makes only the engine behind that agent
             unreachable.
         local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
@@ -99,7 +99,7 @@ class _Engine(Section):
 
 
 def _listed(value: Any) -> Any:
-    """Accept a single string as a list with one entry."""
+    """Return a single string as a list with one entry, and any other value unchanged."""
     return [value] if isinstance(value, str) else value
 
 
@@ -131,7 +131,7 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
         env: values of ``${NAME}`` variables; usually ``os.environ``.
 
     Raises:
-        ConfigError: with all errors in the file, sorted by position.
+        ConfigError: the file cannot be read or has errors. The exception contains all errors, sorted by position.
 
     """
     try:
@@ -152,7 +152,7 @@ def read_config(text: str, *, file: str, folder: Path, env: Mapping[str, str]) -
         env: values of ``${NAME}`` variables.
 
     Raises:
-        ConfigError: with all errors in the text, sorted by position. Missing certificate files are errors.
+        ConfigError: the text has errors or names a missing file. The exception has all errors, sorted by position.
 
     """
     return _Reader(read_document(text, file, env), folder, env).config()
@@ -217,7 +217,7 @@ class _Reader:
         self.problems.append(msgspec.structs.replace(warning, severity="warning"))
 
     def without_godoxy_keys(self, tree: Any, path: DocumentPath) -> Any:
-        """Return the tree without the keys that only GoDoxy supports, and add a problem for each of them."""
+        """Return the tree at ``path`` without keys that only GoDoxy supports; add a problem for each such key."""
         if path not in GODOXY_KEYS or not isinstance(tree, dict):
             return tree
         kept = {}
@@ -236,7 +236,7 @@ class _Reader:
         return kept
 
     def sections(self, tree: Any) -> _File:
-        """Return all sections except the engines, and add their problems."""
+        """Return the validated sections other than the engines. If one is invalid, add problems and use defaults."""
         if self.has_rules_only:
             tree = {**tree, "policy": {"rules": tree["policy"]}}
         try:
@@ -252,7 +252,7 @@ class _Reader:
         return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
 
     def policy(self, sections: _File, options: GatewayOptions) -> Policy:
-        """Return what containers may claim."""
+        """Return the policy, which says what containers may claim."""
         section = sections.policy or PolicySection()
         above: DocumentPath = ("policy",) if self.has_rules_only else ("policy", "rules")
 
@@ -263,7 +263,7 @@ class _Reader:
         return msgspec.structs.replace(policy, rules=section.read_rules(place, self.path), default=section.default)
 
     def route_files(self, sections: _File) -> Iterator[str]:
-        """Yield the names of route files. A missing file is not an error, because it can be created later."""
+        """Yield the paths of route files. A missing file is not an error, because it can be created later."""
         for number, name in enumerate((sections.providers and sections.providers.files) or ()):
             if name.strip():
                 yield str(self.path(name))
@@ -282,7 +282,7 @@ class _Reader:
         return section if isinstance(section, dict) else {}
 
     def engine(self, name: str, value: Any, place: DocumentPath) -> DockerProviderConfig | None:
-        """Return the engine, or ``None`` if its value is malformed."""
+        """Return the engine. If its name or value is malformed, add a problem and return ``None``."""
         if not name.removesuffix("!").strip() or not name.isprintable():
             hint = "write a name before the colon, such as `local`; a ! at its end requires labels"
             self.add_problem(place, f"{name!r} is not a valid engine name", hint, at_key=True)
@@ -357,7 +357,7 @@ class _Reader:
         return str(path)
 
     def has_address(self, engine: DockerProviderConfig, place: DocumentPath) -> bool:
-        """Return whether the URL of the engine is valid, and add its problems with their positions in the file."""
+        """Return whether the engine's address is valid; otherwise, add problems with their positions in the file."""
         if any(path[: len(place)] == place for path in self.document.unfilled):
             return False  # already reported; further errors would only be consequences of this one
         try:

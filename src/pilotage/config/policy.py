@@ -45,7 +45,7 @@ def _condition(value: Any) -> str:
 
 
 def _claim(value: Any) -> str:
-    """Check the placeholders of a glob."""
+    """Return a value as a glob. Raise an error if a placeholder is unknown or incomplete."""
     text = _text(value)
     for name in placeholders(text):
         if name not in PLACEHOLDERS:
@@ -98,7 +98,7 @@ def _labels(value: Any) -> Any:
 
 
 def _nothing(value: Any) -> Any:
-    """Replace ``nothing`` with an empty list for every kind of claim."""
+    """Return an empty list for every kind of claim if the value is ``nothing``; return a mapping unchanged."""
     if not isinstance(value, str):
         return value
     if value != "nothing":
@@ -144,11 +144,11 @@ class PolicySection(Section):
     rules: list[_Rule] = Field(default_factory=list)
 
     def read_rules(self, place: Callable[[int], str], path: Callable[[str], Path]) -> tuple[PolicyRule, ...]:
-        """Return the rules.
+        """Return the rules in the order of the file, numbered from 1.
 
         Args:
-            place: returns where a rule is written, by its index.
-            path: returns the path for the name of a file or folder, which need not exist.
+            place: takes a rule's index, and returns the file and line where the rule is written.
+            path: takes the name of a file or folder, which need not exist, and returns its path.
 
         """
         return tuple(

@@ -1,6 +1,6 @@
 """Defines the sections of ``pilotage.yml`` for serving: ``gateway``, ``api``, ``match_domains``, ``debug``. Pure.
 
-Pydantic models validate the text. They are converted to frozen values: options for all Envoys, and how to run one.
+Pydantic models validate the sections. Frozen structs hold the result: options for all Envoys, and how to run one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class XdsSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         path: path of a unix socket for Envoys of the same user; ``""`` for TCP.
-        host, port: where to listen on TCP; port 0 disables the listener.
+        host, port: where to listen on TCP. Without ``path``, port 0 disables the listener.
         tls: certificate and key of the server, and the CA of the Envoys' certificates; required for TCP.
 
     """
@@ -80,11 +80,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         drain: time for active requests to finish on shutdown, in seconds.
-        keep: whether Envoy outlives the daemon; ``external`` if ``pilotage envoy`` starts it elsewhere.
-        envoy: path of the binary; ``""`` searches for it.
+        keep: whether Envoy keeps running when the daemon stops; ``external`` if ``pilotage envoy`` runs Envoy.
+        envoy: path of Envoy's binary; if it is ``""``, pilotage searches for the binary.
         workers: number of worker threads; 0 means one per CPU.
         max_connections: maximum number of client connections; 0 means as many as descriptors and memory allow.
-        max_client_connections: maximum per client; 0 for no limit, ``None`` for an eighth of ``max_connections``.
+        max_client_connections: maximum for one client; 0 means no limit, ``None`` an eighth of ``max_connections``.
         log_level: one of Envoy's log levels.
         xds: the listener for other Envoys.
 
@@ -104,7 +104,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
     """Settings of the HTTP API.
 
     Attributes:
-        listen: addresses for :func:`pilotage.api.listen.parse_listen`; ``None`` for the default ones.
+        listen: addresses as :func:`pilotage.api.listen.parse_listen` takes them; ``None`` for the default address.
         token_file: file with the bearer token that clients on other machines must send; ``""`` for none.
 
     """
@@ -114,7 +114,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
     @property
     def ports(self) -> frozenset[int]:
-        """The TCP ports of the API. Addresses that cannot be parsed have none."""
+        """The TCP ports of the API, except those of addresses that cannot be parsed."""
         listen = (str(API_PORT),) if self.listen is None else self.listen
         ends = [text.rpartition(":")[2] for text in listen if not text.startswith("unix:")]
         return frozenset(int(end) for end in ends if end.isascii() and end.isdigit() and len(end) <= 5) - {0}
@@ -127,13 +127,13 @@ class Section(BaseModel):
 
 
 def config_error(message: str, hint: str) -> PydanticCustomError:
-    """Return an error with its own message and hint, for validators to raise."""
+    """Return an error with a message and a hint for the user. Validators of pydantic models raise it."""
     # The message is passed in the context, because pydantic would treat braces in it as template fields.
     return PydanticCustomError(ERROR_TYPE, "see the context", {"message": message, "hint": hint})
 
 
 def _listener(value: Any) -> Any:
-    """Parse a port or ``host:port``; ``false`` and 0 mean that there is no listener."""
+    """Parse a port or ``ADDRESS:port`` to address and port. ``false`` and 0 give port 0, which means no listener."""
     if value is False or value == 0:
         return ("0.0.0.0", 0)  # noqa: S104
     text = str(value)
@@ -196,7 +196,7 @@ def _domain(value: Any) -> Any:
 
 
 def list_of_one(value: Any) -> Any:
-    """Accept a single text or number as a list with one entry."""
+    """Return a single text or whole number as a list with one entry, and any other value unchanged."""
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
@@ -290,7 +290,7 @@ class _Api(Section):
 
 
 class ServeSections(Section):
-    """All sections for serving. This is the base class for the whole file."""
+    """The sections for serving. The model of the whole file extends this class."""
 
     gateway: _Gateway | None = None
     api: _Api | None = None
@@ -298,12 +298,12 @@ class ServeSections(Section):
     debug: bool = False
 
     def gateway_options(self, file: FileOf, add_problem: AddProblem, path: PathOf) -> GatewayOptions:
-        """Return what Envoys get in addition to the routes.
+        """Return the settings that all Envoys get besides the routes.
 
         Args:
-            file: returns the path for the file name at a document path; reports a missing file.
-            add_problem: reports an error; takes its document path, a message and a hint.
-            path: returns the path for the name of a file that need not exist.
+            file: takes a file name and its document path; returns the file's path, and reports a missing file.
+            add_problem: takes the document path of an error, a message and a hint, and reports the error.
+            path: takes the name of a file or folder, which need not exist, and returns its path.
 
         """
         section = self.gateway or _Gateway()
@@ -347,7 +347,7 @@ class ServeSections(Section):
         )
 
     def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:
-        """Return what containers may claim if there are no rules. ``options`` and ``path`` are those of this file."""
+        """Return the policy without its rules. ``options`` and ``path`` belong to the file with these sections."""
         section = self.gateway or _Gateway()
         addresses = [options.http_address] if options.http_port else []
         addresses += [options.https_address] if options.serves_https else []

@@ -49,8 +49,8 @@ class Unset(ValueError):
     """A value contains a variable that cannot be substituted.
 
     Attributes:
-        message: one sentence without a full stop.
-        hint: how to fix it.
+        message: what is wrong, in one sentence without a full stop.
+        hint: how to fix the value.
 
     """
 
@@ -63,7 +63,7 @@ class Unset(ValueError):
 def look_up(name: str, env: Mapping[str, str]) -> str | None:
     """Return the value of a variable; ``None`` if it is not set.
 
-    If ``NAME`` is not set or empty, ``GODOXY_NAME`` and ``GOPROXY_NAME`` are used, as in GoDoxy (LABELS II.7.1).
+    If ``NAME`` is unset or empty, ``GODOXY_NAME`` and then ``GOPROXY_NAME`` are used, as in GoDoxy (LABELS II.7.1).
     """
     values = [env[prefix + name] for prefix in _PREFIXES if prefix + name in env]
     return next(filter(None, values), "" if values else None)
@@ -78,7 +78,7 @@ def fill_in(text: str, env: Mapping[str, str]) -> str:
     values.
 
     Raises:
-        Unset: a variable is not set and has no default, or the text in braces is not a variable name.
+        Unset: a variable is not set and has no default, its name is invalid, or the closing brace is missing.
 
     """
     if text in DEFAULT_HOST:
@@ -108,7 +108,7 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
 
 
 def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that :func:`fill_in` substitutes in a value: name -> value. Defaults are left out."""
+    """Return name -> value of the variables in a text, without variables that are unset or empty."""
     if text in DEFAULT_HOST:
         names = ["DOCKER_HOST"]
     else:
@@ -121,12 +121,12 @@ def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
 def redact(problem: Problem, values: Mapping[str, str]) -> Problem:
     """Return a problem that shows the names of variables instead of their values, which can be secrets.
 
-    Messages may show a value shortened, lower-cased or parsed. So any part of it with at least six characters is
-    replaced.
+    Messages may show a value shortened, lower-cased or parsed, so every part of a value that has at least six
+    characters is replaced.
 
     Args:
-        problem: a problem with a value that contains variables.
-        values: name -> value of these variables.
+        problem: a problem whose text may show the values of variables.
+        values: name -> value of each of these variables.
 
     """
     if not values:
@@ -143,7 +143,7 @@ _LONGEST_SECRET: Final = 2000  # characters; messages show the start of a value
 
 
 def _without(text: str, secret: str, name: str) -> str:
-    """Return a text in which a name replaces every part of a secret that is long enough to matter."""
+    """Return a text in which ``name`` replaces a secret and each part of the secret of six or more characters."""
     if len(secret) < _LEAST:
         return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", lambda _: name, text)
     low = secret[:_LONGEST_SECRET].lower()
@@ -166,11 +166,11 @@ class Document:
     """A parsed configuration file.
 
     Attributes:
-        file: its name as given by the user.
+        file: the file's name as the user gave it.
         tree: dicts, lists, strings, numbers, booleans and ``None``, with variables substituted; ``{}`` for an empty
             file.
-        problems: variables that could not be substituted.
-        unfilled: paths of the values that contain such variables and are kept as written.
+        problems: one problem for each value whose variables could not be substituted.
+        unfilled: paths of these values; ``tree`` contains them as written.
 
     """
 
@@ -201,10 +201,10 @@ class Document:
         return value
 
     def problem(self, path: Path, message: str, *, hint: str = "", at_key: bool = False, value: str = "") -> Problem:
-        """Return a problem with the position of the value at ``path``, or of its key.
+        """Return a problem with the position of the value at ``path`` or, if ``at_key`` is set, of its key.
 
-        For a missing key, the position is that of the mapping. The problem shows the value as written, because
-        substituted variables can be secrets.
+        For a missing key, the position is that of the mapping's own key. The problem shows the value as written,
+        because substituted variables can be secrets.
         """
         known = path
         while known not in self._places and known:
@@ -246,7 +246,7 @@ def read_document(text: str, file: str, env: Mapping[str, str]) -> Document:
 
     Args:
         text: YAML 1.2.
-        file: its name, for messages.
+        file: the file's name, for messages.
         env: the variables to substitute.
 
     Raises:

@@ -1,6 +1,6 @@
 """Recognizes databases and other backend services, which are served only if they have pilotage labels. Pure.
 
-The lists are GoDoxy's (LABELS II.4.4); decision 14 says how they are compared.
+The lists are GoDoxy's (LABELS II.4.4); decision 14 says how containers are compared with the lists.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def docker_compose_service(container: Container) -> str:
 
 
 def dependencies(container: Container) -> tuple[str, ...]:
-    """Return the containers that this one needs: from ``proxy.depends_on``, or else Compose's label (decision 9).
+    """Return the containers that a container needs: from ``proxy.depends_on``, or else Compose's label (decision 9).
 
     Entries are returned as written, e.g. ``db:service_healthy:false``.
     """

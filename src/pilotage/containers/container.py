@@ -23,12 +23,12 @@ _VERSION: Final = "org.opencontainers.image.version"
 class Container(msgspec.Struct, frozen=True, gc=False):
     """A container, its networks and ports, and the options that its labels set.
 
-    Created by :func:`pilotage.from_docker`. Routes are built later, from ``own_labels``, so changing ``actual_labels``
-    or ``labels`` does not affect them. A container stores what the engine listed; rarely needed values, such as the
-    parts of the image's name and the port mappings, are computed on access.
+    Created by :func:`pilotage.from_docker`. Routes are built later, from ``own_labels``, so changes to
+    ``actual_labels`` or ``labels`` do not affect the routes. A container stores what the engine listed; rarely needed
+    values, such as the parts of the image's name and the port mappings, are computed on access.
 
     Attributes:
-        docker_cfg: the engine it runs on.
+        docker_cfg: configuration of the engine that the container runs on.
         container_id: the engine's id, 64 hexadecimal digits.
         container_name: its name without the leading slash; ``""`` while it is being removed.
         image_reference: the name of its image, as the engine lists it.
@@ -40,26 +40,27 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         status: the engine's description, such as ``Up 3 hours (healthy)``.
         running: whether it is running and not paused.
         health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
-        aliases: names it answers to, lower-cased, in order, with duplicates.
+        aliases: names for its routes, in lower case and in the order written, with duplicates.
         actual_labels: all labels, as the engine lists them.
         own_labels: its pilotage labels, from which its routes are built; ``None`` for a container that was not parsed,
             whose routes are built from ``labels``.
-        is_excluded: whether ``proxy.exclude`` hides it.
+        is_excluded: whether ``proxy.exclude`` excludes it from routing.
         is_oneoff: whether it is a one-off container of ``docker compose run`` (decision 22).
         compose_project, compose_service: Compose project and service; ``""`` if there is none.
         depends_on: containers it needs, e.g. ``db:service_healthy:false``.
-        network_mode: the engine's value; ``""`` if it does not report one.
+        network_mode: the network mode that the engine reports, such as ``host``; ``""`` if it reports none.
         is_host_network_mode: whether it uses the host's network.
-        network: name of the network whose address is used; if there is none, the value of ``proxy.network``.
+        network: name of the network whose address is used; if no network is used, the value of ``proxy.network``.
         networks: names of the networks it is attached to, sorted.
-        private_hostname: its address on ``network``; ``""`` if there is none or it cannot be reached from here.
+        private_hostname: its address on ``network``; ``""`` while it is not running, or if no address can be reached
+            from here.
         public_hostname: the host that publishes its ports; ``""`` while it is not running.
         ports: the port entries, as the engine lists them.
         host_ports: the ports that it exposes on the host's network, from an inspection.
-        ports_unknown: why the engine cannot report the ports; ``""`` if it can.
+        ports_unknown: why the container's ports are not known; ``""`` if they are known.
         unreachable: the problem that explains why a running container has no reachable address; ``None`` if there is
             nothing to explain.
-        mounts: all mounts.
+        mounts: the mounts, as the engine lists them.
         agent: name of the agent that relays to the engine; ``""`` if there is none.
         idlewatcher_config: how it sleeps and wakes; ``None`` if it never sleeps.
         errors: errors that leave it without routes.
@@ -104,7 +105,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def labels(self) -> dict[str, str]:
-        """All labels except the options of the container; see ``own_labels``. Changing them has no effect."""
+        """All labels except those that set options of the container. Changing this dict does not affect routes."""
         own = self.own_labels
         if own is None or not own.options:
             return self.actual_labels
@@ -117,7 +118,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def image(self) -> ContainerImage:
-        """Its image."""
+        """The image and the parts of its name."""
         return parse_image(self.image_reference, self.image_id, self.actual_labels.get(_VERSION, ""))
 
     @property
@@ -126,7 +127,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
         return image_name(self.image_reference)
 
     def exposes(self, port: int) -> bool:
-        """Return whether the engine lists a port of the container."""
+        """Return whether the engine lists ``port`` as a port inside the container."""
         for entry in self.ports:  # noqa: SIM110  # this runs for every route, and a loop is faster
             if entry.PrivatePort == port and is_valid(entry):
                 return True
@@ -134,7 +135,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def port_mapping(self) -> PortMapping:
-        """Its ports in both directions."""
+        """The container's ports, by port on the host and by port in the container."""
         mapping = map_ports(self.ports)
         if not self.host_ports:
             return mapping
@@ -142,12 +143,12 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def public_port_mapping(self) -> dict[int, Port]:
-        """Port on the host -> entry."""
+        """Port on the host -> the engine's entry for this port."""
         return self.port_mapping.public
 
     @property
     def private_port_mapping(self) -> dict[int, Port]:
-        """Port in the container -> entry."""
+        """Port in the container -> the engine's entry for this port."""
         return self.port_mapping.private
 
     @property
@@ -157,7 +158,7 @@ class Container(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def docker_health(self) -> bool:
-        """Whether the engine itself checks the container's health."""
+        """Whether the engine reports the result of a health check of its own."""
         return self.health != ""
 
     @property

@@ -31,10 +31,10 @@ class EngineFacts(msgspec.Struct, frozen=True):
 
     Attributes:
         config: the engine.
-        host: host that publishes its containers' ports.
-        agent: name of the agent that relays to it; ``""`` if there is none.
+        host: the host on which the ports of the engine's containers are published.
+        agent: name of the agent that relays to the engine; ``""`` if there is none.
         reaches_containers: whether container addresses can be reached from here.
-        errors: errors that leave all its containers without routes.
+        errors: errors that leave all containers of the engine without routes.
         routes_to: returns whether this host has a route to an address, other than its default route.
 
     """
@@ -58,10 +58,10 @@ def engine_facts(
 
     Args:
         config: the engine.
-        agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
+        agents: address (``host:port``) -> name of every known agent; if omitted, the agent has the name in ``config``.
         env: environment variables. Only ``DOCKER_HOST`` matters: the engine with that URL counts as local.
-        routes_to: returns whether this host has a route to an address, other than its default route; by default, the
-            host has none. The function is called only for addresses on overlay networks.
+        routes_to: returns whether this host has a route to an address, other than its default route; if omitted, no
+            address has such a route. The function is called only for addresses on overlay networks.
 
     """
     url, agent = config.url, ""

@@ -27,5 +27,5 @@ def listed_health(summary: Summary) -> Health:
 
 
 def known_health(status: str) -> Health:
-    """Return a word if engines use it for health, or else ``""``."""
+    """Return the status if it is ``starting``, ``healthy`` or ``unhealthy``, or else ``""``."""
     return cast("Health", status) if status in ("starting", "healthy", "unhealthy") else ""

@@ -84,7 +84,7 @@ def _with_host_ports(container: Container, exposed: list[Port], *, lists_mode: b
 
 
 def inspection_failed(container: Container, why: str) -> Container:
-    """Return a container on the host's network whose ports are unknown, with an error that explains this."""
+    """Return a container on the host's network with the error that its ports are unknown without an inspection."""
     problem = Problem(
         message=f"its ports are not known: the container uses the host's network, and inspecting it failed ({why})",
         hint="allow GET /containers/{id}/json, or exclude it with proxy.exclude",

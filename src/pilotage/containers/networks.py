@@ -39,8 +39,9 @@ class ChosenNetwork(NamedTuple):
 
     Attributes:
         name: name of the network; ``""`` if there is none.
-        address: the container's address on it; ``""`` if there is none.
-        error: the problem if the label names a network to which the container is not attached.
+        address: the container's address on this network; ``""`` if it has no address there.
+        error: the problem if ``proxy.network`` names a network to which the container is not attached; otherwise
+            ``None``.
 
     """
 
@@ -50,7 +51,7 @@ class ChosenNetwork(NamedTuple):
 
 
 def default_network(networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the Compose project's default network, or else the first by name that has an address (decision 16)."""
+    """Return the first network with an address: first the Compose project's default, then by name (decision 16)."""
     names = list(networks)
     if len(names) > 1:
         default = f"{project}_default"
@@ -62,7 +63,7 @@ def default_network(networks: Mapping[str, Endpoint | None], project: str) -> Ch
 
 
 def choose_network(wanted: str, networks: Mapping[str, Endpoint | None], project: str) -> ChosenNetwork:
-    """Return the network that ``proxy.network`` names, with or without the Compose project's prefix."""
+    """Return the network that ``proxy.network`` names, with or without the Compose project's prefix, or an error."""
     names = (wanted, f"{project}_{wanted}") if project else (wanted,)
     for name in names:
         if address := _address(networks.get(name)):
@@ -90,12 +91,12 @@ def _address(endpoint: Endpoint | None) -> str:
 
 
 def shared_network_id(container: Container) -> str:
-    """Return the ID or name of the container whose network this one shares; ``""`` if it has its own (decision 21)."""
+    """Return the ID or name of the container whose network is shared; ``""`` if none is shared (decision 21)."""
     return container.network_mode.removeprefix(_SHARED) if container.network_mode.startswith(_SHARED) else ""
 
 
 def join_shared_network(container: Container, others: Mapping[str, Container]) -> Container:
-    """If a container shares the network of a known container, return it with that container's hostnames and ports.
+    """Apply :func:`with_network_of` to a container that shares a known container's network; change no other container.
 
     Args:
         container: any container.
@@ -113,7 +114,8 @@ def with_network_of(container: Container, owner: Container) -> Container:
     """Return a container with the hostnames and ports of the network's owner.
 
     In a Podman pod, the owner is the infra container, which has the published ports of all members. A member gets only
-    those that it exposes itself, because the others may belong to another member.
+    the ports that it exposes itself, because other ports may belong to other members. If the owner was restarted after
+    the container was, the container gets no hostnames, and ``unreachable`` says why.
     """
     shared = msgspec.structs.replace(
         container,
@@ -148,7 +150,7 @@ _INFRA: Final = re.compile(r"[0-9a-f]{12}-infra")
 
 
 def _left_behind(container: Container, owner: Container) -> Problem:
-    """Report a container whose network was replaced when the network's owner was restarted."""
+    """Return the problem that a container lost its network because the network's owner was restarted."""
     name = container.container_name
     return Problem(
         message=f"not reachable: it uses the network of {owner.container_name}, which was restarted after it",

@@ -1,7 +1,7 @@
 """Parses one entry of an engine's list into a :class:`Container`. Pure.
 
-Parsing never raises and never changes its input. After an error, the container has no routes; a lesser problem does not
-affect its routes. Rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
+Parsing never raises and never changes its input. A container with an error gets no routes; a container with only lesser
+problems keeps its routes. Rules: LABELS II.3, decisions 13 to 16, 19, 21, 22, 26.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: ContainerOptions) -> Container:
-    """Build a container.
+    """Build a container from one list entry.
 
     Args:
         summary: an entry from ``GET /containers/json``.
-        facts: the engine.
+        facts: the facts about the engine.
         own: the container's pilotage labels.
         options: the options decoded from these labels.
 
@@ -142,7 +142,7 @@ _NO_ADDRESS: Final = Problem(
 
 
 def container_name(names: Sequence[str] | None) -> str:
-    """Return a container's own name: the one with a single slash. Engines also list the names of links (``/a/b``)."""
+    """Return a container's own name, without its slash. Listed names with two slashes (``/a/b``) belong to links."""
     if not names:
         return ""
     for name in names:
@@ -152,14 +152,14 @@ def container_name(names: Sequence[str] | None) -> str:
 
 
 class ContainerParser:
-    """Parses the containers of one engine. Determines its facts once, and remembers which label keys are not ours.
+    """Parses the containers of one engine. Determines the engine's facts once, and remembers keys that are not ours.
 
     Args:
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
-        routes_to: returns whether this host has a route to an address, other than its default route; by default, the
-            host has none. The function is called only for addresses on overlay networks.
+        routes_to: returns whether this host has a route to an address, other than its default route; if omitted, no
+            address has such a route. The function is called only for addresses on overlay networks.
 
     Attributes:
         services: the services of the engine's swarm; ``None`` until they have been read.
@@ -185,18 +185,18 @@ class ContainerParser:
         return self.facts.config
 
     def set_rootless(self, rootless: bool) -> None:  # noqa: FBT001
-        """Record whether the engine runs as an ordinary user. This is known only once it is connected."""
+        """Record whether the engine runs as an ordinary user, which is known only once pilotage is connected."""
         facts = self._facts_of_url
         self.facts = msgspec.structs.replace(facts, reaches_containers=False) if rootless else facts
 
     def take_name(self, name: str, agent: str) -> None:
-        """Rename the engine after the agent that relays to it; ``agent`` is the name that the agent itself reports."""
+        """Set the engine's name to ``name``. ``agent`` is the name that the agent in front of the engine reports."""
         config = msgspec.structs.replace(self.config, name=name)
         self.facts = msgspec.structs.replace(self.facts, config=config, agent=agent)
         self._facts_of_url = msgspec.structs.replace(self._facts_of_url, config=config, agent=agent)
 
     def decode(self, raw: bytes | bytearray | memoryview | msgspec.Raw) -> Container:
-        """Build the container of one undecoded list entry. An unreadable one becomes a container with an error."""
+        """Build a container from one undecoded list entry. An unreadable entry becomes a container with an error."""
         try:
             return self.parse(_SUMMARY.decode(raw))
         except _UNREADABLE as error:
@@ -207,7 +207,7 @@ class ContainerParser:
             return unreadable(self.config, error, *_identity(known.Id, known.Names))
 
     def parse(self, summary: Summary) -> Container:
-        """Build the container of one list entry. Never raises: an unexpected exception becomes its error."""
+        """Build a container from one list entry. Never raises: an exception becomes an error of the container."""
         try:
             return self._parse(summary)
         except Exception as error:  # noqa: BLE001  # one container must not stop all routes of its engine
@@ -245,7 +245,7 @@ def from_docker(
     """Build a :class:`Container` from one entry in the response to ``GET /containers/json``.
 
     Args:
-        summary: the entry, decoded, as a plain mapping or as JSON bytes.
+        summary: the entry as a :class:`Summary`, a plain mapping or JSON bytes.
         config: the engine.
         agents: address (``host:port``) -> name of every known agent; if omitted, an agent has the provider's name.
         env: environment variables. Only ``DOCKER_HOST`` matters: it makes an engine with that URL local.
@@ -268,7 +268,7 @@ def from_docker(
 
 
 def unreadable(config: DockerProviderConfig, error: Exception, container_id: str = "", name: str = "") -> Container:
-    """Return a placeholder container for a malformed list entry."""
+    """Return a placeholder for a malformed list entry: a container with an error and whatever name is known."""
     problem = Problem(
         message=f"the engine's list entry for a container cannot be read: {shorten(error, 160)}",
         provider=config.name,
@@ -278,13 +278,13 @@ def unreadable(config: DockerProviderConfig, error: Exception, container_id: str
 
 
 class _Identity(msgspec.Struct, gc=False):
-    """The fields that name a container. Their values may have any type."""
+    """The ID and names in a list entry that cannot be read otherwise. Their values may have any type."""
 
     Id: Any = None
     Names: Any = None
 
 
 def _identity(container_id: object, names: object) -> tuple[str, str]:
-    """Return the readable part of a container's id and name."""
+    """Return a container's ID and own name, each ``""`` if the value is not text."""
     texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     return (container_id if isinstance(container_id, str) else "", container_name(texts))

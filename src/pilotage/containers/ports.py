@@ -81,7 +81,7 @@ def _replaces(entry: Port, known: Port) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether a port is published on a loopback address, which only its own machine can reach."""
+    """Return whether an address is a loopback address, which only programs on the same machine can reach."""
     return address.startswith("127.") or address == "::1"
 
 
@@ -91,7 +91,7 @@ def is_port(text: str) -> bool:
 
 
 def exposed_ports(keys: Iterable[str]) -> list[Port]:
-    """Parse the keys of ``Config.ExposedPorts``, such as ``"8096/tcp"``, and sort them; skip ranges and garbage."""
+    """Return the sorted ports in the keys of ``Config.ExposedPorts`` (``"8096/tcp"``); skip ranges and garbage."""
     found = []
     for key in keys:
         number, _, protocol = key.partition("/")
@@ -101,9 +101,9 @@ def exposed_ports(keys: Iterable[str]) -> list[Port]:
 
 
 def ports_from_inspect(bindings: Mapping[str, list[PortBinding] | None]) -> list[Port]:
-    """Parse ``NetworkSettings.Ports`` in an inspection, which includes ports that some engines do not list.
+    """Return the ports in an inspection's ``NetworkSettings.Ports``, including ports that some engines do not list.
 
-    Podman lists only the first port of a published range, and only one protocol of a port published for both.
+    Podman lists only the first port of a published range, and only one protocol of a port published for TCP and UDP.
     """
     found = []
     for port in exposed_ports(bindings):

@@ -49,11 +49,11 @@ class SwarmServices(msgspec.Struct, frozen=True):
     """What an engine reports about the services of its swarm.
 
     Anyone can start a container with the labels of a task. Only the engine's own list of tasks proves that a container
-    is one.
+    is a task.
 
     Attributes:
         by_id: ID -> service; empty if the engine does not report its services.
-        tasks: ID of a container that the engine reports as a task's -> ID of the task's service.
+        tasks: ID of each container that the engine reports as a task -> ID of the task's service.
         error: why the engine does not report its services; ``""`` if it does.
 
     """
@@ -63,14 +63,14 @@ class SwarmServices(msgspec.Struct, frozen=True):
     error: str = ""
 
     def is_forged(self, container_id: str) -> bool:
-        """Return whether the engine reports its tasks, but not this container, which has a task's labels."""
+        """Return whether a container with a task's labels is missing from the tasks, if the engine reports tasks."""
         return not self.error and container_id not in self.tasks
 
     def complete(self, task: Summary) -> Summary:
-        """Return a task's list entry with its service's labels and published ports. The container's own labels win.
+        """Return a task's list entry with the labels and published ports of its service. The container's labels win.
 
-        A container that only claims to be a task gets neither. The service's name is also removed from its labels,
-        because containers with the same service name count as replicas.
+        A container that only claims to be a task gets neither labels nor ports. The service's name is even removed from
+        that container's labels, because containers with the same service name count as replicas.
         """
         labels = task.Labels or {}
         if self.is_forged(task.Id):
@@ -95,13 +95,13 @@ def is_task(container: Container) -> bool:
 
 
 def task_id(container: Container) -> str:
-    """Return the ID of the task in a container's labels; ``""`` if there is none, or the text cannot be an ID."""
+    """Return the ID of the swarm task in a container's labels; ``""`` if the label is missing or malformed."""
     text = container.actual_labels.get(TASK_ID, "")
     return text if _ID.fullmatch(text) else ""
 
 
 def not_a_task(service: str) -> Problem:
-    """Report a container that has the labels of a task, but is not one according to its engine."""
+    """Return the warning that a container has a task's labels, but that its engine reports no such task."""
     return Problem(
         message=f"it is not a task of the swarm service {shorten(service)!r} that its labels name, so it gets neither "
         "labels nor ports from that service: the engine reports no such task",
@@ -111,7 +111,7 @@ def not_a_task(service: str) -> Problem:
 
 
 def labels_not_read(service: str, why: str) -> Problem:
-    """Report that the labels of a service cannot be read."""
+    """Return the warning that the labels of a swarm service cannot be read."""
     return Problem(
         message=f"the labels of its swarm service {shorten(service)} cannot be read: {why}",
         hint="set them on the containers (--container-label, or 'labels' beside 'deploy' in a stack file), "
@@ -123,7 +123,7 @@ def labels_not_read(service: str, why: str) -> Problem:
 def reachable(
     networks: Mapping[str, Endpoint | None], routes_to: Callable[[str], bool]
 ) -> Mapping[str, Endpoint | None]:
-    """Return the networks except overlays to which this host has no route.
+    """Return the networks without the overlay networks to which this host has no route.
 
     The overlay ``ingress`` is always left out, because it carries only the published ports of services.
 
@@ -148,7 +148,7 @@ def _is_lost(name: str, endpoint: Endpoint | None, routes_to: Callable[[str], bo
 
 
 def unreachable(networks: Iterable[str]) -> Problem:
-    """Report a container that has addresses only on overlays that this host cannot reach."""
+    """Return the problem that a container has addresses only on overlay networks that this host cannot reach."""
     names = ", ".join(sorted(networks))
     return Problem(
         message=f"not reachable: this host has no route to its overlay network {names}, and it publishes no port",

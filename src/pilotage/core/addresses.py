@@ -13,7 +13,7 @@ _IPV4: Final = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is an IP address in a spelling that needs no resolver."""
+    """Return whether a host is an IPv4 or IPv6 address in standard notation, not a name that must be resolved."""
     if _IPV4.fullmatch(host):  # fast path for most hosts
         return True
     try:

@@ -34,15 +34,15 @@ class Budget:
     """The amount of work that one container or document may still cause.
 
     Args:
-        whose: the beginning of messages, such as ``the document expands to``.
-        values: how many values it may have; processing each one takes about 10 µs.
+        whose: start of the error messages, such as ``the document expands to``; the exceeded limit follows.
+        values: how many values the container or document may have; processing each one takes about 10 µs.
         characters: how many characters may be parsed as YAML.
         problems: how many problems may be kept.
         suggestions: how many words may be compared with known names.
         searches: how many characters may be searched for secrets; searching each one takes about 0.5 µs.
 
     Attributes:
-        values, characters, problems, suggestions, searches: what is left of each.
+        values, characters, problems, suggestions, searches: how much of each limit is left.
         dropped: number of problems that were not kept.
 
     """
@@ -72,7 +72,7 @@ class Budget:
         """Take some values from the budget.
 
         Raises:
-            BudgetError: fewer values are left in the budget. Every later call raises, too.
+            BudgetError: fewer values are left than are taken. Every later call raises, too.
 
         """
         self.values -= values
@@ -83,7 +83,7 @@ class Budget:
         """Take some characters of YAML from the budget.
 
         Raises:
-            BudgetError: fewer characters are left in the budget. A shorter text may still fit.
+            BudgetError: fewer characters are left. Nothing is taken, so a shorter text may still fit.
 
         """
         if characters > self.characters:
@@ -99,16 +99,16 @@ class Budget:
         return False
 
     def take_search(self, characters: int) -> bool:
-        """Return whether this many more characters may be searched for secrets. If not, none of them may be shown."""
+        """Take characters to search for secrets; return whether enough are left. If not, do not show the text."""
         self.searches -= characters
         return self.searches >= 0
 
     def holds_secret(self, text: str) -> bool:
-        """Return whether a text contains a secret. A text that may no longer be searched is assumed to contain one."""
+        """Return whether a text contains a secret. Returns True if the budget is too small to search the text."""
         return not self.take_search(len(text)) or holds_secret(text)
 
     def clean(self, message: str) -> str:
-        """Return a message without secrets. Many aliases may have the same message, so results are cached."""
+        """Return a message without secrets. Results are cached, because many aliases may have the same message."""
         known = self._cleaned.get(message)
         if known is None:
             if len(self._cleaned) == _REMEMBERED:
@@ -117,7 +117,7 @@ class Budget:
         return known
 
     def nearest(self, word: str, names: tuple[str, ...]) -> str | None:
-        """Return the best name for a misspelled word; ``""`` if none is close, ``None`` if the budget is used up."""
+        """Return the name closest to a word; ``""`` if no name is close, ``None`` if the budget is used up."""
         known = self._nearest.get((word, names))
         if known is None:
             if self.suggestions <= 0:

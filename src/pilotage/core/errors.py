@@ -38,10 +38,10 @@ class PilotageError(Exception):
 class EngineError(PilotageError):
     """A request to a container engine failed.
 
-    Its texts may repeat what the engine sent, so the constructor escapes them and cuts each to 500 characters.
+    The constructor escapes the texts and cuts each to 500 characters, because they may repeat what the engine sent.
 
     Attributes:
-        engine: the provider name, or the address if it has no name.
+        engine: the engine's name in the configuration, or its address if it has no name.
         what: what failed, one sentence without a full stop.
         remedy: how to fix it, one sentence; ``""`` if there is no advice.
 
@@ -83,7 +83,7 @@ class ConfigError(PilotageError):
     """The configuration is invalid. Reports all problems, not just the first one.
 
     Attributes:
-        problems: one or more problems, in the order of the file.
+        problems: one or more problems, in the order of their places in the file.
 
     """
 
@@ -114,7 +114,7 @@ class GatewayError(PilotageError):
 
 
 def first_exception(group: ExceptionGroup[_E]) -> _E:
-    """Return the first exception in nested groups: the error of the task that failed first."""
+    """Return the first exception in a group and the groups nested in it: the error of the task that failed first."""
     found: Exception = group
     while isinstance(found, ExceptionGroup):
         found = found.exceptions[0]

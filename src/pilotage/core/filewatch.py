@@ -17,7 +17,7 @@ _FileState = tuple[int, int, int, int] | None
 async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
     """Yield whenever any of the files has changed and all of them have then been stable for one interval.
 
-    Waiting lets writers finish, and lets both a renewed certificate and its key be in place.
+    During that interval, a writer can finish, or replace the key that belongs to a renewed certificate.
 
     Args:
         files: paths; they need not exist.

@@ -17,7 +17,7 @@ _NOTHING: Final = nullcontext()
 
 
 def gc_paused(count: int) -> AbstractContextManager[None]:
-    """Pause garbage collection while ``count`` containers are decoded. Do nothing if ``count`` is small.
+    """Return a context manager that pauses garbage collection, or does nothing if ``count`` is below 50.
 
     Decoding creates no cycles and no garbage, but the collector would scan the new objects repeatedly.
     Use this only around code without ``await``, because collection is paused for all other tasks, too.

@@ -30,7 +30,7 @@ class Index(Generic[_K, _V]):
         return key in self._values
 
     def __getitem__(self, key: _K) -> AbstractSet[_V]:
-        """Return the values of a key, or an empty set. The next change may modify the result."""
+        """Return the values of a key, or an empty set. A later change to the index may also change this set."""
         found = self._values.get(key, _NONE)
         if found is _NONE:
             return frozenset()
@@ -58,7 +58,7 @@ class Index(Generic[_K, _V]):
         return True
 
     def replace(self, value: _V, before: Iterable[_K], now: Iterable[_K]) -> list[_K]:
-        """Move a value from some keys to others; return the former keys that now have no value."""
+        """Remove a value from the keys ``before`` and add it to ``now``; return the keys that now have no value."""
         for key in now:
             self.add(key, value)
         kept = set(now)

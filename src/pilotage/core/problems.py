@@ -40,7 +40,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         line: 1-based line in the YAML value or the file; 0 if unknown.
         column: 1-based column; 0 if unknown.
         file: file name; ``""`` for labels.
-        refused: whether the gateway does not serve the route because of it.
+        refused: whether this problem is the reason that the gateway does not serve the route.
 
     """
 
@@ -83,7 +83,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def shown(self) -> Problem:
-        """The problem for display: long names in its place are cut. To find the place, use the full names."""
+        """A copy to display, with long names in its place cut. To look up the place, use the original problem."""
         long = {name: text for name in _PLACE if len(text := getattr(self, name)) > _LONGEST_NAME}
         if not long:
             return self

@@ -72,7 +72,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
 
 
 def clean(text: str) -> str:
-    """Return a text without passwords in URLs, parameters, credentials and tokens, which are always secret."""
+    """Hide what is always secret: passwords in URLs, URL parameters, credentials, private keys and tokens."""
     if "@" in text or "40" in text:
         text = _WORD_WITH_USER.sub(_without_user, text)
     if "=" in text or "%" in text:
@@ -87,7 +87,7 @@ def clean(text: str) -> str:
 
 
 def _without_user(match: re.Match[str]) -> str:
-    """Hide the user and password in a word. Keep a lone user, as in ``ssh://me@host`` or an e-mail address."""
+    """Hide ``user:password`` in a word. A user without a password is hidden only in URLs other than ``ssh://``."""
     word = match.group()
     found = [at for at in _AT.finditer(word) if not _DIGEST.match(word, at.end())]
     if not found:
@@ -102,7 +102,7 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def clean_value(text: str) -> str:
-    """Return a value that may be shown, without words that look like keys: long ones that mix letters and digits."""
+    """Hide what :func:`clean` hides, values of headers, and words like keys: long, with letters and digits."""
     return _WORD.sub(_unless_readable, _without_header(clean(text)))
 
 
@@ -139,7 +139,7 @@ class Visibility(msgspec.Struct, frozen=True):
             hidden.
         names: whether the names in a mapping may be shown, but not its values, as for HTTP headers.
         fields: folded name -> what may be shown below it. Nothing may be shown below other names.
-        everything: whether everything is shown, even secrets, because the reader could see them anyway.
+        everything: whether everything is shown, even secrets, because the reader has access to the secrets anyway.
 
     """
 
@@ -178,7 +178,7 @@ _HEADER: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
 
 
 def redact(value: Any, visible: Visibility) -> Any:
-    """Return a plain value without its secrets. Null, empty strings and booleans are never secret.
+    """Replace each secret in a value by ``<hidden>``. Null, empty strings and booleans are never secret.
 
     Args:
         value: text, number, boolean, ``None``, or mappings and lists of these.
@@ -210,7 +210,7 @@ def _shown_header(match: re.Match[str]) -> str:
 
 
 def shown_name(key: str) -> str:
-    """Return the name of a hidden value. A text that cannot be a name may be the value itself, so it is hidden, too."""
+    """Return the name of a hidden value; ``<hidden>`` for a text that cannot be a name and so may be the value."""
     return key if _HEADER.fullmatch(key) and clean_value(key) == key else HIDDEN
 
 
@@ -229,12 +229,12 @@ def hidden_texts(value: Any, visible: Visibility) -> Iterator[str]:
 
 
 def shown_text(text: str, visible: Visibility) -> str:
-    """Return the text of a label or a file as a problem may show it: without secrets."""
+    """Return the text of a label or file with each secret replaced by ``<hidden>``, for use in a problem."""
     return str(redact(text, visible))
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """Remove the given secrets from a text, such as an Envoy error message, whether they are escaped in it or not."""
+    """Hide the given secrets, escaped or not, in a text such as Envoy's error message; then :func:`clean` it."""
     forms = {form.strip() for secret in secrets for form in (secret, *secret.split(), _escaped(secret))}
     for form in sorted((form for form in forms if len(form) > 2), key=len, reverse=True):
         text = text.replace(form, HIDDEN)
@@ -242,7 +242,7 @@ def without(text: str, secrets: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text with the escapes that Protocol Buffers print."""
+    """Return a text escaped as Protocol Buffers escape a string that they print."""
     return "".join(
         f"\\{char}" if char in "\"'\\" else char if 0x20 <= ord(char) < 0x7F else _octal(char) for char in text
     )

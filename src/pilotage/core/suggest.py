@@ -78,6 +78,6 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return ``"did you mean 'scheme'?"``, or ``""`` if no candidate is close."""
+    """Return a question such as ``"did you mean 'scheme'?"``; ``""`` if no candidate is close."""
     name = nearest(word, candidates)
     return f"did you mean {name!r}?" if name else ""

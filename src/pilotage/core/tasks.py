@@ -12,10 +12,10 @@ __all__ = ["run_until_failure"]
 
 
 async def run_until_failure(coroutines: Mapping[str, Coroutine[Any, Any, NoReturn]]) -> NoReturn:
-    """Run endless coroutines until one of them fails; then cancel the others and raise its exception.
+    """Run endless coroutines until one of them fails; then cancel the others and raise the first failure.
 
-    Before Python 3.13, a task group loses the cancellation of its own task if one of its tasks fails at the same time.
-    The caller, which expects failures, would then run forever.
+    A task group would not do: before Python 3.13, it loses the cancellation of its own task if one of its tasks fails
+    at the same time. The caller, which expects failures, would then run forever.
 
     Args:
         coroutines: name of the task -> coroutine.

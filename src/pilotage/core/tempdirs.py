@@ -27,7 +27,8 @@ _LOCK: Final = "owner.lock"
 def socket_tempdir(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str]:
     """Create a private directory for sockets; leaving the context manager removes it.
 
-    It is created in ``TMPDIR``, or in ``/tmp`` if socket paths below ``TMPDIR`` would be too long for the kernel.
+    The directory is created in ``TMPDIR``, or in ``/tmp`` if socket paths below ``TMPDIR`` would be too long for the
+    kernel.
 
     Args:
         prefix: start of the directory's name.
@@ -44,11 +45,11 @@ def socket_tempdir(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str
 
 @contextlib.contextmanager
 def owned_tempdir(prefix: str, longest: str) -> Iterator[Path]:
-    """Create a directory like :func:`socket_tempdir`. Remove others that killed processes of this user left behind.
+    """Create a directory like :func:`socket_tempdir`. First remove those that this user's killed processes left.
 
     The owner holds a lock in its directory, and the kernel releases the lock when the process ends. So a directory
-    whose lock is free has no owner. Process IDs could not show that, because each container has its own numbering.
-    Directories without a lock are left alone.
+    whose lock is free has no owner. A process ID could not show whether the owner still runs, because each container
+    numbers its processes separately. Directories without a lock are left alone.
 
     Raises:
         OSError: the directory cannot be created.
@@ -110,7 +111,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def private_folder_of(path: str) -> None:
-    """Make sure that only this user can reach the directory of a socket. Create it if it is missing.
+    """Make sure that only this user can reach the directory of a socket. Create the directory if it is missing.
 
     A socket's own mode is set only after the socket exists, and some systems ignore the mode. So the directory protects
     the socket.

@@ -81,7 +81,7 @@ def shorten_value(value: str, limit: int = 60) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return ``"1 route"``, ``"2 routes"``."""
+    """Return a number followed by its noun in the right form: ``"1 route"``, ``"2 routes"``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -54,7 +54,7 @@ def read_text(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return the start of a file; ``None`` if it is not a regular file."""
+    """Return a file's content, up to one byte more than the limit; ``None`` if it is not a regular file."""
     # Opening a pipe without O_NONBLOCK waits for a writer.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

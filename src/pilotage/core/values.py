@@ -18,7 +18,7 @@ class ParseError(ValueError):
     """A text cannot be parsed.
 
     Attributes:
-        message: why, without a full stop.
+        message: why the text cannot be parsed, without a full stop.
         line, column: 1-based position in the text; 0 for a single value.
 
     """
@@ -46,7 +46,7 @@ def comma_list(text: str, most: int = -1) -> list[str]:
 
     Args:
         text: the list.
-        most: stop after this many items and return the rest as one more item. Negative: no limit.
+        most: stop after this many items and return the rest as one more item. A negative number means no limit.
 
     """
     return text.replace(",", " ").split(None, most)

@@ -50,7 +50,8 @@ class Located(msgspec.Struct, frozen=True):
         value: ``dict[str, Located]``, ``list[Located]``, ``str``, ``int``, ``float``, ``bool`` or ``None``.
         source: name of the text: a label key or a file.
         line, column: 1-based position of the value's first character; 0 if the whole text is the value.
-        key_line, key_column: 1-based position of its key, if it is in a mapping; if not, the same as line and column.
+        key_line, key_column: 1-based position of the value's key; for a value that is not in a mapping, the same as
+            line and column.
 
     """
 
@@ -73,7 +74,7 @@ def bare(located: Located) -> Any:
 
 
 def beginning(located: Located) -> Any:
-    """Return the start of the plain value: at least as much as any message shows."""
+    """Return the start of the plain value, without positions. It is at least as long as any message shows."""
     return _start(located.value, [SEARCHED])
 
 
@@ -81,7 +82,7 @@ _LEAST: Final = SEARCHED // 60  # each value counts as at least this many charac
 
 
 def _start(value: Any, left: list[int]) -> Any:
-    """Return the start of the plain value: at least as much as :func:`shorten` shows."""
+    """Return the start of a plain value, and deduct its length from the characters in ``left[0]``."""
     text = value[: max(left[0], 0)] if isinstance(value, str) else ""
     left[0] -= max(len(text), _LEAST)
     if isinstance(value, dict):
@@ -100,7 +101,7 @@ _WORD_BITS: Final = 64
 
 
 def _plain(text: str) -> Any:
-    """Resolve a plain scalar by the YAML 1.2 core schema plus GoDoxy's extensions (LABELS II.2.8)."""
+    """Return the value of a plain scalar by the YAML 1.2 core schema plus GoDoxy's extensions (LABELS II.2.8)."""
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -261,7 +262,7 @@ class _Converter:
         return Located(value, self.source, *place, *key_place)
 
     def _count(self, node: yaml.Node, depth: int) -> None:
-        """Count one more value and raise at the limit, because nested aliases expand exponentially."""
+        """Count a value; raise ParseError above the limits, because nested aliases can expand exponentially."""
         if depth > _MAX_DEPTH:
             raise _too_deep(node)
         try:
@@ -271,7 +272,7 @@ class _Converter:
             raise ParseError(error.message, mark.line + 1, mark.column + 1) from None
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
-        """Resolve a scalar. Quoted scalars, block scalars and scalars with a custom tag stay text."""
+        """Return a scalar's value. Quoted scalars, block scalars and scalars with a custom tag are always text."""
         if node.style or not node.tag.startswith("tag:yaml.org,2002:"):
             return node.value
         return _plain(node.value)
@@ -301,7 +302,7 @@ class _Converter:
         return {**merged, **own}
 
     def _merge(self, node: yaml.Node, depth: int) -> dict[str, Located]:
-        """Return the mapping for a merge key. If several mappings in a list have the same key, the first one wins."""
+        """Return the mapping that a merge key inserts. In a list of mappings, the first value of a key wins."""
         self._count(node, depth)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)

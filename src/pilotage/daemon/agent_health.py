@@ -26,7 +26,7 @@ def health_query(route: Route, member: Member, *, scheme: str = "") -> dict[str,
     Args:
         route: the route.
         member: a member of the route that is behind an agent.
-        scheme: how to check it; the route's scheme if empty.
+        scheme: the scheme of the check, e.g. ``tcp``; the route's scheme if empty.
 
     """
     agent = member.agent
@@ -38,12 +38,14 @@ class AgentHealthWatcher:
     """Checks the endpoints of routes behind agents, each at the interval of its route.
 
     An endpoint counts as unhealthy after as many failed checks in a row as its route allows. While an agent is
-    unreachable, its endpoints keep their health.
+    unreachable, the endpoints behind it keep their last known health.
 
     Args:
-        members: returns the members of a route that is served.
-        ask: lets the agent at an address check a target; raises EngineError.
-        report: called with the results of a route whenever they have changed: alias, then address -> health.
+        members: returns the members of the served route with a given alias.
+        ask: called with an agent's address, a query and a timeout in seconds; returns the agent's result or raises
+            EngineError.
+        report: called with a route's alias and the health of its endpoints (address -> health) whenever that health has
+            changed.
 
     """
 
@@ -60,7 +62,7 @@ class AgentHealthWatcher:
         self._routes: dict[str, Route] = {}
 
     def follow(self, table: Table, aliases: Iterable[str]) -> None:
-        """Of the routes that may have changed, check those that need it."""
+        """Check each given route from now on if it has an agent and a health check; otherwise stop checking it."""
         for alias in aliases:
             route = table.routes.get(alias)
             if route is None or not route.agent or not route.probed:
@@ -104,7 +106,7 @@ class AgentHealthWatcher:
             await asyncio.sleep(max(0.1, route.settings.healthcheck.interval))
 
     async def _ask_one(self, route: Route, member: Member) -> bool | None:
-        """Return whether an endpoint is healthy; ``None`` if its agent does not report it."""
+        """Return whether an endpoint is healthy; ``None`` if it has no agent or the agent does not say."""
         if member.agent is None:
             return None
         try:

@@ -50,7 +50,7 @@ _FIRST: Final = 5.0
 async def start_agents(
     discovery: DiscoveryManager, ads: AdsServer, stack: AsyncExitStack, folder: Path, *, tunnels: bool
 ) -> AgentKeeper:
-    """Tell Envoys about the agents, begin to check the containers behind them, and relay connections to them.
+    """Tell Envoys about agents, start checking the containers behind agents, and relay connections to agents.
 
     Args:
         discovery: engines and table.
@@ -100,7 +100,7 @@ async def start_agents(
 
 
 def _tunnels_of(ads: AdsServer, alias: str) -> Iterable[Tunnel]:
-    """Return the tunnels that Envoys use for a route, or for its pool."""
+    """Return the tunnels that Envoys use for a route or, if the route is in a pool, for the pool."""
     route = ads.snapshot.table.routes.get(alias)
     if route is None or not route.agent:
         return ()
@@ -114,10 +114,11 @@ class AgentKeeper:
     """Watches what Envoys need to know about agents, and passes on every change.
 
     Args:
-        agents: returns what discovery knows of each agent, by its address.
-        apply: called with all agents, each with its certificates, or with ``None`` to keep its previous ones.
+        agents: returns agent's address -> what discovery knows of the agent.
+        apply: called with agent -> its new certificates for all agents; ``None`` keeps the agent's previous
+            certificates.
         relay: folder of the tunnels' sockets; ``""`` if there are no tunnels.
-        lookup: resolves a host name in a thread.
+        lookup: returns the addresses of a host name; called in a thread because it blocks.
 
     """
 
@@ -140,14 +141,14 @@ class AgentKeeper:
         self._sent: set[Agent] = set()
 
     async def start(self) -> None:
-        """Resolve the agents' hosts, and apply what is known, before the first table."""
+        """Resolve the agents' host names for up to 5 seconds, then apply what is known before the first table."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST):
                 await self._resolve()
         self.update()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Resolve host names again and apply changes, at an interval, until cancelled."""
         while True:
             await asyncio.sleep(_INTERVAL)
             await self._resolve()
@@ -171,7 +172,7 @@ class AgentKeeper:
                 self._ips[host] = found[0]
 
     def update(self) -> None:
-        """Apply what has changed since the last call."""
+        """Apply all agents and their new certificates, if anything has changed since the last call."""
         found: dict[Agent, Credentials | None] = {}
         news = False
         for address, known in self._agents().items():
@@ -202,7 +203,7 @@ class AgentKeeper:
         )
 
     def _read(self, address: str, config: DockerProviderConfig) -> tuple[Credentials | None, str]:
-        """Return the certificates if they have changed, and why the agent cannot be reached."""
+        """Return the certificates, if they have changed, and why the agent cannot be reached (``""`` if it can)."""
         files = config.tls
         if files is None:
             return None, "its agent has no certificates"

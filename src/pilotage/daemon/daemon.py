@@ -304,7 +304,7 @@ class Daemon:
     # ---- tables for Envoys
 
     async def _publish_tables(self) -> None:
-        """Publish every table. The first one is complete, except for engines that do not respond in time."""
+        """Publish the first table once each engine has been listed, has failed or is too slow; then every update."""
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
         self.discovery.store.keep_holders()
@@ -325,7 +325,7 @@ class Daemon:
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
     async def _release_removals(self) -> None:
-        """Let Envoys keep routes from an earlier process until all engines have been listed once."""
+        """Let Envoys keep an earlier process's routes until all engines have been listed or a timeout has passed."""
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(timeout=_ALL_LISTS)
         self.ads.release_removals()

@@ -62,16 +62,16 @@ _ANSWER: Final = 2.0
 
 
 def xds_address(folder: Path) -> str:
-    """Return where the daemon's own Envoy gets its configuration."""
+    """Return the ``unix:`` address from which the daemon's own Envoy gets its configuration."""
     return f"unix:{folder}/xds.sock"
 
 
 @contextlib.contextmanager
 def envoy_folder(settings: DaemonSettings) -> Iterator[Path]:
-    """Return the folder for sockets and Envoy's files: a temporary one, or the kept one if Envoy is kept.
+    """Hold the folder for sockets and Envoy's files. It is temporary, unless Envoy may outlive the daemon.
 
     Raises:
-        GatewayError: it cannot be created, or another daemon uses it.
+        GatewayError: the folder cannot be created, or another daemon uses it.
 
     """
     if settings.keep_folder:
@@ -89,14 +89,14 @@ def envoy_folder(settings: DaemonSettings) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def kept_folder(path: str, lock: str) -> Iterator[Path]:
-    """Make sure that the kept folder exists and is private, and hold one of its locks.
+    """Hold a lock in the folder of an Envoy that outlives the daemon. Make the folder exist and private.
 
     Args:
-        path: its absolute path.
+        path: absolute path of the folder.
         lock: :data:`DAEMON_LOCK` or :data:`ENVOY_LOCK`.
 
     Raises:
-        GatewayError: it cannot be used, or another process holds the lock.
+        GatewayError: the folder cannot be used, or another process holds the lock.
 
     """
     folder = Path(path)
@@ -121,7 +121,7 @@ def kept_folder(path: str, lock: str) -> Iterator[Path]:
 
 
 async def free_ports(settings: DaemonSettings, folder: Path) -> None:
-    """Check that the ports of the gateway are free, or used by the kept Envoy.
+    """Check that each port of the gateway is free or in use by the Envoy that an earlier daemon left running.
 
     Raises:
         ConfigError: a port is in use, or this user cannot listen on it.
@@ -137,11 +137,11 @@ def make_gateway(folder: Path, gateway: GatewaySettings, limits: Limits, *, exte
     Args:
         folder: from :func:`envoy_folder`.
         gateway: how to run Envoy.
-        limits: what it may use.
-        external: whether another process starts it.
+        limits: the resources that Envoy may use.
+        external: whether another process starts Envoy.
 
     Raises:
-        GatewayError: there is no binary, or a file cannot be written.
+        GatewayError: there is no Envoy binary, or a file in the folder cannot be written.
 
     """
     if external:

@@ -1,7 +1,7 @@
 """Records for the daemon's next run which container holds which name, if there is a folder for state.
 
-Without this record, a container on another engine could take a name if the holder's engine is unreachable at startup.
-The file contains only names, no route settings.
+Without this record, if the engine of a name's holder is unreachable at startup, a container on another engine could
+take the name. The file contains only names, no route settings.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _LONGEST: Final = 255  # characters of a name
 
 
 class _Content(msgspec.Struct):
-    """The content of the file: name -> who held it."""
+    """The content of the file: name -> the container that held it."""
 
     names: dict[str, HeldName] = {}
 
 
 class HeldNames:
-    """The file with the names.
+    """The file that records which container holds which name.
 
     Args:
         env: the environment. ``STATE_DIRECTORY``, which systemd sets, names the folder; without it, there is no file.
@@ -69,7 +69,7 @@ class HeldNames:
         return dict(self._written)
 
     async def run(self, store: RouteStore) -> None:
-        """Write the file whenever names have changed, at most every 10 seconds, and again when cancelled."""
+        """Write the file, if the names have changed, every 10 seconds and once more when cancelled."""
         if self.path is None:
             return
         try:
@@ -113,7 +113,7 @@ class HeldNames:
 
 
 def _names(store: RouteStore) -> Iterator[tuple[str, HeldName]]:
-    """Yield the names that are served, with their holders."""
+    """Yield each served name of a route or pool, with the container that holds it. Names from files are omitted."""
     table = store.table
     for alias, route in table.routes.items():
         if not (route.excluded or route.is_static) and len(alias) <= _LONGEST:

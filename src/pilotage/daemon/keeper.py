@@ -37,8 +37,8 @@ _END: Final = 10.0  # seconds that a daemon may take to stop if it keeps its Env
 async def run_envoy(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> None:
     """Run an Envoy for a daemon with ``gateway.keep: external`` until SIGTERM or SIGINT.
 
-    An Envoy that an earlier call left behind is adopted. On SIGHUP the configuration is read again, and if it or the
-    binary has changed, a new Envoy takes over the listening sockets.
+    An Envoy that an earlier call left behind is adopted. On SIGHUP, the configuration is read again. If the
+    configuration or the Envoy binary has changed, a new Envoy takes over the listening sockets.
 
     Args:
         config: the configuration file; ``""`` for the default one.
@@ -112,7 +112,7 @@ class _Keeper:
 
 
 async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -> tuple[bool, bool]:
-    """Stop the daemon that keeps an Envoy, then stop the Envoy. Its requests may take ``gateway.drain`` to finish.
+    """Stop a daemon, then the Envoy that outlives it. Active requests may take up to ``gateway.drain`` to finish.
 
     Args:
         config: the configuration file; ``""`` for the default one.
@@ -120,7 +120,7 @@ async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
         env: the environment.
 
     Returns:
-        Whether there was a daemon, and whether there was an Envoy.
+        Whether a daemon was running, and whether an Envoy was running.
 
     Raises:
         PilotageError: the configuration has errors, or a process cannot be stopped.
@@ -137,7 +137,7 @@ async def stop_both(config: str, api: tuple[str, ...], env: Mapping[str, str]) -
 
 
 async def _end_holder(path: Path, limit: float) -> bool:
-    """Send SIGTERM to the process that holds a lock, and wait until it ends. Return whether there was one."""
+    """Send SIGTERM to the process that holds a lock and wait until it ends. Return False if the lock is free."""
     try:
         process = _holder(path)
     except OSError as error:
@@ -156,7 +156,7 @@ async def _end_holder(path: Path, limit: float) -> bool:
 
 
 def _holder(path: Path) -> PidfdProcess | None:
-    """Return the process that holds a lock.
+    """Return the process that holds a lock; ``None`` if the lock is free.
 
     Raises:
         OSError: the file cannot be opened.

@@ -48,7 +48,7 @@ class _Bucket:
         self.omitted = 0
 
     def take(self, now: float) -> bool:
-        """Take a token if there is one, or else count the message as omitted."""
+        """Take a token and return True. If no token is left, count a message as omitted and return False."""
         self.tokens = min(self.size, self.tokens + (now - self.updated) * self.rate)
         self.updated = now
         if self.tokens < 1:
@@ -59,7 +59,7 @@ class _Bucket:
 
 
 class LogLimit(logging.Filter):
-    """Lets a message pass five times, then once a minute. Limits each component to five messages per second.
+    """Lets the same message pass five times, then once a minute. Limits each component to five messages a second.
 
     The limit per second applies only after a component has written a burst of 1,000 messages.
 
@@ -77,7 +77,7 @@ class LogLimit(logging.Filter):
         self._components: dict[str, _Bucket] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; add a note to it if others were or will be omitted."""
+        """Return whether to write a record. Add a note to the record if other messages were or will be omitted."""
         if record.levelno <= logging.DEBUG:
             return True
         now, text = self._clock(), record.getMessage()

@@ -23,12 +23,12 @@ _MAX_AGE: Final = 4.0
 
 
 class OwnContainer:
-    """The addresses and ports of the host that belong to pilotage's container; none if pilotage does not run in one.
+    """The host's addresses and ports at which pilotage's own container is published; empty outside a container.
 
-    The addresses are only those of the host on the container's networks, because the container cannot see any others.
+    Only the host's addresses on the container's networks are included, because the container cannot see any others.
 
     Args:
-        local_addresses: returns the addresses of pilotage.
+        local_addresses: returns the IP addresses of the machine or container in which pilotage runs.
         containers_at: returns the containers that have one of the given addresses. A container that has one of
             pilotage's own addresses is the one in which pilotage runs.
         marks: files that exist only in containers.
@@ -55,7 +55,7 @@ class OwnContainer:
         self._found: frozenset[tuple[str, int]] = frozenset()
 
     def __call__(self) -> frozenset[tuple[str, int]]:
-        """Return the addresses and ports, looked up at most four seconds ago."""
+        """Return pairs of a host address and a published port, looked up at most four seconds ago."""
         if self._is_in_container and self._clock() - self._found_at >= _MAX_AGE:
             self._found_at = self._clock()
             self._found = frozenset(self._look_up())

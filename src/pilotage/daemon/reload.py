@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def log_warnings(settings: DaemonSettings, previous: DaemonSettings | None = None) -> None:
-    """Log the new warnings about the configuration."""
+    """Log the warnings about the configuration that were not already among those of the previous settings."""
     for problem in settings.problems:
         if previous is None or problem not in previous.problems:
             log.warning("%s", problem)
@@ -42,7 +42,7 @@ class Reloader:
 
     Attributes:
         settings: the active settings.
-        problems: errors in the configuration that was rejected last; empty after a successful reload.
+        problems: why the last reload failed; empty after a successful reload.
         results: number of reloads by result, ``taken`` or ``refused``.
 
     """
@@ -117,7 +117,7 @@ class Reloader:
                 self.request()
 
     async def watch_certificates(self, ads: AdsServer) -> None:
-        """Reload renewed certificates. Reloading the configuration can change which files these are."""
+        """Reload certificates whenever their files change. A new configuration can name other files to watch."""
         while True:
             self._changed.clear()
             pairs = self.settings.options.certificates

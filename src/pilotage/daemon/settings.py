@@ -50,8 +50,8 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     """The command-line options.
 
     Attributes:
-        choice: the engines and the configuration file.
-        demo: the engine of the built-in demonstration, which replaces all others; ``None`` without it.
+        choice: which engines to watch and which configuration file to read.
+        demo: the engine of the built-in demonstration, which replaces all others; ``None`` outside the demonstration.
         gateway: whether to run an Envoy.
         port: the HTTP port, overriding the configuration; ``None`` if not given.
         api: addresses of the API, overriding the configuration.
@@ -78,7 +78,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         options: what Envoys get in addition to the routes.
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
-        limits: what that Envoy may use.
+        limits: the resources that the daemon's own Envoy may use.
         keep_folder: absolute path of the folder for an Envoy that outlives the daemon; ``""`` if Envoy ends with it.
         xds_socket: the socket for other Envoys if there is no other xDS address and the daemon runs no Envoy.
         listen: addresses of the API.
@@ -126,7 +126,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
-    """Build the settings.
+    """Build the settings from the options, the environment and the configuration file.
 
     Raises:
         ConfigError: with all errors in the configuration and the options.
@@ -211,9 +211,9 @@ class EnvoySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is needed to run an Envoy separately from the daemon.
 
     Attributes:
-        gateway: how to run it.
-        limits: what it may use.
-        folder: absolute path of the folder that it shares with the daemon.
+        gateway: how to run Envoy.
+        limits: the resources that Envoy may use.
+        folder: absolute path of the folder that Envoy shares with the daemon.
 
     """
 
@@ -238,7 +238,7 @@ def envoy_settings(config_file: str, api: tuple[str, ...], env: Mapping[str, str
 
 
 def envoy_limits(gateway: GatewaySettings) -> Limits:
-    """Return what Envoy may use on this machine."""
+    """Return the resources that Envoy may use on this machine."""
     return limits_for(
         descriptor_limit(),
         memory_limit(),
@@ -249,7 +249,7 @@ def envoy_limits(gateway: GatewaySettings) -> Limits:
 
 
 def _keep_folder(listen: tuple[Listen, ...], env: Mapping[str, str], file: str) -> str:
-    """Return the folder of a kept Envoy. It is next to the API's socket, because two daemons never share a socket."""
+    """Return the folder of an Envoy that outlives the daemon. Next to the API's socket, no other daemon uses it."""
     sockets = [Path(place.path) for place in listen if place.path]
     socket = sockets[0] if sockets else _own_socket(env)
     if socket is None:
@@ -260,7 +260,7 @@ def _keep_folder(listen: tuple[Listen, ...], env: Mapping[str, str], file: str) 
 
 
 def rebuild_settings(flags: Flags, env: Mapping[str, str], first: DaemonSettings) -> DaemonSettings:
-    """Build the settings again. If a configuration file was found at first, use only that file.
+    """Build the settings again for a reload. If the first settings came from a file, read only that file.
 
     Raises:
         ConfigError: as in :func:`build_settings`, and if that file no longer exists.
@@ -278,14 +278,14 @@ def _engines(flags: Flags, env: Mapping[str, str]) -> ChosenEngines:
 
 
 def _default_addresses(env: Mapping[str, str]) -> tuple[Listen, ...]:
-    """Return the first default socket that this user can create, and a loopback port."""
+    """Return the API's default addresses: the first usable default socket, if any, and a loopback port."""
     loopback = Listen(host="127.0.0.1", port=API_PORT)
     path = _own_socket(env)
     return (loopback,) if path is None else (Listen(path=str(path)), loopback)
 
 
 def _own_socket(env: Mapping[str, str]) -> Path | None:
-    """Return the first default socket of the API that this user can create."""
+    """Return the first default socket of the API that this user can create; ``None`` if the user can create none."""
     for path in socket_candidates(env):
         folder = path.parent if os.access(path.parent, os.F_OK) else path.parent.parent
         if os.access(folder, os.W_OK):
@@ -312,7 +312,7 @@ def _token(file: str) -> str:
 
 
 def _check_log(path: str, file: str) -> None:
-    """Check that this user can write the access log. If not, Envoy would reject its listeners."""
+    """Raise ConfigError if this user cannot write the access log, because Envoy would then reject its listeners."""
     if path in {"", "-"}:
         return
     try:
@@ -330,7 +330,7 @@ _AT_START: Final = ("envoy", "workers", "max_connections", "keep", "log_level", 
 
 
 def changed_settings(old: DaemonSettings, new: DaemonSettings) -> list[str]:
-    """Return the names of the settings that differ but take effect only at the next start."""
+    """Return the names of the changed settings that take effect only at the next start."""
     found = [f"gateway.{name}" for name in _AT_START if getattr(old.gateway, name) != getattr(new.gateway, name)]
     if old.listen != new.listen:
         found.append("api.listen")
@@ -346,8 +346,8 @@ def check_ports(
 
     Args:
         settings: the new settings.
-        held: the active settings, whose ports the daemon itself uses.
-        ours: other ports that its Envoy uses.
+        held: the active settings. Their ports count as free, because the daemon itself uses them.
+        ours: other ports that count as free, because the daemon's Envoy uses them.
 
     Raises:
         ConfigError: a port is in use, or this user cannot listen on it.

@@ -63,13 +63,13 @@ class DiscoverySource:
             return None
 
     def container(self, engine: str, container_id: str) -> Container | None:
-        """Return a container of an engine; ``None`` if it does not exist."""
+        """Return a container of an engine; ``None`` if the container or the engine is unknown."""
         watcher = self._watcher(engine)
         found = watcher.state.containers.get(container_id) if watcher is not None else None
         return found if found is None else self._with_file(engine, found)
 
     def _with_file(self, engine: str, container: Container) -> Container:
-        """Return a container with the idle options of the route file that lets it sleep, if there is one."""
+        """Return a container with the idle options of the route file that lets it sleep, or else unchanged."""
         config = self._discovery.file_routes.idle.get((engine, container.container_id))
         if config is None:
             return container
@@ -91,7 +91,7 @@ class DiscoverySource:
         return built.routes if built is not None else ()
 
     def connect(self, engine: str) -> ClientRequest:
-        """Return a client of an engine, to be used with ``async with``. It shares the connection with others.
+        """Return a client of an engine for ``async with``. It shares its connection with the engine's others.
 
         Raises:
             EngineError: the engine cannot be reached, or is no longer being watched.
@@ -108,7 +108,7 @@ class DiscoverySource:
         return watcher is not None and watcher.config.may_idle
 
     def show(self, alias: str, wakefulness: Wakefulness | None) -> None:
-        """Record in the table whether the containers of an alias are awake; ``None`` if they no longer sleep."""
+        """Record in the table whether the containers of an alias are awake; ``None`` if they can no longer sleep."""
         self._discovery.store.set_wakefulness(alias, wakefulness)
         self._discovery.publish()
 
@@ -146,7 +146,7 @@ class Pages:
         )
 
     def page(self, alias: str, path: str) -> Page | None:
-        """Return the page for a route that is not awake, with its headers; ``None`` if the route is awake."""
+        """Return a route's page and its headers; ``None`` if the route's containers are awake or never sleep."""
         status = self.status(alias)
         if status is None or status.phase is Phase.READY:
             return None
@@ -157,7 +157,7 @@ class Pages:
 async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> bool:
     """Return whether an endpoint accepts connections at an address that the gateway has checked.
 
-    An endpoint behind an agent is checked by the agent.
+    The agent checks an endpoint that is behind an agent. A route from a file is checked at any address.
     """
     backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()
@@ -178,7 +178,7 @@ async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoi
 
 
 def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
-    """Return the addresses of a udp route that the gateway has checked."""
+    """Return the addresses of a udp route that the gateway has checked, without endpoints behind agents."""
     backend = ads.snapshot.backend(f"route/{alias}")
     members = backend.members if backend is not None else ()
     return [(it.host, it.endpoint.port) for it in members if it.agent is None and is_address(it.host)]
@@ -187,7 +187,7 @@ def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
 async def start_sleeper(
     discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, *, udp: bool
 ) -> Sleeper:
-    """Return a sleeper that wakes containers when the gateway asks for them, and serve the events of loading pages.
+    """Return a sleeper that wakes containers when the gateway needs them. Serve the events of loading pages.
 
     Args:
         discovery: engines and table.

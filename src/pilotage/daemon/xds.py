@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
-    """Listen on a unix socket for the daemon's own Envoy, and on ``public``, unless empty, for other Envoys.
+    """Listen on ``address``, a unix socket, for the daemon's own Envoy, and on ``public``, if given, for others.
 
     Raises:
         ConfigError: the server cannot listen on ``public``, or a file of its TLS settings cannot be read.

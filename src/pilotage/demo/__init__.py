@@ -1,7 +1,7 @@
 """Provides the built-in demonstration, for machines without an engine.
 
-Nothing goes in; out comes a fake engine whose containers demonstrate the label language and, on request, respond.
-It must not touch a real engine or listen on anything but loopback.
+Nothing goes in; a fake engine comes out. Its containers demonstrate the label language and can respond to HTTP
+requests. It must not touch a real engine or listen on anything but loopback.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _FIRST: Final = 1_767_225_600
 
 
 def demo_containers() -> list[FakeContainer]:
-    """Return the containers of the demonstration, oldest first. Each demonstrates one thing."""
+    """Return the containers of the demonstration, oldest first. Each demonstrates one feature of the labels."""
     made = [
         # A database without labels: recognized by its image and not served.
         container("postgres", image="postgres:17", ports=(5432,), mounts=[("pgdata", "/var/lib/postgresql/data")]),
@@ -87,7 +87,7 @@ async def demo_engine(containers: Iterable[FakeContainer] | None = None) -> Asyn
     """Run the demonstration engine; ``engine.url`` is its address.
 
     Args:
-        containers: replace the default containers.
+        containers: the engine's containers; by default, those of :func:`demo_containers`.
 
     Raises:
         EngineUnreachable: no directory for its socket is available.

@@ -37,15 +37,16 @@ DEMO_POLICY: Final = Policy(rules=(PolicyRule(name="demo", engine=("demo",), tar
 async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIterator[FakeEngine]:
     """Run the demonstration engine with containers that respond.
 
-    Each running container has its own address in 127.0.0.0/8, all of which Linux routes to loopback, and a web server
-    on each of its ports above 1023. A sleeping container has them, too, and responds as soon as it is woken. If another
-    program already listens on such a port on all addresses, the container is stopped instead.
+    Each running container has an address of its own in 127.0.0.0/8, which Linux routes to loopback, and a web server on
+    each of its ports above 1023. A sleeping container has an address and web servers, too, so it responds as soon as it
+    is woken. If another program already listens on one of these ports on all addresses, the container is shown as
+    stopped.
 
     Args:
         tell: receives a sentence about each container that is stopped for this reason.
 
     Raises:
-        GatewayError: no address is available: not Linux, or too many demonstrations are running.
+        GatewayError: no address is available, because the system is not Linux or too many demonstrations are running.
         EngineUnreachable: no directory for its socket is available.
 
     """
@@ -73,7 +74,7 @@ def _why(error: OSError) -> str:
 
 
 def _addresses(number: int) -> Iterator[str]:
-    """Return loopback addresses that no other demonstration uses."""
+    """Return ``number`` loopback addresses that no other demonstration uses."""
     for third in _NETWORKS:
         with socket.socket() as probe:
             try:

@@ -26,7 +26,7 @@ class BackOff:
     than the pause after the first.
 
     Args:
-        config: the engine. A new file at the path of its socket ends a pause.
+        config: the engine. If a new file appears at the path of its socket, the pause ends early.
         timing: the pauses.
 
     """
@@ -48,7 +48,7 @@ class BackOff:
         """Wait after the end of an attempt.
 
         Args:
-            listed_at: loop time of its first list, 0 if there was none.
+            listed_at: loop time of the attempt's first list; 0 if the attempt failed before the list.
 
         """
         timing = self._timing
@@ -74,7 +74,7 @@ class BackOff:
             await asyncio.sleep(min(left, _SOCKET_POLL))
 
     def _socket_id(self) -> tuple[int, int] | None:
-        """Return what distinguishes a socket file from its successor at the same path; ``None`` if there is no file."""
+        """Return what changes when a new file replaces the engine's socket; ``None`` if there is no socket file."""
         if self._path is None:
             return None
         try:

@@ -34,7 +34,7 @@ class Candidate(msgspec.Struct, frozen=True):
     Attributes:
         config: the engine.
         sources: where it was found, e.g. ``context prod``, ``socket`` or ``--engine``.
-        chosen: whether commands use this engine when none is given.
+        chosen: whether commands use this engine if the user names no engine.
 
     """
 
@@ -148,5 +148,5 @@ def _range(*versions: str) -> str:
 
 
 def candidates(configs: Iterable[DockerProviderConfig], source: str) -> list[Candidate]:
-    """Return candidates for engines that the user gave."""
+    """Return a chosen candidate for each engine that the user named in ``source``, e.g. ``--engine``."""
     return [Candidate(config, (source,), chosen=True) for config in configs]

@@ -81,7 +81,7 @@ class ContainerEvent(NamedTuple):
         action: the engine's action, e.g. ``start`` or ``network connect``.
         name: container name; ``""`` if the event does not include it.
         routed_only: whether the event can affect only a container that has a route.
-        labels: container labels, if the event repeats them.
+        labels: container labels; ``None`` if the event does not include them.
         network: name of the network that was connected or disconnected; ``""`` for other events.
 
     """
@@ -123,7 +123,8 @@ class ContainerEvent(NamedTuple):
     def cause_for(self, container: Container | None) -> str:
         """Describe what caused the change to a listed container.
 
-        Podman's list is often ahead of its events: it shows a running container before the ``start`` event arrives.
+        Podman's list often shows a running container before the ``start`` event arrives. The cause is then ``start``,
+        although the event is still ``create``.
 
         Args:
             container: the container as listed after this event, or ``None`` if it is gone.
@@ -141,7 +142,7 @@ class Recheck(NamedTuple):
 
     Attributes:
         due: when to list it again, by the loop's clock.
-        tries: how often it has been listed since the event.
+        tries: how often the container has been listed since the event.
         event: the event.
 
     """
@@ -152,7 +153,7 @@ class Recheck(NamedTuple):
 
 
 def parse_event(event: Event) -> ContainerEvent | None:
-    """Return the container event; ``None`` if the event does not concern a container."""
+    """Return an engine's event as a ContainerEvent; ``None`` if the event does not concern a container."""
     if event.Actor is None:
         return None
     if event.Type == "network":

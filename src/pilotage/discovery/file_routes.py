@@ -1,4 +1,4 @@
-"""Puts routes from files into the table. One with ``idlewatcher`` has an endpoint only while its container runs."""
+"""Puts file routes into the table. A route with ``idlewatcher`` has an endpoint only while its container runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Sleeping(msgspec.Struct):
 
     Attributes:
         route: the route as its file defines it.
-        idle: the container.
-        shown: the route as it was last put into the table, and its problems.
-        container_id: ID of the container when it was last found; ``""`` if it was not.
+        idle: which container the route sleeps and wakes with, as the file says.
+        shown: the route and its problems as they were last put into the table.
+        container_id: ID of the container at the last look-up; ``""`` if there was no such container.
 
     """
 
@@ -45,7 +45,7 @@ class FileRoutes:
 
     Args:
         store: receives the routes and their problems.
-        containers: returns the containers of an engine by ID; ``None`` if the engine has not been listed yet.
+        containers: returns ID -> container for an engine; ``None`` if the engine has not been listed yet.
         engines: returns the names of all engines.
 
     Attributes:
@@ -87,7 +87,7 @@ class FileRoutes:
         self._store.set_problems((name, ""), file.problems if file is not None else ())
 
     def refresh(self) -> None:
-        """Apply changes to containers that routes sleep and wake with."""
+        """Look up the containers of routes with ``idlewatcher`` again, and update each route that this changes."""
         self.idle.clear()
         for key, found in self._sleeping.items():
             built = self._resolve(found)

@@ -1,7 +1,8 @@
 """Finds route files by name or pattern, reads them and watches them.
 
 A file that becomes unreadable keeps its previous routes and reports a problem. The same applies to the files in a
-folder that can no longer be listed or entered. A deleted file loses its routes. No file or folder affects another one.
+folder that can no longer be listed or entered. A deleted file loses its routes. An error in one file or folder does not
+affect the others.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESE
 
     Returns:
         The files, in the order of the patterns and then by name. A missing or unreadable file has a problem that says
-        so. If the folder in a pattern cannot be listed, it appears as a file with that problem.
+        so. If the folder in a pattern cannot be listed, the folder itself is returned as a file with such a problem.
 
     """
     watcher = FileWatcher(patterns, reserved_ports=reserved_ports)
@@ -59,10 +60,11 @@ class FileWatcher:
 
     Args:
         patterns: file names or patterns such as ``routes.d/*.yml``.
-        on_change: receives the name and content of each new or changed file, with ``None`` for a deleted one.
+        on_change: receives the name and content of each new or changed file; the content is ``None`` if the file was
+            deleted.
         reserved_ports: ports on this host that the proxy itself uses.
-        known: previously reported files. An unreadable one keeps its routes; one that no pattern matches any longer is
-            reported as deleted.
+        known: previously reported files. A file that is now unreadable keeps its routes. A file that no longer matches
+            a pattern is reported as deleted.
 
     Attributes:
         files: name -> content, in the order of the patterns.
@@ -120,7 +122,7 @@ class FileWatcher:
                 yield pattern
 
     def _may_exist(self, name: str, folders: Mapping[str, Problem]) -> bool:
-        """Return whether a known file may be in a folder that could not be listed."""
+        """Return whether a known file may still exist: it matches a pattern, but its folder could not be listed."""
         if not any(Path(name).is_relative_to(folder) for folder in folders):
             return False
         parts = Path(name).parts
@@ -148,7 +150,7 @@ class FileWatcher:
             return RouteFile(name, problems=(problem,), is_whole=False)
 
     async def run(self) -> None:
-        """Watch until cancelled. If the system reports no changes, read the files every few seconds."""
+        """Watch the files until cancelled. Read them after each change, and every few seconds in any case."""
         while True:
             try:
                 self.read()
@@ -241,7 +243,7 @@ def _mode(name: str, kind: int) -> bool | None:
 
 
 def _may_be_file(name: str) -> bool:
-    """Return whether a name is a file, or may be one in a folder that this user cannot enter."""
+    """Return whether a name belongs to a regular file; also True if this user cannot find out."""
     return _mode(name, stat.S_IFREG) is not False
 
 
@@ -250,7 +252,7 @@ def _expand(pattern: str, failed: dict[str, Problem]) -> list[str]:
 
     Args:
         pattern: file name pattern. ``**`` is the same as ``*``.
-        failed: receives the folders that could not be listed, which ``glob`` treats as empty.
+        failed: receives folder -> problem for each folder that could not be listed. ``glob`` would treat it as empty.
 
     """
     parent, base = os.path.split(pattern)

@@ -48,8 +48,8 @@ _VARIANTS: Final = 8  # byte sequences remembered per container; dockerd varies 
 class Fingerprints:
     """The last list entries of each container, as hashes.
 
-    Most entries have the same bytes as an earlier one. The others are compared by a hash of the fields that can change,
-    regardless of the order of ports and mounts.
+    Most entries have the same bytes as an earlier entry of the same container. The others are compared by a hash of the
+    fields that can change, regardless of the order of ports and mounts.
     """
 
     def __init__(self) -> None:
@@ -61,10 +61,11 @@ class Fingerprints:
         return len(self._of) + len(self._entries) + len(self._entries_of)
 
     def compare(self, raw: msgspec.Raw) -> tuple[str, int, bool]:
-        """Compare a list entry with the container's earlier ones.
+        """Compare a list entry with the earlier entries of the same container.
 
         Returns:
-            The container's ID (``""`` for an unreadable entry), its fingerprint, and whether that is unchanged.
+            The container's ID (``""`` for an unreadable entry), its fingerprint, and whether the fingerprint is
+            unchanged.
 
         """
         entry = hash(bytes(raw))

@@ -28,15 +28,15 @@ _CONCURRENCY: Final = 8  # inspections in flight per engine
 async def inspect_all(
     containers: Iterable[Container], client: EngineClient, *, network_owners: Collection[str] = ()
 ) -> list[Container]:
-    """Complete the containers that need it by inspecting them. The others are returned unchanged.
+    """Return all given containers. Those whose list entry is incomplete are inspected and completed.
 
-    If the engine refuses one inspection, that container gets a problem.
+    If the engine refuses to inspect a container, that container gets a problem.
 
     Args:
         containers: from the engine's list.
         client: the engine.
-        network_owners: IDs or names of containers whose network others use. They and their users are inspected to learn
-            when they started.
+        network_owners: IDs or names of containers whose network other containers use. Both the owners and the users of
+            such a network are inspected to learn when they started.
 
     Raises:
         EngineError: the connection failed or the response is invalid.
@@ -73,7 +73,7 @@ async def inspect_all(
 
 
 def _shares_network(container: Container, owners: Collection[str]) -> bool:
-    """Return whether a running container uses another one's network, or lets others use its own."""
+    """Return whether a running container uses another container's network, or is one of the given owners."""
     if not container.running or not container.container_id:
         return False
     names = (container.container_id, container.container_name)

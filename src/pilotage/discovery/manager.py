@@ -204,8 +204,7 @@ class DiscoveryManager:
             reserved_ports: ports on this host that the proxy itself uses from now on; as before if omitted.
             policy: what containers may claim from now on; as before if omitted.
 
-        Returns:
-            Descriptions of what was done, for the log; empty if nothing differed.
+        Returns: Descriptions of what was done, for the log; empty if the configuration had not changed.
 
         Raises:
             ConfigError: the address of an engine is invalid. Nothing has changed.
@@ -318,7 +317,7 @@ class DiscoveryManager:
                 subscription.notify(result.aliases, result.problem_keys, result.health_aliases)
 
     def set_health(self, health: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
-        """Record probe results: alias -> endpoint address -> health. They replace all earlier ones for these aliases.
+        """Replace the probe results of the given aliases: alias -> endpoint address -> health.
 
         Probe results do not change routes, so they do not affect traffic.
         """
@@ -327,7 +326,7 @@ class DiscoveryManager:
         self.publish()
 
     def subscribe(self) -> Subscription:
-        """Return a new subscription. Its first update has the whole table, and is the only one after :meth:`close`."""
+        """Return a new subscription. Its first update has the whole table. After :meth:`close`, no other follows."""
         self._subscriptions.add(subscription := Subscription(self.store))
         if self._closed:
             subscription.close()

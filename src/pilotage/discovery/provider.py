@@ -66,11 +66,12 @@ class DockerProvider:
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
         timing: intervals and timeouts of the watcher.
-        on_lag: receives the seconds between an event and the change it caused.
+        on_lag: receives the seconds between an event and the change that the event caused.
         rename: called with this provider and the name that its agent reports; returns the name to use.
 
     Raises:
-        ConfigError: the address is invalid. The store is unchanged; :meth:`start` writes to it first.
+        ConfigError: the address is invalid. The store is unchanged, because nothing is written to it before
+            :meth:`start`.
 
     Attributes:
         config: the engine as configured; its address may still be ``context://NAME``.
@@ -78,8 +79,9 @@ class DockerProvider:
         state: its containers and routes.
         watcher: the watcher; run it in a task.
         task: the task that runs the watcher, set by the manager.
-        listed: set after the first full list, and when waiting for it is no longer useful.
-        attempted: set after the first full list or the first failure, and when waiting for them is no longer useful.
+        listed: set after the first full list, or when no list will follow because discovery no longer watches the
+            engine.
+        attempted: set after the first full list or the first failure, or when neither will follow.
         is_listed: whether there has been a full list.
         agent: what the agent in front of the engine reports about itself; ``None`` before its first report, and if
             there is no agent.
@@ -152,7 +154,7 @@ class DockerProvider:
         return (self._predecessor or self).state
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:
-        """Return whether a new configuration differs from this one only in its name."""
+        """Return whether a new configuration differs from this engine's only in the name, or not at all."""
         return msgspec.structs.replace(self.config, name=config.name) == config
 
     def on_change(self, changes: Mapping[str, Built | None], causes: Mapping[str, str], *, more: bool = False) -> None:
@@ -184,7 +186,7 @@ class DockerProvider:
         self.release()
 
     def on_agent(self, info: AgentInfo) -> None:
-        """Record what the agent reports about itself. An engine without a name takes the agent's first name."""
+        """Record what the agent reports. An engine without a name takes the first name that its agent reports."""
         first, self.agent = self.agent is None, info
         if self._removed or not (first and info.name and self.config.takes_agent_name):
             return
@@ -219,7 +221,7 @@ class DockerProvider:
         self.attempted.set()
 
     def on_flood(self, limit: int) -> None:
-        """Report that the engine sends events about too many containers, or that it no longer does."""
+        """Report that the engine sends events about more than ``limit`` containers; 0 withdraws the report."""
         if self._removed:
             return
         message = (
@@ -280,7 +282,7 @@ class DockerProvider:
         return owner
 
     def _supersede(self) -> None:
-        """After the first list, remove the predecessor's routes that are not in it."""
+        """After this provider's first list, remove the predecessor's routes that the list did not replace."""
         old, self._predecessor = self._predecessor, None
         if old is None:
             return
@@ -310,7 +312,7 @@ _CHANGED: Final = "its settings changed, and it has not been listed since"
 
 
 async def cancel_tasks(tasks: Iterable[asyncio.Task[None] | None]) -> None:
-    """Cancel tasks and wait until they end. They are cancelled even if this call is cancelled."""
+    """Cancel tasks and wait until they end. Cancelling this call ends only the wait."""
     running = [task for task in tasks if task is not None]
     for task in running:
         task.cancel()

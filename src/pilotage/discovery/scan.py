@@ -77,7 +77,7 @@ async def scan_all(
             (LABELS II.3.5).
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
-        taken: names that agents cannot take because other engines have them. The names that agents take are added.
+        taken: names of other engines, which agents cannot take. Each name that an agent takes is added to this set.
 
     Raises:
         ConfigError: an address is invalid, or two engines have the same name. No engine was contacted.
@@ -149,7 +149,7 @@ async def scan_engine(
 
 
 def _found(info: AgentInfo, config: DockerProviderConfig) -> FoundAgent:
-    """Return an agent as found, with the expiry date of the client certificate that it has just accepted."""
+    """Return what an agent reported, with the expiry date of the client certificate that it has just accepted."""
     try:
         own = read_credentials(config.tls).client if config.tls is not None else None
     except CredentialsError:  # replaced in the meantime

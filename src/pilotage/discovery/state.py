@@ -62,7 +62,7 @@ class EngineState:
         parser: decodes the engine's list entries.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
-        is_local: whether an address belongs to this machine and is not loopback.
+        is_local: returns whether an address belongs to this machine and is not loopback.
 
     Attributes:
         podman: whether the engine is Podman. Podman's list lacks health, so its running containers with a health check
@@ -98,9 +98,9 @@ class EngineState:
         self._network_users: dict[str, set[str]] = {}  # ID or name of the network's owner -> IDs of its users
 
     def apply(self, reserved_ports: frozenset[int], policy: Policy) -> None:
-        """Build routes with these ports and this policy from now on; see the constructor.
+        """Use these reserved ports and this policy, as in the constructor, for routes built from now on.
 
-        :meth:`rebuild` applies them to the known containers.
+        Existing routes change only when :meth:`rebuild` is called.
         """
         self._builder = RouteBuilder(
             explicit_only=self.explicit_only, reserved_ports=reserved_ports, policy=policy, is_local=self._is_local
@@ -120,7 +120,7 @@ class EngineState:
 
         Args:
             event: the event.
-            in_flight: a request that covers the container is in flight, so the known state may be outdated.
+            in_flight: whether a request about the container is in flight, so that the known state may be outdated.
 
         """
         known = self._listed.get(event.container_id)
@@ -177,7 +177,7 @@ class EngineState:
     def _needs_inspection_again(self, container_id: str) -> bool:
         """Return whether an inspection may report something new although the list entry is unchanged.
 
-        This may be the health of a Podman container, or the start of a container that shares its network.
+        This may be the health of a Podman container, or the start time of a container that shares a network.
         """
         known = self._listed.get(container_id)
         if known is None or not known.running:
@@ -189,7 +189,7 @@ class EngineState:
 
     @property
     def network_owners(self) -> Collection[str]:
-        """IDs or names of the containers whose network others use."""
+        """IDs or names of the containers whose network other containers use."""
         return self._network_users.keys()
 
     def update(
@@ -271,7 +271,7 @@ class EngineState:
         return self._rebuild([container_id, *self._users_of(container_id, known.container_name)])
 
     def undrain(self, now: float = float("inf"), *, only: str | None = None) -> dict[str, Built | None]:
-        """Stop draining the containers whose grace period ended, or only the given one."""
+        """Stop draining the containers whose grace period has ended or, if given, only the container ``only``."""
         if only is not None:
             due = [only] if only in self.draining else []
         else:
@@ -301,7 +301,7 @@ class EngineState:
     # ---- internals
 
     def _users_of(self, container_id: str, name: str) -> list[str]:
-        """Return the IDs of containers that use this container's network; they refer to it by its ID or its name."""
+        """Return the IDs of the containers that use a container's network, which they specify by its ID or name."""
         if not self._network_users:
             return []
         return sorted(self._network_users.get(container_id, set()) | self._network_users.get(name, set()))
@@ -312,7 +312,7 @@ class EngineState:
         return (self._listed.get(wanted) or self._listed.get(self._ids.get(wanted, ""))) if wanted else None
 
     def _store(self, container: Container) -> list[str]:
-        """Store a container; return the IDs of all containers it may affect."""
+        """Store a container; return the IDs of all containers whose routes may change, including its own."""
         container_id, name = container.container_id, container.container_name
         affected = [container_id]
         old = self._listed.get(container_id)
@@ -328,7 +328,7 @@ class EngineState:
         return affected + self._users_of(container_id, name)
 
     def _remove(self, container_id: str) -> list[str]:
-        """Remove a container; return the IDs of all containers it may affect."""
+        """Remove a container; return the IDs of all containers whose routes may change, including its own."""
         own = self._listed.pop(container_id)
         self._fingerprints.forget(container_id)
         self._index_address(container_id, None)

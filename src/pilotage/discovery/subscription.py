@@ -25,8 +25,8 @@ _PRUNE_AT: Final = 1000
 class Subscription:
     """The updates of one subscriber: ``async for update in subscription``.
 
-    A slow subscriber costs nothing. Each update has the newest table, and all changes since the subscriber's last table
-    combined. The iteration ends once discovery has been closed and the last changes have been
+    Updates do not pile up for a slow subscriber. Each update contains the newest table and combines all changes since
+    the subscriber's previous update. The iteration ends once discovery has been closed and the last changes have been
     delivered.
 
     Args:

@@ -34,14 +34,15 @@ async def update_services(
     Only unknown tasks are requested, so the cost does not depend on the total number of tasks.
 
     Args:
-        parser: the parser of the engine's containers. It receives what is read.
+        parser: the parser of the engine's containers. Its ``services`` are replaced with what was read.
         containers: parsed containers.
         client: the engine.
         present: IDs of all containers, after a full list. If it is given, tasks whose containers are gone are
             forgotten, and services are read again if there have ever been tasks.
 
     Returns:
-        What changed. After any change, parse the tasks among ``containers`` again. If services changed, parse all
+        What changed: ``"services"``, ``"tasks"`` or ``""`` for nothing. After any change, parse the tasks among
+            ``containers`` again. If services changed, parse all
         other containers again, too.
 
     Raises:
@@ -69,7 +70,7 @@ async def _with_tasks(
     client: EngineClient,
     present: Collection[str] | None,
 ) -> SwarmServices:
-    """Return the services together with their tasks: those known before, and those among the given containers."""
+    """Return the services with their tasks: the tasks known before, and the tasks among the given containers."""
     before: Mapping[str, str] = known.tasks if known is not None else {}
     if present is not None:
         before = {container_id: service for container_id, service in before.items() if container_id in present}
@@ -91,7 +92,7 @@ async def _with_tasks(
 
 
 async def read_services(client: EngineClient) -> SwarmServices:
-    """Return the services of the engine's swarm, or why it does not report them.
+    """Return the services of the engine's swarm, or the reason why the engine does not report them.
 
     Raises:
         EngineError: the connection failed or the response is invalid.

@@ -10,8 +10,8 @@ __all__ = ["Wakeup"]
 class Wakeup:
     """An event that one task waits for, with a deadline.
 
-    A deadline costs nothing if it is later than the previous one, as almost all are: the previous timer stays and wakes
-    the task too early. After each wait, the task must therefore check what is due.
+    A deadline later than the previous deadline, which is the usual case, costs nothing: the previous timer stays and
+    wakes the task too early. After each wait, the task must therefore check what is due.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Wakeup:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self) -> None:
-        """Wake the task, now or when it waits."""
+        """Wake the task if it is waiting; otherwise its next wait returns immediately."""
         self._event.set()
 
     def is_set(self) -> bool:
@@ -31,7 +31,7 @@ class Wakeup:
         self._event.clear()
 
     async def wait(self, until: float) -> None:
-        """Wait until woken, at most until a time on the event loop's clock. It may return earlier."""
+        """Wait until woken, at most until a time on the loop's clock. An earlier deadline may end the wait, too."""
         if self._timer is None or self._timer.when() > until:
             self.cancel()
             self._timer = asyncio.get_running_loop().call_at(until, self._expire)

@@ -76,7 +76,7 @@ class EngineWatcher:
         handler: receives changes.
         pool: source of connections; the running loop's default pool if omitted.
         timing: intervals and timeouts.
-        on_lag: receives the seconds between an event and the change it caused.
+        on_lag: receives the seconds between an event and the change that the event caused.
 
     Attributes:
         events: number of events received.
@@ -215,7 +215,7 @@ class EngineWatcher:
     def _schedule(self, event: ContainerEvent) -> None:
         """Refresh the event's container soon.
 
-        An event that predicts a state replaces an earlier one; other events keep the earlier prediction.
+        An event that predicts a state replaces an earlier event; any other event leaves the earlier one in place.
         """
         container_id = event.container_id
         if len(self._pending) >= _MAX_PENDING and container_id not in self._pending:
@@ -271,7 +271,7 @@ class EngineWatcher:
         self._wakeup.clear()
 
     async def _ping(self, client: SharedClient, stream: EventStream) -> None:
-        """Check a silent engine, because a dead TCP connection is silent, too."""
+        """Ping an engine that has sent no events for a while, because its TCP connection may be dead."""
         if stream.waiting_for_end() >= self.timing.silence:
             what = f"the engine sent part of an event, and then nothing for {self.timing.silence:g} s"
             raise EngineUnreachable(self.config.name, what, "check what is listening at this address")
@@ -288,7 +288,7 @@ class EngineWatcher:
     # ---- one refresh
 
     async def _sync(self, client: SharedClient) -> None:
-        """List all containers. Those missing from the list are gone."""
+        """List all containers. Known containers that are not in the list count as removed."""
         events, self._pending = self._pending, {}
         flooded, self._overflowed = self._overflowed, False
         await self._refresh(client, events, everything=True)
@@ -376,7 +376,7 @@ class EngineWatcher:
             self.state.diff(elements, listed)
 
     async def _publish_all(self, ids: list[str], causes: Mapping[str, str]) -> None:
-        """Hand over the state of some containers in batches, even if cancelled, and publish it as a whole."""
+        """Pass containers' routes to the handler in batches, even if cancelled; publish them with the last batch."""
         built = self.state.built
         try:
             while len(ids) > _BATCH:

@@ -1,7 +1,7 @@
 """Connects to Docker and Podman: addresses, contexts, transports (unix, TCP, TLS, ssh), requests, event streams.
 
 Addresses and requests go in; responses as typed values, events and :class:`~pilotage.core.errors.EngineError` come out.
-It must not interpret labels or know what a route is, and nothing else in pilotage opens a connection to an engine.
+This package must not interpret labels or know what a route is. No other package may open a connection to an engine.
 """
 
 from __future__ import annotations

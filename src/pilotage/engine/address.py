@@ -40,7 +40,7 @@ class Address(msgspec.Struct, frozen=True):
 
     Attributes:
         scheme: transport. ``http`` becomes ``tcp``; ``https``, and ``tcp`` with certificates, become ``tls``.
-        host: host name or IP address without brackets; for ``context`` its name; ``""`` for ``unix``.
+        host: host name or IP address without brackets; for ``context``, the context's name; ``""`` for ``unix``.
         port: TCP port; 0 for ``unix`` and ``context``, and for ``ssh`` if ssh's configuration sets the port.
         path: the socket for ``unix``; the remote socket, if given, for ``ssh``; a prefix of all request paths, without
             a trailing slash, for ``tcp`` and ``tls``.
@@ -305,8 +305,9 @@ class _Parser:
 def is_local(url: str, env: Mapping[str, str]) -> bool:
     """Return whether an engine's containers run on this machine (LABELS II.3.5).
 
-    They do if the URL is a Unix socket or equals ``DOCKER_HOST`` (both may be empty), or if its host is ``localhost``,
-    a loopback address or the unspecified address. The same applies to ``agent://``. Unparseable URLs are remote.
+    They do if the URL is a Unix socket or equals ``DOCKER_HOST`` (both may be empty), or if the URL's host is
+    ``localhost``, a loopback address or the unspecified address. The host also decides for ``agent://`` URLs.
+    Unparseable URLs are remote.
     """
     if url.startswith("unix://") or url == env.get("DOCKER_HOST", ""):
         return True

@@ -45,7 +45,7 @@ class AgentInfo(msgspec.Struct, frozen=True):
     """What an agent reports about itself.
 
     Attributes:
-        name: its name; ``""`` if it has none that can be shown.
+        name: the agent's name; ``""`` if the agent has no name or its name cannot be shown.
         version: its version, e.g. ``v0.31.0``.
         runtime: the kind of its engine, ``docker`` or ``podman``.
         tunnels: whether it can tunnel tcp; agents that have no ``/info`` cannot.
@@ -84,7 +84,7 @@ def is_agent_name(text: str) -> bool:
 
 
 def is_before(version: str, other: tuple[int, int, int]) -> bool:
-    """Return whether a version is older than another. A version that is not a number counts as newer."""
+    """Return whether a version is older than another. A text that is not a version counts as newer."""
     match = _VERSION.match(version)
     return match is not None and (int(match[1]), int(match[2]), int(match[3])) < other
 
@@ -114,7 +114,7 @@ async def ask_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> Agen
 
 
 async def _ask_old_agent(get: Callable[[str], Awaitable[bytes]], engine: str) -> AgentInfo:
-    """Ask an agent without ``/info``. The first agents also had no ``/runtime``, because they supported only Docker."""
+    """Ask an agent without ``/info``. The first agents, which supported only Docker, had no ``/runtime`` either."""
     texts: dict[str, str] = {}
     for name in ("name", "version", "runtime"):
         try:
@@ -146,8 +146,8 @@ def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
 
     Args:
         host: the target, an address or a name of at most 255 bytes.
-        port: its port.
-        probe: only test the tunnel, which the agent then closes.
+        port: the target's port.
+        probe: whether the client only tests the tunnel. The agent then closes it.
 
     """
     name, number = host.encode(), str(port).encode() if port else b""

@@ -48,7 +48,7 @@ def read_credentials(files: TLSFiles) -> Credentials:
 
 
 def read_archive(path: str) -> Credentials:
-    """Read an archive. Raises like :func:`read_credentials`."""
+    """Read an agent's certificates from an archive. Raises CredentialsError like :func:`read_credentials`."""
     body = _read(path)
     found: dict[str, bytes] = {}
     try:
@@ -87,7 +87,8 @@ def load_pair(context: ssl.SSLContext, credentials: Credentials, place: str) -> 
         place: the file that they come from, for messages.
 
     Raises:
-        CredentialsError: they are invalid or do not belong together, or the key has a passphrase.
+        CredentialsError: the certificate or key is invalid, the two do not belong together, or the key has a
+            passphrase.
 
     """
     locked = False
@@ -127,7 +128,8 @@ def check_credentials(files: TLSFiles) -> Credentials:
     """Read an agent's certificates and check them without connecting.
 
     Raises:
-        CredentialsError: they cannot be read, do not belong together, are not valid now, or an agent would refuse them.
+        CredentialsError: the certificates cannot be read, do not belong together, are not valid now, or would be
+            refused by an agent.
 
     """
     credentials = read_credentials(files)

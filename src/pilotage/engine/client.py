@@ -286,7 +286,7 @@ class EngineClient:
     # ---- helpers
 
     def _require(self) -> Connection:
-        """Return the connection. Subclasses raise if it must no longer be used."""
+        """Return the connection. A subclass raises RuntimeError if the connection must no longer be used."""
         return self._connection
 
     async def _call(
@@ -313,5 +313,5 @@ class EngineClient:
 
 
 def _filters(wanted: Mapping[str, Sequence[str]]) -> str:
-    """Encode filters as the JSON of the Engine API."""
+    """Encode filters as the JSON text that the Engine API expects."""
     return _ENCODE({name: list(values) for name, values in wanted.items()}).decode()

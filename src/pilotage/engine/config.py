@@ -13,7 +13,7 @@ AGENT_SCHEME: Final = "agent://"
 
 
 def is_explicit_only(name: str) -> bool:
-    """Return whether the name of a provider or an agent ends in ``!`` and so makes it explicit-only (LABELS II.1.5)."""
+    """Return whether an engine's or agent's name ends in ``!``: the engine is explicit-only (LABELS II.1.5)."""
     return name.endswith("!")
 
 
@@ -24,8 +24,8 @@ class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
         ca_file: CAs to trust; ``""`` for the system's.
         cert_file, key_file: client certificate and its private key; both set or both empty.
         verify: ``False`` accepts any server certificate. Only Docker contexts (``SkipTLSVerify``), and ``DOCKER_TLS``
-            without ``DOCKER_TLS_VERIFY``, set it. Commands and the daemon warn about it.
-        zip_file: an archive with all three, for agents only; if it is set, the other fields are empty.
+            without ``DOCKER_TLS_VERIFY``, set ``False``. Commands and the daemon then show a warning.
+        zip_file: an agent's archive with CA, certificate and key; if it is set, the three files above are ``""``.
 
     """
 
@@ -43,10 +43,10 @@ class DockerProviderConfig(msgspec.Struct, frozen=True):
         url: ``unix:///var/run/docker.sock``, ``tcp://host:2375``, ``tls://``, ``https://``, ``http://``,
             ``ssh://user@host``, ``agent://host:8890``, ``context://name``.
         tls: certificate files, if any.
-        name: the provider's name in the configuration; ``""`` if it has none. A trailing ``!`` makes it
+        name: the engine's name in the configuration; ``""`` if it has none. A trailing ``!`` makes the engine
             explicit-only (LABELS II.1.5).
-        idle: whether containers may be started and stopped, so that they can sleep and wake. ``None`` is the default:
-            they may on a unix socket and behind an agent.
+        idle: whether containers may be started and stopped, so that they can sleep and wake. ``None``, the default,
+            allows this for an engine on a unix socket or behind an agent.
 
     """
 

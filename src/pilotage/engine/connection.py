@@ -107,7 +107,7 @@ class Connection:
 
     Args:
         address: the engine's address; not a ``context`` address.
-        dialer: opens streams; the address's dialer if None.
+        dialer: opens streams; by default, the dialer for the address's scheme.
 
     """
 
@@ -295,9 +295,9 @@ class Connection:
         raise refusal(request, response, body[:_ERROR_BODY])
 
     async def convert(self, error: BaseException, request: Request) -> EngineError | None:
-        """Convert an error of this package, a decoder or the system to EngineError; return ``None`` for any other.
+        """Convert an error of this package, a decoder or the system to EngineError; return ``None`` for others.
 
-        After a lost connection, the next request negotiates again.
+        If the connection was lost, the next request negotiates the API version again.
         """
         if isinstance(error, EngineUnreachable):
             self._stale = True
@@ -329,7 +329,7 @@ class _ConvertedErrors:  # a class, because a generator-based context manager ta
 
 
 async def _read(response: EngineResponse, limit: int, sink: Callable[[bytes], object] | None = None) -> bytes:
-    """Return the complete body, or pass it to a sink. The connection is reused only if this succeeds."""
+    """Return the complete body, or pass it to a sink and return ``b""``. A failure closes the connection."""
     body = BytesIO()
     size = 0
     try:

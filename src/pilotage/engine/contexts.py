@@ -75,7 +75,7 @@ class _Meta(msgspec.Struct):
 
 
 class _CLIConfig(msgspec.Struct):
-    """The field of the docker CLI's ``config.json`` that pilotage needs. The file also contains passwords."""
+    """The only field of the docker CLI's ``config.json`` that is decoded. The file also contains passwords."""
 
     currentContext: str = ""  # noqa: N815  # Docker's name
 
@@ -146,7 +146,7 @@ def resolved(config: DockerProviderConfig, env: Mapping[str, str] | None = None)
 
 
 def unverified_warning(config: DockerProviderConfig, env: Mapping[str, str] | None = None) -> Problem | None:
-    """Return a warning if the engine's certificate is not verified.
+    """Return a warning if the engine's certificate is not verified; otherwise ``None``.
 
     Args:
         config: the engine, with a resolved context.
@@ -193,7 +193,7 @@ def _may_be(file: Path) -> bool:
 
 
 def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
-    """Return the files in a context's TLS folder. The docker CLI uses TLS if, and only if, there are any."""
+    """Return a context's TLS files; ``None`` for no TLS. As in the docker CLI, any file enables TLS."""
     ca, cert, key = (str(path) if _may_be(path := folder / f"{name}.pem") else "" for name in ("ca", "cert", "key"))
     if not (ca or cert or key or endpoint.SkipTLSVerify) or endpoint.Host.startswith(("unix://", "ssh://")):
         return None
@@ -201,7 +201,7 @@ def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
 
 
 def current_context(env: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return the active context's name and where it is set. ``DOCKER_HOST`` overrides everything else, as in Docker.
+    """Return the active context's name and the variable or file that sets it. As in Docker, ``DOCKER_HOST`` wins.
 
     Raises:
         ConfigError: the CLI's configuration is unreadable.

@@ -79,7 +79,7 @@ class EncodedError(Exception):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """What failed and how to fix it. Neither ends with a full stop, as in EngineError."""
+    """What failed and how to fix it: two texts without a full stop, as in EngineError."""
 
     what: str
     remedy: str = ""
@@ -178,7 +178,7 @@ def explain(error: BaseException, request: Request, diagnosis: Diagnosis | None 
 
 
 def _dial(error: BaseException | None, request: Request) -> tuple[str, str]:
-    """Describe why no stream could be opened, if the dialer has no diagnosis."""
+    """Return why no stream could be opened, and a remedy, if the dialer has no diagnosis."""
     if isinstance(error, DiagnosedError):
         return error.diagnosis.what, error.diagnosis.remedy
     if isinstance(error, TimeoutError) and error.errno is None:
@@ -198,7 +198,7 @@ def _see_log(request: Request) -> str:
 
 
 def _system(error: BaseException, request: Request) -> tuple[str, str]:
-    """Describe a failure of an open stream."""
+    """Return why an open stream failed, and a remedy."""
     code = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and code is None:
         what = f"no response to {request.line} within {request.timeout:g} s"
@@ -247,7 +247,7 @@ _TLS_WANTED: Final = b"Client sent an HTTP request to an HTTPS server"
 
 
 class ErrorResponse(Protocol):
-    """The parts of an unsuccessful response that are read."""
+    """The parts of an unsuccessful response that :func:`refusal` reads."""
 
     status: int
     reason: str

@@ -30,8 +30,8 @@ _BEGINS_EVENT: Final = re.compile(rb"\s*(?:\{|$)").match
 class EventStream:
     """The events of an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
 
-    ``async with`` returns once the engine has started its response. The stream has every later event. Together with a
-    list that is requested inside the block, it therefore misses no change. Only :meth:`close` ends the iteration
+    ``async with`` returns once the engine has started its response. The stream has every later event. A list that is
+    requested inside the block and the stream therefore show every change. Only :meth:`close` ends the iteration
     normally. The stream may be silent for any length of time; to check the engine, ping it.
 
     An agent starts its response only when the first event occurs. Behind an agent, ``async with`` therefore returns
@@ -116,7 +116,7 @@ class EventStream:
         return self._ready.popleft()
 
     async def _confirm(self, opening: asyncio.Task[EngineResponse]) -> None:
-        """Wait for the response to begin. The iteration may be cancelled without ending the subscription."""
+        """Wait for the response to begin. Cancelling this wait does not end the subscription."""
         await asyncio.wait([opening])
         if not opening.cancelled():
             self._response = opening.result()

@@ -46,7 +46,7 @@ class HTTPClient:
     async def request(self, method: str, path: str, query: Mapping[str, str], connect_timeout: float) -> EngineResponse:
         """Send a request without a body; return after the response's headers.
 
-        If the engine has closed a reused connection, a repeatable request is sent again over another one.
+        If the engine has closed a reused connection, a repeatable request is sent again over another connection.
 
         Args:
             method: HTTP method.
@@ -79,7 +79,7 @@ class HTTPClient:
             raise
 
     def _reusable(self) -> HTTPStream | None:
-        """Return the most recently used connection, and close those that have been idle for too long."""
+        """Return the most recently used idle connection, if any. Close those that have been idle for too long."""
         oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE
         while self._idle and self._idle[0][1] < oldest:
             self._idle.pop(0)[0].close()

@@ -21,7 +21,7 @@ class _Source(Protocol):
 
 
 class EngineResponse:
-    """A response whose body is unread. Close it after reading; a complete response leaves its connection reusable.
+    """A response whose body is unread. Close it after reading; its connection is reused if the body was complete.
 
     Args:
         status: status code.
@@ -95,7 +95,7 @@ class EngineResponse:
         self._wake()
 
     def end(self, error: Exception | None = None) -> None:
-        """End the body, unless it has ended already. Its reader gets what has arrived, and then the error, if any."""
+        """End the body, unless it has ended. The reader first gets what has arrived, and then the error, if any."""
         if not self._ended:
             self._ended, self._error = True, error
             self._wake()

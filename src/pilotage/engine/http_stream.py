@@ -28,7 +28,7 @@ _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class NotHTTPError(Exception):
-    """The peer sent something other than HTTP, or HTTP that no engine sends. The argument is its beginning."""
+    """The peer sent no HTTP, or HTTP that no engine sends. The argument is the beginning of what it sent."""
 
 
 class DisconnectedError(ConnectionError):
@@ -36,7 +36,7 @@ class DisconnectedError(ConnectionError):
 
 
 class CutShortError(OSError):
-    """The connection was lost before the response's body had arrived. ``__cause__`` is the system's error, if any."""
+    """The connection was lost before the whole body had arrived. ``__cause__`` is the system's error, if any."""
 
 
 class HTTPStream(asyncio.Protocol):
@@ -45,7 +45,7 @@ class HTTPStream(asyncio.Protocol):
     Attributes:
         transport: the connection.
         is_reusable: whether it can carry another request now.
-        closed: done once it is closed.
+        closed: a future that is done once the connection is closed.
 
     """
 
@@ -95,7 +95,7 @@ class HTTPStream(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the current response, which is complete if its body lasts until the connection closes."""
+        """End the current response, with an error unless the end of the connection marks the end of its body."""
         self.is_reusable = False
         if self._parse == self._parse_to_end and exc is None:
             self._end()
@@ -113,7 +113,7 @@ class HTTPStream(asyncio.Protocol):
             self.close()
 
     def _parse_all(self, data: bytes) -> int:
-        """Parse as much as possible. Return where the unparsed rest begins."""
+        """Parse as much as possible. Return the index at which the unparsed rest begins."""
         at = 0
         for _ in range(_MOST_PARTS):
             end = self._parse(data, at)

@@ -80,7 +80,7 @@ class ListSplitter:
         Raises:
             TooManyContainersError: there are too many entries.
             msgspec.DecodeError: the body is not a JSON list.
-            RecursionError: it is nested too deeply.
+            RecursionError: an entry is nested too deeply.
 
         """
         found = split_list((b"[" if self._begun else b"") + bytes(self._rest))
@@ -88,14 +88,14 @@ class ListSplitter:
         self._extend(found)
 
     def _last_seam(self) -> int:
-        """Return the index of the comma between the last two entries, 0 if there is none."""
+        """Return the index of the last comma that looks as if it were between two entries; 0 if there is none."""
         found = self._rest.rfind(_SEAM)
         if found >= 0:
             return found + 1
         return max((match.start(1) for match in _LOOSE_SEAM.finditer(self._rest)), default=0)
 
     def _take(self, end: int) -> bool:
-        """Split the text before a comma between entries. Return False if the comma is inside an entry instead."""
+        """Pass on the entries before a comma. Return False if the comma is inside an entry, not between two."""
         try:
             found = split_list(b"".join((b"[" if self._begun else b"", memoryview(self._rest)[:end], b"]")))
         except DECODE_ERRORS:

@@ -22,12 +22,13 @@ def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
     It does if its socket, with links resolved, has one of the usual paths of rootless engines. For any other path, the
     user of the listening process decides; if the system does not report that user, the owner of the socket decides.
     An ordinary user may also run a proxy in front of root's Docker. Unlike rootless Docker, such a proxy runs in the
-    host's user namespace.
+    host's user namespace, so it does not count as rootless.
 
     Args:
         path: path of the socket.
         sock: a socket connected to it.
-        podman: whether the engine is Podman. systemd may hold its socket, outside the engine's user namespace.
+        podman: whether the engine is Podman. The listener's user namespace is then ignored, because systemd may be the
+            listener.
 
     """
     real = os.path.realpath(path)

@@ -83,7 +83,7 @@ class SharedClient(EngineClient):
 
 
 class Clients(list[SharedClient]):
-    """Several clients: ``async with clients() as held: ...`` releases those that have not been released yet."""
+    """Several clients. ``async with clients() as held: ...`` releases each client that has not been released yet."""
 
     async def __aenter__(self) -> Self:
         return self

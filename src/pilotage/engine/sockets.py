@@ -43,7 +43,7 @@ def failure_text(error: OSError | ValueError, limit: float) -> str:
 
     Args:
         error: the error; a ``ValueError`` comes from a host name that is not valid.
-        limit: after how many seconds a TimeoutError was raised.
+        limit: the timeout in seconds, which the text for a TimeoutError mentions.
 
     """
     if isinstance(error, TimeoutError) and not error.errno:

@@ -75,7 +75,7 @@ class _Process(asyncio.SubprocessProtocol):
 
     Attributes:
         output: the last part of what ssh wrote to standard error.
-        exited: the exit status.
+        exited: a future for the exit status.
 
     """
 
@@ -169,7 +169,7 @@ class SSHDialer:
         self._tunnels: list[_Tunnel] = []
 
     async def dial(self, factory: Callable[[], HTTPStream]) -> HTTPStream:
-        """Start ssh. A connection failure shows only when the first request fails."""
+        """Start ssh and return the protocol of its stream. If ssh cannot connect, only the first request fails."""
         ours, theirs = socket.socketpair()
         try:
             process = await self._start(theirs)
@@ -213,7 +213,7 @@ class SSHDialer:
         return False
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Wait for the ssh process whose stream ended and return its error."""
+        """Wait for the ssh processes whose streams ended. Return the error of the last one that failed, if any."""
         if isinstance(error, DialError) or not isinstance(error, OSError):
             return None
         lost = [tunnel for tunnel in self._tunnels if tunnel.lost or tunnel.transport.is_closing()]

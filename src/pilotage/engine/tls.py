@@ -51,7 +51,7 @@ class TLSMaterial:
         return self._context
 
     def _look(self) -> tuple[object, ...]:
-        """Return a value that changes with the files: renewals replace them (inode) or rewrite them (time, size)."""
+        """Return the files' inodes, sizes and times. At least one of these changes when a file is renewed."""
         if self.files is None:
             return ()
         state: list[object] = []

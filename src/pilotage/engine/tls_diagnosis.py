@@ -76,7 +76,7 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """Result of an inspection.
+    """What an engine showed when :func:`examine` connected to it again.
 
     Attributes:
         certificate: the engine's certificate; ``None`` if the handshake did not get that far.
@@ -208,7 +208,7 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
 
 
 def _client_certificate(files: TLSFiles | None, shown: Shown) -> Diagnosis:
-    """Explain why the engine rejects the client. Its alert is vague; the client certificate itself shows more."""
+    """Explain why the engine rejects the client. Its alert is vague, so the client certificate is examined."""
     if files is not None and files.zip_file:
         try:
             check_credentials(files)

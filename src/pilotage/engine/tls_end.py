@@ -23,7 +23,7 @@ class TLSEnd:
 
     Attributes:
         is_open: whether the handshake is complete.
-        has_ended: whether the other end sends nothing more.
+        has_ended: whether the other end has announced that it sends nothing more.
 
     """
 
@@ -83,7 +83,7 @@ class TLSEnd:
             rest = rest[self._ssl.write(rest) :]
 
     def end(self) -> None:
-        """Send nothing more. The other end may go on sending."""
+        """Announce that this end sends nothing more. The other end may continue to send."""
         try:
             self._ssl.unwrap()
         except ssl.SSLError:  # it wants the end of the other direction, too, or the connection is broken

@@ -43,7 +43,7 @@ class Dialer(Protocol):
         ...
 
     def is_rootless(self, *, podman: bool) -> bool:
-        """Return whether the engine that was last connected runs as an ordinary user of this machine."""
+        """Return whether the engine, as of the last opened stream, runs as an ordinary user of this machine."""
         ...
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
@@ -56,7 +56,7 @@ class Dialer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop all processes and tasks. The streams are already closed."""
+        """Stop the dialer's processes and tasks. The caller has already closed the streams."""
         ...
 
 
@@ -96,7 +96,7 @@ class UnixDialer(_SocketDialer):
         return is_rootless(self.path, self._sock, podman=podman)
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Inspect the socket file."""
+        """Return what is wrong with the socket; ``None`` if the socket did not cause the failure."""
         return diagnose_unix(self.path, error.__cause__) if isinstance(error, DialError) else None
 
 
@@ -114,7 +114,7 @@ class TCPDialer(_SocketDialer):
         self.port = port
 
     async def dial(self, factory: Factory) -> HTTPStream:
-        """Connect to the first address that answers."""
+        """Connect to the first of the host's addresses that accepts the connection."""
         sock = await open_tcp(self.host, self.port)
         try:
             _, protocol = await asyncio.get_running_loop().create_connection(factory, sock=sock)
@@ -124,7 +124,7 @@ class TCPDialer(_SocketDialer):
         return protocol
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Classify network errors."""
+        """Return what is wrong with the network; ``None`` if the network did not cause the failure."""
         return diagnose_tcp(self.host, self.port, error.__cause__) if isinstance(error, DialError) else None
 
 
@@ -163,7 +163,7 @@ class TLSDialer(_SocketDialer):
         return protocol
 
     async def diagnose(self, error: Exception) -> Diagnosis | None:
-        """Classify network errors, and inspect the peer after a possible TLS error. Takes up to two seconds."""
+        """Diagnose a network error or, by connecting again, a TLS error. This takes up to two seconds."""
         from pilotage.engine.tls_diagnosis import Peer, Shown, examine, explain_tls, tls_reason  # noqa: PLC0415
 
         if isinstance(error, DialError) and (found := diagnose_tcp(self.host, self.port, error.__cause__)):

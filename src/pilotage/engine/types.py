@@ -185,7 +185,7 @@ class Task(msgspec.Struct, gc=False, frozen=True):
 
 
 class Component(msgspec.Struct, gc=False, frozen=True):
-    """One of ``/version``'s components; Podman's first is named ``Podman Engine``."""
+    """One of the components in ``/version``. Podman's first component is named ``Podman Engine``."""
 
     Name: str = ""
     Version: str = ""
@@ -226,7 +226,7 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 def split_list(body: bytes) -> list[msgspec.Raw]:
     """Split the response to ``GET /containers/json`` into one raw slice per container without decoding them.
 
-    Decoding one container at a time keeps its objects in the CPU cache and halves the memory use.
+    If the caller decodes one slice at a time, its objects stay in the CPU cache and memory use is halved.
 
     Raises:
         msgspec.DecodeError: the body is not a JSON list.

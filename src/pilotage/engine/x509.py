@@ -108,7 +108,7 @@ def _read(der: bytes) -> Certificate:
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the tag and content of each element."""
+    """Yield the tag and content of each DER element in ``data``."""
     at = 0
     while at < len(data):
         tag, length, at = data[at], data[at + 1], at + 2

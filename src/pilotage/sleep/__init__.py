@@ -1,8 +1,8 @@
 """Puts containers without requests to sleep, and wakes them when the next request arrives.
 
-Its inputs are updates to the table, Envoys' load reports, and the clusters that Envoys ask for. Its outputs are
-commands to engines and a decision for each route: whether its requests pass, wait or are rejected. It must not decide
-which route gets a name, build Envoy's configuration or read labels.
+Its inputs are updates to the route table, Envoys' load reports, and the clusters that Envoys ask for. Its outputs are
+commands to engines and a decision for each route: whether its requests pass, wait or are rejected. This package must
+not decide which route gets a name, build Envoy's configuration or read labels.
 """
 
 from __future__ import annotations

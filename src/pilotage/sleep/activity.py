@@ -22,7 +22,7 @@ _MISSED: Final = 3
 
 
 class Activity:
-    """What the connected Envoys have reported.
+    """Tells from the connected Envoys' load reports which clusters have requests in progress.
 
     Args:
         reports: returns the last report of each connected Envoy.
@@ -42,20 +42,20 @@ class Activity:
 
     @property
     def _silent(self) -> int:
-        """Number of connected Envoys that have sent no report."""
+        """Number of connected Envoys that have not sent any report yet."""
         return max(0, self._envoys() - len(self._reports()))
 
     def silent(self, now: float) -> list[str]:
-        """Return the connected Envoys that have missed several reports, and so may have requests in progress."""
+        """Return node IDs of Envoys that have missed three reports; ``without a name`` for one without reports."""
         late = [it.node or _UNNAMED for it in self._reports() if now - it.at > _MISSED * it.interval]
         return sorted(late) + [_UNNAMED] * self._silent
 
     def is_current(self, now: float) -> bool:
-        """Return whether every connected Envoy has sent its latest report on time."""
+        """Return whether every connected Envoy has sent a report within the last one and a half intervals."""
         return not self._silent and all(now - it.at <= _LATE * it.interval for it in self._reports())
 
     def in_progress(self, cluster: str, now: float) -> int:
-        """Return how many requests to a cluster all Envoys have in progress. Count 1 for an Envoy without reports."""
+        """Return how many requests to a cluster are in progress. An Envoy that has missed reports counts as 1."""
         total = self._silent
         for report in self._reports():
             if now - report.at > _MISSED * report.interval:
@@ -69,7 +69,7 @@ class Activity:
 
         Args:
             cluster: name of the cluster.
-            since: loop time. Reports that cover an earlier time do not count.
+            since: loop time. Until each Envoy's latest report covers only time after it, the result is ``False``.
 
         """
         return not self._silent and all(
@@ -78,7 +78,7 @@ class Activity:
         )
 
     def changes(self, report: Report) -> dict[str, int]:
-        """Return clusters of sleeping routes -> requests that this Envoy has issued since its previous report."""
+        """Return cluster of a route that can sleep -> number of requests issued since the Envoy's previous report."""
         before = self._issued.get(id(report), {})
         now = {
             cluster: sum(load.issued for load in loads.values())

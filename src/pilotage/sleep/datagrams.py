@@ -59,7 +59,7 @@ class Datagrams:
         is_enabled: whether an Envoy sends datagrams here.
         want: called with a route's alias when a datagram arrives that must wait.
         changed: called with a route's alias when its number of sessions has changed.
-        targets: returns where the datagrams of a route go.
+        targets: returns the addresses of a route's servers, given its alias.
         sessions: total number of sessions.
         most_sessions: maximum total number of sessions.
 
@@ -75,10 +75,10 @@ class Datagrams:
         self._relays: dict[str, _Relay] = {}
 
     def open(self, alias: str, opening: Opening) -> int:
-        """Let the datagrams of a route pass, wait, or be dropped because its containers could not be woken.
+        """Let the datagrams of a route pass (``open``), wait (``closed``) or be dropped (``failed``).
 
         Returns:
-            The loopback port that receives them; 0 if no port could be opened.
+            The loopback port that receives the route's datagrams; 0 if no port could be opened.
 
         """
         relay = self._relays.get(alias)
@@ -92,7 +92,7 @@ class Datagrams:
         return relay.port
 
     def close(self, alias: str | None = None) -> None:
-        """Stop receiving the datagrams of a route, or of all routes."""
+        """Close a route's port and sessions, and drop its waiting datagrams; without ``alias``, for all routes."""
         for name in [*self._relays] if alias is None else [alias] if alias in self._relays else []:
             self._relays.pop(name).close()
 
@@ -108,7 +108,7 @@ class Datagrams:
 
 
 class _Relay:
-    """The server of one route."""
+    """Receives the datagrams of one route on a loopback port, and queues or forwards these datagrams."""
 
     def __init__(self, alias: str, owner: Datagrams) -> None:
         self.alias = alias
@@ -239,7 +239,7 @@ class _Relay:
 
 
 class _Session:
-    """The datagrams between one client and one server."""
+    """Forwards datagrams between one client and one server, through a socket of its own."""
 
     def __init__(self, relay: _Relay, client: _Address, target: _Address) -> None:
         self.client = client
@@ -252,7 +252,7 @@ class _Session:
         relay.loop.add_reader(self._socket, self._receive)
 
     def expect_start(self) -> None:
-        """Keep copies of datagrams so that they can be resent, because the server may not listen yet."""
+        """Start to keep copies of sent datagrams to resend them, because the server may not be listening yet."""
         self._keep_none()
         self._unanswered = []
 
@@ -298,7 +298,7 @@ class _Session:
                 self._relay.socket.sendto(data, self.client)
 
     def _refused(self) -> None:
-        """Resend everything after a moment, because a server that has just been started may not listen yet."""
+        """Resend the kept datagrams in 0.1 s, because a server that was just started may not be listening yet."""
         if self._unanswered and self._again is None:
             self._again = self._relay.loop.call_later(_SEND_AGAIN, self._send_again)
 

@@ -1,6 +1,6 @@
 """Finds the containers that a container needs, and the order in which to wake them. Pure.
 
-Rules: LABELS II.4.3, and decision 9 for where the entries come from.
+LABELS II.4.3 defines the rules. Decision 9 says from which labels the dependencies are read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
     """An entry of ``depends_on``.
 
     Attributes:
-        name: a Compose service or a container.
+        name: the name of a Compose service or of a container.
         condition: what to wait for before the dependent container is started.
 
     """
@@ -45,8 +45,9 @@ class WakePlan(msgspec.Struct, frozen=True):
     Attributes:
         stages: groups of containers, in the order in which to wake them. The containers of one group can be woken at
             the same time. The containers that they need are in earlier groups.
-        conditions: container ID -> the condition to wait for; the strictest one if several containers need it.
-        needs: container ID -> IDs of the containers that it needs.
+        conditions: ID of a needed container -> the condition that it must meet; if several containers need it, the
+            strictest condition.
+        needs: container ID -> IDs of the containers that this container needs.
 
     """
 
@@ -56,7 +57,7 @@ class WakePlan(msgspec.Struct, frozen=True):
 
 
 def parse_dependency(entry: str) -> Dependency | str:
-    """Parse ``db``, ``db:service_healthy`` or ``db:service_healthy:false``; return an error as text."""
+    """Parse ``NAME[:CONDITION[:IGNORED]]``; return an error message if the condition is unknown."""
     name, _, rest = entry.partition(":")
     condition = rest.partition(":")[0].strip() or "service_started"
     for known in _CONDITIONS:
@@ -87,7 +88,7 @@ class Directory:
                 self._services.setdefault(key, []).append(container)
 
     def find(self, name: str, seen_from: Container) -> list[Container]:
-        """Return the containers of a service of the same Compose project, or else the container with this name.
+        """Return the containers of a service in the Compose project of ``seen_from``, or else the container ``name``.
 
         A container outside the project is returned only if it has opted in with an idle timeout of its own. Otherwise,
         anyone who may start containers could start and stop other people's containers.
@@ -99,21 +100,21 @@ class Directory:
         return [named] if named is not None and _may_use(named, seen_from) else []
 
     def is_foreign(self, name: str, seen_from: Container) -> bool:
-        """Return whether a container has this name but :meth:`find` does not return it."""
+        """Return whether a container with this name exists that ``seen_from`` may not use; see :meth:`find`."""
         return name in self._names and not self.find(name, seen_from)
 
     def near(self, name: str, seen_from: Container) -> str:
-        """Return a hint with the most similar name, or ``""``."""
+        """Return a hint with the most similar service or container name; ``""`` if no name is similar."""
         services = [service for project, service in self._services if project == seen_from.compose_project]
         return did_you_mean(name, [*services, *self._names])
 
 
 class _UnusableError(Exception):
-    """Why containers cannot be woken."""
+    """Containers cannot be woken. The message says why."""
 
 
 class _Planner:
-    """Visits containers and their dependencies depth first."""
+    """Collects the contents of a :class:`WakePlan` by visiting containers and their dependencies depth first."""
 
     def __init__(self, directory: Directory) -> None:
         self.order: dict[str, Container] = {}  # those that are needed by others, in an order in which they can start
@@ -174,11 +175,11 @@ def _may_use(target: Container, user: Container) -> bool:
 
 
 def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan | str:
-    """Return what must be awake before the given containers are started, or why they cannot be woken.
+    """Return the plan to wake everything that the given containers need, or a message that says why there is no plan.
 
     Args:
         containers: the containers to wake. They are not themselves part of the plan.
-        directory: the containers of their engine.
+        directory: all containers of the engine that runs the given containers.
 
     """
     planner = _Planner(directory)
@@ -196,7 +197,7 @@ def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan
 
 
 def usage(containers: Iterable[Container]) -> Mapping[str, frozenset[str]]:
-    """Return, for each container of one engine, its ID -> names of the running containers that need it."""
+    """Return ID -> names of the running containers that need this container, given all containers of one engine."""
     found: dict[str, set[str]] = {}
     containers = list(containers)
     directory = Directory(containers)

@@ -34,7 +34,7 @@ class SleepError(Exception):
 
 
 class EngineActions:
-    """Commands to one engine.
+    """Sends commands to one engine.
 
     Args:
         connect: returns a client of the engine, to be used as a context manager.
@@ -48,7 +48,7 @@ class EngineActions:
         """Start or resume a container. Does nothing if it is already running.
 
         Raises:
-            SleepError: the engine refuses, or the container is in a state in which it cannot be started.
+            SleepError: the engine cannot be reached or refuses, or the container is dead or being removed.
 
         """
         async with self._client(container) as client:
@@ -62,10 +62,10 @@ class EngineActions:
                 await client.start(container.container_id)
 
     async def stop(self, container: Container, config: IdleConfig) -> None:
-        """Stop, pause or kill a container, as its labels say. Does nothing if it is not running.
+        """Stop, pause or kill a container, as ``config`` says. Does nothing if it is not running, or paused.
 
         Raises:
-            SleepError: the engine refuses.
+            SleepError: the engine cannot be reached or refuses.
 
         """
         async with self._client(container) as client:
@@ -82,10 +82,11 @@ class EngineActions:
                 await client.stop(container.container_id, grace=config.stop_timeout)
 
     async def wait_for(self, container: Container, condition: Condition) -> None:
-        """Wait until a container that has been started meets a condition.
+        """Wait, without a time limit, until a container that has been started meets a condition.
 
         Raises:
-            SleepError: the container stopped or failed, or it has no health check to wait for.
+            SleepError: the container cannot meet the condition (it exited, is unhealthy or has no health check), or the
+                engine fails.
 
         """
         async with self._client(container) as client:
@@ -96,7 +97,7 @@ class EngineActions:
                 await asyncio.sleep(_POLL)
 
     async def ended(self, container: Container) -> str:
-        """Return why a container is not running; ``""`` if it is running, or if the engine does not say."""
+        """Return why a container is not running, or the engine's error; ``""`` if it runs or its state is unknown."""
         try:
             async with self._client(container) as client:
                 state = (await client.inspect(container.container_id)).State
@@ -106,7 +107,7 @@ class EngineActions:
 
     @asynccontextmanager
     async def _client(self, container: Container) -> AsyncGenerator[EngineClient]:
-        """Connect to the engine; raise its errors as :class:`SleepError`."""
+        """Connect to the engine. Raise all errors of the engine as :class:`SleepError`."""
         try:
             async with self._connect() as client:
                 yield client
@@ -128,7 +129,8 @@ async def _stop_by_signal(client: EngineClient, container_id: str, before: Inspe
     """Send the signal and wait for the container to exit. If a restart policy starts it again, stop it.
 
     The engine's own ``stop`` takes a signal since version 1.42 of its API (Docker 23). That does not help here: after
-    any signal other than the container's own stop signal, Docker applies the restart policy.
+    any signal other than the container's own stop signal, Docker applies the restart policy. If the container does not
+    exit in time, it is stopped too, unless ``stop_method`` is ``kill``.
     """
     is_kill = config.stop_method == "kill"
     await client.kill(container_id, signal=config.stop_signal)
@@ -154,7 +156,7 @@ _FORBIDDEN: Final = (401, 403, 405)
 
 
 def _is_met(name: str, state: InspectState, condition: Condition) -> bool:
-    """Return whether a condition is met; raise SleepError if it can never be."""
+    """Return whether a container meets a condition; raise :class:`SleepError` if it can never meet the condition."""
     if condition == "service_completed_successfully":
         if state.Running or state.Status != "exited":
             return False
@@ -175,13 +177,13 @@ def _is_met(name: str, state: InspectState, condition: Condition) -> bool:
 
 
 def _ended(name: str, code: int, error: str) -> str:
-    """Return why a container that was started is not running."""
+    """Return a message about a container that exited: its exit code, and its error or how to read its log."""
     text = f"{name} exited with code {code}"
     return f"{text}: {shorten(error)}" if error else f"{text}; 'docker logs {name}' shows why"
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines at the same time. If some fail, cancel the others and raise the first error."""
+    """Run coroutines at the same time. If one raises :class:`SleepError`, cancel the others and raise this error."""
     try:
         async with asyncio.TaskGroup() as group:
             for coroutine in coroutines:

@@ -1,7 +1,7 @@
-"""Contains the style and the script of the loading page. Pure.
+"""Contains the style sheet and the script of the loading page. Pure.
 
-They are the same for every service, so their hashes can be in the Content-Security-Policy. Texts that differ between
-services are in attributes of the page.
+Both are the same for every service, so a fixed Content-Security-Policy can contain their hashes. Texts that differ
+between services are in HTML elements and attributes of the page.
 """
 
 from __future__ import annotations

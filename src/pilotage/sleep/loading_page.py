@@ -91,11 +91,11 @@ class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
         phase: what its containers are doing.
         step: what is happening now, such as ``waiting for db to become healthy``.
         done: finished steps, in the order in which they happened.
-        waited: seconds since the wake began.
+        waited: seconds since the wake-up began.
         failure: why the last attempt to wake it failed; ``""`` if it did not fail.
         retry_in: seconds until another attempt is allowed; ``None`` if it is allowed now.
         typical: how long the last wake-up took, in seconds; ``None`` before the first wake-up.
-        container: the name that the steps use for its container; ``""`` if that is ``name``.
+        container: the name of its container in ``step`` and ``done``; ``""`` if it is the same as ``name``.
 
     """
 
@@ -178,7 +178,7 @@ def _sentence(text: str) -> str:
 
 @lru_cache(maxsize=128)
 def _short(text: str, limit: int) -> str:
-    """Return a text as it is shown. Results are cached: a change may be sent to a thousand browsers at once."""
+    """Return a text, shortened for display. Cached, because a thousand browsers may get the same text at once."""
     return shorten(text, limit)
 
 
@@ -192,7 +192,7 @@ def event_name(before: WakeStatus | None, status: WakeStatus) -> str:
 
     Args:
         before: the previous status; ``None`` if it is not known.
-        status: the new one.
+        status: the new status.
 
     """
     if status.phase is Phase.FAILED or (status.phase is Phase.ASLEEP and status.failure):
@@ -211,7 +211,7 @@ def event_name(before: WakeStatus | None, status: WakeStatus) -> str:
 
 
 def _concerns(step: str, name: str) -> bool:
-    """Return whether a step is about the service's own container, not about one that it needs."""
+    """Return whether a step is about the container ``name`` and not about a container that it needs."""
     subject = step
     for verb in ("starting ", "started ", "resuming ", "waiting for "):
         subject = subject.removeprefix(verb)
@@ -298,7 +298,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
 
 def _progress(waited: float, typical: float) -> float:
-    """Return how full the bar is: about four fifths when the last wake-up's duration has passed, and never full."""
+    """Return how full the progress bar is: 0.82 once the wake-up has taken as long as the last one, at most 0.95."""
     return 0.95 * (1 - math.exp(-2 * waited / typical))
 
 

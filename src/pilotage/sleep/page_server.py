@@ -65,8 +65,9 @@ class PageServer:
 
     Args:
         status: returns what is known about a route; ``None`` if its containers do not sleep.
-        changed: waits until the status of a route changes. It must register the call before it first awaits anything.
-        wake: called when a page is requested. It must not block, and its result is ignored.
+        changed: waits until the status of a route changes. It must start watching before its first ``await``, so that
+            no change is missed.
+        wake: called with a route's alias when its page is requested. It must not block, and its result is ignored.
 
     """
 
@@ -148,7 +149,7 @@ class PageServer:
             return _text(500, "internal error; see pilotage's log")
 
     def _page(self, request: web.BaseRequest, alias: str) -> web.Response:
-        """Wake a route's containers and show their progress."""
+        """Wake a route's containers, and return the page that shows their progress (with status 503)."""
         status = self._status(alias)
         if status is not None:
             self._wake(alias)
@@ -166,7 +167,7 @@ class PageServer:
         return response
 
     async def _events(self, request: web.BaseRequest, alias: str) -> web.StreamResponse:
-        """Stream the status of a route, now and whenever it changes. Watching does not wake its containers."""
+        """Stream a route's status, now and at each change, until it is ready. This does not wake its containers."""
         if self._status(alias) is None:
             return _text(404, "nothing to wait for")
         if self._streams_of[alias] >= self._most_of_route:
@@ -243,7 +244,7 @@ class _Connection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start waiting for a request, or close the connection at once if there are too many."""
+        """Start waiting for a request, or close the connection at once if there are too many connections."""
         super().connection_made(transport)
         if self._manager is not None and len(self._manager.connections) > self._limit:
             self._abort()
@@ -251,18 +252,18 @@ class _Connection(web.RequestHandler):
             self._timer = asyncio.get_running_loop().call_later(_SILENCE, self._abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Release everything."""
+        """Stop the timer that waits for a request, and let aiohttp cancel the request in progress."""
         self.begin()
         super().connection_lost(exc)
 
     def handle_error(self, request: web.BaseRequest, status: int = 500, *_: Any, **__: Any) -> web.StreamResponse:
-        """Return the response to a malformed request. Such requests are not logged."""
+        """Return the response to a malformed request, without logging it; raise an error if a response has begun."""
         if request.writer.output_size:
             raise ConnectionResetError
         return _text(status, "malformed request")
 
     def begin(self) -> None:
-        """Note that the headers of a request are complete."""
+        """Stop waiting for a request, because the headers of one are complete."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -276,7 +277,7 @@ def _bind(path: Path) -> socket.socket:
     """Create a unix socket that only this user can connect to. Replace a socket that a killed daemon left behind.
 
     Raises:
-        OSError: another daemon listens there, or the socket cannot be created.
+        OSError: another daemon is already listening there, or the socket cannot be created.
 
     """
     if path.is_socket():
@@ -298,7 +299,7 @@ def _bind(path: Path) -> socket.socket:
 
 
 def _stream_limit() -> int:
-    """Return the maximum number of event streams. The daemon also needs file descriptors for engines and Envoys."""
+    """Return the maximum number of event streams. It leaves file descriptors for engines and Envoys."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return MOST_STREAMS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_STREAMS, descriptors // 4))
 

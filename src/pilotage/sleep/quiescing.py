@@ -1,4 +1,4 @@
-"""Waits until the requests from before a sleep have ended, so that the containers can be stopped."""
+"""Waits until all requests that Envoys sent to containers have ended, so that the containers can be stopped."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _LOOK: Final = 1.0
 
 
 class Quiescing:
-    """Waits until Envoys have no more requests in progress.
+    """Waits until Envoys have no more requests to a unit in progress.
 
     Args:
         activity: what Envoys have reported.
-        keeper: the gateway.
-        source: the routes.
+        keeper: the gateway, which tells when Envoys have accepted changes.
+        source: routes and containers.
         datagrams: the sessions of udp clients.
         clock: returns the time of the monotonic clock.
 
@@ -53,19 +53,19 @@ class Quiescing:
         self._reported = asyncio.Event()
 
     def reported(self) -> None:
-        """Check again, because an Envoy has reported."""
+        """Let all waiting tasks check again, because an Envoy has sent a load report."""
         self._reported.set()
         self._reported = asyncio.Event()
 
     async def settle(self, unit: Unit, keys: frozenset[Key]) -> bool:
-        """Wait until no requests in the clusters of earlier epochs are in progress, then release these clusters.
+        """Wait until no request in a unit's clusters of earlier epochs is in progress, then forget these epochs.
 
         Args:
             unit: the unit.
             keys: the changed resources, which make the Envoys send new requests to another epoch.
 
         Returns:
-            Whether the clusters were released; see :meth:`until_quiet`.
+            Whether the epochs were forgotten; ``False`` if :meth:`until_quiet` returned ``False``.
 
         """
         busy = unit.busy
@@ -76,13 +76,13 @@ class Quiescing:
         return is_quiet
 
     async def settle_later(self, unit: Unit) -> None:
-        """Keep the clusters of earlier epochs while requests in them are in progress or may be retried."""
+        """Wait for as long as requests may be retried, then repeat :meth:`settle` until it succeeds."""
         await asyncio.sleep(RESTART_HOLD)
         while not await self.settle(unit, frozenset()):  # noqa: ASYNC110  Envoys report, or leave
             await asyncio.sleep(_LOOK)
 
     async def until_quiet(self, unit: Unit, keys: frozenset[Key], epochs: Collection[int]) -> bool:
-        """Wait until no request in a unit's clusters of the given epochs is in progress.
+        """Wait until all Envoys have accepted a change and no request in the epochs' clusters is in progress.
 
         Args:
             unit: the unit.
@@ -90,7 +90,7 @@ class Quiescing:
             epochs: numbers of sleeps; each has clusters of its own.
 
         Returns:
-            Whether this is certain. It is uncertain if an Envoy has missed several reports, because that Envoy may
+            ``True`` once this is certain; ``False`` if an Envoy has missed several reports, because that Envoy may
             still have such requests.
 
         """

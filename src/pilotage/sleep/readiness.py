@@ -22,9 +22,9 @@ _BROKEN: Final = 500
 async def answers(route: Route, endpoint: Endpoint) -> bool:
     """Return whether an endpoint is ready for requests.
 
-    If labels configure a health check for the route, it must pass, which means any status below 500 (LABELS II.6.6).
-    Otherwise, the endpoint must accept a connection. A udp server need not reply to anything, so it always counts as
-    ready.
+    If labels configure a health check for the route, the endpoint must answer it with a status below 500 (LABELS
+    II.6.6). Otherwise, the endpoint must accept a connection. A udp server need not reply to anything, so it always
+    counts as ready.
     """
     if route.scheme == "udp":
         return True

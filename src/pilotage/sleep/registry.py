@@ -1,4 +1,4 @@
-"""Tracks which routes sleep and wake together (as a unit), and which cannot sleep. Pure: it follows the table."""
+"""Tracks which routes sleep and wake together (as a unit), and which cannot sleep. Pure."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _SHORTEST_ID: Final = 4
 
 
 class Followed(NamedTuple):
-    """What has to be done after a change to a route.
+    """What the caller must do after a change to a route.
 
     Attributes:
         unit: the unit of the route; ``None`` if its containers do not sleep.
-        action: the action to start.
-        is_changed: whether the unit must be published.
-        left: the unit that the route has left; ``None`` if it has not left one.
+        action: the action to start for the unit; ``None`` if there is nothing to start.
+        is_changed: whether the unit's state must be published to the gateway.
+        left: the unit that the route has left; ``None`` if the route was in no unit or has stayed in its unit.
         again: aliases of routes to follow again, because this change may decide whether they sleep: the changed route
             uses them for forwardauth, or is in a pool with them.
 
@@ -53,7 +53,7 @@ class Registry:
 
     Attributes:
         units: key -> unit.
-        refused: alias -> why its containers do not sleep although they have an idle timeout.
+        refused: alias -> a problem that says why its containers do not sleep although they have an idle timeout.
 
     Args:
         source: routes and containers.
@@ -84,11 +84,11 @@ class Registry:
         self._auth_users: Index[str, str] = Index()
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route or pool; ``None`` if its containers do not sleep."""
+        """Return the unit of an alias or of a pool (:func:`pool_gate`); ``None`` if its containers do not sleep."""
         return self._of_alias.get(alias)
 
     def find(self, name: str) -> Unit | None:
-        """Return the unit of a container, given its ID, the beginning of its ID, its name, an alias or a pool."""
+        """Find a unit by alias, pool, container name or (short) container ID; ``None`` unless exactly one matches."""
         found = self._of_alias.get(name) or self._of_alias.get(pool_gate(name))
         if found is not None:
             return found
@@ -98,10 +98,10 @@ class Registry:
         return matches[0] if len(matches) == 1 else None
 
     def follow(self, alias: str, now: float) -> Followed:
-        """Record the current state of a route.
+        """Update the units after a route was added, changed or removed; return what the caller must do.
 
         Args:
-            alias: the route.
+            alias: alias of the route.
             now: the time of the monotonic clock.
 
         """
@@ -140,7 +140,7 @@ class Registry:
         return Followed(unit, action, is_changed, left, again)
 
     def _describe(self, unit: Unit, container: Container) -> None:
-        """Apply the labels of a unit's container, or of the oldest container in a pool."""
+        """Take a unit's name and settings from a container; in a pool, from the pool's oldest container instead."""
         if unit.pool:
             container = next(iter(members_of(unit, self._source)), container)
         unit.engine, unit.container_id, unit.name = container.provider, container.container_id, container.container_name
@@ -149,10 +149,10 @@ class Registry:
             unit.state.idle_timeout = unit.config.idle_timeout
 
     def _follow_pool(self, alias: str, route: Route | None) -> tuple[str, ...]:
-        """Record a route whose containers never sleep. Because of it, others in its pool must not sleep either.
+        """Record a route whose containers never sleep, so that its pool does not sleep; ``None`` if they may sleep.
 
         Returns:
-            The other routes in each pool whose ability to sleep has changed.
+            Aliases of the other routes in the old and the new pool, because this may change whether they can sleep.
 
         """
         pool, before = route.pool if route is not None else "", self._restless.pop(alias, "")
@@ -192,7 +192,7 @@ class Registry:
         return unit
 
     def _obstacle(self, route: Route) -> tuple[str, str] | None:
-        """Return why the containers of a route cannot be put to sleep, and how the user can fix that."""
+        """Return why a route's containers cannot be put to sleep, and a hint; ``None`` if nothing prevents it."""
         engine, container_id = container_key(route)
         if not self._may_act(engine):
             return _NOT_ALLOWED, f"set idle: true for the engine {engine}"
@@ -217,7 +217,7 @@ class Registry:
         return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
     def _joined(self, key: UnitKey, alias: str) -> Unit | None:
-        """Return the existing unit that an alias joins. If the alias was part of it before, begin a new epoch."""
+        """Return the existing unit with a key or ``None``. If the alias has left this unit, begin a new epoch."""
         unit = self.units.get(key)
         if unit is not None and alias in unit.left:
             unit.left.discard(alias)

@@ -35,7 +35,7 @@ class Schedule:
             self._changed = asyncio.Event()
 
     def take_due(self, now: float) -> Iterator[Unit]:
-        """Yield the units that are due."""
+        """Remove the units that are due from the schedule, and yield them."""
         while self._due and self._due[0][0] <= now:
             due, _, unit = heapq.heappop(self._due)
             if unit.scheduled == due:
@@ -68,7 +68,7 @@ class Watchers:
                 del self._events[alias]
 
     def notify(self, aliases: Iterable[str]) -> None:
-        """Wake all tasks that wait for any of the given routes."""
+        """Wake all tasks that wait for a change to any of the given routes."""
         for alias in aliases:
             for event in self._events.get(alias, ()):
                 event.set()

@@ -48,14 +48,14 @@ class Sleeper:
 
     Args:
         source: routes and containers.
-        keeper: the gateway.
+        keeper: the gateway, which lets requests pass, wait or be rejected.
         connect: returns a client of an engine, as a context manager.
         reports: returns the last load report of each connected Envoy.
         envoys: returns the number of connected Envoys.
         may_act: returns whether containers of an engine may be started and stopped.
         probe: returns whether an endpoint answers.
-        on_state: receives an alias and whether its containers are awake; ``None`` if they can no longer sleep.
-        datagrams: receives the datagrams of udp routes.
+        on_state: called with an alias and the state of its containers; ``None`` if they can no longer sleep.
+        datagrams: queues and forwards the datagrams of udp routes.
 
     """
 
@@ -92,7 +92,7 @@ class Sleeper:
     # ---- what happens
 
     def follow(self, aliases: Iterable[str]) -> None:
-        """Apply changes to the table.
+        """Update the units and their gates after changes to the route table.
 
         Args:
             aliases: routes that were added, changed or removed.
@@ -110,11 +110,11 @@ class Sleeper:
             self._act(unit, unit.state.want(time.monotonic()))
 
     def take_over(self, alias: str, epoch: int) -> None:
-        """Continue an epoch (a sleep's number) in which an Envoy had a route's requests before this process started.
+        """Continue an epoch for which an Envoy already had requests to a route before this process started.
 
         Args:
-            alias: the route.
-            epoch: the epoch.
+            alias: alias of the route.
+            epoch: the number of a sleep in the name of the cluster that these requests use.
 
         """
         unit = self._registry.unit(alias)
@@ -128,7 +128,7 @@ class Sleeper:
         """Put the containers of a route to sleep without waiting for their idle timeout.
 
         Raises:
-            SleepError: the containers do not sleep at all, are not awake, or are needed by others.
+            SleepError: the containers cannot sleep, are not awake, are needed by others, or may have requests.
 
         """
         unit = self._registry.unit(alias)
@@ -176,7 +176,7 @@ class Sleeper:
         )
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put to sleep a unit that a sleeping one needed; see :class:`~pilotage.sleep.stopping.Stops`."""
+        """Put to sleep ``unit``, which ``dependant`` needed; see :class:`~pilotage.sleep.stopping.Stops`."""
         before = unit.state.epoch
         if unit.busy or not unit.state.sleep(time.monotonic()):
             return
@@ -190,7 +190,7 @@ class Sleeper:
             moved.cancel()
 
     async def run(self) -> None:
-        """Act whenever a unit is due, until cancelled."""
+        """Check each unit when it is due, until cancelled. Then stop all tasks that wake or stop containers."""
         try:
             while True:
                 now = time.monotonic()
@@ -208,7 +208,7 @@ class Sleeper:
     # ---- what others see
 
     def unit(self, alias: str) -> Unit | None:
-        """Return the unit of a route or pool; ``None`` if its containers do not sleep."""
+        """Return the unit of an alias or of a pool (``pool_gate``); ``None`` if its containers do not sleep."""
         return self._registry.unit(alias)
 
     def engine(self, name: str) -> EngineActions:
@@ -218,7 +218,7 @@ class Sleeper:
         return self._engines[name]
 
     def find(self, name: str) -> Unit | None:
-        """Return the unit of a container, given its ID, the beginning of its ID, its name, an alias or a pool."""
+        """Find a unit by alias, pool, container name or (short) container ID; ``None`` unless exactly one matches."""
         return self._registry.find(name)
 
     @property
@@ -265,7 +265,7 @@ class Sleeper:
     # ---- acting
 
     def _act(self, unit: Unit, action: Action | None) -> None:
-        """Publish the state of a unit and begin the given action."""
+        """Publish the state of a unit, and begin the given action, if any."""
         unit.shown = unit.state.phase
         self._moved.set()
         self._moved = asyncio.Event()
@@ -314,7 +314,7 @@ class Sleeper:
         self._announce(unit)
 
     async def _quiesce(self, unit: Unit, keys: frozenset[Key]) -> None:
-        """Stop the containers once no earlier request is in progress. Keep them awake if that is uncertain."""
+        """Stop a unit's containers once no earlier request is in progress. If that is uncertain, keep them awake."""
         now = time.monotonic
         if await self._quiescing.settle(unit, keys):
             self._act(unit, unit.state.quiet(now()))

@@ -50,11 +50,11 @@ class Phase(StrEnum):
 
 
 class Action(StrEnum):
-    """What the caller must start. The caller then reports the result to the state.
+    """What the caller must start. The caller then reports the result to the :class:`SleepState`.
 
     Attributes:
-        WAKE: wake the containers, then call :meth:`SleepState.woke` or :meth:`SleepState.wake_failed`.
-        STOP: stop or pause them, then call :meth:`SleepState.stopped`.
+        WAKE: start or resume the containers, then call :meth:`SleepState.woke` or :meth:`SleepState.wake_failed`.
+        STOP: stop or pause the containers, then call :meth:`SleepState.stopped`.
 
     """
 
@@ -66,9 +66,9 @@ class SleepState:
     """The state of containers that sleep and wake together.
 
     Attributes:
-        phase: what they are doing.
+        phase: what the containers are doing.
         since: when this phase began.
-        epoch: the number of the period in which they are awake, or of the next one if they are asleep.
+        epoch: the number of the current period in which they are awake or, if they are asleep, of the next such period.
         last_used: when the last request was seen.
         in_progress: number of requests and connections in progress, as last reported.
         failure: why they could not be woken or stopped; ``""`` if nothing failed.
@@ -80,8 +80,8 @@ class SleepState:
             to.
         running: whether at least one of them is running.
         now: the time.
-        next_epoch: returns a number that no running Envoy may have seen.
-        spread: returns a number from 0 to 1. The higher it is, the shorter the pause after a failure, by up to a third.
+        next_epoch: returns a number that no running Envoy can have seen.
+        spread: returns a number from 0 to 1, which shortens the pause after a failure by up to a third.
 
     """
 
@@ -111,7 +111,7 @@ class SleepState:
 
     @property
     def gate(self) -> Gate:
-        """What Envoys do with requests now."""
+        """Whether Envoys let requests pass, wait or be rejected now, with the epoch."""
         if self.phase is Phase.READY:
             return Gate(self.epoch, "open")
         if self.phase is Phase.FAILED:
@@ -125,14 +125,14 @@ class SleepState:
 
     @property
     def sleeps_at(self) -> float | None:
-        """When they will be put to sleep if there are no further requests; ``None`` if they will stay awake."""
+        """When they will be put to sleep if there are no more requests; ``None`` if they stay, or are not, awake."""
         if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout
 
     @property
     def is_wanted(self) -> bool:
-        """Whether they must be woken again, although the engine is still stopping them."""
+        """Whether they must be woken again as soon as the engine has stopped them."""
         return self.phase is Phase.STOPPING and self._is_wanted
 
     @property
@@ -145,7 +145,7 @@ class SleepState:
     # ---- events
 
     def want(self, now: float) -> Action | None:
-        """Record that they are needed: by a request, an operator, or another container."""
+        """Record that a request, an operator or another container needs them; return the action to start, if any."""
         self.last_used = now
         if self.phase is Phase.QUIESCING:
             self._enter(Phase.READY, now)
@@ -156,7 +156,7 @@ class SleepState:
         return None
 
     def observe(self, *, running: bool, now: float) -> Action | None:
-        """Record whether the engine reports at least one of them as running."""
+        """Record whether the engine reports at least one of them as running; return the action to start, if any."""
         if running and self.phase is Phase.ASLEEP:
             return self._wake(now)  # somebody else started them; they may not be ready yet
         if not running and self.phase is Phase.READY:
@@ -170,7 +170,7 @@ class SleepState:
         self.last_used = now
 
     def report(self, *, in_progress: int, issued: int, now: float) -> None:
-        """Record what Envoys report.
+        """Record the numbers of requests that Envoys report.
 
         Args:
             in_progress: requests and connections in progress; at least 1 while an Envoy sends no reports.
@@ -183,7 +183,7 @@ class SleepState:
             self.last_used = now
 
     def advance(self, now: float) -> Action | None:
-        """Change the phase if its time is up."""
+        """Change the phase if :attr:`due` has come."""
         if self.due is None or now < self.due:
             return None
         if self.phase is Phase.READY:
@@ -197,7 +197,7 @@ class SleepState:
         return None
 
     def sleep(self, now: float) -> bool:
-        """Put them to sleep without waiting for the idle timeout. Return whether that is possible."""
+        """Begin to put them to sleep before their idle timeout has passed. Return ``False`` if they are not ready."""
         if self.phase is not Phase.READY:
             return False
         self.epoch = self._next_epoch()
@@ -205,14 +205,14 @@ class SleepState:
         return True
 
     def quiet(self, now: float) -> Action | None:
-        """Record that no Envoy sends them new requests, and that no request is in progress."""
+        """Record that they have no requests and get no new ones. Return ``STOP`` if they are still quiescing."""
         if self.phase is not Phase.QUIESCING:
             return None
         self._enter(Phase.STOPPING, now)
         return Action.STOP
 
     def stopped(self, now: float, failure: str = "") -> Action | None:
-        """Record that they were stopped, or why the engine could not stop them."""
+        """Record that they were stopped, or why not (``failure``). Return ``WAKE`` if they must be woken again."""
         if self.phase is not Phase.STOPPING:
             return None
         self.failure = failure

@@ -36,10 +36,10 @@ class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         engine: name of their engine.
         container: name of the oldest of them.
-        aliases: their routes.
+        aliases: aliases of their routes.
         state: ``asleep``, ``waking``, ``ready``, ``quiescing``, ``stopping`` or ``failed``.
         since: when this state began.
-        step: the current step; ``""`` if there is none.
+        step: the current step of waking them; ``""`` if they are not waking.
         awake_because: why they do not go to sleep now; ``""`` if they are not awake, or are only waiting for their
             timeout.
         sleeps_at: when they go to sleep if there are no further requests; ``None`` if they stay awake.
@@ -69,7 +69,7 @@ def status_of(unit: Unit, users: Collection[str] = (), *, now: float, wall: floa
 
     Args:
         unit: the unit.
-        users: names of running containers that need it.
+        users: names of running containers that need this unit.
         now: the time of the monotonic clock.
         wall: the same moment, in seconds since 1970.
 
@@ -135,11 +135,11 @@ def _problem(unit: Unit, container: str, message: str, severity: Severity) -> Pr
 
 
 def describe(status: SleepStatus, *, wall: float) -> str:
-    """Return a status in one phrase: ``asleep``, ``waking: starting db``, ``sleeps in 5m``.
+    """Return a status in one phrase, such as ``waking: starting db`` or ``sleeps in 5m without a request``.
 
     Args:
         status: the status.
-        wall: the time, in seconds since 1970.
+        wall: the current time, in seconds since 1970.
 
     """
     if status.state == Phase.WAKING:

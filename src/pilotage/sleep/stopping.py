@@ -1,4 +1,4 @@
-"""Puts containers to sleep, then their dependencies that no other container needs."""
+"""Stops or pauses the containers of a unit, then those of their dependencies that no other container needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stops(Protocol):
         """Return the unit of a route; ``None`` if its containers do not sleep."""
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put to sleep a unit that ``dependant`` needed. Return early if either of them must be woken."""
+        """Put to sleep ``unit``, which ``dependant`` needed. Return once it sleeps, or if either must be woken."""
 
 
 def users_of(unit: Unit, source: Source) -> frozenset[str]:
@@ -54,9 +54,9 @@ def _users(members: Collection[Container], used: Mapping[str, frozenset[str]]) -
 async def stop_unit(unit: Unit, source: Source, stops: Stops) -> None:
     """Stop, pause or kill the containers of a unit, then the containers that only this unit needed.
 
-    A container is stopped before the containers that it needs. A needed container is left alone if it has a route or an
-    idle timeout of its own. If that timeout is negative, the container is put to sleep once its requests have ended. If
-    the unit must be woken in the meantime, the remaining containers stay awake.
+    A container is stopped before the containers that it needs. A needed container is left alone if it has a positive
+    idle timeout of its own, or a route but no idle timeout. If it has a route and a negative idle timeout, it is put to
+    sleep once its requests have ended. If the unit must be woken in the meantime, the remaining containers stay awake.
 
     Raises:
         SleepError: a container of the unit could not be stopped.
@@ -96,7 +96,7 @@ async def _stop_needed(unit: Unit, engine: str, stopped: list[Container], source
 
 
 def _controls_engine(container: Container) -> bool:
-    """Return whether a container can control the engine, as our own can. It is never stopped as a dependency."""
+    """Return whether a container mounts an engine's socket. Such a container is never stopped as a dependency."""
     return any(
         mount.Destination.endswith(_ENGINE_SOCKETS) or mount.Source.endswith(_ENGINE_SOCKETS)
         for mount in container.mounts

@@ -1,4 +1,4 @@
-"""Limits how many wake-ups run on an engine at once, so that a burst of them does not overload its machine."""
+"""Limits how many units one engine wakes at once, so that a burst of wake-ups does not overload the machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ labels say.
 
 
 class Turns:
-    """Gives out turns to wake containers on each engine.
+    """Gives out at most :data:`MOST_AT_ONCE` turns at a time to wake containers on each engine.
 
     Args:
         longest: seconds after which a turn no longer keeps others waiting.

@@ -46,11 +46,11 @@ NEVER: Final = IdleConfig(idle_timeout=0.0)
 
 
 class Source(Protocol):
-    """What is known about routes and containers. The owner keeps it up to date."""
+    """Provides the current routes and containers."""
 
     @property
     def table(self) -> Table:
-        """The current table."""
+        """The current route table."""
 
     def container(self, engine: str, container_id: str) -> Container | None:
         """Return a container of an engine; ``None`` if it does not exist."""
@@ -63,7 +63,7 @@ class Source(Protocol):
 
 
 class GateKeeper(Protocol):
-    """The gateway, which forwards requests to containers or lets them wait."""
+    """The gateway, which lets requests to containers pass, wait or be rejected."""
 
     def set_gate(self, name: str, gate: Gate | None) -> frozenset[Key]:
         """Let the requests of a route or pool pass, wait or be rejected.
@@ -89,20 +89,20 @@ class Unit(msgspec.Struct, eq=False):
     """The containers that sleep and wake together.
 
     Attributes:
-        key: identifies them.
+        key: identifies the unit.
         engine: name of their engine.
         container_id: ID of the oldest of them.
         name: name of the oldest of them.
-        config: how they sleep and wake.
+        config: how they sleep and wake, from their labels.
         state: whether they are awake.
-        aliases: their routes.
-        left: aliases that used to be theirs.
+        aliases: aliases of their routes.
+        left: aliases that belonged to this unit before.
         pool: the name of their pool; ``""`` if they are in none.
-        step: the current step, as readable text; ``""`` if there is none.
+        step: the current step of waking them, as readable text; ``""`` if they are not waking.
         done: the finished steps of the current or last attempt to wake them.
-        unstarted: name of a container that this attempt could not start, although it started others -> why.
+        unstarted: name of a container that this attempt could not start, although it started other containers -> why.
         busy: earlier epochs (numbers of sleeps) whose clusters may still have requests in progress.
-        waiting: earlier epochs that requests may wait for.
+        waiting: earlier epochs for whose clusters requests may wait.
         silent: the Envoys that kept them awake at the last check, because they had missed several reports.
         shown: the phase that was last published to the gateway.
         scheduled: when the unit is checked next; ``None`` if no check is scheduled.
@@ -141,11 +141,11 @@ class Unit(msgspec.Struct, eq=False):
         )
 
     def begin_sleep(self, before: int) -> None:
-        """Record that new requests wait, and that requests in the previous epoch may still be in progress."""
+        """Record that requests of epoch ``before`` and of the waiting epochs may still be in progress."""
         self.busy, self.waiting = (*self.busy, *self.waiting, before), ()
 
     def take_over(self, epoch: int) -> bool:
-        """Add an epoch in which an Envoy has requests. Return whether it is new."""
+        """Add an epoch in which an Envoy has requests. Return ``False`` if the unit already has this epoch."""
         current = self.state.epoch
         if epoch in (current, *self.busy, *self.waiting):
             return False
@@ -161,11 +161,11 @@ class Unit(msgspec.Struct, eq=False):
 
     @property
     def gates(self) -> list[str]:
-        """The names for :meth:`GateKeeper.set_gate`: that of their pool, or else the aliases of their routes."""
+        """The names for :meth:`GateKeeper.set_gate`: their pool's name, or their aliases if they are in no pool."""
         return [pool_gate(self.pool)] if self.pool else sorted(self.aliases)
 
     def clusters(self, epoch: int) -> list[str]:
-        """Return the names of their clusters in one epoch."""
+        """Return the names of their clusters in one epoch, including those for gRPC."""
         return [epoch_cluster(gate, epoch) + suffix for gate in self.gates for suffix in ("", GRPC_SUFFIX)]
 
 
@@ -189,7 +189,7 @@ def unit_key(route: Route | None, container: Container | None, source: Source) -
 
 
 def _members_key(route: Route, source: Source) -> UnitKey:
-    """Return the key of a route's containers. A route from a file joins the replicas of its container."""
+    """Return the unit key of a route without a pool. A route from a file gets the key of the container it wakes."""
     if not route.sleeps_with:
         return route.service or container_key(route)
     services = (it.service for it in source.routes_of(*route.sleeps_with) if it.service)
@@ -226,7 +226,7 @@ def _containers(key: UnitKey, source: Source) -> list[Container]:
 
 
 def by_engine(containers: Iterable[Container]) -> dict[str, list[Container]]:
-    """Return the given containers, grouped by engine."""
+    """Return name of an engine -> those of the given containers that run on it."""
     found: dict[str, list[Container]] = {}
     for container in containers:
         found.setdefault(container.provider, []).append(container)
@@ -234,6 +234,6 @@ def by_engine(containers: Iterable[Container]) -> dict[str, list[Container]]:
 
 
 def running_endpoints(unit: Unit, table: Table) -> list[tuple[Route, Endpoint]]:
-    """Return the endpoints of a unit, each with its route."""
+    """Return all endpoints that the table has for a unit's routes, each with its route."""
     routes = [route for alias in sorted(unit.aliases) if (route := table.routes.get(alias)) is not None]
     return [(route, endpoint) for route in routes for endpoint in route.endpoints]

@@ -53,7 +53,7 @@ class Waker:
 
     Args:
         source: routes and containers.
-        engine: returns the commands to an engine.
+        engine: returns the object that sends commands to an engine, given the engine's name.
         on_step: called whenever the step of a unit has changed.
         probe: returns whether an endpoint answers.
 
@@ -77,12 +77,12 @@ class Waker:
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Check the table again, because it has changed."""
+        """Let all waiting tasks check the table again, because it has changed."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def is_gone(self, unit: Unit) -> bool:
-        """Wait until a stopped unit's old endpoints are gone from the table. Return whether they are gone."""
+        """Wait until the table has no endpoints of a stopped unit. Return ``False`` if that takes too long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOPPED_AFTER):
                 while running_endpoints(unit, self._source.table):
@@ -92,8 +92,8 @@ class Waker:
     async def wake(self, unit: Unit) -> None:
         """Wake a unit and wait until one of its containers answers.
 
-        If other units of the same engine are waking, it may have to wait for its turn. That time does not count towards
-        its ``wake_timeout``. A unit whose containers somebody else has started needs no turn.
+        If other units of the same engine are waking, the unit may have to wait for its turn. The time until its turn
+        does not count toward ``wake_timeout``. A unit whose containers somebody else has started needs no turn.
 
         Raises:
             SleepError: the attempt failed, or took longer than the unit's ``wake_timeout``.
@@ -137,13 +137,13 @@ class Waker:
             log.warning("%s: woke the others, but could not wake %s: %s", unit.engine, name, reason)
 
     async def stop(self, unit: Unit) -> None:
-        """Start no more containers of a unit."""
+        """Cancel the start of those containers of a unit that have not been started yet."""
         if (starting := self._starting.get(unit.key)) is not None:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
 
     async def close(self) -> None:
-        """Start no more containers of any unit."""
+        """Cancel the start of all containers that have not been started yet."""
         for starting in (found := [*self._starting.values()]):
             starting.cancel()
         await asyncio.gather(*found, return_exceptions=True)
@@ -181,7 +181,7 @@ class Waker:
         await self._start(member.provider, member)
 
     async def _wake_dependency(self, unit: Unit, engine: str, container: Container, condition: Condition) -> None:
-        """Wake a container that others need. Units that need it at the same time share the attempt."""
+        """Start a container that others need, and wait for the condition. Concurrent calls share one attempt."""
         name = container.container_name
         self._step(unit, f"starting {name}" if condition == "service_started" else _waits(name, condition))
         key = (engine, container.container_id, condition)
@@ -202,7 +202,7 @@ class Waker:
             await self._engine(engine).start(container)
 
     async def _until_ready(self, unit: Unit, members: list[Container], starting: asyncio.Task[None]) -> None:
-        """Wait until the table has an endpoint of the unit that answers."""
+        """Wait until an endpoint of a unit answers. Raise :class:`SleepError` if all its containers have exited."""
         loop = asyncio.get_running_loop()
         began = 0.0  # when the table first had an endpoint
         look_at = loop.time() + _LOOK_AGAIN

@@ -1,7 +1,8 @@
 """Implements the xDS control plane: builds the configuration of each Envoy and delivers it over streams.
 
 Its inputs are a route table and the gateway's settings. Its outputs are Envoy resources, Envoy's bootstrap and problems
-with routes. It must not read labels, contact engines, start processes, or know the daemon and its configuration files.
+with routes. This package must not read labels, contact engines, start processes, or know the daemon and its
+configuration files.
 """
 
 from __future__ import annotations

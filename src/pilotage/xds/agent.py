@@ -25,9 +25,10 @@ def host_of(address: str) -> str:
 
 
 def is_of_machine(agent: str, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint is a port on an agent's machine that the agent may reach on loopback.
+    """Return whether an endpoint is a port on the agent's own machine that the agent may reach over loopback.
 
-    A label may name another port on that machine, but must not reach a service that listens only on loopback.
+    If a label names a port that is not the container's own, the result is ``False``, because a label must not reach a
+    service that listens only on loopback.
 
     Args:
         agent: address of the agent.
@@ -45,7 +46,7 @@ class Tunnel(msgspec.Struct, frozen=True):
 
     Attributes:
         agent: address of the agent.
-        place: the ``host:port`` to which the agent connects.
+        place: the ``host:port`` to which the agent connects for the tunnel.
 
     """
 
@@ -54,7 +55,7 @@ class Tunnel(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Name of the relay's socket."""
+        """File name of the relay's socket for this tunnel."""
         return f"tunnel-{hashlib.sha256(f'{self.agent} {self.place}'.encode()).hexdigest()[:12]}"
 
     @property
@@ -74,11 +75,11 @@ class Agent(msgspec.Struct, frozen=True):
     Attributes:
         address: ``host:port`` as configured, which identifies it.
         name: the name of its engine.
-        ip: the address to which its host was resolved; ``""`` if it could not be.
+        ip: the address to which its host was resolved; ``""`` if its host could not be resolved.
         is_old: whether it is older than 0.18.6 and so expects different headers.
         tunnels: whether it can tunnel tcp.
         in_host_network: whether it uses its machine's network, as agents for Docker do.
-        problem: why it cannot be used at all; ``""`` if it can.
+        problem: why it cannot be used at all; ``""`` if it can be used.
         relay: the folder with the sockets of its tunnels; ``""`` if no relay opens tunnels.
 
     """
@@ -112,7 +113,7 @@ class Agent(msgspec.Struct, frozen=True):
 
         Args:
             endpoint: the endpoint.
-            address: the address to which its host was resolved, or the host itself if it is an address.
+            address: the address to which the endpoint's host was resolved, or the host itself if it is an address.
 
         """
         own = self.in_host_network and is_of_machine(self.address, endpoint)

@@ -25,7 +25,7 @@ class AgentRoutes:
     Attributes:
         known: address -> agent.
         users: alias -> address or name of its agent, as written in the route.
-        health: alias -> address of an endpoint -> what its agent says about it.
+        health: alias -> address of an endpoint -> the health that the agent reports for this endpoint.
 
     """
 
@@ -36,7 +36,7 @@ class AgentRoutes:
         self._names: dict[str, str] = {}
 
     def replace(self, agents: Iterable[Agent]) -> set[str]:
-        """Replace all agents; return the aliases of the routes that this may affect."""
+        """Replace all agents; return the aliases of the routes whose agent was added, changed or removed."""
         before, names = self.known, self._names
         self.known = {agent.address: agent for agent in agents}
         self._names = {}
@@ -50,13 +50,13 @@ class AgentRoutes:
         return {alias for alias, key in self.users.items() if key in changed}
 
     def find(self, key: str) -> Agent | None:
-        """Return an agent by its address or, for a route from a file, its name."""
+        """Return the agent with an address or, for a route from a file, with a name; ``None`` if it is not known."""
         return self.known.get(key) or self.known.get(self._names.get(key, ""))
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
         """Return a route, adapted to what its agent can serve; ``None`` and a problem if the agent cannot serve it.
 
-        Endpoints that the agent does not report as healthy count as unhealthy.
+        Ready endpoints that the agent reports as unhealthy become unhealthy.
         """
         self.users.pop(alias, None)
         if route is None or not route.agent:
@@ -97,7 +97,7 @@ def _refusal(route: Route, agent: Agent | None, names: Iterable[str]) -> Problem
 
 
 def _no_tunnel(scheme: str, agent: Agent) -> tuple[str, str]:
-    """Return why a route cannot be served without a tunnel, and a hint; two empty texts if it can be served."""
+    """Return why an agent cannot tunnel a route's scheme, and a hint; two empty texts if it can or need not."""
     elsewhere = "reach this engine by ssh:// or tls:// instead"
     if scheme == "udp":
         return "scheme udp is not supported behind an agent", elsewhere

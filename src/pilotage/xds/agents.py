@@ -85,12 +85,12 @@ def agent_changes(
     present: Iterable[Key],
     options: GatewayOptions,
 ) -> dict[Key, Resource | None]:
-    """Return the resources that change because the agents do; ``None`` for resources to remove.
+    """Return the resources that a change of agents adds or changes, and ``None`` for each resource to remove.
 
     Args:
-        known: the agents before.
-        agents: the agents now, with their credentials. An agent without credentials keeps its previous ones.
-        present: the keys of all resources.
+        known: the agents before the change.
+        agents: the agents after the change, with their credentials; ``None`` keeps an agent's previous credentials.
+        present: the keys of all current resources.
         options: the gateway's settings.
 
     """
@@ -132,7 +132,7 @@ def _cluster(agent: Agent, options: GatewayOptions) -> Resource:
 
 @lru_cache(maxsize=2)
 def _protocol(*, own: bool) -> any_pb2.Any:
-    """Return how Envoy speaks with an agent. In the cluster of one route, each endpoint is a different container."""
+    """Return Envoy's HTTP options for an agent's cluster or, with ``own``, for a backend's own cluster."""
     common = protocol_pb2.HttpProtocolOptions(
         idle_timeout=seconds(_IDLE), max_headers_count=number(1000), max_response_headers_kb=number(256)
     )
@@ -155,9 +155,9 @@ def _protocol(*, own: bool) -> any_pb2.Any:
 
 
 def address_of(backend: Backend, member: Member) -> Any:
-    """Return the address to which Envoy connects for a member: its own, its agent's, or that of a tunnel's relay.
+    """Return the address to which Envoy connects for a member: the member's, its agent's, or a tunnel relay's socket.
 
-    In a static cluster, several endpoints may have the address of one agent.
+    Several members may therefore have the same address, which Envoy allows in a static cluster.
     """
     agent = member.agent
     if agent is None:
@@ -262,12 +262,12 @@ def proxy_headers(backend: Backend) -> list[Any]:
 
 
 def may_set(backend: Backend, name: str) -> bool:
-    """Return whether the middlewares of a route may set a request header. They must not set one that an agent obeys."""
+    """Return whether middlewares may set a request header: behind an agent, not the ``X-Proxy-*`` that it obeys."""
     return backend.proxy is None or not name.lower().startswith("x-proxy-")
 
 
 def removed_headers(backend: Backend) -> tuple[str, ...]:
-    """Return the request headers to remove: those that agents obey, unless the gateway sends them to this agent."""
+    """Return the headers that other versions of agents obey and clients must not send; none without an agent."""
     if backend.proxy is None:
         return ()
     return _HEADERS if backend.proxy.is_old else _OLD_HEADERS

@@ -29,7 +29,7 @@ def restricts_access(route: Route | None) -> bool:
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:
-    """Return whether a route is served under its alias, and whether it restricts access."""
+    """Return whether requests for approval can reach a route under its alias, and whether it restricts access."""
     served = route is not None and not route.is_stream and not route.settings.load_balance.link and not route.agent
     return served, restricts_access(route)
 
@@ -56,7 +56,7 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
 
 def without_auth_route(backend: Backend) -> Backend:
-    """Return a backend that rejects all requests, because nothing can approve them."""
+    """Return a copy of a backend that rejects all requests, because no route can approve them."""
     policy = backend.route_policy
     auth = msgspec.structs.replace(policy.auth, route=_NOWHERE) if policy.auth is not None else None
     return msgspec.structs.replace(backend, route_policy=msgspec.structs.replace(policy, auth=auth))

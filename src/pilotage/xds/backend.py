@@ -47,7 +47,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
         endpoint: the endpoint.
         weight: its load-balancing weight.
         address: one of its ``addresses``; ``""`` if it has none.
-        agent: the agent through which it is reached; ``None`` if Envoy connects to it directly.
+        agent: the agent through which Envoy reaches the endpoint; ``None`` if Envoy connects directly.
 
     """
 
@@ -70,13 +70,13 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         pool: whether it is a pool.
         route: the route whose settings apply; for a pool, its leader.
         members: the endpoints that receive requests.
-        route_policy: what the middlewares require.
+        route_policy: what the route's middlewares require.
         restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
             address of its endpoint; ``agent``: likewise, the cluster of all plain routes of an agent; ``none``: no
             endpoint.
         files: path -> content of the files that labels of the route name.
-        gate: whether its requests pass; ``None`` if its containers never sleep.
+        gate: whether its requests pass, wait or are rejected; ``None`` if its containers never sleep.
         names: its clusters; ``None`` if it has a single one with the backend's own name.
         measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
         agent: the agent of its route. It determines the path and headers of requests to all members.
@@ -98,7 +98,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Identifies it: ``route/ALIAS`` or ``pool/NAME``."""
+        """Identifies the backend: ``route/ALIAS`` or ``pool/NAME``."""
         return f"{'pool' if self.pool else 'route'}/{self.name}"
 
     @property
@@ -108,7 +108,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def gate_name(self) -> str:
-        """Its name in :mod:`pilotage.sleep`."""
+        """The backend's name in :mod:`pilotage.sleep`: the alias, or ``POOL/NAME``."""
         return pool_gate(self.name) if self.pool else self.name
 
     @property
@@ -129,12 +129,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hold(self) -> float:
-        """Seconds that requests wait for an endpoint: the route's ``hold``, or a default for a restarting container."""
+        """Seconds that requests wait for an endpoint: the route's ``hold``, else a default if restarting, else 0."""
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
 
     @property
     def reachable(self) -> tuple[Member, ...]:
-        """The members; empty if none of them answers yet."""
+        """The members; empty while requests must wait because no member answers yet."""
         return () if self.names is not None and self.names.absent and not self.names.answers else self.members
 
     @property
@@ -144,7 +144,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _members(endpoints: Iterable[tuple[Endpoint, int, Agent | None]]) -> tuple[Member, ...]:
-    """Return a member with its weight for each endpoint or, if its host is a name, for each of its addresses."""
+    """Return one member for each endpoint or, if the endpoint has resolved addresses, one for each address."""
     found: list[Member] = []
     seen: set[tuple[str, int, Agent | None]] = set()
     for endpoint, weight, agent in endpoints:
@@ -164,8 +164,9 @@ _RANKS: Final = (("ready",), ("unhealthy",), ("draining",))
 def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[Endpoint, ...]:
     """Return the endpoints that receive requests, with each address only once.
 
-    These are the ready endpoints; if there are none, those that were ready before; failing that, the draining ones,
-    which may still answer. An endpoint that has never been ready receives nothing.
+    These are the ready endpoints or, if no endpoint is ready, the unhealthy endpoints, which were ready before. If
+    there are no such endpoints either, these are the draining endpoints, which may still answer. An endpoint that has
+    never been ready receives nothing.
 
     Args:
         endpoints: endpoints of a route.
@@ -176,7 +177,7 @@ def usable(endpoints: Iterable[Endpoint], *, only_ready: bool = False) -> tuple[
 
 
 def _usable_of(found: Sequence[tuple[str, Endpoint]], *, only_ready: bool) -> dict[tuple[str, Endpoint], None]:
-    """Return the usable endpoints, each with its agent. Machines may differ, so an address may occur twice."""
+    """Return ``(agent, endpoint)`` for the usable endpoints. An address occurs once for each agent that has it."""
     for states in _RANKS[:1] if only_ready else _RANKS:
         chosen = {(agent, endpoint.address): endpoint for agent, endpoint in found if endpoint.state in states}
         if chosen:
@@ -299,7 +300,7 @@ def pool_backend(
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:
-    """Return whether two agents expect the same form of requests, so that one route can use both."""
+    """Return whether one route can use both agents: both expect the same headers, or both are ``None``."""
     if one is None or other is None:
         return one is other
     return one.is_old == other.is_old

@@ -128,7 +128,7 @@ def build_bootstrap(
 
 
 def _unread() -> list[dict[str, Any]]:
-    """Return the matcher for statistics that Envoy need not keep."""
+    """Return the matchers for statistics that Envoy must not keep, because nothing reads them."""
     return [*({"prefix": prefix} for prefix in _EXCLUDED_STATS), {"safe_regex": {"regex": EXCLUDED}}]
 
 

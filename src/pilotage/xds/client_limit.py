@@ -42,7 +42,7 @@ _NAMESPACE: Final = Frame(dynamic_modules_pb2.DynamicModuleConfig, 5)
 
 
 def add_client_limit(message: Any, options: GatewayOptions) -> None:
-    """Put these filters before all other filters of a TCP listener, if there is a limit."""
+    """Put the filters that limit connections before all other filters of a TCP listener, if a limit is configured."""
     if not options.max_client_connections:
         return
     networks = dict.fromkeys(_as_ipv6(ipaddress.ip_network(text, strict=False)) for text in options.trusted_proxies)
@@ -59,7 +59,7 @@ def add_client_limit(message: Any, options: GatewayOptions) -> None:
 
 
 def _filter(text: str) -> Any:
-    """Return the configuration of one of the filters. Both have the same fields as the HTTP filter for modules."""
+    """Return the serialized configuration of both filters, made with the HTTP filter's message (same fields)."""
     module = dynamic_modules_pb2.DynamicModuleConfig(name=_MODULE, do_not_close=True)
     module.MergeFromString(_NAMESPACE(b"clients"))
     wanted: any_pb2.Any = packed(wrappers_pb2.StringValue(value=text))
@@ -74,7 +74,7 @@ def _as_ipv6(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
 
 
 def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Key, Resource]:
-    """Return the resources in a form that an Envoy supports, judging by the node in its first request."""
+    """Return the resources, without connection limits per client if the Envoy (``node``) has no module for them."""
     version = node.user_agent_build_version.version
     if (version.major_number, version.minor_number) != _VERSION:
         return _Unlimited(resources, node.id, f"the module for that needs Envoy {'.'.join(map(str, _VERSION))}")
@@ -85,7 +85,7 @@ def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Ke
 
 
 class _Unlimited(Mapping[Key, Resource]):
-    """A view of resources in which listeners do not limit connections per client. The first omission is logged."""
+    """A view of resources with listeners that do not limit connections per client. Logs the first removed limit."""
 
     def __init__(self, resources: Mapping[Key, Resource], node: str, why: str) -> None:
         self._resources = resources

@@ -30,7 +30,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         current: the cluster to which new requests are sent.
         others: further clusters that Envoys have, because requests in them may be in progress.
         absent: whether Envoys do not have the current cluster, so that requests wait.
-        answers: whether requests in the other clusters reach the endpoints although the current one is absent.
+        answers: whether requests in the other clusters still reach the endpoints while the current cluster is absent.
         patience: maximum number of seconds that a request waits.
 
     """
@@ -43,7 +43,7 @@ class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def pool_gate(pool: str) -> str:
-    """Return the name of a pool in :mod:`pilotage.sleep`. Capital letters distinguish it from a route's alias."""
+    """Return ``POOL/NAME``, a pool's name in :mod:`pilotage.sleep`. No alias contains capital letters."""
     return f"POOL/{pool}"
 
 
@@ -53,12 +53,12 @@ _HOLD: Final = "hold/"
 
 
 def epoch_cluster(gate: str, epoch: int) -> str:
-    """Return the name of the cluster that a route or pool whose containers can sleep has in one epoch."""
+    """Return the cluster name in one epoch for an alias or :func:`pool_gate` whose containers can sleep."""
     return f"{_SLEEP}{epoch}/{gate}"
 
 
 def hold_cluster(key: str, epoch: int) -> str:
-    """Return the name of the cluster that a backend whose requests have waited for an endpoint has in one epoch."""
+    """Return the cluster name in one epoch for a backend whose requests have waited for an endpoint."""
     return f"{_HOLD}{epoch}/{key}" if epoch else key
 
 
@@ -68,7 +68,7 @@ def gate_of(cluster: str) -> str:
 
 
 def epoch_of(cluster: str) -> int:
-    """Return the epoch in the name of a cluster; 0 if it has none."""
+    """Return the epoch in the name of a cluster; 0 if the name contains no epoch."""
     if not cluster.startswith((_SLEEP, _HOLD)):
         return 0
     number = cluster.split("/", 2)[1]
@@ -81,7 +81,7 @@ def gate_key(gate: str) -> str:
 
 
 def key_of(cluster: str) -> str:
-    """Return the key of the backend of a cluster."""
+    """Return the key of a cluster's backend, given the name of the cluster."""
     if gate := gate_of(cluster):
         return gate_key(gate)
     return cluster.split("/", 2)[-1] if cluster.startswith(_HOLD) else cluster

@@ -152,7 +152,7 @@ def _usual(backend: Backend, options: GatewayOptions) -> bytes:
 
 
 def _existing(backend: Backend) -> tuple[str, ...]:
-    """Return the names of the clusters of a backend, except for those that Envoys must not have now."""
+    """Return the names of a backend's clusters, except for the current cluster while requests wait for it."""
     names = backend.names
     if names is None:
         return (backend.key,)
@@ -223,7 +223,7 @@ def _assignment(backend: Backend, name: str) -> Any:
 
 
 def _is_silent(backend: Backend) -> bool:
-    """Return whether requests in progress wait for containers that may come back. With ``hold``, retries suffice."""
+    """Return whether requests in progress wait at a silent address, because no member answers and ``hold`` is 0."""
     return not backend.reachable and not backend.route.settings.hold
 
 
@@ -238,7 +238,7 @@ def _policy(backend: Backend) -> int:
 
 @lru_cache(maxsize=256)
 def _breakers(most: int, connections: int = _NO_LIMIT, *, waiting: int = _NO_LIMIT) -> Any:
-    """Replace Envoy's default limits of 1,024.
+    """Return a cluster's circuit breakers, which replace Envoy's default limits of 1,024.
 
     Args:
         most: connections to one endpoint.
@@ -297,7 +297,7 @@ def _tls(context: Any, *, h2: bool) -> Any:
 
 
 def _context(backend: Backend) -> Any:
-    """Return the TLS context for a target. As in Go, the certificate must match the server name that is sent."""
+    """Return the TLS context for a target. As in Go, the certificate must match the server name that Envoy sends."""
     settings = backend.route.settings
     common = tls_pb2.CommonTlsContext()
     given = settings.ssl_server_name

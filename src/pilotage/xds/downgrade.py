@@ -21,7 +21,7 @@ __all__ = ["Downgrade", "addressed"]
 
 
 def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
-    """Return checked endpoints, with addresses in place of the host names that pilotage resolved."""
+    """Yield the endpoints; for an endpoint with resolved addresses, one endpoint for each address instead."""
     for endpoint in endpoints:
         if endpoint.addresses:
             yield from (msgspec.structs.replace(endpoint, host=it, addresses=()) for it in endpoint.addresses)
@@ -44,14 +44,14 @@ class Downgrade:
         self._users: Index[str, str] = Index()  # address -> aliases
 
     def set_plain(self, address: str, *, plain: bool) -> AbstractSet[str]:
-        """Record whether an endpoint speaks plain HTTP; return the aliases that point to it."""
+        """Record whether an endpoint's address speaks plain HTTP; return the aliases of its https routes."""
         (self.plain.add if plain else self.plain.discard)(address)
         return set(self._users[address])
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route as http if all its https endpoints speak plain HTTP, and a warning.
+        """Return an https route as http, with a warning, if all its endpoints speak plain HTTP.
 
-        A route through an agent is returned as it is.
+        All other routes are returned unchanged, such as those through an agent or with settings that require TLS.
         """
         before = self.https.pop(alias, ())
         if route is None or route.scheme != "https" or not route.endpoints or route.agent or insists_on_tls(route):

@@ -46,8 +46,8 @@ class Envoys:
     """The Envoys that are or were connected.
 
     Attributes:
-        sessions: their sessions; the event wakes the stream that sends responses.
-        on_silent: called once for each Envoy that becomes silent.
+        sessions: session of a connected Envoy -> event that wakes the stream that sends responses.
+        on_silent: called with a problem, once for each Envoy that becomes silent.
 
     Args:
         resources: what every Envoy should have. The owner keeps this mapping current.
@@ -70,7 +70,7 @@ class Envoys:
     # ---- connections
 
     def join(self, session: Session, *, local: bool = False) -> asyncio.Event:
-        """Record that an Envoy has connected, on a unix socket if ``local``; return the event that wakes its stream."""
+        """Record that an Envoy has connected (if ``local``, on a unix socket); return its :attr:`sessions` event."""
         wake = self.sessions[session] = asyncio.Event()
         self._known[session] = _Known(time.time(), _now(), local)
         self._watch(session)
@@ -88,7 +88,7 @@ class Envoys:
         self.progress(session)
 
     def progress(self, session: Session) -> None:
-        """Record that the responses of a session were sent or answered."""
+        """Record that responses were sent to, or answered by, the Envoy of a session."""
         known = self._known.get(session)
         if known is not None and session.in_sync:
             known.version = self._version
@@ -121,7 +121,7 @@ class Envoys:
     # ---- silence
 
     def lag(self, session: Session) -> float:
-        """Return the age of the oldest response that an Envoy has not answered, in seconds; 0 if there is none.
+        """Return the age of the oldest response that an Envoy has not answered, in seconds; 0 if it has answered all.
 
         If an Envoy has not subscribed to everything yet, the time since its last request counts instead. Responses with
         health-checked clusters do not count, because Envoy does not answer them before it has probed the endpoints.
@@ -133,7 +133,7 @@ class Envoys:
         return 0.0 if began is None else max(0.0, _now() - began)
 
     def _watch(self, session: Session) -> None:
-        """Check an Envoy again when its time to answer is up."""
+        """If an Envoy has yet to answer, check it again as soon as it counts as silent."""
         if session in self._timers or session not in self.sessions:
             return
         known = self._known.get(session)
@@ -156,7 +156,7 @@ class Envoys:
     # ---- waiting for acknowledgements
 
     async def wait(self, is_done: Callable[[Session], bool], node: str, patience: float) -> None:
-        """Wait until at least one Envoy is connected and all connected ones are done.
+        """Wait until at least one Envoy is connected and all connected Envoys are done.
 
         Args:
             is_done: whether an Envoy is done.
@@ -189,7 +189,7 @@ class Envoys:
 
     @property
     def states(self) -> tuple[EnvoyState, ...]:
-        """The states of up to :data:`MOST_NODES` nodes, connected ones first, then by node ID."""
+        """The states of up to :data:`MOST_NODES` nodes: connected nodes, then others, each sorted by node ID."""
         found: dict[str, EnvoyState] = {}
         for session in self.sessions:
             if not session.node:
@@ -241,7 +241,7 @@ class Envoys:
                 self._published[key] = (item.version, version)
 
     def route_states(self, host: str, keys: Iterable[Key]) -> dict[str, RouteState]:
-        """Return how much of a route each connected Envoy has: node ID -> state.
+        """Return node ID of each connected Envoy -> whether this Envoy has accepted, rejected or yet to answer a route.
 
         Args:
             host: name of the route's backend.

@@ -31,6 +31,6 @@ class Epochs:
         return self._last
 
     def seen(self, number: int) -> None:
-        """Record a number that is in use. Later numbers will be higher."""
+        """Record a number that an Envoy has. All numbers given out later are higher."""
         if number < _LARGEST:
             self._last = max(self._last, number)

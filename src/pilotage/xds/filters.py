@@ -150,7 +150,7 @@ _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
 def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return the filters of a listener in request order."""
+    """Return the filters of an HTTP listener in the order in which a request passes them."""
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
     chain = [
         _filter(_HOST, host_check()),
@@ -208,7 +208,7 @@ def _lua(script: str) -> Any:
 def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
     """Return an ext_authz filter that asks the control plane.
 
-    A route can name a different server.
+    A route's own configuration can name a different server to ask.
     """
     patterns = [
         *(string_pb2.StringMatcher(exact=name, ignore_case=True) for name in _SHOWN),
@@ -231,7 +231,7 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return an ext_authz filter for forwardauth. It asks unless the route is known not to use forwardauth."""
+    """Return the ext_authz filter for forwardauth. It is skipped only for routes known not to use forwardauth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=_AUTH,
@@ -320,7 +320,7 @@ def _ask(patience: float) -> Any:
 
 
 def _rate(rate: Rate) -> Any:
-    """Limit requests per client address. When the table is full, the least recently seen addresses are dropped."""
+    """Return the limit of requests per client address. When its table is full, the oldest addresses are dropped."""
     bucket = token_bucket_pb2.TokenBucket(
         max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
     )
@@ -347,13 +347,13 @@ def _rate(rate: Rate) -> Any:
 
 
 def _strip(names: tuple[str, ...]) -> Any:
-    """Remove the headers that only the auth service may set, so that clients cannot forge them."""
+    """Return settings that remove headers that only the auth service may set, so that clients cannot forge them."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
 
 
 def _forward(auth: ForwardAuth) -> Any:
-    """Ask an auth service. Its path, in which services may look for parameters, contains nothing from the client."""
+    """Return settings for asking an auth service. The request's path is fixed, so clients cannot add parameters."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",

@@ -33,10 +33,10 @@ _PROBE_TIMEOUT: Final = 0.5
 
 
 class HeldRequests:
-    """Requests that wait for an endpoint. They wait in Envoys, so they use no memory here.
+    """Decides how long requests wait for an endpoint. The requests wait in Envoys, so they use no memory here.
 
-    Engines report a container as running before its server listens. So a backend's requests keep waiting for as long as
-    its endpoints refuse connections.
+    Engines report a container as running before its server listens. So a backend's requests wait until one of its
+    endpoints accepts connections.
 
     Args:
         snapshot: what every Envoy should have.
@@ -64,11 +64,11 @@ class HeldRequests:
 
     @property
     def clusters(self) -> int:
-        """The number of clusters that requests wait for."""
+        """The number of clusters for which requests wait."""
         return len(self._asked)
 
     def follow(self) -> None:
-        """Act on a change to the snapshot: reject requests that cannot be served, and try to let others through."""
+        """Act on a change to the snapshot: reject requests for ended clusters, and probe backends that may open."""
         holds = self._snapshot.holds
         ended, holds.ended = holds.ended, []
         for cluster in ended:
@@ -88,7 +88,7 @@ class HeldRequests:
             self._leaving[key] = asyncio.get_running_loop().call_later(holds.leaving[key], self._forget, key)
 
     def asked(self, key: str, cluster: str) -> bool:
-        """Record that an Envoy has requests for a cluster. Return whether they may wait."""
+        """Record that an Envoy has requests for a cluster of the backend ``key``. Return whether they may wait."""
         if not self._snapshot.holds.waits_for(key, cluster):
             return False
         backend = self._snapshot.backend(key)
@@ -98,7 +98,7 @@ class HeldRequests:
         return True
 
     def close(self) -> None:
-        """Stop. Requests go on waiting in Envoys, up to Envoys' own time limit."""
+        """Stop all probes and timers. Requests go on waiting in Envoys, until Envoys' own time limit."""
         for task in (*self._opening.values(), *self._stopping.values()):
             task.cancel()
         for timer in self._leaving.values():
@@ -109,7 +109,7 @@ class HeldRequests:
         self._send(self._snapshot.build_again(key))
 
     def _rotate(self, key: str, cluster: str, hold: float) -> None:
-        """Let new requests wait for another cluster, so that those waiting for this one can be rejected in time."""
+        """Let new requests wait for another cluster; reject those that wait for this one ``hold`` seconds later."""
         if self._snapshot.holds.rotate(key, cluster):
             self._build(key)
         self._later(hold, partial(self._expire, key, cluster))
@@ -162,7 +162,7 @@ def _addresses(members: Iterable[Member]) -> list[tuple[str, int]]:
 
 
 async def accepts_connections(endpoints: Iterable[tuple[str, int]]) -> bool:
-    """Return whether an endpoint may accept connections. Endpoints that only Envoy can reach are not probed."""
+    """Return whether an endpoint may accept connections: ``False`` only if all the given endpoints refuse them."""
     refused = False
     for host, port in endpoints:
         try:

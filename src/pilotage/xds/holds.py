@@ -81,7 +81,7 @@ class Holds:
         self._holds: dict[str, _Hold] = {}
 
     def apply(self, backend: Backend) -> Backend:
-        """Return a backend with the clusters that its requests go to, or wait for."""
+        """Return a backend with the names of the clusters to which its requests go, or for which they wait."""
         key = backend.key
         self.opening.discard(key)
         self.leaving.pop(key, None)
@@ -118,9 +118,9 @@ class Holds:
         self._refusing.discard(key)
 
     def set_refusing(self, key: str, *, refusing: bool) -> bool:
-        """Record whether the endpoints of a stopping backend refuse connections. Return whether this changes anything.
+        """Record whether the endpoints of a stopping backend refuse connections. Return whether the record has changed.
 
-        Its containers often close their ports before the engine reports that they have ended.
+        Containers often close their ports before the engine reports that the containers have ended.
         """
         if key not in self.stopping or refusing == (key in self._refusing):
             return False
@@ -132,7 +132,7 @@ class Holds:
         return _Hold(hold_cluster(key, self.epochs.next()), before=before[-_MOST_BEFORE:])
 
     def _under_gate(self, backend: Backend, hold: _Hold | None) -> Backend:
-        """Let requests that wait for a backend use the endpoints of its successor, whose containers can sleep."""
+        """Return a backend whose containers can sleep, with the clusters for which requests have waited so far."""
         names = backend.names
         if hold is None or names is None:
             return backend
@@ -144,7 +144,7 @@ class Holds:
         return msgspec.structs.replace(backend, names=names)
 
     def leave(self, key: str) -> None:
-        """Record that a backend was removed. Requests that wait for it are served if it is added again in time."""
+        """Record that a backend was removed. Requests go on waiting, and are served if it is added again in time."""
         hold = self._holds.get(key)
         if hold is not None and not hold.is_open:
             self._is_not_stopping(key)
@@ -154,7 +154,7 @@ class Holds:
             self.forget(key)
 
     def forget(self, key: str) -> None:
-        """Forget the clusters of a backend that no longer lets requests wait; reject requests that still wait."""
+        """Forget the clusters of a backend that lets no more requests wait, and reject requests that still wait."""
         hold = self._holds.pop(key, None)
         self._is_not_stopping(key)
         self.opening.discard(key)
@@ -168,7 +168,7 @@ class Holds:
         return hold is not None and cluster in (hold.current, *hold.waiting)
 
     def open(self, key: str) -> bool:
-        """Let requests through to a backend. Return whether this changes anything."""
+        """Record that requests to a backend no longer wait. Return ``False`` if they did not wait."""
         hold = self._holds.get(key)
         if hold is None or hold.is_open:
             return False
@@ -177,7 +177,7 @@ class Holds:
         return True
 
     def rotate(self, key: str, cluster: str) -> bool:
-        """Let new requests wait for a cluster other than the given one. Return whether this changes anything."""
+        """Let new requests wait for a new cluster. Do nothing and return ``False`` if ``cluster`` is not current."""
         hold = self._holds.get(key)
         if hold is None or hold.is_open or hold.current != cluster:
             return False
@@ -186,18 +186,19 @@ class Holds:
         return True
 
     def expire(self, key: str, cluster: str) -> None:
-        """Reject the requests for a cluster, because they have waited long enough."""
+        """Reject the requests that still wait for an earlier cluster, because they have waited long enough."""
         hold = self._holds.get(key)
         if hold is not None and not hold.is_open and cluster in hold.waiting:
             hold.waiting = tuple(name for name in hold.waiting if name != cluster)
             self.ended.append(cluster)
 
     def trim(self, key: str, cluster: str) -> bool:
-        """Forget the clusters that a backend had before it opened. Return whether this changes anything.
+        """Forget the clusters that a backend had before it opened. Return whether it had such clusters.
 
         Args:
             key: the backend.
-            cluster: the cluster that its route has used since then.
+            cluster: the cluster that its route has used since it opened. If the route now uses another cluster, nothing
+                changes.
 
         """
         hold = self._holds.get(key)

@@ -1,6 +1,6 @@
 """Puts the certificate files in a route's settings into the configuration of Envoys.
 
-Each Envoy itself reads a file named in a route file. A file named in a label is read here once each time its route is
+A file named in a route file is read by each Envoy itself. A file named in a label is read here, whenever its route is
 checked, and Envoys get its content. So nobody can replace a symbolic link between the check that it points below an
 allowed folder and its use, and a file that disappears affects only its own route.
 """
@@ -47,9 +47,9 @@ class LabelFiles:
         return self.refused | self._contents.keys()
 
     def read(self, route: Route) -> tuple[Problem, ...]:
-        """Read the files of a route; return a problem if a file must not or cannot be read now.
+        """Read the files of a route; return a problem if a file must not or cannot be read now, otherwise nothing.
 
-        The problem's message does not reveal which of these is the reason.
+        The problem's message does not reveal whether the file must not be read or cannot be read.
         """
         alias = route.alias
         self.refused.discard(alias)
@@ -85,10 +85,10 @@ class LabelFiles:
 
 
 def data_source(backend: Backend, path: str) -> base_pb2.DataSource:
-    """Return the data source for a file: its name for a route from a route file, its content for a container's route.
+    """Return the data source for a file: its path if the route is from a route file, its content if from a label.
 
     Raises:
-        ValueError: the file has not been read.
+        ValueError: the route is from labels, and the file has not been read.
 
     """
     if backend.route.folders is None:

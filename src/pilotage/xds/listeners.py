@@ -108,7 +108,7 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
-    """Return a matcher's action for a group: a filter chain for trusted proxies, another for all other clients."""
+    """Return a matcher's action that selects a filter chain, one for trusted proxies and one for other clients."""
     if not options.trusted_proxies:
         return chain_named(chain)
     return chain_by_address(_networks(options), f"{chain} {_TRUSTED}", f"{chain} {_EVERYBODY}")
@@ -224,7 +224,7 @@ def _scoped() -> Any:
 
 
 def _believe(manager: Any, options: GatewayOptions) -> None:
-    """Take the client address from the headers of trusted proxies."""
+    """Configure a connection manager to take the client's address from the headers of trusted proxies."""
     trusted = xff_pb2.XffTrustedCidrs(cidrs=_networks(options))
     message = xff_pb2.XffConfig(xff_trusted_cidrs=trusted, skip_xff_append=OFF)
     manager.original_ip_detection_extensions.append(
@@ -277,7 +277,7 @@ def listening_address(route: Route) -> str:
 
 
 def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
-    """Return the listener of a tcp or udp route that has an endpoint."""
+    """Return the listener of a tcp or udp route. The route must have an endpoint."""
     route = backend.route
     name = listening_address(route)
     message = listener_pb2.Listener(

@@ -6,5 +6,5 @@ __all__ = ["literal"]
 
 
 def literal(text: str) -> str:
-    """Escape text so that Envoy does not expand commands in it."""
+    """Escape text so that Envoy does not expand command operators such as ``%REQ(:path)%`` in it."""
     return text.replace("%", "%%")

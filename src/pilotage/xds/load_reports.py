@@ -34,8 +34,8 @@ class Load(msgspec.Struct, frozen=True):
     Attributes:
         in_progress: requests that have been sent and are not complete.
         issued: requests sent since the Envoy connected; each retry counts.
-        failed: how many of these had no response, or a status of 500 or above. Those of HTTP routes are counted only if
-            :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
+        failed: how many issued requests got no response, or a status of 500 or above. For HTTP routes, they are counted
+            only if :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
 
     """
 
@@ -70,8 +70,8 @@ class LoadReports:
     """Collects the load reports of all connected Envoys.
 
     Attributes:
-        reports: the last report of each.
-        on_report: called after each report.
+        reports: the last report of each connected Envoy.
+        on_report: called with the report of an Envoy whenever that Envoy has sent one.
 
     Args:
         interval: seconds between two reports.
@@ -109,7 +109,7 @@ class LoadReports:
             change.set()
 
     def load(self, cluster: str, address: str = "") -> Load:
-        """Return the requests to a cluster, or to one of its endpoints, on all connected Envoys."""
+        """Return all connected Envoys' requests to a cluster or, with ``address``, to one of its endpoints."""
         total = Load()
         for report in self.reports:
             loads = report.loads.get(cluster, {})
@@ -147,7 +147,7 @@ class LoadReports:
             change.set()
 
     def _slow_down(self, report: Report, clusters: int, change: asyncio.Event) -> None:
-        """Adapt the reporting interval of an Envoy to its number of clusters, doubling it as often as needed."""
+        """Double an Envoy's reporting interval until it is long enough for the Envoy's number of clusters."""
         wanted = self._interval
         while wanted < clusters / _CLUSTERS_PER_SECOND:
             wanted *= 2
@@ -180,7 +180,7 @@ class LoadReports:
 
 
 def _take(report: Report, request: Any) -> None:
-    """Add what an Envoy reports to what it has reported before."""
+    """Update a report with an Envoy's message: add to the totals, and replace the numbers in progress."""
     number = 0
     loads: dict[str, dict[str, Load]] = {}
     for cluster in request.cluster_stats:

@@ -48,8 +48,8 @@ class _Cause(msgspec.Struct, frozen=True):
     Attributes:
         sentence: the message for the client; ``""`` if the route has its own response text.
         flags: Envoy's response flags, one of which is set.
-        details: a CEL expression about the response code details. It must also be true.
-        when: an additional condition.
+        details: a CEL expression about the response code details, which must be true as well.
+        when: an additional condition, which must be true as well.
 
     """
 

@@ -81,7 +81,7 @@ def _filter_problems(log: AccessLog) -> Iterator[LogProblem]:
 
 
 def values_of(wanted: Any) -> tuple[str, ...]:
-    """Return the values with which a filter compares; empty if there is no filter."""
+    """Return the values that a log filter lists; empty if ``wanted`` is no filter."""
     return () if wanted is None else wanted.values
 
 

@@ -35,8 +35,8 @@ class Nack(msgspec.Struct, frozen=True):
     Attributes:
         resource: the resource.
         error: Envoy's message.
-        host: if the resource is a scope (a route configuration), the name of the virtual host that is to blame. Its
-            other virtual hosts are still served.
+        host: if the resource is a scope (a route configuration), the name of the virtual host that is to blame. The
+            scope's other virtual hosts are still served.
 
     """
 
@@ -63,7 +63,7 @@ class Retries:
         self._causes: dict[Problem, set[Key]] = {}
 
     def add(self, nack: Nack) -> tuple[float | None, bool]:
-        """Return in how many seconds to resend the resource, and whether the rejection is new.
+        """Return in how many seconds to resend a rejected resource, and whether the rejection of this version is new.
 
         The seconds are ``None`` if a retry of the resource is already scheduled.
         """
@@ -80,7 +80,7 @@ class Retries:
         ), is_new
 
     def is_first(self, nack: Nack, problem: Problem) -> bool:
-        """Return whether no other rejected resource has the same problem, as the clusters of one route can."""
+        """Return whether no other rejected resource has this problem. Clusters of one route can share a problem."""
         resources = self._causes.setdefault(problem, set())
         resources.add(nack.resource.key)
         return len(resources) == 1

@@ -62,7 +62,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             statistics.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
             filter, and Envoys warn at startup that this filter is work in progress.
-        debug: error pages include advice for the operator.
+        debug: whether error pages include advice for the operator.
         access_log: path of a file; ``-`` for standard output, which Envoy shares with pilotage; ``""`` for no access
             log.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.

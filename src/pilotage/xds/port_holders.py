@@ -43,7 +43,7 @@ class PortHolders:
         self._ports: dict[str, str] = {}  # alias -> its port, of all aliases in _held
 
     def follow(self, alias: str, route: Route | None) -> None:
-        """Forget the claim of an alias that no longer wants its port, or that now belongs to another container."""
+        """Forget an alias's claim if its route no longer wants the port or now belongs to another container."""
         port = self._ports.get(alias)
         if port is None:
             return
@@ -68,7 +68,7 @@ class PortHolders:
         Args:
             port: the port, from :func:`port_of`.
             backends: the backends that want to listen on it.
-            engines: names of the engines in their configured order.
+            engines: names of the engines in their configured order, which decides ties between routes.
             build: builds the listener of a backend.
 
         Returns:

@@ -90,12 +90,12 @@ def as_refused(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def of_route(problems: Iterable[Problem], route: Route | None, served: Route | None) -> Iterable[Problem]:
-    """Mark the problems of a route as the reasons why it is not served, if no part of it is served.
+    """Return a route's problems. If no part of the route is served, mark them as the reasons for this.
 
     Args:
         problems: the problems.
         route: the route in the table.
-        served: the part of it that is served.
+        served: the part of it that is served; ``None`` if no part is served.
 
     """
     lost = served is None or (route is not None and bool(route.endpoints) and not served.endpoints)
@@ -117,7 +117,7 @@ def unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
 
 
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
-    """Report a tcp or udp route whose listening address is another's; ``why`` comes after that route's name."""
+    """Report that the route ``by`` already has a backend's listening address; ``why`` follows the name of ``by``."""
     protocol, _, port = address.partition("/")
     return _problem(
         backend.route,

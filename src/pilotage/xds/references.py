@@ -22,8 +22,8 @@ class ClusterReferences:
     """Tracks which resources reference which clusters, among the resources that Envoy has or may have.
 
     Attributes:
-        unknown: resources from before this session whose version is unknown, and whose references are therefore
-            unknown.
+        unknown: resources that Envoy had before this session and whose references are unknown, because their versions
+            are.
 
     """
 
@@ -42,15 +42,15 @@ class ClusterReferences:
         return self._users[cluster]
 
     def add_initial(self, cluster: str) -> None:
-        """Record a cluster from before this session. Resources whose version is unknown may reference it."""
+        """Record a cluster that Envoy had before this session, because :attr:`unknown` resources may reference it."""
         self._initial.add(cluster)
 
     def is_unreferenced(self, cluster: str, *, complete: bool) -> bool:
         """Return whether nothing can reference a cluster.
 
         Args:
-            cluster: its name.
-            complete: whether Envoy has named everything that it had before this session.
+            cluster: name of the cluster.
+            complete: whether Envoy has listed all resources that it had before this session.
 
         """
         if cluster in self._users:
@@ -58,7 +58,7 @@ class ClusterReferences:
         return cluster not in self._initial or (complete and not self.unknown)
 
     def set(self, key: Key, clusters: frozenset[str]) -> list[str]:
-        """Set the references of a resource; return the clusters that nothing references any more."""
+        """Set the clusters that a resource references; return those that no resource references any more."""
         if key[0] not in REFERENCING:
             return []
         before = self._clusters.pop(key, frozenset())

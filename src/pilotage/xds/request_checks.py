@@ -39,9 +39,9 @@ _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 
 
 def forget_headers(*, trusted: bool) -> Any:
-    """Return the extension that removes headers before anything reads them. Trusted proxies lose only a few.
+    """Return the extension that removes forgeable request headers; only a few of them if the client is ``trusted``.
 
-    A single regex matches all these headers, because Envoy goes through all headers of a request for each rule.
+    A single regex matches all headers to remove, because Envoy goes through all headers of a request for each rule.
     """
     names = _NEVER if trusted else (*_NEVER, *FORGEABLE)
     regex = "|".join(f"{name}.*" if name.endswith("-") else name for name in names)

@@ -110,8 +110,9 @@ class Resolver:
 
         Args:
             alias: the alias.
-            names: its names.
-            owner: who chose them. An owner has one lookup at a time and a limited number of names.
+            names: all host names that the alias uses now.
+            owner: identifies the container or route file that contains the names. An owner has one lookup at a time and
+                a limited number of names.
 
         """
         now = frozenset(names)
@@ -181,7 +182,7 @@ class Resolver:
         return len(self._served.get(owner, ()))
 
     def _fill(self) -> None:
-        """Start resolving names beyond the limits as far as the limits now allow. Owners take turns."""
+        """Start resolving names that were set aside, as far as the limits now allow. Owners take turns."""
         while self._turns and len(self._names) < MAX_NAMES:
             owner = next(iter(self._turns))
             del self._turns[owner]
@@ -190,7 +191,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """Stop resolving a name of the owner with the most names, if the given owner will still have fewer names."""
+        """Set aside a name of the owner with the most names, if ``owner`` then still has fewer; return success."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))
@@ -211,7 +212,7 @@ class Resolver:
         self._enqueue(name, known)
 
     def _end(self, name: str, known: _Name) -> None:
-        """Stop resolving a name. If the name still has owners, it waits until the limits allow it again."""
+        """Stop resolving a name. If an owner still uses the name, set it aside until the limits allow it again."""
         if known.timer is not None:
             known.timer.cancel()
         self._unqueue(name, known)
@@ -267,7 +268,7 @@ class Resolver:
             self._turns[owner] = None
 
     def _refuse(self, name: str) -> None:
-        """Report a name that exceeds the limits."""
+        """Record an error for a name that is not resolved because of the limits, and report the error soon."""
         if all(self._count(owner) >= MAX_NAMES_OF_ONE for owner in self._users[name]):
             error = f"its container has more than {MAX_NAMES_OF_ONE:,} names"
         else:

@@ -55,7 +55,7 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
     """The position of a virtual host in its serialized scope (route configuration).
 
     Attributes:
-        name: the backend that it serves.
+        name: name of the backend that it serves.
         domains: the domains that it serves.
         start: offset of its first byte in the body.
         end: offset after its last byte.
@@ -86,10 +86,11 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
             pilotage. It is followed by the clusters for which requests may wait, so that pilotage learns about them
             after a restart.
         content: the serialized message, or a template and texts from which to make it.
-        clusters: the clusters that it references. Envoy needs them first.
-        answers: the aliases and pools that it serves, for which its problems are reported.
-        first: a version without health checks to send before this one, if needed. Envoy does not use a new or replaced
-            cluster until its first health checks are done, but uses a cluster without health checks at once.
+        clusters: the clusters that it references, which Envoy needs before this resource.
+        answers: the aliases and pools that it serves. If Envoy rejects it, a problem is reported for each of them.
+        first: for a cluster with health checks, a version without health checks to send before this one, if needed.
+            Envoy does not use a new or replaced cluster until its first health checks are done, but uses a cluster
+            without health checks at once.
         parts: the virtual hosts of a scope.
 
     """
@@ -115,7 +116,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Its version and, if there is one, that of ``first``."""
+        """The version of the resource and, if ``first`` is set, the version of ``first``."""
         return (self.version,) if self.first is None else (self.version, self.first.version)
 
 
@@ -188,14 +189,14 @@ _LONGEST: Final = 9_000_000_000  # seconds; Envoy counts nanoseconds in 64 bits 
 
 @lru_cache(maxsize=1024)
 def seconds(length: float) -> duration_pb2.Duration:
-    """Return a duration, exact to the microsecond and capped at 285 years. It is shared: do not modify it."""
+    """Return a duration, exact to the microsecond, at most 285 years. The result is shared: do not modify it."""
     whole, micros = divmod(round(min(length, _LONGEST) * 1_000_000), 1_000_000)
     return duration_pb2.Duration(seconds=whole, nanos=micros * 1000)
 
 
 @lru_cache(maxsize=1024)
 def number(value: int) -> wrappers_pb2.UInt32Value:
-    """Wrap an optional number, capped at the largest one that fits. It is shared: do not modify it."""
+    """Wrap a number, capped at the largest number that fits 32 bits. The result is shared: do not modify it."""
     return wrappers_pb2.UInt32Value(value=min(value, 2**32 - 1))
 
 
@@ -208,7 +209,7 @@ def socket(host: str, port: int, *, udp: bool = False) -> address_pb2.Address:
 
 
 def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueOption:
-    """Set a header or, with ``add``, append one. Envoy expands command operators such as ``%REQ(:path)%``."""
+    """Return the option that sets (``add``: appends) a header. Envoy expands operators such as ``%REQ(:path)%``."""
     action = base_pb2.HeaderValueOption.HeaderAppendAction
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=name, value=value),

@@ -41,7 +41,7 @@ def shared_retries(options: GatewayOptions, *, safe: bool) -> Any:
 
 
 def repeats(backend: Backend) -> bool:
-    """Return whether safe requests are retried after a broken connection: only if they have no timeout."""
+    """Return whether safe requests are retried after a broken connection: only if their route has no timeout."""
     return not backend.route.settings.response_header_timeout
 
 

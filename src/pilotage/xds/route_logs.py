@@ -2,8 +2,8 @@
 
 Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
 listener has one access log for each format. At the beginning of a request, the route's configuration of the filter that
-restricts access (RBAC) decides whether the request may be logged, and in which format. At its end, the status is
-compared.
+restricts access (RBAC) decides whether the request may be logged, and in which format. At the end of the request, the
+access log compares the status with the statuses to log.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _access_log(name: str) -> Any:
 
 
 def _log_of(route: Route) -> AccessLog | None:
-    """Return the access log that is in effect for a route, if any."""
+    """Return the access log settings in effect for a route; ``None`` if its requests are not logged."""
     log = route.settings.access_log
     if log is None or route.is_stream or any(problem.blocking for problem in log_problems(log)):
         return None
@@ -124,7 +124,7 @@ def access_rules(route: Route, rules: Any) -> Any:
 
     Args:
         route: a route, which may have a log.
-        rules: the rules by which it refuses requests; ``None`` if it refuses none.
+        rules: the rules by which the route refuses requests; ``None`` if it refuses no requests.
 
     """
     return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=_log_rules(route)))
@@ -147,7 +147,7 @@ def _log_rules(route: Route) -> Any:
 
 
 def _statuses(wanted: Any) -> list[int]:
-    """Return the statuses that are logged. A request without a response has status 0."""
+    """Return the response statuses that are logged; 0 stands for a request without a response."""
     everything = [0, *range(100, 600)]
     if not values_of(wanted):
         return everything

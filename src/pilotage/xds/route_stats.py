@@ -39,7 +39,7 @@ from the route."""
 
 
 def route_stats() -> list[Any]:
-    """Return the access logs that count errors and record durations."""
+    """Return the listeners' access logs that count errors and record durations."""
     kinds = stats_pb2.Config
     error = _FILTER(
         status_code_filter=accesslog_pb2.StatusCodeFilter(

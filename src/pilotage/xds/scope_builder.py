@@ -17,11 +17,11 @@ __all__ = ["build_scope"]
 
 
 def build_scope(label: str, backends: list[Backend], options: GatewayOptions) -> tuple[Resource | None, list[Problem]]:
-    """Build a scope from all backends that can be built. Return it, and a problem for each of the others.
+    """Return a scope of all backends that can be built (``None`` if none can), and problems with the others.
 
     Args:
         label: see :func:`~pilotage.xds.scoped_routes.scope_label`.
-        backends: its backends.
+        backends: the backends whose names have this label.
         options: the gateway's settings.
 
     """

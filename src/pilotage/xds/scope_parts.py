@@ -39,9 +39,9 @@ _COUNTED: Final = route_components_pb2.VirtualCluster(
 
 
 def unavailable(name: str, sentence: str) -> route_components_pb2.Route:
-    """Return the route of a backend that cannot be served: 503 with the reason.
+    """Return the route of a backend that cannot be served. It responds 503 with ``sentence``.
 
-    It has the name of the backend, because Envoy assigns no virtual cluster to a direct response.
+    The route has the backend's name, because Envoy assigns no virtual cluster to a direct response.
     """
     match = route_components_pb2.RouteMatch(prefix="/")
     return route_components_pb2.Route(name=name, match=match, direct_response=direct_response(sentence))
@@ -141,7 +141,7 @@ def split_hosts(scope: Resource) -> list[Host]:
 
 
 def _head(*scopes: Resource) -> bytes:
-    """Return the ``head`` for virtual hosts from several scopes: the one that turns off the fewest filters.
+    """Return the ``head`` for virtual hosts from several scopes: that of the scope that turns off the fewest filters.
 
     A scope turns off a filter that none of its virtual hosts needs. Virtual hosts from another scope may need it.
     """
@@ -170,7 +170,7 @@ class ScopeVariants:
     """The variants of scopes that one Envoy has.
 
     Attributes:
-        rejected: scope -> virtual hosts that Envoy rejected -> its error message.
+        rejected: name of a scope -> virtual host that Envoy rejected -> Envoy's error message.
 
     """
 
@@ -181,7 +181,7 @@ class ScopeVariants:
         self._retried: dict[str, set[Host]] = {}  # rejected before, and sent once more
 
     def choose(self, scope: Resource, states: Mapping[str, ClusterState], *, is_new: bool) -> Choice:
-        """Choose the virtual hosts that Envoy can have now.
+        """Choose the virtual hosts of a scope that Envoy can have now.
 
         A virtual host answers 503 if Envoy has rejected it or one of its clusters. While a virtual host waits for a
         cluster, Envoy keeps the virtual host's previous version.
@@ -224,7 +224,7 @@ class ScopeVariants:
         return Choice(join_hosts(name, _head(*sources), chosen), waits=bool(waiting))
 
     def has(self, scope: Resource, name: str) -> bool:
-        """Return whether Envoy has acknowledged the version of a virtual host that is in the wanted scope."""
+        """Return whether Envoy has acknowledged the wanted version of a virtual host: the version in ``scope``."""
         known = self._had.get(scope.name)
         if known is None:
             return False
@@ -232,7 +232,7 @@ class ScopeVariants:
         return bool(wanted) and had == wanted
 
     def on_ack(self, sent: Resource) -> None:
-        """Record what Envoy has accepted. Virtual hosts that were held back can then be tried."""
+        """Record that Envoy has accepted ``sent``. The virtual hosts held back by a bisection are then tried."""
         name = sent.name
         self._had[name] = sent
         self._suspects.pop(name, None)
@@ -245,10 +245,10 @@ class ScopeVariants:
             self.rejected.pop(name, None)
 
     def on_nack(self, sent: Resource, error: str) -> Host | None:
-        """Find the virtual host that Envoy rejects, by bisection.
+        """Record that Envoy has rejected ``sent``, and continue the bisection that finds the virtual host to blame.
 
         Returns:
-            The rejected virtual host; ``None`` if more than one may be to blame.
+            The rejected virtual host; ``None`` if more than one may be to blame. Half of these are then held back.
 
         Raises:
             LookupError: none of the scope's virtual hosts is to blame.
@@ -270,7 +270,7 @@ class ScopeVariants:
         return None
 
     def prune(self, name: str, scope: Resource | None) -> None:
-        """Forget rejected virtual hosts that the wanted scope no longer has."""
+        """Forget rejected virtual hosts of a scope that its wanted version (``None``: removed) does not contain."""
         current = set(split_hosts(scope)) if scope is not None and name in self.rejected else set()
         for known in (self.rejected, self._suspects, self._retried):
             for host in [it for it in known.get(name, ()) if it not in current]:

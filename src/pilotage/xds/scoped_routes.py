@@ -54,7 +54,7 @@ def scope_label(name: str) -> str:
 
 
 def domains(name: str, suffixes: Iterable[str]) -> list[str]:
-    """Return the virtual host domains of an alias within its scope.
+    """Return the domains of an alias's virtual host.
 
     Args:
         name: the alias. An alias without dots matches itself and every host whose first label it is. An alias with dots
@@ -96,7 +96,7 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
 
 @lru_cache(maxsize=2)
 def _head(*, plain: bool) -> bytes:
-    """Return the serialized settings that scopes have in common; see :func:`~pilotage.xds.filters.scope_settings`."""
+    """Return the serialized part of a scope that is the same for all scopes with (or without) ``plain`` routes."""
     everywhere = route_pb2.RouteConfiguration(
         validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
         ignore_port_in_host_matching=True,
@@ -144,8 +144,8 @@ def _scope_template(
     Args:
         name: length of the backend's name in bytes.
         address: length of the address of a plain backend; 0 if the backend has a cluster of its own.
-        backing: the backend's backing.
-        scheme: its scheme.
+        backing: how the backend is reached; see :class:`~pilotage.xds.backend.Backend`.
+        scheme: the scheme of the backend's route.
         options: the gateway's settings.
 
     """
@@ -161,7 +161,7 @@ def _scope_template(
 
 
 def _clusters(backend: Backend) -> list[str]:
-    """Return a backend's clusters: for requests in general, for gRPC, for safe requests."""
+    """Return the clusters that a backend's requests use: in general, for gRPC (if https) and for safe requests."""
     if backend.backing == "none":
         return []
     if backend.proxy is not None:
@@ -177,7 +177,7 @@ def _references(backend: Backend) -> frozenset[str]:
 
 
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
-    """Yield the hosts of each backend. Envoy rejects duplicate domains.
+    """Yield each backend with its domains, none of them twice, because Envoy rejects duplicate domains.
 
     The table gives each full name to one route, and excludes other routes with that name. So a backend with a full name
     gets the host of that name, and the backend with the short alias gets all other hosts.
@@ -265,7 +265,7 @@ def https_redirect(options: GatewayOptions) -> Any:
 
 
 def _routes(backend: Backend, options: GatewayOptions) -> list[Any]:
-    """Return the routes of a backend. They differ in their idle timeouts and retry policies.
+    """Return the Envoy routes of a backend, which differ in their idle timeouts and retry policies.
 
     Some requests may be idle for a long time: gRPC, and GET, HEAD and OPTIONS without a body, even if they become
     WebSockets. Requests that are safe to repeat are also retried after a broken connection.
@@ -315,7 +315,7 @@ def _regex(text: str) -> Any:
 
 
 def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) -> Any:
-    """Return the action of a route. It sets an idle timeout: the listener's is for requests without a route."""
+    """Return the action of a route, with an idle timeout. The listener's timeout is for requests without a route."""
     action = route_components_pb2.RouteAction(
         cluster=cluster,
         timeout=seconds(0),  # no timeout: streams can last

@@ -21,10 +21,10 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
-    """Return the settings with the names from the gateway's certificates, and the secrets (none without HTTPS).
+    """Return the settings with the names in the gateway's certificates added, and the secrets (none without HTTPS).
 
     Raises:
-        ConfigError: with a problem for each pair of files that cannot be read or used.
+        ConfigError: certificates or keys cannot be read or used. It has a problem for each such pair of files.
 
     """
     secrets: list[Resource] = []
@@ -41,7 +41,7 @@ def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Res
 
 
 def _names(file: str) -> tuple[str, ...]:
-    """Return the names for which a certificate is valid; as in Envoy, its subject if it has no alternative names."""
+    """Return the names for which a certificate is valid: its alternative names or else, as in Envoy, its subject."""
     chain = parse_certificates(file)
     return (chain[0].names or (chain[0].subject,)) if chain else ()
 

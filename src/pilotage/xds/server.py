@@ -59,7 +59,7 @@ class AdsServer:
         held: the requests that wait for an endpoint.
         targets: resolves and probes the targets in the snapshot.
         envoys: the connected Envoys.
-        loads: the requests that they report.
+        loads: the load reports of the connected Envoys.
         removals: lets Envoys keep the resources that they had before this process started, until
             :meth:`release_removals`.
 
@@ -125,7 +125,7 @@ class AdsServer:
         self._servers.append(server)
 
     async def _check(self, request: Any, _context: Any = None) -> Any:
-        """Answer an ext_authz check, which Envoy sends for a browser's page load while containers sleep."""
+        """Answer an ext_authz check, which Envoy sends for a browser's page load while a route's containers sleep."""
         return self.gates.check(request.attributes.context_extensions.get("page", ""), request)
 
     async def close(self) -> None:
@@ -155,7 +155,7 @@ class AdsServer:
     # ---- changes
 
     def publish(self, news: Update | Table) -> frozenset[Key]:
-        """Send a table, or an update of the last one, to all Envoys.
+        """Send a table, or an update of the last table, to all Envoys.
 
         Returns:
             The keys of the resources that changed, for :meth:`wait_for_acks`.
@@ -188,7 +188,7 @@ class AdsServer:
 
         Args:
             options: the gateway's settings.
-            guard: what no route may reach; as before if omitted.
+            guard: what no route may reach; if omitted, the previous guard.
 
         Raises:
             ConfigError: a certificate cannot be read or used; the old settings stay in force.
@@ -206,7 +206,7 @@ class AdsServer:
         return self.snapshot.configure(options, guard) | self.snapshot.set_secrets(secrets)
 
     def reload_certificates(self) -> frozenset[Key]:
-        """Read the certificates again. Return values and exceptions are those of :meth:`configure`."""
+        """Read the certificates again. Returns and raises the same as :meth:`configure`."""
         return self.configure(self.snapshot.options)
 
     def _send_changes(self, changed: frozenset[Key]) -> None:
@@ -267,7 +267,7 @@ class AdsServer:
         self._schedule(self.snapshot.hold_of(alias, route), remove)
 
     def _schedule_settling(self, alias: str) -> None:
-        """Expect the containers of an alias to restart, while they are draining and for a short time afterward."""
+        """Schedule the time after which an alias's draining or removed containers are no longer expected back."""
         now, is_expected = asyncio.get_running_loop().time, alias in self._restarting
         self._restarting[alias] = now()
 
@@ -300,13 +300,13 @@ class AdsServer:
         return tuple(sorted(session.node for session in self._sessions))
 
     def route_states(self, alias: str) -> dict[str, RouteState]:
-        """Return how much of a route each connected Envoy has: node ID -> state. Empty if the route is not served."""
+        """Return node ID -> whether this Envoy has a route; empty if the route is not served."""
         host, keys = self.snapshot.resources_of(alias)
         return self.envoys.route_states(host, keys) if keys else {}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Problems with unsupported parts of the current table, and with what Envoys have rejected."""
+        """All problems with the current table, with resources that Envoys have rejected, and with silent Envoys."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for nack in session.rejections:
@@ -332,7 +332,7 @@ class AdsServer:
 
         Args:
             keys: result of :meth:`publish`; if not given, all resources.
-            node: wait only for the Envoy with this node ID.
+            node: wait only for the Envoy with this node ID; ``""`` for all.
             patience: do not wait for an Envoy that has left a response unanswered for this many seconds.
 
         """

@@ -64,7 +64,7 @@ class NameGroup(msgspec.Struct, frozen=True):
 
 
 def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
-    """Return which certificates clients get for which server names.
+    """Return the groups of certificates, each with the server names for which clients get them.
 
     Certificates that share a name form one group, because Envoy chooses among them by what the client supports. Clients
     that request an unknown name, or no name, get the default certificates. If there are no default certificates,
@@ -176,14 +176,14 @@ def _is_server_name(name: str) -> bool:
 
 
 def ads() -> Any:
-    """Return the config source that stands for the control plane's stream."""
+    """Return the config source that tells Envoy to request a resource over the control plane's ADS stream."""
     return config_source_pb2.ConfigSource(
         ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
     )
 
 
 def secret_name(index: int) -> str:
-    """Return the secret name of a certificate."""
+    """Return the name of the secret that contains the certificate with this index."""
     return f"{_SECRETS}/{index}"
 
 

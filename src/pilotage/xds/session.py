@@ -213,7 +213,7 @@ class Session(SessionState):
     # ---- responses to Envoy
 
     def next_responses(self) -> list[Any]:
-        """Return the responses that can be sent now. There are no more until Envoy answers or a resource changes."""
+        """Return all responses that can be sent now. The next ones exist once Envoy answers or a resource changes."""
         responses = []
         waiting = self._subscriptions[CLUSTER].refused  # for what leads there, which may turn out not to be sent
         for type_url in (*SEND_ORDER, CLUSTER) if waiting else SEND_ORDER:
@@ -241,7 +241,7 @@ class Session(SessionState):
         return resources, removed
 
     def _next_kept(self) -> str:
-        """Return the next cluster for which Envoy is to go on waiting, unless it no longer waits for it."""
+        """Return the next cluster from :meth:`keep_waiting` for which Envoy still waits; ``""`` if there is none."""
         subscription = self._subscriptions[CLUSTER]
         while self._kept:
             name = self._kept.pop()
@@ -254,7 +254,7 @@ class Session(SessionState):
         return ""
 
     def _select(self, type_url: str, names: list[str], resources: dict[str, Resource], removed: set[str]) -> None:
-        """Add to a response those of the named resources that can be sent. The others stay pending."""
+        """Add the named resources that can be sent to ``resources`` and ``removed``. The others stay pending."""
         subscription = self._subscriptions[type_url]
         led_to_now = self._led_to_now() if subscription.refused else frozenset()
         for name in names:
@@ -328,7 +328,7 @@ class Session(SessionState):
                 subscription.blocked.add(name)
 
     def _next_version(self, item: Resource, current: str | None) -> Resource | None:
-        """Return the version of a resource to send next; ``None`` if Envoy has it or has rejected it."""
+        """Return the version of a resource to send next; ``None`` if Envoy has or rejects the wanted version."""
         done = {current, "" if item.key in self._retried else self._nacked_version(item.key)}
         if item.version in done:
             return None

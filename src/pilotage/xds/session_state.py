@@ -54,7 +54,7 @@ class SessionState:
 
     @property
     def rejections(self) -> list[Nack]:
-        """The resources that Envoy should have now but has rejected."""
+        """The resources, and virtual hosts of scopes, that Envoy has rejected but should still have."""
         found = [it for it in self.nacks.values() if self._is_wanted(it.resource)]
         for name, hosts in self._variants.rejected.items():
             scope = self._resources.get((SCOPE, name))
@@ -118,7 +118,7 @@ class SessionState:
         return self._subscriptions[key[0]].acked.get(key[1])
 
     def state_of(self, key: Key, host: str) -> Literal["accepted", "rejected", "waiting"]:
-        """Return whether Envoy has the current version of a resource, or of one virtual host in a scope."""
+        """Return whether Envoy has accepted or rejected a resource's current version or, in a scope, a host's."""
         item = self._resources.get(key)
         if key in self.nacks and item is not None and self._is_wanted(self.nacks[key].resource):
             return "rejected"

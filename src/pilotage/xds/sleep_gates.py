@@ -48,8 +48,8 @@ class SleepGates:
         on_epoch: called with the name of a route or pool, and an epoch in which an Envoy has requests for it.
         on_held: called with the key of a backend, and the clusters for which its requests have waited since before this
             process started. The last one is current.
-        page: returns the page for a browser, given the name of a route or pool and the requested path; ``None`` to let
-            the request wait.
+        page: returns the body and headers of the page for a browser, given the name of a route or pool and the
+            requested path; ``None`` to let the request wait.
 
     Args:
         snapshot: what every Envoy should have.
@@ -94,7 +94,7 @@ class SleepGates:
         Requests that wait for a cluster of an epoch that has ended are rejected.
 
         Args:
-            name: its name, from :attr:`~pilotage.xds.backend.Backend.gate_name`.
+            name: the name of the route or pool, from :attr:`~pilotage.xds.backend.Backend.gate_name`.
             gate: whether requests pass, wait or are rejected; ``None`` if its containers never sleep.
 
         Returns:
@@ -121,11 +121,11 @@ class SleepGates:
             session.refuse(epoch_cluster(name, epoch) + suffix)
 
     def answer(self, session: Session) -> None:
-        """Handle the clusters for which an Envoy has asked: wake their containers, or say that they do not exist.
+        """Handle the clusters for which an Envoy has asked: wake containers, or say that a cluster does not exist.
 
         Envoy asks for a cluster only once. When it connects, it lists all clusters for which it has asked. Requests may
-        be waiting for such a cluster, or it may have been removed long ago. So its containers are woken only if Envoy's
-        routes use it.
+        be waiting for such a cluster, or the cluster may have been removed long ago. So containers are woken only if
+        Envoy's routes still use the cluster.
         """
         if not session.has_subscribed:
             return
@@ -147,11 +147,11 @@ class SleepGates:
             self._send(frozenset())
 
     def _may_come(self, name: str, session: Session) -> bool:
-        """Return whether the backend of a cluster that Envoy had before may still be listed or recreated."""
+        """Return whether a cluster that Envoy's earlier routes used may still get a backend. If so, Envoy waits."""
         return name in session.led_before and (self._removals.is_active or not gate_of(name))
 
     def _take_over(self, session: Session, asked: list[str]) -> list[str]:
-        """Continue the epochs that an Envoy knows from an earlier control plane. Return the clusters it waits for."""
+        """Continue epochs from an Envoy's earlier control plane. Return the clusters for which the Envoy waits."""
         before, session.before = session.before, set()
         for name in (*before, *session.led_before):
             self._snapshot.holds.epochs.seen(epoch_of(name))
@@ -177,7 +177,7 @@ class SleepGates:
         return found
 
     def _may_wait(self, cluster: str) -> bool:
-        """Return whether requests may wait for a cluster. If its containers sleep, wake them."""
+        """Return whether requests may wait for a cluster. If its backend's containers can sleep, wake them."""
         backend = self._snapshot.backend(cluster)
         gate = backend.gate if backend is not None else None
         if backend is None or gate is None:

@@ -44,7 +44,7 @@ def while_closed(backend: Backend, routes: list[Any], options: GatewayOptions) -
 
     Args:
         backend: the backend.
-        routes: its routes to its cluster.
+        routes: its Envoy routes while its containers are awake.
         options: the gateway's settings.
 
     """
@@ -62,7 +62,7 @@ def while_closed(backend: Backend, routes: list[Any], options: GatewayOptions) -
 
 
 def _at(path: str, route: Any) -> Any:
-    """Limit a route to one path, with any query. Keep its prefix match, whose match ``add_prefix`` replaces."""
+    """Return a copy of a route, limited to one path. It keeps the prefix match, because ``add_prefix`` needs it."""
     limited = route_components_pb2.Route()
     limited.CopyFrom(route)
     pattern = regex_pb2.RegexMatcher(regex=rf"{re.escape(path)}(?:\?.*)?")

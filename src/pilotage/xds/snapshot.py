@@ -67,7 +67,7 @@ class Snapshot:
         gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether requests pass, wait or fail.
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
-        agents: the agents, and which routes use them.
+        agents: the agents, and the routes that use them.
         awaited: aliases that began to linger or to restart since the owner last emptied this set.
 
     """
@@ -103,7 +103,7 @@ class Snapshot:
         return self._table
 
     def replace(self, table: Table) -> frozenset[Key]:
-        """Apply a whole table; return the keys of the changed resources."""
+        """Apply a table that may differ everywhere; return the keys of the changed resources."""
         return self.change(table, {*self._table.routes, *table.routes})
 
     def change(self, table: Table, aliases: Iterable[str]) -> frozenset[Key]:
@@ -143,7 +143,7 @@ class Snapshot:
         return self._rebuild(keys)
 
     def settle(self, alias: str) -> frozenset[Key]:
-        """Stop expecting an alias's containers to restart, unless draining or stopped; return the changed keys."""
+        """Stop expecting an alias's containers back, unless they drain or its route lingers; return changed keys."""
         route = self._routes.get(alias)
         awaited = alias in self.lingering or (route is not None and is_draining((route,)))
         if alias not in self.restarting or awaited:
@@ -156,11 +156,11 @@ class Snapshot:
         return route.settings.hold or (RESTART_HOLD if alias in self.restarting else 0.0)
 
     def set_addresses(self, name: str) -> frozenset[Key]:
-        """Apply the current addresses of a host name; return the changed keys."""
+        """Check the routes that use a host name again, because its addresses changed; return the changed keys."""
         return self.check_again(self.targets.users(name))
 
     def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
-        """Check the given routes again; return the changed keys."""
+        """Rebuild the routes with these aliases from the same table; return the changed keys."""
         return self.change(self._table, aliases)
 
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
@@ -193,7 +193,7 @@ class Snapshot:
         return self._apply(dict.fromkeys(gone) | _by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
-        """Replace all agents. One without credentials keeps its previous ones. Return the changed keys."""
+        """Replace all agents; ``None`` keeps an agent's previous credentials. Return the changed keys."""
         wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
         changed = self._apply({key: item for key, item in wanted.items() if item is not None})
         self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
@@ -201,11 +201,11 @@ class Snapshot:
         return changed | self._apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
-        """Return the backend of a cluster, by its name; see :func:`pilotage.xds.cluster_names.key_of`."""
+        """Return the backend of the cluster with this name; ``None`` if there is no such backend."""
         return self._backends.get(key_of(cluster))
 
     def resources_of(self, alias: str) -> tuple[str, list[Key]]:
-        """Return the name of a route's backend, and its resources; none if it is not served."""
+        """Return the name of a route's backend and the keys of its resources; both empty if it is not served."""
         backend = self._backends.get(self._backend_keys(alias)[0]) if alias in self._routes else None
         if backend is None:
             return "", []

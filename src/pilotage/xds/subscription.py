@@ -21,9 +21,9 @@ class Response(msgspec.Struct):
 
     Attributes:
         nonce: identifies Envoy's answer to it.
-        resources: the resources it carries, by name.
-        removed: the names it removes.
-        references: the clusters that these resources referenced before.
+        resources: name -> resource that this response adds or changes.
+        removed: names of the resources that this response removes.
+        references: for each of these resources, the clusters that it referenced before.
         sent: loop time at which it was made, in seconds.
 
     """
@@ -100,7 +100,7 @@ class Subscription:
         return sum(len(it.resources) + len(it.removed) for it in self.in_flight)
 
     def version(self, name: str) -> str | None:
-        """Return the version that Envoy has or is about to receive; ``None`` if there is none."""
+        """Return the version of a resource that Envoy has or was sent last; ``None`` if removed or never sent."""
         for response in reversed(self.in_flight):
             if name in response.resources:
                 return response.resources[name].version
@@ -109,6 +109,6 @@ class Subscription:
         return self.acked.get(name)
 
     def unblock(self) -> None:
-        """Retry everything that is blocked."""
+        """Move all :attr:`blocked` resources back to :attr:`pending`."""
         self.pending |= dict.fromkeys(sorted(self.blocked))
         self.blocked.clear()

@@ -59,7 +59,7 @@ class TargetGuard(msgspec.Struct, frozen=True):
         return text in self.local_addresses()
 
     def is_here(self, text: str) -> bool:
-        """Return whether connections to an address end on this machine."""
+        """Return whether connections to an address end on this machine (loopback included)."""
         return leads_here(text, self.is_local)
 
     def is_own(self, route: Route, endpoint: Endpoint, text: str) -> bool:
@@ -157,7 +157,7 @@ class Targets:
         self._since, self._changes = dict(other._since), other._changes
 
     def users(self, name: str) -> set[str]:
-        """Return the aliases that use a host name."""
+        """Return the aliases whose endpoints use a host name."""
         return set(self._users[name])
 
     def affected_by(self, local: Iterable[str], published: Iterable[tuple[str, int]]) -> set[str]:
@@ -166,7 +166,7 @@ class Targets:
         return {alias for place in places for alias in self._leading[place]}
 
     def follow(self, routes: Mapping[str, Route | None]) -> set[str]:
-        """Record the current routes of the given aliases; return them and all others that they affect."""
+        """Record the current routes of some aliases; return these aliases and all others that the change affects."""
         affected = set(routes)
         self._changes += 1
         for alias, route in routes.items():
@@ -177,7 +177,7 @@ class Targets:
         return affected
 
     def _remember(self, alias: str, route: Route | None, claims: Mapping[_Claim, bool] | None) -> None:
-        """Remember since when a route has claimed its ports. It claims them even while it is not served."""
+        """Remember since when a route has claimed its ports. Its claims continue while it is not served."""
         holder, known = self._since.pop(alias, ((), {}))
         if route is None:
             return
@@ -198,7 +198,7 @@ class Targets:
         """Return the ports that a route may use, and whether each claim remains while the container is stopped.
 
         If a label sets an address other than the container's own, the claim ends when the container stops. A route that
-        listens on the port afterward keeps it.
+        listens on the port afterward keeps the port.
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
@@ -351,7 +351,7 @@ class Targets:
     def _taken(self, route: Route) -> Problem | None:
         """Return a problem if a stream route wants to listen on a port of this machine to which another route points.
 
-        Targets that are refused do not count.
+        Targets that the guard refuses do not count.
         """
         if not route.is_stream:
             return None

@@ -1,4 +1,4 @@
-"""Tracks names' and this machine's addresses, which targets speak plain HTTP, and the files named in labels."""
+"""Keeps a snapshot's targets current: addresses of names, plain HTTP targets, and files named in labels."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class TargetWatcher:
         self._on_change(changed | self.follow())
 
     def _read_again(self) -> None:
-        """Try again to read files named in labels that could not be read."""
+        """Check again the routes with files named in labels that could not be read."""
         self._retry = None
         snapshot = self._snapshot
         changed = snapshot.check_again(set(snapshot.files.refused))

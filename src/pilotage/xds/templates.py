@@ -27,7 +27,7 @@ class Template(msgspec.Struct, frozen=True):
 
     Attributes:
         parts: the message, split so that every second part is a text to replace.
-        slots: for each part to replace, the index of the text that replaces it.
+        slots: for each text in ``parts`` to replace, the index of its replacement in the arguments of :meth:`fill`.
 
     """
 
@@ -64,7 +64,7 @@ def template(serialize: Callable[..., bytes], *samples: Samples) -> Template | N
 
     Args:
         serialize: builds the message from as many texts as there are samples.
-        samples: for each text, two samples of the length for which the template is.
+        samples: for each text, two samples that have the length of all texts for this template.
 
     Returns:
         The template; ``None`` if a text is so short that it cannot be distinguished from the rest of the message.

@@ -27,7 +27,7 @@ _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENG
 
 
 class TlsProber:
-    """Probes each https endpoint until it answers once.
+    """Probes each https endpoint until it answers once, or until all attempts have failed.
 
     Args:
         on_plain: called with the address of an endpoint that answers a TLS handshake in plain text.
@@ -44,8 +44,8 @@ class TlsProber:
         """Probe the https endpoints of an alias.
 
         Args:
-            alias: the alias.
-            endpoints: its endpoints that expect https.
+            alias: alias of the route.
+            endpoints: all endpoints of the route that are to be reached over https.
 
         Returns:
             The addresses that no alias uses any longer; earlier results for them are outdated.
@@ -84,7 +84,7 @@ class TlsProber:
 
 
 async def speaks_plainly(host: str, port: int) -> bool | None:
-    """Return whether a server answers a TLS handshake in plain text; ``None`` if it does not answer."""
+    """Return whether a server answers a TLS handshake in plain text; ``None`` if it cannot be reached in time."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # Envoy checks the certificate

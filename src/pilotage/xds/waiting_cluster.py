@@ -30,5 +30,5 @@ _BODY: Final = cluster_pb2.Cluster(name=CONTROL_CLUSTER).SerializeToString(deter
 
 
 def waiting_cluster(name: str) -> Resource:
-    """Return the answer for a cluster that an Envoy has asked for."""
+    """Return the resource that answers an Envoy's request for a cluster and lets its requests wait longer."""
     return Resource(CLUSTER, name, WAITING_VERSION, _BODY)

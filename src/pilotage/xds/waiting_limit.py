@@ -41,7 +41,7 @@ _COUNTED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any())
 
 
 def waiting_filters(most: int) -> dict[str, Any]:
-    """Return the filters by name. They are off except on routes with :func:`waiting_settings`.
+    """Return name -> filter. The filters are off except on routes with :func:`waiting_settings`.
 
     Args:
         most: maximum number of requests that wait for all backends together; further ones get status 503 at once.

@@ -1,4 +1,4 @@
-"""The commands, with one module for each.
+"""The commands. Commands that belong together share a module.
 
 Parsed options go in; text or JSON and an exit status come out. Before a command runs, its module must import nothing
 but click and :mod:`pilotage.cli.options`.

@@ -38,8 +38,9 @@ def agent() -> None:
 def create(address: str, name: str, config: str, *, podman: bool, replace: bool) -> int:
     """Create certificates for an agent, and print the Compose file that starts it.
 
-    The certificates of pilotage go to certs/HOST:PORT.zip next to the configuration. The Compose file contains the
-    agent's own keys: copy it to the other machine over a secure channel, and start it there with docker compose up -d.
+    pilotage's own certificate and key go to certs/HOST:PORT.zip next to the configuration file. The Compose file
+    contains the agent's private keys: copy the file to the other machine over a secure channel, and run docker compose
+    up -d there.
     """
     from pathlib import Path
 

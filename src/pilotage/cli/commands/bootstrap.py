@@ -58,10 +58,11 @@ def envoy_bootstrap(
 ) -> int:
     """Print the bootstrap configuration of an external Envoy.
 
-    An Envoy started with it fetches its routes from the daemon at ADDRESS, which must match gateway.xds in the daemon's
-    configuration. HOST:PORT requires --ca-file, --cert-file and --key-file. unix:///PATH requires an Envoy that runs on
-    the same machine and as the daemon's user. File names are paths on Envoy's machine. Envoy's admin interface listens
-    on the unix socket envoy-admin.sock in its working directory.
+    An Envoy that starts with this configuration fetches its routes from the daemon at ADDRESS, which must be the
+    address that gateway.xds sets in the daemon's configuration. HOST:PORT requires --ca-file, --cert-file and
+    --key-file. unix:///PATH requires that Envoy runs on the daemon's machine and as the daemon's user. File names are
+    paths on Envoy's machine. Envoy's admin interface listens on the unix socket envoy-admin.sock in its working
+    directory.
     """
     import socket
 

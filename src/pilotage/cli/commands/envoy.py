@@ -35,8 +35,8 @@ def envoy(config: str, api: tuple[str, ...]) -> int:
     """Run Envoy separately from the daemon, for pilotage serve --keep external.
 
     The daemon can then be restarted or replaced without interruption. On SIGTERM, Envoy finishes running requests
-    before it stops. On SIGHUP, the configuration is read again. If it or Envoy's binary has changed, a new Envoy takes
-    over, and the old one stops once its requests are finished, at the latest after gateway.drain.
+    before it stops. On SIGHUP, the configuration is read again. If the configuration or Envoy's binary has changed, a
+    new Envoy takes over. The old one stops when its requests are finished, at the latest after gateway.drain.
     """
     import asyncio
 
@@ -55,7 +55,8 @@ def envoy(config: str, api: tuple[str, ...]) -> int:
 def stop(config: str, api: tuple[str, ...]) -> int:
     """Stop a daemon that keeps its Envoy (gateway.keep), and then the Envoy.
 
-    Running requests may take up to gateway.drain to finish. Exit status 1 if neither is running.
+    Running requests may take up to gateway.drain to finish. The exit status is 1 if neither the daemon nor Envoy is
+    running.
     """
     import asyncio
 

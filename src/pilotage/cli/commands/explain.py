@@ -42,8 +42,8 @@ __all__ = ["explain"]
 def explain(name: str, form: str, *, show_secrets: bool, **where: Any) -> int:
     """Explain a container or an alias.
 
-    Shows which label sets each field and what it overrides, which defaults apply, why a route is excluded and how to
-    change that, and who else claims the alias. Secrets are hidden. NAME is a container,
+    Shows which label sets each field and what that label overrides, which defaults apply, why a route is excluded and
+    how to include it, and which other containers claim the alias. Secrets are hidden. NAME is a container,
     ENGINE/CONTAINER, or an alias.
     """
     from pilotage.output.console import Out

@@ -57,7 +57,7 @@ def ps(form: str, **where: Any) -> int:
 @click.option("--watch", is_flag=True, help="Update the list until interrupted.")
 @format_option("table", "json")
 def routes(form: str, *, watch: bool, wide: bool, **where: Any) -> int:
-    """List aliases and their targets, or why they have none."""
+    """List aliases and their targets, or why an alias has no target."""
     if wide and watch:
         raise click.UsageError("--wide cannot be combined with --watch.")
     if not watch:

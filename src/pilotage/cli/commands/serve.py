@@ -136,7 +136,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Return whether no engine responds. If none does, say so and print the error of a selected or found engine."""
+    """Return whether no engine responds. If so, print this and the error of the engine selected or found."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client
@@ -158,7 +158,7 @@ _PORTS = range(8080, 8100)
 
 
 def _with_free_port(flags: Flags) -> Flags:
-    """Choose the next free port if the default port is in use and the user requested none."""
+    """Return the flags, with the next free port if the default port is in use and the user requested no port."""
     import msgspec
 
     from pilotage.api.listen import port_error
@@ -197,7 +197,7 @@ def _print_banner(daemon: Daemon, *, is_demo: bool) -> None:
 
 
 def gateway_ports(options: GatewayOptions) -> GatewayPorts:
-    """Return where a gateway with these options listens."""
+    """Return the addresses, ports and domains on which a gateway with these options serves."""
     from pilotage.output.banner import GatewayPorts
 
     return GatewayPorts(
@@ -212,7 +212,7 @@ def gateway_ports(options: GatewayOptions) -> GatewayPorts:
 
 
 def _is_news(line: ChangeLine, update: Update) -> bool:
-    """Return whether a line is worth showing. The first passing probe of an endpoint is not."""
+    """Return whether to show a line. A health change is shown only if an endpoint is or was unhealthy."""
     if line.kind != "health":
         return True
     seen = [health for table in (update.old, update.new) for health in table.health_of(line.alias).values()]
@@ -222,7 +222,7 @@ def _is_news(line: ChangeLine, update: Update) -> bool:
 class _Screen:
     """The terminal while pilotage serves: the banner, then one line for each change.
 
-    Before the banner, only errors are logged. After it, changes are printed here instead of being logged.
+    Until the banner is printed, only errors are logged. From then on, changes are printed here instead of being logged.
     """
 
     def __init__(self) -> None:
