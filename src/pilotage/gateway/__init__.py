@@ -1,7 +1,7 @@
 """Runs an Envoy process, and reads its health check results and its statistics about requests.
 
 Envoy's binary, initial configuration and settings go in; Envoy's state, its metrics and the health of endpoints come
-out. It must not decide what Envoy serves, which is the task of ``xds``, and must not import the API or the daemon.
+out. This package must not decide what Envoy serves (``xds`` does), and must not import the API or the daemon.
 """
 
 from __future__ import annotations

@@ -64,11 +64,12 @@ def parse_stats(body: bytes) -> dict[str, int]:
 
 
 def component_levels(level: str) -> tuple[str, ...]:
-    """Return the components, as ``name:level``, that log at a different level than the rest of Envoy.
+    """Return, as ``name:level``, the components that must not log at ``level``, the log level of the rest of Envoy.
 
-    While the daemon is down, the component ``config`` would warn twice a second that Envoy cannot connect. Its other
-    warnings are about rejected configuration, which the daemon reports itself. At the levels debug and trace, the
-    component ``file`` would log each change to the log file, and this message would change the file again.
+    While the daemon is down, the component ``config`` would warn twice a second that Envoy cannot connect. The
+    component's other warnings are about rejected configuration, which the daemon reports itself. At the levels debug
+    and trace, the component ``file`` would log each change to the log file. As each such message changes the file
+    again, this would never end.
     """
     if level in ("trace", "debug"):
         return ("file:info",)
@@ -76,13 +77,13 @@ def component_levels(level: str) -> tuple[str, ...]:
 
 
 class AdminClient:
-    """Sends requests to the admin interface, each over a connection of its own.
+    """Sends requests to Envoy's admin interface, each over a new connection.
 
     Methods raise ``aiohttp.ClientError``, ``TimeoutError`` or ``OSError`` if Envoy does not respond, unless their
     documentation says otherwise.
 
     Args:
-        socket: path of the unix socket.
+        socket: path of the admin interface's unix socket.
         timeout: timeout of each request, in seconds.
 
     """
@@ -92,18 +93,18 @@ class AdminClient:
         self.timeout = timeout
 
     async def is_ready(self) -> bool:
-        """Return whether Envoy accepts requests."""
+        """Return whether Envoy is ready to accept clients' requests."""
         async with self._session() as session, session.get("/ready") as answer:
             return answer.status == 200
 
     async def version(self) -> str:
-        """Return Envoy's version, such as ``1.40.0``; ``""`` if Envoy does not report it."""
+        """Return Envoy's version, such as ``1.40.0``; ``""`` if Envoy does not respond or report a version."""
         info = await self._info()
         _, _, rest = (info.version if info is not None else "").partition("/")  # COMMIT/1.40.0/Clean/RELEASE/BoringSSL
         return rest.partition("/")[0]
 
     async def is_epoch(self, epoch: int) -> bool:
-        """Return whether Envoy responds and was started with the given restart epoch."""
+        """Return whether Envoy was started with the given restart epoch; ``False`` if Envoy does not respond."""
         info = await self._info()
         return info is not None and info.command_line_options.restart_epoch == epoch
 
@@ -115,7 +116,7 @@ class AdminClient:
             return None
 
     async def ports(self) -> frozenset[int]:
-        """Return the ports on which Envoy listens; none if it does not respond."""
+        """Return the ports on which Envoy listens; an empty set if Envoy does not respond."""
         try:
             async with self._session() as session, session.get("/listeners", params={"format": "json"}) as answer:
                 found = msgspec.json.decode(await answer.read(), type=_Listeners)
@@ -124,7 +125,7 @@ class AdminClient:
         return frozenset(each.local_address.socket_address.port_value for each in found.listener_statuses)
 
     async def set_log_level(self, level: str) -> None:
-        """Change the level of Envoy's log and of its components.
+        """Set Envoy's log level, and the different levels of some components (see :func:`component_levels`).
 
         Raises:
             GatewayError: Envoy does not respond.
@@ -148,7 +149,7 @@ class AdminClient:
                     pass
 
     async def active(self) -> int:
-        """Return the number of active requests and TCP connections.
+        """Return how many requests and TCP connections are active in Envoy, apart from admin requests.
 
         Raises:
             ValueError: the response cannot be parsed.
@@ -160,7 +161,7 @@ class AdminClient:
         return sum(value for name, value in found.items() if not name.startswith(_ADMIN))
 
     async def get(self, path: str, **query: str) -> bytes:
-        """Return the body of a response.
+        """Send a GET request for a path with query parameters; return the body of the response.
 
         Raises:
             GatewayError: Envoy does not respond.

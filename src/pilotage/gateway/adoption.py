@@ -1,8 +1,8 @@
 """Starts an Envoy that outlives this process, or adopts the one that an earlier process left running.
 
-Envoy runs in a session of its own, so signals to this process's group do not reach it. A record in the folder holds
-its process ID, its start time, and a hash of the settings that it was started with. If these settings still apply, the
-running Envoy is adopted. If not, for example because the binary was replaced, a new Envoy takes over its listening
+Envoy runs in a session of its own, so signals to this process's group do not reach it. A file in the folder records
+Envoy's process ID, its start time, and a hash of the settings that it was started with. If these settings still apply,
+the running Envoy is adopted. If not, for example because the binary was replaced, a new Envoy takes over the listening
 sockets (Envoy's hot restart); the old one finishes its requests and exits after the drain time. Linux only.
 """
 
@@ -81,11 +81,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Identifies the process of a kept Envoy, and what it was started with.
 
     Attributes:
-        pid, started, boot: its process ID, its start time and the boot in which it was started.
-        epoch: number of hot restarts before it.
+        pid, started, boot: Envoy's process ID, its start time in clock ticks since the boot, and the ID of this boot.
+        epoch: how many hot restarts preceded this Envoy.
         base_id: Envoy's base ID, which it shares with its predecessors.
-        fingerprint: hash of the settings that cannot be changed while it runs.
-        older: process IDs and start times of its predecessors, which may still be finishing requests.
+        fingerprint: hash of the settings that cannot be changed while Envoy runs.
+        older: process IDs and start times of earlier Envoys, which may still be finishing requests.
 
     """
 
@@ -98,11 +98,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     older: tuple[tuple[int, int], ...] = ()
 
     def process(self) -> PidfdProcess | None:
-        """Return the process; ``None`` if it has exited."""
+        """Return the recorded process; ``None`` if it has exited."""
         return PidfdProcess.open(self.pid, self.started) if self._is_of_this_boot else None
 
     def older_processes(self) -> list[PidfdProcess]:
-        """Return its predecessors that are still running."""
+        """Return the processes of earlier Envoys that are still running."""
         found = [PidfdProcess.open(*each) for each in self.older] if self._is_of_this_boot else []
         return [process for process in found if process is not None]
 
@@ -112,7 +112,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_record(folder: Path) -> Record | None:
-    """Return the record of a kept Envoy; ``None`` if there is none."""
+    """Return the record of a kept Envoy from its folder; ``None`` if the record is missing or unreadable."""
     try:
         return msgspec.json.decode((folder / _RECORD).read_bytes(), type=Record)
     except (OSError, msgspec.MsgspecError):
@@ -132,11 +132,11 @@ class KeepingLauncher:
         binary: the Envoy binary.
         workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.
-        drain: seconds that an Envoy has to finish its requests after another has taken over.
+        drain: seconds that an Envoy has to finish its requests after another Envoy has taken over.
 
     Attributes:
         adopted: whether the Envoy that runs now was started by an earlier process.
-        replaces: whether it took over from another one.
+        replaces: whether the Envoy that runs now took over from another Envoy.
 
     Raises:
         GatewayError: a file in the folder cannot be written.
@@ -167,7 +167,7 @@ class KeepingLauncher:
             raise failure(f"cannot write to {folder}", error, "free some space there") from error
 
     async def start(self) -> EnvoyProcess:
-        """Adopt the running Envoy, let a new one take over from it, or start one."""
+        """Adopt the running Envoy, let a new Envoy take over from it, or start one if none is running."""
         record = read_record(self._folder)
         process = record.process() if record is not None else None
         self.adopted = self.replaces = False
@@ -187,7 +187,7 @@ class KeepingLauncher:
         return await self._start_anew(record)
 
     async def read_log(self, process: EnvoyProcess, handle: Callable[[str], object]) -> None:
-        """Pass on Envoy's log, including what was written before this process started."""
+        """Pass on the lines of Envoy's log, including lines written before this process started."""
         tail = LogTail(self._folder / _LOG, handle)
         following = asyncio.ensure_future(tail.run())
         try:
@@ -239,7 +239,7 @@ class KeepingLauncher:
         return new
 
     async def _start_anew(self, record: Record | None) -> PidfdProcess:
-        """Start an Envoy without a predecessor. Stop running Envoys first, because they would share its ports."""
+        """Kill the Envoys in the record, because a new one would share its ports with them, and start a new one."""
         if record is not None:
             last = record.process()
             for old in [*record.older_processes(), *([last] if last is not None else [])]:
@@ -294,7 +294,7 @@ class KeepingLauncher:
         return config
 
     def _link_admin(self, epoch: int) -> None:
-        """Point the symbolic link for the admin interface at the socket of this epoch."""
+        """Point the symbolic link for the admin interface at the socket of the Envoy with this epoch."""
         fresh = self._folder / f"{ADMIN_SOCKET}.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(_admin_of(self._folder, epoch).name)
@@ -307,7 +307,7 @@ class KeepingLauncher:
 
 
 def _clear(folder: Path, record: Record) -> None:
-    """Remove what Envoys that have exited left behind."""
+    """Remove the files, sockets and shared memory that exited Envoys left behind."""
     for pattern in (f"{_HOT_SOCKET}_*", "admin-*.sock", "envoy-*.json"):
         for left in folder.glob(pattern):
             left.unlink(missing_ok=True)
@@ -316,10 +316,10 @@ def _clear(folder: Path, record: Record) -> None:
 
 
 async def end_kept(folder: Path, drain: float) -> bool:
-    """Stop a kept Envoy, after its requests have had time to finish.
+    """Stop a kept Envoy, once its requests have finished or after ``drain`` seconds.
 
     Returns:
-        Whether there was one.
+        Whether an Envoy was running.
 
     """
     record = read_record(folder)
@@ -354,7 +354,7 @@ async def _finish(process: PidfdProcess, admin: AdminClient, limit: float) -> No
 
 
 async def _end_within(process: PidfdProcess, limit: float) -> None:
-    """Wait until a process exits; kill it at the limit."""
+    """Wait until a process exits; kill it if it is still running after ``limit`` seconds."""
     try:
         async with asyncio.timeout(limit):
             await process.wait()
@@ -369,7 +369,7 @@ def _alive(record: Record) -> list[tuple[PidfdProcess, int]]:
 
 
 def _fingerprint(bootstrap: Mapping[str, Any], binary: Path, workers: int) -> str:
-    """Hash the settings that cannot be changed while Envoy runs. A replaced binary has a different hash."""
+    """Return a hash of the settings that cannot be changed while Envoy runs. It changes if the binary is replaced."""
     found = binary.resolve().stat()
     parts = [bootstrap, str(binary.resolve()), found.st_size, found.st_mtime_ns, workers]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

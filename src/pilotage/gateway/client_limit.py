@@ -14,10 +14,10 @@ _SEARCH_PATH: Final = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 
 
 def module_folder(machine: str = "") -> str:
-    """Return the folder of the module for this CPU architecture; ``""`` if there is none.
+    """Return the folder that contains the module for a CPU architecture; ``""`` if no module was built for it.
 
     Args:
-        machine: the architecture, as :func:`platform.machine` names it; by default, this machine's.
+        machine: the architecture, as :func:`platform.machine` names it; ``""`` means this machine's architecture.
 
     """
     folder = _NATIVE / {"arm64": "aarch64", "amd64": "x86_64"}.get(kind := machine or platform.machine(), kind)
@@ -25,5 +25,5 @@ def module_folder(machine: str = "") -> str:
 
 
 def envoy_environment() -> dict[str, str]:
-    """Return Envoy's environment, which names the folder that contains the module."""
+    """Return environment variables for Envoy, which tell it the folder that contains the module."""
     return {**os.environ, _SEARCH_PATH: module_folder()} if module_folder() else dict(os.environ)

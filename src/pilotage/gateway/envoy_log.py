@@ -41,8 +41,8 @@ class EnvoyLog:
     """Passes each line of Envoy's log on to the logger ``pilotage.envoy``.
 
     Attributes:
-        quiet: whether to pass on only errors. Set while Envoy is being stopped.
-        last_lines: the last lines of the log, at most five.
+        quiet: whether to log all lines below the level error as debug messages. Set while Envoy is being stopped.
+        last_lines: the last five lines of the log, each cut at 500 characters.
 
     """
 
@@ -52,7 +52,7 @@ class EnvoyLog:
         self._rejected = ""
 
     def add(self, line: str) -> None:
-        """Log one line."""
+        """Log one line of Envoy's log, at the level that Envoy gave it."""
         level, _, rest = line.partition("\t")
         name, tab, text = rest.partition("\t")
         if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log

@@ -28,12 +28,12 @@ _ANSWER: Final = 5.0
 
 
 class ExternalLauncher:
-    """Waits for an Envoy instead of starting one; see :class:`pilotage.gateway.launch.Launcher`.
+    """Waits for an Envoy that someone else starts; see :class:`pilotage.gateway.launch.Launcher`.
 
-    Envoy may run in another PID namespace, so pilotage asks its admin interface whether it is running.
+    As Envoy may run in another PID namespace, only its admin interface can tell whether Envoy is running.
 
     Args:
-        folder: the folder that this process and Envoy share.
+        folder: the folder with the socket of Envoy's admin interface, which this process and Envoy share.
 
     """
 
@@ -46,7 +46,7 @@ class ExternalLauncher:
         self._admin = AdminClient(folder / ADMIN_SOCKET, _ANSWER)
 
     async def start(self) -> EnvoyProcess:
-        """Wait until Envoy responds."""
+        """Wait until Envoy's admin interface responds."""
         loop = asyncio.get_running_loop()
         warn_at = loop.time() + _PATIENCE
         while not await _responds(self._admin):
@@ -57,7 +57,7 @@ class ExternalLauncher:
         return _ExternalProcess(self._admin)
 
     async def read_log(self, process: EnvoyProcess, _handle: Callable[[str], object]) -> None:
-        """Read nothing: whoever starts Envoy reads its log."""
+        """Read no log, because whoever starts Envoy reads it; only wait until Envoy has exited."""
         await process.wait()
 
 
@@ -81,7 +81,7 @@ class _ExternalProcess:
         self.kill()
 
     def kill(self) -> None:
-        """Stop following it; it is not ours to kill."""
+        """Stop following Envoy, without killing it: another process started it."""
         self.returncode = UNKNOWN_STATUS
 
 

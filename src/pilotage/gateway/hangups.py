@@ -13,10 +13,10 @@ __all__ = ["Hangups"]
 
 
 class Hangups:
-    """Detects connections that Envoy has closed in both directions.
+    """Watches sockets, and calls a function once Envoy has closed a connection in both directions.
 
-    A stream that ends may have been closed in one direction or in both. asyncio reports both cases in the same way, and
-    then nothing more. The kernel tells them apart (EPOLLHUP).
+    asyncio reports the end of a stream in the same way whether the peer has closed one direction or both, and reports
+    nothing after that. The kernel tells the two cases apart (EPOLLHUP).
     """
 
     def __init__(self) -> None:
@@ -25,17 +25,17 @@ class Hangups:
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._check)
 
     def watch(self, descriptor: int, callback: Callable[[], object]) -> None:
-        """Call a function once the peer has closed a socket in both directions."""
+        """Call a function once, as soon as the peer has closed its connection to a socket in both directions."""
         self._epoll.register(descriptor, 0)
         self._callbacks[descriptor] = callback
 
     def forget(self, descriptor: int) -> None:
-        """Stop watching a socket. Call this before closing the socket."""
+        """Stop watching a socket, if it is being watched. Call this before closing the socket."""
         if self._callbacks.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching all sockets."""
         asyncio.get_running_loop().remove_reader(self._epoll.fileno())
         self._epoll.close()
 

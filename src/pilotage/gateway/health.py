@@ -1,8 +1,9 @@
 """Polls the results of Envoy's health checks and passes them to the table.
 
-Envoy probes the endpoints, but does not report the results. The poller reads them from Envoy's admin interface, only
-for clusters with health checks, and limits the share of Envoy's time that this takes. The results are kept next to the
-routes, not in them: an unhealthy endpoint must stay in its cluster, or else Envoy would stop probing it.
+Envoy probes the endpoints, but does not report the results. The poller reads the results from Envoy's admin interface,
+only for clusters with health checks, and limits the share of Envoy's time that this takes. The results are kept outside
+the routes: a result must not remove an unhealthy endpoint from its cluster, or else Envoy would stop probing the
+endpoint.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ _MAX_CHARACTERS: Final = 16_000  # per pattern; Envoy accepts at most 60 kB of h
 
 
 class EnvoyAdmin(Protocol):
-    """The admin interface of the Envoy that probes."""
+    """The admin interface of the Envoy that probes the endpoints."""
 
     @property
     def status(self) -> GatewayStatus:
         """The current state of Envoy."""
 
     async def clusters(self, pattern: str) -> bytes:
-        """Return the state of its clusters; see :meth:`pilotage.gateway.process.Gateway.clusters`."""
+        """Return the state of Envoy's clusters; see :meth:`pilotage.gateway.process.Gateway.clusters`."""
 
 
 class _Cluster(msgspec.Struct, frozen=True):
@@ -61,7 +62,8 @@ class _Cluster(msgspec.Struct, frozen=True):
         interval: health check interval in seconds.
         valid_for: seconds that the last result of an endpoint stays valid while Envoy replaces the cluster, until the
             first result of the new cluster arrives.
-        endpoints: alias -> endpoints of its route in the cluster. The cluster of a pool has several aliases.
+        endpoints: alias -> the endpoints of the alias's route that are in the cluster. A pool's cluster has several
+            aliases.
 
     """
 
@@ -71,11 +73,11 @@ class _Cluster(msgspec.Struct, frozen=True):
 
 
 class _Finding(msgspec.Struct, frozen=True):
-    """The last result for an endpoint.
+    """The last health check result of an endpoint.
 
     Attributes:
-        health: as reported to the table.
-        container_id: ID of its container.
+        health: the endpoint's health, as reported to the table.
+        container_id: ID of the endpoint's container.
         at: loop time when Envoy last reported this state; for a pending endpoint, when it became pending.
 
     """
@@ -91,9 +93,9 @@ class HealthPoller:
     Run :meth:`run` in a task, and call :meth:`follow` on each change to the snapshot.
 
     Args:
-        envoy: the Envoy that probes.
+        envoy: the Envoy that probes the endpoints.
         backend: returns the backend of a cluster as last published to Envoys; ``None`` if there is no such cluster.
-        report: called with changes: alias -> address -> health, with all probed endpoints of each alias.
+        report: called after changes, with alias -> address -> health: all probed endpoints of each changed alias.
 
     """
 
@@ -140,7 +142,7 @@ class HealthPoller:
             self._report(found)
 
     def _note(self, alias: str, route: Route | None) -> set[str]:
-        """Record the cluster that probes the endpoints of an alias; return the affected clusters."""
+        """Record which cluster probes an alias; return the names of its new and previous cluster."""
         before = self._cluster_of.pop(alias, "")
         now = ""
         if before:
@@ -152,7 +154,7 @@ class HealthPoller:
         return {before, now} - {""}
 
     def _track(self, name: str, table: Table) -> dict[str, tuple[Endpoint, ...]]:
-        """Record the endpoints of a cluster; return them by alias, including aliases without any."""
+        """Record the probed endpoints of a cluster; return alias -> endpoints, possibly empty."""
         aliases = self._aliases[name]
         if not aliases:
             del self._aliases[name]
@@ -174,7 +176,7 @@ class HealthPoller:
         return found
 
     def _expect(self, alias: str, endpoints: Iterable[Endpoint]) -> dict[str, EndpointHealth]:
-        """Keep the results for the endpoints of an alias; endpoints without a result are pending."""
+        """Keep and return the results of only these endpoints; those without a result are pending."""
         before, known = self._known.get(alias, {}), {}
         for endpoint in endpoints:
             finding = before.get(endpoint.address)
@@ -203,7 +205,7 @@ class HealthPoller:
                 await asyncio.sleep(_FAST_INTERVAL)  # a new cluster has no results yet, and more changes may follow
 
     async def _news_before(self, due: float | None) -> bool:
-        """Wait until the next poll is due, clusters change or Envoy restarts; return whether clusters changed."""
+        """Wait until ``due``, a change of clusters or a restart of Envoy; return whether clusters changed."""
         while True:
             soon = asyncio.get_running_loop().time() + _RESTART_CHECK
             try:
@@ -216,7 +218,7 @@ class HealthPoller:
             return True
 
     def _pace(self) -> float:
-        """Return the seconds between two polls."""
+        """Return how many seconds to wait from one poll to the next, fewer while new endpoints are pending."""
         recent = asyncio.get_running_loop().time() - _NEW_FOR
         for findings in self._known.values():
             if any(finding.health.state == "pending" and finding.at > recent for finding in findings.values()):
@@ -254,7 +256,7 @@ class HealthPoller:
     def _merge(
         self, alias: str, endpoints: Iterable[Endpoint], states: Mapping[str, HealthState], valid_for: float
     ) -> bool:
-        """Record the states that Envoy reports for the endpoints of an alias; return whether any has changed."""
+        """Record the states that Envoy reports for an alias's endpoints; return whether any state has changed."""
         known, now, differs = self._known[alias], asyncio.get_running_loop().time(), False
         for endpoint in endpoints:
             finding = known[endpoint.address]
@@ -268,7 +270,7 @@ class HealthPoller:
         return differs
 
     def _reset(self) -> None:
-        """Mark all endpoints as pending: a new Envoy has not probed any yet."""
+        """Mark all endpoints as pending, because a new Envoy has not probed them yet, and report the changes."""
         found = {}
         for alias, findings in self._known.items():
             if any(finding.health.state != "pending" for finding in findings.values()):
@@ -282,7 +284,7 @@ class HealthPoller:
 
 
 def _identity(endpoint: Endpoint) -> tuple[str, str]:
-    """Return what identifies an endpoint in the table and in a cluster, where it also has resolved addresses."""
+    """Return address and container ID, which an endpoint in the table and its copy in a cluster share."""
     return endpoint.address, endpoint.container_id
 
 
@@ -291,7 +293,7 @@ def _pending(container_id: str) -> _Finding:
 
 
 def _batches(names: list[str]) -> Iterator[list[str]]:
-    """Split cluster names into batches for one request each."""
+    """Split cluster names into batches that are small enough for one request each."""
     part: list[str] = []
     letters = 0
     for name in names:
@@ -379,5 +381,5 @@ def read_clusters(body: bytes) -> dict[str, dict[str, HealthState]]:
 
 
 def _key(host: str, port: int) -> str:
-    """Return ``host:port``, with an IPv6 address in its shortest form."""
+    """Return ``host:port``; if the host is an IPv6 address, write it in its shortest form."""
     return f"{bracketed(ipaddress.ip_address(host).compressed if ':' in host else host)}:{port}"

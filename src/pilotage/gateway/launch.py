@@ -1,4 +1,4 @@
-"""Starts Envoy as a child process that dies with this one."""
+"""Starts Envoy as a child process that dies with this process."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _LAST_LINES: Final = 1.0  # seconds to read them after Envoy has exited; a grand
 
 
 class EnvoyProcess(Protocol):
-    """A process, with the interface of :class:`asyncio.subprocess.Process`."""
+    """An Envoy process, with a part of the interface of :class:`asyncio.subprocess.Process`."""
 
     @property
     def pid(self) -> int:
-        """Its process ID."""
+        """The process ID."""
         ...
 
     @property
     def returncode(self) -> int | None:
-        """Its exit status, negative for a signal; ``None`` while it runs."""
+        """The exit status, negative if a signal ended the process; ``None`` while the process runs."""
         ...
 
     async def wait(self) -> int:
-        """Wait until it exits and return its exit status."""
+        """Wait until the process exits; return its exit status."""
         ...
 
     def terminate(self) -> None:
@@ -57,30 +57,30 @@ class Launcher(Protocol):
 
     @property
     def replaces(self) -> bool:
-        """Whether the last Envoy that was started took over from another. If it fails, a fresh start may succeed."""
+        """Whether the last Envoy took over from another Envoy. If the last one fails, a fresh start may succeed."""
         ...
 
     @property
     def next_step(self) -> str:
-        """What happens once Envoy has exited, for the log."""
+        """What pilotage does once Envoy has exited, as words for the log."""
         ...
 
     async def start(self) -> EnvoyProcess:
         """Start Envoy.
 
         Raises:
-            GatewayError: it cannot be started.
+            GatewayError: Envoy cannot be started.
 
         """
         ...
 
     async def read_log(self, process: EnvoyProcess, handle: Callable[[str], object]) -> None:
-        """Pass on each line of its log, until the process has exited or this is cancelled."""
+        """Call ``handle`` with each line of the log, until the process has exited or the task is cancelled."""
         ...
 
 
 def write_config(file: Path, bootstrap: Mapping[str, Any], admin: Path) -> None:
-    """Write Envoy's initial configuration, with an admin interface on a unix socket.
+    """Write Envoy's initial configuration to ``file``, with an admin interface on the unix socket ``admin``.
 
     Raises:
         GatewayError: the file cannot be written.
@@ -106,7 +106,7 @@ class ChildLauncher:
 
     Args:
         bootstrap: Envoy's initial configuration; the admin interface is added.
-        folder: for its files and the socket of the admin interface.
+        folder: folder for Envoy's files and the socket of the admin interface.
         binary: the Envoy binary.
         workers: number of worker threads; 0 means one per CPU.
         log_level: one of Envoy's log levels.

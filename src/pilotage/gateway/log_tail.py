@@ -1,8 +1,8 @@
 """Reads the log of a kept Envoy from a file, and its access log from a pipe.
 
-Such an Envoy outlives the process that reads its log, and must neither exit nor block when no process reads it. It
-appends its log to a file, which the reader empties. Its standard output is a pipe that Envoy itself keeps open. Writing
-to this pipe never blocks: what does not fit is lost.
+A kept Envoy outlives the process that reads its logs, and must neither exit nor block when no process reads them. Envoy
+appends its log to a file, which the reader empties. Envoy writes its access log to a pipe, which Envoy itself keeps
+open. Writing to this pipe never blocks: what does not fit is lost.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LARGEST: Final = 1 << 20
 
 
 class LogTail:
-    """Follows a file to which another process appends.
+    """Follows a file to which another process appends lines, and empties the file once it has grown large.
 
     Args:
-        file: its path.
-        handle: called with each line. Lines longer than a megabyte are split.
+        file: path of the file.
+        handle: called with each line. A line longer than a megabyte is passed on in parts.
 
     """
 
@@ -42,13 +42,13 @@ class LogTail:
         self._rest = b""
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Read the file regularly until cancelled."""
         while True:
             self.read()
             await asyncio.sleep(_INTERVAL)
 
     def read(self) -> None:
-        """Handle what has been added, at most a megabyte."""
+        """Handle the lines appended since the last call, at most a megabyte."""
         with contextlib.suppress(OSError), self._file.open("r+b") as file:
             if os.fstat(file.fileno()).st_size < self._position:
                 self._position = 0  # somebody has emptied it
@@ -66,10 +66,10 @@ class LogTail:
 
 
 def make_pipe(path: Path) -> None:
-    """Make a named pipe if there is none.
+    """Make a named pipe, unless it exists.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the pipe cannot be made or opened.
 
     """
     with contextlib.suppress(FileExistsError):
@@ -81,10 +81,10 @@ def make_pipe(path: Path) -> None:
 
 
 def relay_output(path: Path, target: int = 1) -> None:
-    """Copy a named pipe to a descriptor, in a thread that ends with this process.
+    """Copy what is written to a named pipe to the descriptor ``target``, in a thread that ends with this process.
 
-    Blocks of many lines are copied at once, so this costs next to nothing per request. Once the target is closed, the
-    output is dropped.
+    Many lines are copied at once, so copying costs next to nothing per request. Output that cannot be written, because
+    the target is closed, is dropped.
 
     Raises:
         OSError: the pipe cannot be opened.

@@ -1,8 +1,8 @@
 """Watches how close Envoy is to its limits, lets Envoy know, and reports what Envoy refuses.
 
 Envoy refuses connections beyond the limit, but does not close idle ones to make room, and does not know how many
-descriptors it uses. So this module writes the share of each limit that is in use to a file, which Envoy reads. When a
-share grows, Envoy closes idle connections early or refuses requests (:mod:`pilotage.xds.overload`).
+descriptors it uses. So this module writes, for each limit, the share that is in use to a file, which Envoy reads. When
+a share grows, Envoy closes idle connections early or refuses requests (:mod:`pilotage.xds.overload`).
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class _Envoy(Protocol):
 
 
 class OverloadMonitor:
-    """Watches one Envoy. Run :meth:`run` in a task.
+    """Watches how close one Envoy is to its limits. Run :meth:`run` in a task.
 
     Args:
-        envoy: the Envoy.
-        folder: where Envoy reads the shares, in the files ``connections`` and ``descriptors``.
-        descriptors: how many descriptors it may have.
-        count: returns how many descriptors a process has open.
+        envoy: the Envoy to watch.
+        folder: folder of the files ``connections`` and ``descriptors``, in which Envoy reads the shares.
+        descriptors: how many descriptors Envoy may have open.
+        count: returns how many descriptors a process has open, given its process ID.
 
     Attributes:
-        problem: why Envoy refuses connections or requests at the moment; ``""`` if it accepts them.
+        problem: why Envoy refuses connections or requests at the moment; ``""`` if Envoy accepts both.
 
     """
 
@@ -77,17 +77,17 @@ class OverloadMonitor:
         self._quiet_until = 0.0
 
     def prepare(self) -> None:
-        """Write the files, which must exist when Envoy starts.
+        """Write both files with the share 0, because they must exist when Envoy starts.
 
         Raises:
-            GatewayError: they cannot be written.
+            GatewayError: a file cannot be written.
 
         """
         self._write("connections", 0.0)
         self._write("descriptors", 0.0)
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Update the files and :attr:`problem` regularly until cancelled; log when ``problem`` changes."""
         loop = asyncio.get_running_loop()
         due = 0.0
         while True:
@@ -124,7 +124,7 @@ class OverloadMonitor:
         self._report_refused(sum(found[name] for name in found if name.endswith(_REFUSED)))
 
     def _report_refused(self, refused: int) -> None:
-        """Log that clients have reached their limit, unless this was logged recently."""
+        """Log how many connections Envoy has refused to clients at their limit, unless this was logged recently."""
         now = asyncio.get_running_loop().time()
         new = max(0, refused - self._refused)  # an Envoy that has just been started counts from zero
         self._refused = refused

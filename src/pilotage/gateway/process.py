@@ -1,8 +1,8 @@
 """Runs Envoy: monitors, restarts, drains and stops it.
 
-Its admin interface listens on a unix socket in a private folder, and its log becomes part of the daemon's. Envoy is
-restarted when it exits or stops responding. How it is started, and whether it ends with this process, is up to a
-:class:`~pilotage.gateway.launch.Launcher`.
+Envoy's admin interface listens on a unix socket in a private folder, and Envoy's log becomes part of the daemon's log.
+Envoy is restarted when it exits or stops responding. How Envoy is started, and whether Envoy ends with this process, is
+up to a :class:`~pilotage.gateway.launch.Launcher`.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class GatewayTiming(msgspec.Struct, frozen=True, kw_only=True):
         look: interval of readiness checks; a tenth of this while Envoy is starting.
         answer: timeout of requests to the admin interface.
         silence: how long Envoy may go without responding before it is killed and restarted.
-        start: the same limit before Envoy is ready for the first time.
-        first_pause: pause before a restart if Envoy exited soon after its start; doubles each time.
-        longest_pause: upper limit of that pause.
+        start: how long Envoy may take to become ready for the first time before it is killed.
+        first_pause: pause before a restart if Envoy exited soon after its start; doubled for each further restart.
+        longest_pause: upper limit of the pause before a restart.
         settled: Envoy is restarted without a pause if it was ready for at least this long before it exited.
         stop: how long Envoy may take to exit after SIGTERM before it is killed.
 
@@ -70,7 +70,7 @@ class GatewayStatus(msgspec.Struct, frozen=True):
             ``stopped``.
         pid: process ID, 0 if there is no process.
         restarts: number of restarts.
-        since: when it entered this state, in seconds since 1970.
+        since: when Envoy entered this state, in seconds since 1970.
 
     """
 
@@ -127,7 +127,7 @@ class Gateway:
 
     @property
     def status(self) -> GatewayStatus:
-        """The current state."""
+        """The current state of the Envoy process."""
         return self._status
 
     async def ready(self) -> None:
@@ -170,7 +170,7 @@ class Gateway:
         return self._status.state != "starting"
 
     def leave(self) -> None:
-        """Let Envoy keep running when :meth:`run` is cancelled, if the launcher can keep it."""
+        """Make Envoy keep running when :meth:`run` is cancelled. Only works if the launcher ``keeps`` Envoy."""
         self._leaves = self._launcher.keeps
 
     async def _run_once(self) -> str:
@@ -196,7 +196,7 @@ class Gateway:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
     async def _watch(self, process: EnvoyProcess) -> None:
-        """Check regularly whether Envoy responds; kill it if it has been silent for too long."""
+        """Check regularly whether Envoy responds; kill Envoy if it has not responded for too long."""
         heard = time.monotonic()
         patience = self.timing.start
         while True:
@@ -300,7 +300,7 @@ class Gateway:
         """Return the state of Envoy's clusters and endpoints, as JSON from ``/clusters``.
 
         Args:
-            pattern: regular expression (RE2) for cluster names. Envoy before 1.38 ignores it and returns all.
+            pattern: regular expression (RE2) for cluster names. Envoy before 1.38 ignores it and returns all clusters.
 
         Raises:
             GatewayError: Envoy does not respond.
@@ -317,7 +317,7 @@ class Gateway:
 
 
 async def _wait_uncancelled(waiting: Any) -> None:
-    """Wait even if this task is cancelled. The wait is short, because the process has been killed."""
+    """Wait for an exit, even if this task is cancelled. The wait is short, because the process has been killed."""
     task = asyncio.ensure_future(waiting)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

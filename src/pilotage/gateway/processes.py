@@ -1,4 +1,4 @@
-"""Handles processes that need not be children of this one. Detects reused process IDs. Linux only."""
+"""Waits for and stops processes that need not be children of this process. Detects reused process IDs. Linux only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STARTED: Final = 19  # proc(5): field 22 of stat; the first two, which end at t
 
 
 def boot_id() -> str:
-    """Return the ID of the current boot of the machine; ``""`` if it has none."""
+    """Return the ID of the current boot of the machine; ``""`` if it cannot be read."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -26,7 +26,7 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since the boot; 0 if it does not exist or is a zombie."""
+    """Return when a process started, in clock ticks since the boot; 0 for a zombie or a missing process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return 0 if fields[0] in "ZX" else int(fields[_STARTED])
@@ -39,7 +39,8 @@ class PidfdProcess:
 
     Attributes:
         pid: its process ID.
-        returncode: as in :class:`asyncio.subprocess.Process`; :data:`UNKNOWN_STATUS` if it is not a child of ours.
+        returncode: as in :class:`asyncio.subprocess.Process`; :data:`UNKNOWN_STATUS` for a process that is not our
+            child.
 
     """
 
@@ -54,7 +55,7 @@ class PidfdProcess:
 
         Args:
             pid: its process ID.
-            started: when it must have started (:func:`start_time`); 0 for a child of ours.
+            started: the expected :func:`start_time`; 0 skips the check, for a child of this process.
 
         """
         try:
@@ -68,7 +69,7 @@ class PidfdProcess:
         return cls(pid, descriptor)
 
     async def wait(self) -> int:
-        """Wait until it has exited; return :attr:`returncode`."""
+        """Wait until the process has exited; return :attr:`returncode`."""
         if self.returncode is not None:
             return self.returncode
         loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Reads statistics about the requests of each route, from Envoy's metrics, its endpoints and its load reports.
 
-They are read only on demand, and at most once a second, because this takes time on Envoy's main thread: about 70 µs for
-each route that has had requests.
+The statistics are read only on demand, and at most once a second, because reading takes time on Envoy's main thread:
+about 70 µs for each route that has had requests.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class TrafficAdmin(Protocol):
     """The admin interface of the daemon's Envoy."""
 
     async def prometheus(self, pattern: str) -> bytes:
-        """Return its metrics; see :meth:`pilotage.gateway.process.Gateway.prometheus`."""
+        """Return Envoy's metrics; see :meth:`pilotage.gateway.process.Gateway.prometheus`."""
 
     async def clusters(self, pattern: str) -> bytes:
-        """Return the state of its clusters; see :meth:`pilotage.gateway.process.Gateway.clusters`."""
+        """Return the state of Envoy's clusters; see :meth:`pilotage.gateway.process.Gateway.clusters`."""
 
 
 class TrafficReader:
-    """Reads the statistics of all routes.
+    """Reads the statistics about the requests of all routes.
 
     Args:
         envoy: the daemon's Envoy; ``None`` if the daemon runs none, so that only the load reports are used.
@@ -70,7 +70,7 @@ class TrafficReader:
         self._lock = asyncio.Lock()
 
     async def read(self) -> dict[str, RouteTraffic]:
-        """Return the statistics of each route and pool that has had requests; none while Envoy does not respond."""
+        """Return name -> statistics of routes and pools that had requests; ``{}`` if Envoy does not respond."""
         async with self._lock:
             if asyncio.get_running_loop().time() - self._read_at >= _FRESH:
                 try:
@@ -106,7 +106,7 @@ class TrafficReader:
         return {name: found[name] for name in sorted(found)}
 
     def _reported(self) -> Iterator[tuple[str, Backend]]:
-        """Yield the backends for which Envoys have reported requests."""
+        """Yield name and backend of each cluster in the load reports."""
         for cluster in dict.fromkeys(name for report in self._loads.reports for name in report.loads):
             backend = self._backend(cluster)
             if backend is not None:
@@ -128,7 +128,7 @@ class _Parser:
         self._buckets: dict[str, dict[float, int]] = {}
 
     def add(self, line: str) -> None:
-        """Parse a line."""
+        """Add the value in one line to the statistics of its route; ignore lines about anything else."""
         sample = _SAMPLE.fullmatch(line)
         if sample is None:
             return
@@ -149,7 +149,7 @@ class _Parser:
         self._counts[key] = self._counts.get(key, 0) + value
 
     def traffic(self, name: str, in_progress: int) -> RouteTraffic:
-        """Return the statistics of a route."""
+        """Return the statistics of the route or pool with this name."""
         count = {kind: self._counts.get((kind, name), 0.0) for kind in ("total", "errors", "unsent", "direct")}
         direct = int(count["direct"])
         return RouteTraffic(
@@ -190,7 +190,7 @@ class _Clusters(msgspec.Struct, frozen=True):
 
 
 def _active(body: bytes) -> dict[str, int]:
-    """Return the number of active requests of each endpoint, from a response to ``GET /clusters?format=json``."""
+    """Return endpoint address -> number of active requests, from a response to ``GET /clusters?format=json``."""
     found: dict[str, int] = {}
     for cluster in msgspec.json.decode(body, type=_Clusters).cluster_statuses:
         for host in cluster.host_statuses:

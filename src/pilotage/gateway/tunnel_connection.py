@@ -1,7 +1,8 @@
 """Carries one connection of Envoy through a tunnel of an agent.
 
-A tunnel is a TLS connection to the agent, which begins with a header that names the target. When one direction ends,
-its end is passed on, and the other direction stays open. A slow reader on either side slows down the other side.
+A tunnel is a TLS connection to the agent, which begins with a header that names the target. When Envoy or the target
+ends one direction, the other side is told, and the other direction stays open. A slow reader on either side slows down
+the other side.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _LAST_BYTES: Final = 60.0  # seconds for what has been sent before the end of a 
 
 
 class Owner(Protocol):
-    """What connections need from the relay that they belong to.
+    """The interface through which connections use the relay that they belong to.
 
     Attributes:
-        buffer: the buffer that all connections read into, one at a time.
-        hangups: detects the connections that Envoy closes.
+        buffer: the buffer into which all connections read, one after another.
+        hangups: detects connections that Envoy has closed in both directions.
 
     """
 
@@ -45,23 +46,23 @@ class Owner(Protocol):
     hangups: Hangups
 
     def agent(self, address: str) -> Agent | None:
-        """Return an agent; ``None`` if it is gone."""
+        """Return the agent with this address; ``None`` if it is no longer configured."""
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return the semaphore that limits how many tunnels to an agent are opened at the same time."""
+        """Return the semaphore that limits how many tunnels to an agent (its address) are opened at once."""
 
     def context(self, agent: str) -> ssl.SSLContext:
-        """Return the TLS settings for an agent; raises CredentialsError."""
+        """Return the TLS settings for the agent with this address, or raise CredentialsError."""
 
     def note(self, tunnel: Tunnel, failure: str) -> None:
-        """Note why a tunnel cannot be opened."""
+        """Log why a tunnel cannot be opened."""
 
     def left(self, connection: TunnelConnection) -> None:
         """Forget a connection that has ended."""
 
 
 class TunnelConnection:
-    """A connection of Envoy, and the tunnel for it."""
+    """A connection that Envoy opened, and the tunnel that carries its data."""
 
     def __init__(self, owner: Owner, tunnel: Tunnel, accepted: socket.socket) -> None:
         accepted.setblocking(False)  # noqa: FBT003
@@ -80,7 +81,7 @@ class TunnelConnection:
         self._task.add_done_callback(self._settle)
 
     def abort(self) -> None:
-        """End it at once."""
+        """Close the connection and its tunnel at once, without sending pending data."""
         self._task.cancel()
         self._opened.cancel()
         for side in (self._near, self._far):
@@ -101,7 +102,7 @@ class TunnelConnection:
                 self._far.transport.resume_reading()
 
     def _settle(self, _task: asyncio.Task[None]) -> None:
-        """Clean up if the tunnel was not opened, even if the task was cancelled before it began."""
+        """Clean up after the task that opens the tunnel, if it failed or was cancelled, even before it began."""
         if self._near.transport is None:
             self._owner.hangups.forget(self._socket.fileno())
             self._socket.close()
@@ -154,7 +155,7 @@ class TunnelConnection:
             self._end()
 
     def _hang_up(self) -> None:
-        """Handle Envoy closing its connection in both directions. What it sent before is still passed on."""
+        """Handle that Envoy has closed its connection in both directions. Pass on what it sent before."""
         self._hung_up = True
         if self._near.has_ended:
             self._end()
@@ -239,7 +240,7 @@ class TunnelConnection:
 
 
 class _Side(asyncio.BufferedProtocol):
-    """One side of a tunnel. If it cannot write as fast as the other side reads, the other side pauses reading."""
+    """Envoy's or the agent's side. If this side cannot write as fast as its peer reads, the peer pauses reading."""
 
     peer: _Side
 

@@ -1,8 +1,8 @@
 """Relays Envoy's connections through the tunnels of agents, which Envoy cannot open itself.
 
-There is one unix socket for each target behind an agent. Envoy connects to it as to the target itself, and each
-connection gets a tunnel of its own: a TLS connection to the agent, which begins with a header that names the target.
-Envoy enforces all limits per connection and per client. Linux only.
+There is one unix socket for each target behind an agent. Envoy connects to this socket as if it were the target, and
+each connection gets a tunnel of its own: a TLS connection to the agent, which begins with a header that names the
+target. Envoy enforces all limits per connection and per client. Linux only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Tunnels:
 
     Args:
         folder: a private folder for the sockets.
-        tunnels: returns the tunnels that a route needs now.
+        tunnels: returns the tunnels that the route with an alias needs now.
 
     Raises:
         OSError: a socket left behind by an earlier process cannot be removed.
@@ -80,9 +80,9 @@ class Tunnels:
             left.unlink()
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> None:
-        """Replace all agents. Each comes with its certificates, or with ``None`` to keep its previous ones.
+        """Replace all agents: agent -> its certificates, or ``None`` to keep its previous certificates.
 
-        Connections through agents that are gone are ended.
+        Connections through agents that are not in ``agents`` are closed at once.
         """
         self._agents = {agent.address: agent for agent in agents}
         for agent, credentials in agents.items():
@@ -98,7 +98,7 @@ class Tunnels:
                 connection.abort()
 
     def follow(self, _table: object, aliases: Iterable[str]) -> None:
-        """Open and close the sockets of routes that may have changed. Connections go on until Envoy ends them."""
+        """Open and close the sockets of the aliases whose routes may have changed. Existing connections stay open."""
         for alias in aliases:
             wanted = frozenset(self._tunnels(alias))
             before = self._used.pop(alias, frozenset())
@@ -124,10 +124,10 @@ class Tunnels:
         self.hangups.close()
 
     def context(self, agent: str) -> ssl.SSLContext:
-        """Return the TLS settings for an agent.
+        """Return the TLS settings for the agent with this address.
 
         Raises:
-            CredentialsError: its certificates cannot be used.
+            CredentialsError: the agent's certificates are missing or cannot be used.
 
         """
         if agent not in self._contexts:
@@ -137,11 +137,11 @@ class Tunnels:
         return self._contexts[agent]
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return the semaphore that limits how many tunnels to an agent are opened at the same time."""
+        """Return the semaphore that limits how many tunnels to an agent (its address) are opened at once."""
         return self._turns.setdefault(agent, asyncio.Semaphore(_AT_ONCE))
 
     def agent(self, address: str) -> Agent | None:
-        """Return an agent; ``None`` if it is gone."""
+        """Return the agent with this address; ``None`` if it is no longer configured."""
         return self._agents.get(address)
 
     def left(self, connection: TunnelConnection) -> None:
@@ -149,7 +149,7 @@ class Tunnels:
         self.connections.discard(connection)
 
     def note(self, tunnel: Tunnel, failure: str) -> None:
-        """Log why a tunnel cannot be opened, unless that was logged a short time ago."""
+        """Log why a tunnel cannot be opened, unless the same reason was logged a short time ago."""
         now = asyncio.get_running_loop().time()
         before, then = self._failures.get(tunnel, ("", now))
         if failure != before or now - then > _LOG_AGAIN:

@@ -1,8 +1,8 @@
 """Turns the labels of one container into its options and, for each alias, the fields that the labels set.
 
-Plain label text goes in; :class:`OwnLabels`, :class:`ContainerOptions` and :class:`DecodedLabels` come out. They record
-the position of each value and error. This package knows nothing about containers, routes or the meaning of fields. It
-learns the spelling of keys from a :class:`KeySchema`.
+Plain label text goes in; :class:`OwnLabels`, :class:`ContainerOptions` and :class:`DecodedLabels` come out. The results
+record the position of each value and error. This package knows nothing about containers, routes or the meaning of
+fields. It learns the spelling of keys from a :class:`KeySchema`.
 """
 
 from __future__ import annotations

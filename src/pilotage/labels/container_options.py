@@ -1,4 +1,4 @@
-"""Reads the options of a whole container: aliases, exclude, network, and how it idles. Pure.
+"""Reads the options that labels set for a whole container: aliases, exclude, network and idling. Pure.
 
 Rules: LABELS II.1.2, II.5.
 """
@@ -67,14 +67,14 @@ class IdleConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container sleeps and wakes. Times are in seconds.
 
     Attributes:
-        idle_timeout: sleep after this long without a request. 0: never. Negative: sleep only together with the
-            container that depends on it.
+        idle_timeout: sleep after this long without a request; 0: never sleep; negative: sleep only together with the
+            container that depends on this one.
         wake_timeout: stop trying to wake the container after this long.
         stop_method: ``stop``, ``pause`` or ``kill``.
-        stop_timeout: how long the engine waits before it kills the container.
-        stop_signal: signal that stops it; ``""`` for the container's default.
-        start_endpoint: the only path that wakes it; ``""`` for any.
-        depends_on: containers to wake before it, e.g. ``db:service_healthy``.
+        stop_timeout: how long the container may take to stop before the engine kills it.
+        stop_signal: signal that stops the container; ``""`` for the container's default.
+        start_endpoint: the only request path that wakes the container; ``""`` for any path.
+        depends_on: containers to wake before this one, e.g. ``db:service_healthy``.
         no_loading_page: let browsers wait instead of showing them a loading page.
 
     """
@@ -98,12 +98,12 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Options that labels set for a container.
 
     Attributes:
-        aliases: names the container answers to, lower-cased, in the order of the label, with duplicates; empty if the
-            label sets none.
-        exclude: whether to hide the container; ``None`` if no label sets it.
-        network: name of the network to use; ``""`` for the default.
-        idle: how it sleeps and wakes; ``None`` if it never sleeps, or after an error.
-        depends_on: containers it needs, e.g. ``db:service_healthy``.
+        aliases: the aliases that ``proxy.aliases`` lists, lower-cased, in the order of the label, with duplicates;
+            empty if it lists none.
+        exclude: whether to serve none of the container's routes; ``None`` if no label says.
+        network: name of the network through which to reach the container; ``""`` for the default.
+        idle: how the container sleeps and wakes; ``None`` if it never sleeps, or if an idle label is invalid.
+        depends_on: containers that this one needs, e.g. ``db:service_healthy``.
         errors: errors that leave the container without routes.
         problems: other problems.
 
@@ -173,7 +173,7 @@ _SECRET_ALIAS: Final = Problem(
 
 
 def too_many(what: str, label: str) -> Problem:
-    """Return the problem for a label that lists more than 1,000 names. Only the first 1,000 are used."""
+    """Return the problem for a label that lists more than 1,000 names, so only the first 1,000 are used."""
     message = f"the label lists more than {MAX_NAMES:,} {what}; only the first {MAX_NAMES:,} count"
     return Problem(message=message, hint="spread them over several containers", label=label)
 
@@ -184,7 +184,7 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def _exclude(text: str) -> tuple[bool | None, tuple[Problem, ...]]:
-    """Read ``proxy.exclude``. Text that is not a boolean excludes the container and is reported (decision 8)."""
+    """Read ``proxy.exclude``. Text that is not a boolean counts as true and is reported as a problem (decision 8)."""
     if text in FALSE or not text:
         return (False if text else None), ()
     if text in TRUE:

@@ -44,7 +44,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
 
     Attributes:
         routes: the fields of each alias: first the listed aliases in their order, then all others, sorted by name.
-        problems: problems with labels that belong to no alias, and keys that look misspelled.
+        problems: problems with labels that belong to no alias, and warnings about keys that look misspelled.
 
     """
 
@@ -52,7 +52,7 @@ class DecodedLabels(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
     def find(self, alias: str) -> AliasFields:
-        """Return the fields of an alias; there are none if it has no labels."""
+        """Return the fields of an alias, an empty set if no label belongs to the alias."""
         return next((fields for fields in self.routes if fields.alias == alias), AliasFields(alias))
 
 
@@ -62,7 +62,7 @@ def decode(own: OwnLabels, aliases: Sequence[str], schema: KeySchema, budget: Bu
     Args:
         own: its labels, from :func:`~pilotage.labels.keys.filter_labels`.
         aliases: its listed or default aliases, lower-cased. Duplicates are kept, because ``#N`` counts them.
-        schema: keys of a route.
+        schema: the known keys below an alias.
         budget: limits the work that the labels can cause; by default, the budget of one container (decision 36).
 
     """
@@ -101,7 +101,7 @@ class _Decoder:
         return DecodedLabels(tuple(map(self._with_errors, routes)), tuple(self.problems))
 
     def _merged(self, entries: dict[str, list[Entry]]) -> list[AliasFields]:
-        """Merge the labels of each alias. Aliases without labels of their own share the fields of the wildcard."""
+        """Merge each alias's labels with those of ``proxy.*``. Aliases without own labels share one mapping."""
         base = merge_entries("*", self.wildcard, self.schema, self.documents)
         return [
             merge_entries(alias, mine, self.schema, self.documents, base)
@@ -111,7 +111,7 @@ class _Decoder:
         ]
 
     def _group(self, key: str, text: str) -> None:
-        """Assign one label to a group by the form of its key."""
+        """Put one label into the group for its kind of key: wildcard, reference, shortcut or alias."""
         alias, path = split_key(key)
         shown = shown_key(key)
         if not alias:
@@ -129,7 +129,7 @@ class _Decoder:
             self.named.setdefault(alias, []).append(Entry(_NAMED, len(path), key, path, text))
 
     def _refuse_key(self, alias: str, path: tuple[str, ...], shown: str) -> None:
-        """Report a key that is too long or too deep (decision 36)."""
+        """Report a label that has no effect, because its key is too long or too deep (decision 36)."""
         message = f"the label key has more than {MAX_DEPTH} names below the alias"
         if len(path) <= MAX_DEPTH:
             message = "the label key has more than 1,024 characters"
@@ -147,7 +147,7 @@ class _Decoder:
     # ---- aliases by name
 
     def _named_entries(self) -> dict[str, list[Entry]]:
-        """Return, for each alias, the labels with its name in their keys."""
+        """Return alias -> labels whose keys contain it, for listed aliases and those that labels create."""
         entries: dict[str, list[Entry]] = {alias: [] for alias in self.aliases}
         left_out = ""
         for alias in sorted(self.named):
@@ -162,7 +162,7 @@ class _Decoder:
         return entries
 
     def _creates_route(self, alias: str, entries: list[Entry]) -> bool:
-        """Return whether labels create an unlisted alias. A single label ``proxy.<alias>`` must be a mapping."""
+        """Return whether labels create an unlisted alias; report a single ``proxy.<alias>`` that is not a mapping."""
         if len(entries) > 1 or entries[0].path:
             return True
         entry = entries[0]
@@ -219,7 +219,7 @@ class _Decoder:
     # ---- shortcuts
 
     def _add_shortcuts(self, entries: dict[str, list[Entry]]) -> None:
-        """Give the n-th value of each shortcut to the n-th alias."""
+        """Give the n-th value of each shortcut to the n-th alias; refuse a shortcut if other labels set its field."""
         if not self.shortcuts:
             return
         rivals = self._field_labels()
@@ -252,7 +252,7 @@ class _Decoder:
         self._error_everywhere(problem, field)
 
     def _field_labels(self) -> dict[str, list[str]]:
-        """Return, for each field, the sorted labels that set the whole field for some alias."""
+        """Return field -> sorted keys of the labels that set the whole field for any alias."""
         found: dict[str, list[str]] = {}
         groups = (self.wildcard, *self.references.values(), *self.named.values())
         for entry in sorted((entry for group in groups for entry in group), key=lambda entry: entry.key):
@@ -261,7 +261,7 @@ class _Decoder:
         return found
 
     def _fields_set(self, entry: Entry) -> Iterable[str]:
-        """Return the names of the fields that a label sets as a whole, as written."""
+        """Return the names, as written, of the fields that a label sets as a whole."""
         if entry.path:
             return entry.path if len(entry.path) == 1 else ()
         return self.documents.mapping(Located(entry.text, entry.key)) or ()
@@ -269,7 +269,7 @@ class _Decoder:
     # ---- references
 
     def _add_references(self, entries: dict[str, list[Entry]]) -> None:
-        """Give the labels of ``#N`` and ``$N`` to the n-th alias."""
+        """Give the labels ``proxy.#N`` and ``proxy.$N`` to the n-th alias; report numbers without an alias."""
         for reference in sorted(self.references):
             alias = self._referenced(reference[1:])
             for entry in sorted(self.references[reference]):
@@ -279,12 +279,12 @@ class _Decoder:
                     entries[alias].append(entry)
 
     def _referenced(self, number: str) -> str | None:
-        """Return the alias with this number, counting from 1; ``None`` if there is none (decision 4)."""
+        """Return the alias with this number, counting from 1; ``None`` if no alias has this number (decision 4)."""
         index = int(number) if _NUMBER.fullmatch(number) else 0
         return self.aliases[index - 1] if 1 <= index <= len(self.aliases) else None
 
     def _shown(self, text: str, path: Iterable[str]) -> str:
-        """Return the text of a label as a problem may show it. The path is that of its field below the alias."""
+        """Return a label's text as a problem may show it; ``path`` leads from the alias to the field."""
         visible = self.schema.visible.at(path) if self.budget.take_search(min(len(text), SEARCHED)) else UNSEEN
         return shorten(shown_text(text[:SEARCHED], visible))
 
@@ -300,7 +300,7 @@ class _Decoder:
     # ---- errors
 
     def _error_everywhere(self, problem: Problem, field: str) -> None:
-        """Report an error for all listed aliases, because the label may have been meant to protect any of them."""
+        """Report an error for every listed alias, because the label may have been meant to protect that alias."""
         self._keep(self.shared_errors, FieldError(problem, field, field in self.schema.protective))
 
     def _error_of(self, alias: str, problem: Problem, field: str) -> None:
@@ -308,12 +308,12 @@ class _Decoder:
         self._keep(self.errors.setdefault(alias, []), FieldError(problem, field, field in self.schema.protective))
 
     def _keep(self, errors: list[FieldError], error: FieldError) -> None:
-        """Add an error unless there are too many. The first protective one is always added."""
+        """Add an error unless there are too many errors already. The first protective error is always added."""
         is_kept = self.budget.take_problem(is_first=not errors)
         if is_kept or (error.protective and not any(known.protective for known in errors)):
             errors.append(error)
 
     def _with_errors(self, fields: AliasFields) -> AliasFields:
-        """Add the errors that merging does not find."""
+        """Return the fields with the errors that were found before merging."""
         errors = (*self.errors.get(fields.alias, ()), *(self.shared_errors if fields.alias in self.listed else ()))
         return msgspec.structs.replace(fields, errors=(*errors, *fields.errors)) if errors else fields

@@ -1,6 +1,6 @@
 """Describes the spelling of the keys below an alias, as plain data. Pure.
 
-:mod:`pilotage.routes.schema` builds it from the table of fields; :mod:`pilotage.labels.decode` reads it.
+:mod:`pilotage.routes.schema` builds the schema from the table of fields; :mod:`pilotage.labels.decode` uses it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Key(msgspec.Struct, frozen=True):
 
     Attributes:
         name: canonical name.
-        below: keys of the mapping below it; ``None`` if the field is not a mapping.
-        is_yaml: whether label text for this key is a YAML mapping. If not, it stays text until a deeper label needs a
-            mapping.
+        below: keys of the mapping below this key; ``None`` if the field is not a mapping.
+        is_yaml: whether label text for this key is parsed as a YAML mapping at once. If not, the text is parsed only
+            when a label with a longer path needs a mapping.
 
     """
 
@@ -36,8 +36,8 @@ class KeySchema(msgspec.Struct, frozen=True):
     Attributes:
         keys: folded spelling -> key.
         protective: canonical names of the fields that restrict access: a route must not be served without them.
-        lower: whether unlisted keys are lower-cased.
-        below: keys of the mapping below an unlisted key.
+        lower: whether :meth:`find` lower-cases the name of an unlisted key.
+        below: keys of the mapping below any unlisted key.
         is_yaml: whether label text for an unlisted key is a YAML mapping.
         free: whether any keys are allowed, at any depth.
         visible: which parts of the values may be shown.
@@ -53,7 +53,7 @@ class KeySchema(msgspec.Struct, frozen=True):
     visible: Visibility = UNSEEN
 
     def find(self, written: str) -> Key:
-        """Return the key with this spelling; an unlisted key stands for itself."""
+        """Return the key with this spelling; for an unlisted key, return a new :class:`Key` with this name."""
         if self.keys:
             known = self.keys.get(fold(written))
             if known is not None:
@@ -62,7 +62,7 @@ class KeySchema(msgspec.Struct, frozen=True):
         return Key(name, self if self.free else self.below, self.is_yaml)
 
     def knows(self, written: str) -> bool:
-        """Return whether the key is listed, in any spelling."""
+        """Return whether ``keys`` lists this key, in any spelling."""
         return fold(written) in self.keys
 
 

@@ -1,4 +1,4 @@
-"""Decides which labels are ours, splits their keys, and finds keys that look like a mistyped ``proxy.``. Pure.
+"""Selects pilotage's labels, splits their keys, and finds keys that look like a mistyped ``proxy.``. Pure.
 
 Only this module decides which labels are in the namespace ``proxy.``; other modules only mention such labels.
 Rules: decisions 3 and 28; LABELS II.1.
@@ -92,14 +92,14 @@ _FIRST_WORD: Final = re.compile(r"[^.\-_/:]*-?")
 
 
 class OwnLabels(msgspec.Struct, frozen=True, gc=False):
-    """The labels of one container that are ours.
+    """The pilotage labels of one container.
 
     Attributes:
         options: key -> text, for the labels in :data:`CONTAINER_OPTIONS`.
-        routes: key -> text, for all other labels in our namespace, sorted by key.
+        routes: key -> text, for all other labels in the namespace ``proxy.``, sorted by key.
         warnings: keys that look like a misspelled ``proxy.`` (decision 28).
-        error: the problem if our labels are too many or too large to be read, so the container gets no routes (decision
-            36); otherwise ``None``.
+        error: the problem if the pilotage labels are too many or too large, so that the container gets no routes
+            (decision 36); otherwise ``None``.
 
     """
 
@@ -118,17 +118,17 @@ NO_OWN_LABELS: Final = OwnLabels()
 
 
 def is_own(key: str) -> bool:
-    """Return whether a label key is in our namespace."""
+    """Return whether a label key is in the namespace ``proxy.``."""
     return key.startswith(_NAMESPACE)
 
 
 def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) -> OwnLabels:
-    """Select our labels from all labels of a container.
+    """Select the pilotage labels from all labels of a container.
 
     Args:
-        labels: all labels.
-        foreign: keys known not to be ours; updated in place. The containers on an engine repeat most keys, so filtering
-            is almost free if they share a set.
+        labels: all labels of the container, key -> text.
+        foreign: keys known not to be pilotage's; new ones are added. Pass the same set for all containers of an engine:
+            as most keys recur, this makes filtering almost free.
 
     """
     warnings: tuple[Problem, ...] = ()
@@ -167,7 +167,7 @@ def _unchecked(number: int) -> Problem:
 
 
 def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
-    """Return warnings for keys that look like misspellings of ours, and add the rest to ``foreign``."""
+    """Return warnings for keys that look like a misspelled ``proxy.``, and add all other keys to ``foreign``."""
     misspelt = sorted(filter(_is_misspelt, others))
     if len(foreign) > _MAX_FOREIGN:
         foreign.clear()
@@ -180,7 +180,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
 
 
 def _size_error(number: int) -> Problem:
-    """Return an error for labels over a limit. All are ignored, because reading only some could miss a restriction."""
+    """Return the error for too many labels. None is read, because reading only some could miss a restriction."""
     message = "the container has more than 1 MiB of pilotage labels"
     if number > _MAX_LABELS:
         message = f"the container has {number:,} pilotage labels; at most {_MAX_LABELS:,} are read"
@@ -197,12 +197,12 @@ def split_key(key: str) -> tuple[str, tuple[str, ...]]:
 
 
 def shown_key(key: str) -> str:
-    """Return a label key for a problem: as written, or shortened if it is longer than the limit (decision 36)."""
+    """Return a label key for a problem: as written, or shortened if it is too long (decision 36)."""
     return key if len(key) <= _LONGEST_KEY else shorten(key, 200)
 
 
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
-    """Return a key that is equal for containers whose n-th aliases get the same fields, whatever their names.
+    """Return a fingerprint that is equal for containers whose n-th aliases get the same fields, whatever the aliases.
 
     A fleet has few distinct fingerprints, so its containers can share decoded settings.
 

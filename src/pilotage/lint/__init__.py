@@ -1,7 +1,7 @@
 """Checks files without an engine, for ``pilotage check`` and ``pilotage policy test``.
 
 Names of Compose files, configuration files and route files go in; problems with their positions come out.
-It must not connect to an engine, and must not have rules of its own: it runs the code that reads running containers.
+This package must not connect to an engine, and has no rules of its own: it runs the code that reads containers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks Compose files and their labels, ``pilotage.yml`` and route files, without an engine.
 
 The labels are parsed by the code that parses containers' labels, and routes are checked as in ``pilotage serve``.
-Everything that only a running container can show (addresses, ports, networks) is assumed to be right.
+Whatever only a running container can show (addresses, ports, networks) is assumed to be right.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
-    """Check some files, and the files that they refer to. A configuration among them applies to all routes.
+    """Check files, and the files that they refer to. Check all routes against the configuration, if given.
 
     Args:
         names: file names.
@@ -75,12 +75,12 @@ def _is_configuration(name: str) -> bool:
 
 
 def check_file(name: str, env: Mapping[str, str], site: Site | None = None) -> Checked:
-    """Check one file. ``services`` or ``include`` makes it a Compose file, ``providers`` a configuration.
+    """Check one file. A key ``services`` or ``include`` marks a Compose file, a key ``providers`` a configuration.
 
     Args:
         name: file name.
         env: the variables that the file can use.
-        site: the gateway and engines; if omitted, the defaults.
+        site: the gateway and engines against which routes are checked; ``None`` for the defaults.
 
     """
     try:
@@ -123,7 +123,7 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
 
 
 def _route_problems(file: RouteFile, options: GatewayOptions) -> Iterator[Problem]:
-    """Yield the problems of a route file, including unsupported settings in its routes."""
+    """Yield the problems of a route file, including settings of its routes that the gateway does not support."""
     yield from file.all_problems
     for route in file.routes:
         for problem in () if route.excluded else check_capabilities(route, options)[0]:

@@ -1,4 +1,4 @@
-"""Checks the labels in Compose files, including the files that they include and the variables that they use."""
+"""Checks the labels in Compose files and in the files that these include. Substitutes variables as Compose does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ENV_LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
 
 def is_compose(top: Mapping[str, Located]) -> bool:
-    """Return whether a document is a Compose file."""
+    """Return whether a document's top-level keys are those of a Compose file."""
     return "services" in top or ("include" in top and isinstance(top["include"].value, list))
 
 
@@ -53,7 +53,7 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         options: the gateway's settings.
         policy: what containers may claim.
-        engines: names of the engines, any of which may run them; ``""`` for an unknown one.
+        engines: names of the engines, any of which may run the services; ``""`` for an unknown engine.
         reserved_ports: ports on the gateway's host that belong to the proxy.
 
     """
@@ -87,7 +87,7 @@ def check_compose(
 def compose_containers(
     name: str, top: dict[str, Located], env: Mapping[str, str], engine: str
 ) -> list[tuple[str, Container]]:
-    """Return the services of a Compose file and of its included files, each with its first container on an engine."""
+    """Return each service of a Compose file and of the files that it includes, with its first container."""
     site = Site(engines=(engine,))
     project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, site)
     list(project.check(name, top))
@@ -95,7 +95,7 @@ def compose_containers(
 
 
 def _dot_env(path: Path) -> dict[str, str]:
-    """Return the variables from a file ``.env``; none if there is no such file."""
+    """Return the variables from a file ``.env``; an empty mapping if the file does not exist."""
     try:
         lines = read_text(path).splitlines()
     except UnreadableFile:
@@ -114,11 +114,11 @@ class _Label(msgspec.Struct, frozen=True):
     """A label of a service.
 
     Attributes:
-        value: its text as written, with its position.
+        value: the label's text as written, with its position.
         file: the file that contains it.
-        text: its text as Compose passes it on.
-        unset: the name of a variable in it that is not set; ``""`` if there is none.
-        variables: the variables in it, name -> value.
+        text: the label's text after Compose has substituted variables.
+        unset: the name of the first variable in the text that is not set; ``""`` if all are set.
+        variables: the variables in the text that are set, name -> value.
 
     """
 
@@ -187,7 +187,7 @@ class _Project:
     # ---- labels
 
     def _fill_in(self, text: str) -> tuple[str, str, dict[str, str]]:
-        """Return a text as Compose passes it on, the name of an unset variable in it, and the values of the others."""
+        """Substitute variables as Compose does; return the text, the first unset name or ``""``, and used values."""
         unset = ""
         used: dict[str, str] = {}
 
@@ -264,7 +264,7 @@ class _Project:
                     labels[key.strip()] = _Label(value, str(path), text.strip(), "", {})
 
     def _deployed(self, file: str, service: str, deploy: Located | None) -> Iterator[Problem]:
-        """Warn about labels on a swarm service, which its containers do not get."""
+        """Yield a warning if a swarm service has pilotage labels, because its containers do not get them."""
         written = deploy.value.get("labels") if deploy is not None and isinstance(deploy.value, dict) else None
         if written is None or not isinstance(written.value, dict | list):
             return
@@ -296,7 +296,7 @@ class _Project:
             yield self._placed(problem, file, service, place)
 
     def _built(self, service: str, summary: dict[str, Any]) -> Built:
-        """Return the routes of a container, on the engine where the policy refuses least."""
+        """Return the routes of a container on the engine on which the fewest routes are excluded."""
         containers = [from_docker(summary, DockerProviderConfig("", name=name)) for name in self.site.engines]
         self.containers.append((service, containers[0]))
         policy, reserved = self.site.policy, self.site.reserved_ports
@@ -304,7 +304,7 @@ class _Project:
         return min(found, key=lambda built: sum(route.excluded for route in built.routes))
 
     def _capabilities(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
-        """Yield the problems with settings that the gateway does not support, as ``pilotage serve`` reports them."""
+        """Yield a problem for each setting that the gateway does not support, as ``pilotage serve`` does."""
         for problem in check_capabilities(route, self.site.options)[0]:
             label = _label_of(problem.path, route.alias, labels)
             is_unsure = label is not None and bool(labels[label].unset)
@@ -313,7 +313,7 @@ class _Project:
                 yield self._placed(named, file, service, None if label is None else labels[label])
 
     def _placed(self, problem: Problem, file: str, service: str, label: _Label | None) -> Problem:
-        """Return a problem with its position in the file: the position of its label, or of a line in its value."""
+        """Return a problem with its position in the file: that of its label, or of a line in the label's value."""
         if label is None:
             return self._at(problem, file, service, 0, 0)
         problem = redact(problem, label.variables)
@@ -333,7 +333,7 @@ def _as_text(value: Any) -> str:
 
 
 def _is_about_a_name(problem: Problem) -> bool:
-    """Return whether a problem is about the name of something and not about its value."""
+    """Return whether a problem is about the name of a label or field, and not about its value."""
     return problem.message.startswith("unknown ") or problem.label.endswith(".")
 
 
@@ -353,7 +353,7 @@ def _unset_in_key(key: str, name: str) -> Problem:
 
 
 def _label_of(path: str, alias: str, labels: Mapping[str, _Label]) -> str | None:
-    """Return the label that most likely set a field of a route; ``None`` if there is none."""
+    """Return the key of the label that most likely set a field of a route; ``None`` if no label can have."""
     field = fold(path.partition(".")[0])
     found = []
     for key in labels:
@@ -365,7 +365,7 @@ def _label_of(path: str, alias: str, labels: Mapping[str, _Label]) -> str | None
 
 
 def _summary(project: str, service: str, definition: dict[str, Located], labels: dict[str, str]) -> dict[str, Any]:
-    """Return the engine's list entry for the first container of a service, with everything that its labels need."""
+    """Return what an engine would list for a service's first container, as far as its labels need it."""
 
     def text(key: str) -> str:
         value = definition.get(key)

@@ -32,7 +32,7 @@ class ClaimedNames:
         self._below: dict[str, list[str]] = {}  # first label -> full names
 
     def add(self, service: str, routes: Iterable[Route]) -> Iterator[Problem]:
-        """Add the routes of a service; yield a warning for each name that another service claims."""
+        """Add the routes of a service; yield a warning for each name that a service added earlier claims, too."""
         for route in routes:
             owner = self._aliases.setdefault(route.alias, service)
             if owner != service:
@@ -61,7 +61,7 @@ class ClaimedNames:
                 yield _warning(message, hint)
 
     def _covers(self, name: str) -> bool:
-        """Return whether the alias that is a full name's first label also answers for the full name."""
+        """Return whether an alias that equals a full name's first label also answers for the full name."""
         return not self._domains or name.partition(".")[2] in self._domains
 
 

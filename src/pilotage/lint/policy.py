@@ -1,4 +1,4 @@
-"""Judges the services of a Compose file by the rules of a configuration, without an engine."""
+"""Decides what the services of a Compose file may claim under the policy of a configuration, without an engine."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ __all__ = ["JudgedCompose", "judge_compose"]
 
 
 class JudgedCompose(NamedTuple):
-    """What the services of a Compose file would get, and warnings about the configuration."""
+    """What the services of a Compose file may claim, and warnings about the configuration."""
 
     services: tuple[JudgedService, ...]
     problems: tuple[Problem, ...]
 
 
 def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, str]) -> JudgedCompose:
-    """Return what each service of a Compose file would get.
+    """Return the claims of each service of a Compose file, allowed or refused.
 
     Args:
         file: the Compose file.
         config_file: the configuration with the rules; ``""`` searches for it.
-        engine: name of the engine on which the services would run; ``""`` for the only one.
+        engine: name of the engine on which the services would run; ``""`` for the only engine in the configuration.
         env: the variables that both files can use.
 
     Raises:
-        ConfigError: a file cannot be read or has errors, or there is no such engine.
+        ConfigError: a file cannot be read or has errors, the engine does not exist, or none is named and rules depend
+            on it.
 
     """
     chosen = config_file or find_config_file()

@@ -1,4 +1,4 @@
-"""Reads which ports a Compose service publishes, because rules about targets depend on them."""
+"""Reads which ports a Compose service publishes, because these are the container's own targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST: Final = 1000  # ports in one range
 
 
 def published_ports(ports: Located | None) -> list[dict[str, Any]]:
-    """Return the engine's entries for the ports of a service, in short or long syntax. Invalid ports are left out."""
+    """Return a service's ports (short or long syntax) as an engine would list them. Invalid ports are left out."""
     written = ports.value if ports is not None and isinstance(ports.value, list) else []
     return [entry for item in written for entry in _entries(item.value)]
 

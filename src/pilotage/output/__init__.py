@@ -1,7 +1,8 @@
 """Produces what people and programs read: tables, explanations, changes, the banner, JSON, the label reference.
 
 Views of engines, tables, updates and problems go in; text on an :class:`~pilotage.output.console.Out` or plain data
-comes out. It must not contact engines, decide anything about routes, or know the daemon, Envoy or the HTTP API.
+comes out. This package must not contact engines, decide anything about routes, or know the daemon, Envoy or the HTTP
+API.
 """
 
 from __future__ import annotations

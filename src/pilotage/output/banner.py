@@ -1,6 +1,6 @@
-"""Prints the summary of ``pilotage serve`` once it serves: URLs, targets, problems and what to do next.
+"""Prints the summary with which ``pilotage serve`` starts: URLs, targets, problems and what to do next.
 
-If pilotage runs no gateway, no URLs are shown, because only the Envoys that connect know where they listen.
+If pilotage runs no gateway, the summary has no URLs, because only the Envoys that connect know where they listen.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
         gateway: where the gateway listens; ``None`` if there is none.
         xds_address: address at which other Envoys fetch their configuration; ``""`` if there is none.
         api: the URLs of the HTTP API.
-        is_demo: whether this is the demonstration, which has been announced already.
+        is_demo: whether this is the demonstration, which has already printed its own introduction.
 
     """
 
@@ -169,7 +169,7 @@ def _print_routes(out: Out, banner: Banner, routes: Sequence[Route], command: st
 
 
 def _target(route: Route, table: Table, *, refused: bool) -> Cell:
-    """Return the target of a route, and its status unless all endpoints are ready."""
+    """Return the target of a route, followed by the route's status unless all its endpoints are ready."""
     health, wakefulness = table.health_of(route.alias), table.wakefulness.get(route.alias)
     status, style = route_status(route, health, wakefulness, refused=refused)
     is_ready = style == "green" and all(endpoint.state == "ready" for endpoint in route.endpoints)

@@ -1,6 +1,6 @@
 """Formats table changes as readable lines. Pure.
 
-The first list of an engine becomes one line with its counts; only later changes get lines of their own.
+The first list of an engine becomes one line that counts its routes and problems; each later change gets its own line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
         engine: name of the engine or file.
         alias: the alias of the route, or the name of the container if a problem does not concern a single route.
         detail: the target, the difference, or the problem.
-        cause: the event that caused it; ``""`` if unknown.
+        cause: the event that caused the change; ``""`` if unknown.
         quiet: whether the change makes no difference to clients.
 
     """
@@ -47,7 +47,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
 
 
 class ChangeFormatter:
-    """Formats the updates of one subscription, in order."""
+    """Turns the updates of one subscription, passed in order, into lines."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()  # engines whose first list has been formatted
@@ -147,7 +147,7 @@ def _detail(change: Change, route: Route, before: Route | None) -> tuple[str, bo
 
 
 def _is_about_engine(problem: Problem) -> bool:
-    """Return whether a problem concerns an engine as a whole, which ``stale`` and ``live`` lines report."""
+    """Return whether a problem concerns a whole engine; ``stale`` and ``live`` lines report such problems."""
     return not (problem.container or problem.route or problem.file)
 
 
@@ -172,7 +172,7 @@ _STATES: Final = {"waiting": "not healthy yet", "unhealthy": "unhealthy", "drain
 
 
 def describe_changes(old: Route, new: Route) -> str:
-    """Return the differences between two versions of a route, except problems, which get lines of their own."""
+    """Return the differences between two versions of a route as text, except for its problems."""
     parts = []
     if new.excluded:
         if not old.excluded:

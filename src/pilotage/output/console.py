@@ -1,6 +1,6 @@
 """Prints lines, wrapped paragraphs and tables that fit the terminal.
 
-In a pipe or a file, nothing is cut or wrapped: each row is one line, for ``grep`` and ``awk``.
+In a pipe or a file, nothing is cut or wrapped: each table row is one line, for ``grep`` and ``awk``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NARROW: Final = 11  # print rows as blocks if the terminal has fewer columns th
 
 
 class Out:
-    """An output, with colors if it is a terminal that supports them.
+    """Prints to a file, with colors if the file is a terminal that supports them.
 
     Args:
         file: the file to print to; standard output by default.
@@ -61,7 +61,7 @@ class Out:
         return console
 
     def line(self, text: Text | str = "") -> None:
-        """Print one line of any length."""
+        """Print one line, without cutting or wrapping it."""
         if isinstance(text, Text):
             text.rstrip()
         if self.is_plain:
@@ -98,7 +98,7 @@ class Out:
 
 
 def clean(text: str) -> str:
-    """Escape characters that could deceive, so that labels and names cannot move the cursor of the terminal."""
+    """Escape control and other deceptive characters, so that no label or name can move the terminal's cursor."""
     return escape(text)
 
 
@@ -111,7 +111,7 @@ def command_name() -> str:
 
 
 def fit(widths: Sequence[int], available: int, give_way: Sequence[int]) -> list[int]:
-    """Return column widths that fit into the available width, including gaps.
+    """Return column widths that, together with the gaps between columns, fit into the available width.
 
     Args:
         widths: the preferred widths.

@@ -57,7 +57,7 @@ def _kind(probe: Probe) -> str:
 
 
 def engine_json(probe: Probe) -> dict[str, Any]:
-    """Return an engine and its response as plain data."""
+    """Return an engine and how it responded as plain data for JSON."""
     found, agent = probe.found, probe.agent
     return {
         "name": found.config.name,

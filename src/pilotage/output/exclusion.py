@@ -1,4 +1,4 @@
-"""Explains excluded routes: the details behind the reason, and how to get the routes served. Pure.
+"""Explains why a route is excluded, in more detail than its reason, and how to get it served. Pure.
 
 :mod:`pilotage.routes.build` excludes routes because of errors, :mod:`pilotage.routes.exclusion` for all other reasons.
 """
@@ -38,7 +38,7 @@ def remedy(container: Container, route: Route, port_why: str) -> str:
     Args:
         container: the route's container.
         route: the route.
-        port_why: the reason for its port.
+        port_why: the reason why the route has its port, from :attr:`~pilotage.routes.target.Target.port_reason`.
 
     """
     name, alias = container.container_name, route.alias
@@ -90,7 +90,7 @@ def _no_port(container: Container, alias: str, port_why: str) -> str:
 
 
 def label_for(container: Container, alias: str, field: str) -> str:
-    """Return the label key that sets a field of an alias. Aliases with dots are addressed by number (LABELS II.1.3)."""
+    """Return the label key that sets a field of an alias. It names an alias with dots by number (LABELS II.1.3)."""
     if "." in alias and alias in container.aliases:
         return f"proxy.#{container.aliases.index(alias) + 1}.{field}"
     return f"proxy.{'*' if '.' in alias else alias}.{field}"

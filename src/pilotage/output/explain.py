@@ -1,4 +1,4 @@
-"""Explains a container or an alias: every field with its source, and why a route is or is not served. Pure.
+"""Explains a container or an alias: each setting of its routes with its source, and why a route is not served. Pure.
 
 This module decides nothing. Reasons for scheme, host and port come from `routes.target`, the source of a setting from
 `labels.decode`, and the owner of an alias from the table.
@@ -42,14 +42,14 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         alias: the route's name.
-        target: the target URL; ``None`` if it is not known yet.
+        target: the target as a URL; ``None`` while its host is unknown.
         served: whether the route is in use: it is not excluded, and it owns its alias.
-        reason: why it is not served; ``""`` if it is.
-        remedy: how to get it served.
+        reason: why the route is not served; ``""`` if it is served.
+        remedy: how to get the route served; ``""`` if it is served or no remedy is known.
         facts: scheme, host and port, then the settings by name.
         notes: sentences about replicas, pools, probes and other claims to the alias.
-        problems: the problems with its labels, and those that the gateway of a running daemon has with the route.
-        conflicts: the problem that another container or file owns its alias or host, which ``reason`` already states.
+        problems: problems with the route's labels, and with the route in the gateway of a running daemon.
+        conflicts: problems that say that another container or file owns the alias or host; ``reason`` says the same.
 
     """
 
@@ -71,9 +71,9 @@ class ContainerExplanation(msgspec.Struct, frozen=True, kw_only=True):
         name, id, provider: the container and its engine.
         image: the image.
         state: the engine's state, e.g. ``running``.
-        status: the engine's own wording of the state, e.g. ``Up 3 hours``.
+        status: the state in the engine's words, e.g. ``Up 3 hours``.
         facts: aliases, network, ports and idling.
-        notes: why the container has no routes; empty if it has some.
+        notes: why the container has no routes; empty if it has routes.
         routes: the requested routes.
         problems: the problems with the container as a whole.
 
@@ -109,9 +109,9 @@ class Explanation(msgspec.Struct, frozen=True):
 
     Attributes:
         name: the name.
-        containers: the containers of that name with all their routes, then those that claim it as an alias, with only
-            that route.
-        files: the route files that define it.
+        containers: the containers with this name, each with all its routes; then the containers that claim the name as
+            an alias or pool, each with only the routes that claim it.
+        files: the route files that define a route with this name.
 
     """
 
@@ -190,7 +190,7 @@ def _is_called(container: Container, name: str) -> bool:
 
 
 class _Explainer:
-    """Explains containers and files, given the claims of all others."""
+    """Explains containers and files, knowing which routes of other containers and files claim the same aliases."""
 
     def __init__(
         self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table, visible: Visibility
@@ -210,7 +210,7 @@ class _Explainer:
         names: Mapping[str, str],
         agent: FoundAgent | None = None,
     ) -> ContainerExplanation:
-        """Explain a container and some of its routes; ``names`` maps IDs to names of the engine's containers."""
+        """Explain a container and the given routes of it. ``names``: ID -> name of all containers on its engine."""
         decoded = decode_labels(container)
         of_routes = {problem for route in built.routes for problem in route.problems}
         return ContainerExplanation(
@@ -241,7 +241,7 @@ class _Explainer:
         return self._route(route, facts, remedy(container, route, target.port_reason))
 
     def _route(self, route: Route, facts: tuple[Fact, ...], change: str) -> RouteExplanation:
-        """Explain a route; ``change`` is the remedy if it is excluded."""
+        """Explain a route; ``change`` says what to do if the route is excluded."""
         winner = self._table.routes.get(route.alias, route)
         is_owner, reason = has_alias(route, winner), route.excluded_reason
         known = self._table.problems_by_key
@@ -270,7 +270,7 @@ class _Explainer:
         )
 
     def _notes(self, route: Route, winner: Route) -> Iterator[str]:
-        """Yield sentences about the route's replicas, competing claims and other members of its pool."""
+        """Yield sentences about a route's replicas, competing claims, probe results, sleep and pool."""
         members = {endpoint.container_id for endpoint in winner.endpoints}
         if len(members) > 1:
             names = ", ".join(endpoint.container for endpoint in winner.endpoints)
@@ -312,7 +312,7 @@ class _Explainer:
         return _LATER.get(self._why(winner, claimant), "it came later")
 
     def _why(self, winner: Route, claimant: Route) -> str:
-        """Return why a claim won: by rank, or because it was there first."""
+        """Return why the winner got the alias: by rank, or because it had the alias before the claimant."""
         if self._ranking.rank(winner) > self._ranking.rank(claimant):
             return "which had it first"
         return self._ranking.why(winner, claimant)
@@ -355,7 +355,7 @@ def _is_about(problem: Problem, route: Route) -> bool:
 
 
 def _deciding_rule(built: Built) -> Iterator[Fact]:
-    """Yield the rule that decides what a container may claim, or the default; nothing if the policy has no rules."""
+    """Yield which rule, or the default, decides what a container may claim; nothing if there are no rules."""
     for route in built.routes:
         if route.claimant is not None:
             yield Fact("policy", route.claimant.decider)

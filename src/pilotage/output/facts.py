@@ -38,9 +38,9 @@ class Source(msgspec.Struct, frozen=True):
 
     Attributes:
         value: the value as written, shortened.
-        label: the label key; ``""`` for a file.
+        label: key of the label; ``""`` if a file sets the value.
         line, column: 1-based position in the YAML of the label or file; 0 if the whole label is the value.
-        file: the file name; ``""`` for a label.
+        file: name of the file; ``""`` if a label sets the value.
 
     """
 
@@ -57,9 +57,9 @@ class Fact(msgspec.Struct, frozen=True):
     Attributes:
         name: the property, e.g. ``port`` or ``healthcheck.path``.
         value: its value, as readable text.
-        why: the reason; ``""`` if the source explains it.
-        source: the label or file that sets it; ``None`` if there is none. Called ``written`` in JSON.
-        instead_of: the values of other labels that it overrides, the strongest first.
+        why: why the property has this value; ``""`` if ``source`` is explanation enough.
+        source: the label or file that sets the value; ``None`` if neither does. Called ``written`` in JSON.
+        instead_of: the values of other labels that this value overrides, the strongest first.
 
     """
 
@@ -75,7 +75,7 @@ def container_facts(container: Container, others: Mapping[str, str]) -> tuple[Fa
 
     Args:
         container: the container.
-        others: the names of the engine's containers by ID.
+        others: ID -> name of all containers on the same engine.
 
     """
     return tuple(_facts(container, others))
@@ -108,11 +108,11 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
 
 
 def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact]:
-    """Yield the agent through which a container is reached, and the path of its requests.
+    """Yield facts about the agent through which a container is reached, and about the way that requests take.
 
     Args:
         container: the container.
-        found: what is known about the agent; ``None`` if nothing is.
+        found: what is known about the agent; ``None`` if it has not been found.
 
     """
     address = container.docker_cfg.agent
@@ -210,7 +210,7 @@ def _idle_values(config: IdleConfig) -> Iterator[tuple[str, str]]:
 
 
 def has_alias(route: Route, winner: Route) -> bool:
-    """Return whether a route holds its alias, either alone or as one of several replicas.
+    """Return whether a route serves its alias, either alone or as one of several replicas.
 
     Args:
         route: the route of one container or file.

@@ -34,10 +34,10 @@ def to_json(
 
     Args:
         value: what to convert.
-        table: the table of a route or change. It has the results of the gateway's probes.
+        table: the table that contains the route or change, for the results of the gateway's probes.
 
     Raises:
-        TypeError: the value is of another type.
+        TypeError: the value has none of these types.
 
     """
     table = table or Table()
@@ -73,7 +73,7 @@ def document(
 ) -> dict[str, Any]:
     """Return ``{"containers": […], "routes": {alias: …}, "pools": {name: …}, "problems": […]}``.
 
-    ``on_envoys`` has the state of each route on each Envoy. If it is given, each route has a key ``envoys``.
+    If ``on_envoys`` (alias -> node ID -> state of the route on this Envoy) is given, each route has a key ``envoys``.
     """
     containers = [container_json(container) for snapshot in snapshots for container in snapshot.containers]
     found = {"containers": containers, **_table_json(table)}
@@ -89,12 +89,12 @@ def route_on_envoys(states: Mapping[str, RouteState]) -> dict[str, Any]:
 
 
 def pools_json(table: Table) -> dict[str, Any]:
-    """Return each pool as plain data, its leader first. Its members answer under its name, not under their aliases."""
+    """Return pool -> members, the leader first. They answer under the pool's name, not their aliases."""
     return {name: {"members": list(members)} for name, members in table.pools().items()}
 
 
 def container_json(container: Container) -> dict[str, Any]:
-    """Return a container as plain data. Ports map each private port to its public one or vice versa; 0 for none."""
+    """Return a container as plain data. Ports map private to public ports, and public to private ones; 0 for none."""
     image, ports = container.image, container.port_mapping
     return {
         "name": container.container_name,

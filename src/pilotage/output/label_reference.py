@@ -35,10 +35,10 @@ class LabelEntry(msgspec.Struct, frozen=True, kw_only=True):
         scope: ``container``, ``route`` or ``shortcut``.
         type: the kind of value.
         default: the default, as text; ``""`` for none.
-        meaning: one sentence.
-        example: as in a Compose file; ``""`` if there is none.
+        meaning: what the label means, in one sentence.
+        example: a value, as written in a Compose file; ``""`` if the label has no example.
         spellings: other names of the field.
-        protective: whether an error in it takes the route out of service.
+        protective: whether an error in the field takes the route out of service.
 
     """
 
@@ -134,7 +134,7 @@ CONTAINER: Final = (
 
 
 def entries() -> tuple[LabelEntry, ...]:
-    """Return all labels: of containers, of routes, shortcuts."""
+    """Return the entries of all labels: those for containers, those for routes, and shortcuts."""
     return (*CONTAINER, *_fields(ROUTE, ""), *_shortcuts())
 
 
@@ -168,7 +168,7 @@ _NEEDS_QUOTES: Final = re.compile(r"[\[{@].*|true|false|[0-9.]*", re.DOTALL)
 
 
 def _quoted(example: str) -> str:
-    """Return a value as a Compose file needs it, where labels are text."""
+    """Return a value with quotes if a Compose file needs them to make it text, as labels must be."""
     return f'"{example}"' if _NEEDS_QUOTES.fullmatch(example) else example
 
 
@@ -188,10 +188,10 @@ def _shortcuts() -> Iterator[LabelEntry]:
 
 
 def matching(word: str) -> tuple[tuple[LabelEntry, ...], str]:
-    """Return the labels that contain a word, in any accepted spelling, or a suggestion if there are none.
+    """Return the labels whose name contains a word, in any accepted spelling; if no label does, return a suggestion.
 
     Returns:
-        The entries and ``""``; or none and ``"did you mean ...?"`` (``""`` if nothing is close).
+        The entries and ``""``; or an empty tuple and ``"did you mean ...?"`` (``""`` if no label has a similar name).
 
     """
     wanted = fold(word).removeprefix("proxy.")

@@ -18,13 +18,13 @@ __all__ = ["Pipe"]
 
 
 class Pipe(io.StringIO):
-    """Buffers what is printed until :meth:`drain` writes it, no faster than the reader reads.
+    """Buffers what is printed until :meth:`drain` writes it to a pipe, as fast as the pipe's reader reads.
 
     The descriptor stays in blocking mode because other processes may share it. It is written to only when the system
     reports it writable, and then with no more than the pipe accepts.
 
     Args:
-        fd: the write end of a pipe; it is not closed.
+        fd: the write end of a pipe; this class does not close it.
         encoding: the encoding of the output.
 
     """
@@ -45,7 +45,7 @@ class Pipe(io.StringIO):
         return cls(fd, file.encoding) if is_pipe else None
 
     async def drain(self) -> None:
-        """Write everything that was printed; return when the pipe has accepted all of it.
+        """Write everything that was printed to the pipe; return once the pipe has accepted all of it.
 
         Raises:
             BrokenPipeError: the reader closed the pipe.
@@ -70,7 +70,7 @@ class Pipe(io.StringIO):
 
     @contextlib.asynccontextmanager
     async def while_read(self) -> AsyncGenerator[None, None]:
-        """Raise ``BrokenPipeError`` as soon as the reader closes the pipe, even if there is nothing to write."""
+        """In this context, raise ``BrokenPipeError`` as soon as the reader closes the pipe."""
         loop, closed = asyncio.get_running_loop(), False
         task = asyncio.current_task()
 

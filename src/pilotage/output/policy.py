@@ -1,4 +1,4 @@
-"""Lists what a container would get under a policy: each claim of its routes, allowed or refused, and why. Pure."""
+"""Lists the claims of a container's routes under a policy: whether each is allowed or refused, and why. Pure."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class JudgedClaim(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``host``, ``target``, ``port``, ``file``, ``middleware`` or ``pool``.
         value: what is claimed.
-        allowed: whether it is allowed.
+        allowed: whether the policy allows the claim.
         rule: the rule that decided; ``""`` if a built-in limit or the default decided.
-        reason: why it is refused, or what limits it; ``""`` if it is allowed without limits.
+        reason: why the claim is refused, or what limits it; ``""`` if it is allowed without limits.
         hint: what to do about the refusal or the limit.
 
     """
@@ -50,14 +50,14 @@ class JudgedClaim(msgspec.Struct, frozen=True):
 
 
 class JudgedService(msgspec.Struct, frozen=True):
-    """A service and what it would get.
+    """A service and its claims, allowed or refused.
 
     Attributes:
-        service, project, image: properties of the container, as rules see them.
+        service, project, image: properties of the service's container against which rules match.
         engine: name of the assumed engine; ``""`` for none.
         decider: the rule that decides for the service, or the default.
-        claims: everything that its routes claim.
-        note: why it claims nothing; ``""`` if it claims something.
+        claims: everything that the service's routes claim.
+        note: why the service claims nothing; ``""`` if it claims something.
 
     """
 
@@ -78,12 +78,12 @@ class JudgedService(msgspec.Struct, frozen=True):
 def judge_service(
     container: Container, policy: Policy, *, service: str = "", reserved_ports: frozenset[int] = frozenset()
 ) -> JudgedService:
-    """Return what a container would get.
+    """Return all claims of a container, and whether the policy allows each.
 
     Args:
         container: the container.
         policy: what containers may claim.
-        service: name of its service, if the container does not know it.
+        service: name of the container's service, if its labels do not give it.
         reserved_ports: ports on this host that belong to the proxy.
 
     """

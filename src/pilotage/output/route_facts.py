@@ -38,7 +38,7 @@ def route_facts(
         route: the route.
         labels: the decoded labels of the route's alias.
         target: its target, with the reasons for scheme, host and port.
-        visible: what may be shown of the settings.
+        visible: which parts of the settings may be shown, because they are not secret.
 
     """
     fields = labels.fields
@@ -65,7 +65,7 @@ def route_facts(
 def file_route_facts(
     route: Route, file: RouteFile, target: Target, visible: Visibility = ROUTE.visible
 ) -> Iterator[Fact]:
-    """Yield the facts about a route in a file; arguments as in :func:`route_facts`."""
+    """Yield the facts about a route in a file. ``target`` and ``visible`` are as in :func:`route_facts`."""
     fields = file.fields.get(route.alias, {})
     shown = set()
     for name, value, reason in _target_values(route, route.host, target):
@@ -86,7 +86,7 @@ def file_route_facts(
 
 
 def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
-    """Return name, value and reason for the scheme and, if the scheme uses them, for the host and port."""
+    """Return name, value and reason of the scheme and, if the scheme has a host and a port, of these."""
     scheme = ("scheme", route.scheme, target.scheme_reason)
     if route.scheme == "fileserver":
         return [scheme]
@@ -96,7 +96,7 @@ def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, s
 def _target(
     container: Container, route: Route, fields: dict[str, Located], target: Target
 ) -> Iterator[tuple[str, Fact]]:
-    """Yield scheme, host and port, each with the path of the field that sets it; ``""`` if no label does."""
+    """Yield the facts scheme, host and port, each with the path of the field that sets it, or ``""``."""
     for name, value, reason in _target_values(route, route.host or "-", target):
         leaf, path = fields.get(name), name
         if leaf is not None and isinstance(leaf.value, dict):
@@ -144,7 +144,7 @@ def _prefixes(path: str) -> Iterator[str]:
 def _leaves(
     fields: dict[str, Located], visible: Visibility, prefix: str = ""
 ) -> Iterator[tuple[str, Located, Visibility]]:
-    """Yield every value that is not a mapping, or is hidden as a whole, in the order of the dotted paths."""
+    """Yield path, value and visibility of each value that is no mapping or is wholly hidden, by path."""
     for name in sorted(fields):
         value, path, inner = fields[name], f"{prefix}{name}", visible.at((name,))
         if isinstance(value.value, dict) and value.value and (inner.fields or inner.names or inner.everything):

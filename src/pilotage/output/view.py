@@ -19,7 +19,7 @@ class View(msgspec.Struct, frozen=True):
     Attributes:
         snapshots: the engines that responded.
         table: their routes, and all problems, including those of engines that failed.
-        errors: one for each engine that failed.
+        errors: the error of each engine that failed.
         is_demo: whether this is the demonstration, which contains errors on purpose.
         files: the route files.
         on_envoys: alias -> node ID -> state of the route on this Envoy; ``None`` if no daemon was asked for it.
@@ -41,7 +41,7 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def is_sound(self) -> bool:
-        """Whether no engine failed and no problem is an error. Always true for the demonstration."""
+        """Whether no engine failed and no problem is an error. The demonstration always counts as sound."""
         if self.is_demo:
             return True
         return not self.errors and not any(

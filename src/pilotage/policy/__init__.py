@@ -2,8 +2,8 @@
 
 A :class:`Claimant` and one claim go in; a :class:`Verdict` comes out, with the operator's rule that decided and, if the
 claim is refused, a reason and a hint. ``routes`` asks about all claims of a container when it builds its routes;
-``table`` asks about pools. This package does not know routes, awaits nothing and opens no sockets. It uses the file
-system only to resolve symbolic links and to read files to which labels may refer.
+``table`` asks about pools. This package does not know routes, has no asynchronous code and opens no sockets. It uses
+the file system only to resolve symbolic links and to read files to which labels may refer.
 """
 
 from __future__ import annotations

@@ -20,18 +20,18 @@ KINDS: Final[tuple[Kind, ...]] = ("hosts", "targets", "ports", "files", "middlew
 
 
 class Claimant(msgspec.Struct, frozen=True, kw_only=True):
-    """The container that claims something. Only ``engine`` can be trusted; the container's creator chose the rest.
+    """The container that claims something. Only ``engine`` can be trusted; the container's creator chose all else.
 
     Attributes:
-        engine: name of its engine in the configuration, without the ``!`` that requires labels.
-        project, service: its Compose project and service; ``""`` if there is none.
-        image: its image's name, as the engine lists it.
-        labels: all its labels.
-        container: its name, for messages only.
-        decider: the rule or default that decides for it, as readable text; ``""`` before
+        engine: name of the container's engine in the configuration, without the ``!`` that requires labels.
+        project, service: the container's Compose project and service; ``""`` if it belongs to no project or service.
+        image: name of the container's image, as the engine lists it.
+        labels: all labels of the container.
+        container: the container's name, used only in messages.
+        decider: the rule, or the default, that decides for the container, as readable text; ``""`` before
             :meth:`~pilotage.policy.policy.Policy.identify`.
         identified: whether ``rule`` is known. The rule is valid only for the policy that identified the claimant.
-        rule: the rule that decides for it, once it is identified; ``None`` if the default does.
+        rule: the rule that decides for the container, if ``identified``; ``None`` if the default decides.
 
     """
 
@@ -47,15 +47,15 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def values(self) -> dict[str, str]:
-        """The values of the placeholders."""
+        """The values of the placeholders in globs: name of the placeholder -> value."""
         return {"engine": self.engine, "project": self.project, "service": self.service}
 
     def without_rule(self) -> Claimant:
-        """Return the claimant without its rule, because a route may outlive the policy."""
+        """Return the claimant without its rule, for a route, which may outlive the policy that contains the rule."""
         return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
 
     def is_kin(self, other: Claimant) -> bool:
-        """Return whether both are on the same engine, and either in the same Compose project or both in none."""
+        """Return whether both are on the same engine, and in the same Compose project or both in no project."""
         return (self.engine, self.project) == (other.engine, other.project)
 
 
@@ -74,17 +74,17 @@ def claimant_of(container: Container) -> Claimant:
 class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule of the operator.
 
-    It applies to a container if all its conditions match. A condition with several globs matches if any of them does. A
-    condition without globs is ignored.
+    A rule applies to a container if all conditions of the rule match. A condition with several globs matches if any
+    glob matches. A condition without globs is ignored.
 
-    For each kind of claim, a field lists globs of what the container may claim. ``()`` allows nothing; ``None`` means
-    that the rule does not mention this kind, so the policy's ``default`` decides.
+    For each kind of claim, an attribute lists globs of what the container may claim. ``()`` allows nothing; ``None``
+    means that the rule does not mention this kind, so the policy's ``default`` decides.
 
     Attributes:
         number: position in the configuration, from 1.
         name: what the operator calls it; ``""`` if it has no name.
-        place: where it is written, such as ``pilotage.yml:14``; ``""`` if unknown.
-        engine, project, service, image: conditions: globs, which are case-sensitive.
+        place: file and line of the rule, such as ``pilotage.yml:14``; ``""`` if unknown.
+        engine, project, service, image: conditions: case-sensitive globs, which the container's values must match.
         label: conditions: key of a label -> globs of its value. A container without the label does not match.
         hosts, targets, ports, files, middlewares, pools: what the container may claim.
 
@@ -117,12 +117,12 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def allows_nothing(self) -> bool:
-        """Whether its containers may claim nothing at all."""
+        """Whether the containers to which the rule applies may claim nothing at all."""
         return all(getattr(self, kind) == () for kind in KINDS)
 
     @property
     def title(self) -> str:
-        """Its number and name, without its place."""
+        """The rule's number and name, without its place."""
         return f"rule {self.number} {self.name!r}" if self.name else f"rule {self.number}"
 
     def __str__(self) -> str:
@@ -134,7 +134,7 @@ def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:
 
 
 def image_spellings(reference: str) -> tuple[str, ...]:
-    """Return the names by which a rule may refer to an image: as listed, in full, and each without tag and digest.
+    """Return the names by which a rule may refer to an image: as listed, in full, and both without tag and digest.
 
     ``nginx:1`` is also ``docker.io/library/nginx:1``, ``docker.io/library/nginx`` and ``nginx``, because Docker lists
     the short name and Podman the full one.
@@ -161,8 +161,9 @@ class Verdict(msgspec.Struct, frozen=True):
     Attributes:
         allowed: whether the claim is allowed.
         rule: the rule that decided; ``None`` if a built-in limit or ``default`` did.
-        reason: why it is refused, as a sentence for a problem; ``""`` if it is allowed.
-        hint: what the operator or the owner of the container can do about a refusal; ``""`` if there is nothing to do.
+        reason: why the claim is refused, as a sentence for a problem; ``""`` if it is allowed.
+        hint: what the operator or the container's owner can do about the refusal; ``""`` if the claim is allowed or
+            nothing can be done.
 
     """
 

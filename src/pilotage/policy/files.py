@@ -1,7 +1,6 @@
 """Restricts the files named in labels to folders that the operator allows, and reads them.
 
-This module uses the file system, because it resolves symbolic links and reads files. No result reveals whether a file
-exists.
+This module uses the file system, but what it returns for a forbidden path does not reveal whether the file exists.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ def is_below(path: str, folders: Iterable[str]) -> bool:
     """Return whether a path is one of the folders or lies below one, after resolving symbolic links in both.
 
     Args:
-        path: as written in a label.
-        folders: absolute; may contain ``*`` and ``?``, which stop at slashes.
+        path: the path as written in a label.
+        folders: absolute paths of folders; ``*`` and ``?`` in them match anything but slashes.
 
     """
     return _resolved_below(path, folders) is not None
@@ -46,13 +45,14 @@ def _resolved_below(path: str, folders: Iterable[str]) -> str | None:
 
 
 def read_below(path: str, folders: Iterable[str]) -> bytes | None:
-    """Read a file, checking again that it lies below one of the folders.
+    """Read a file if it lies below one of the folders, even if :func:`is_below` has checked this before.
 
     Each part of the resolved path is opened in turn without following links, so a link that is swapped in after the
     check has no effect.
 
     Returns:
-        The content; ``None`` if it is not a readable regular file of at most 1 MiB below one of the folders.
+        The file's content; ``None`` if the path is not a readable regular file of at most 1 MiB below one of the
+        folders.
 
     """
     found = _resolved_below(path, folders)

@@ -1,11 +1,12 @@
 """Matches names, hosts and folders against the globs of an operator's rules. Pure.
 
-In all three, ``*`` stands for any text and ``?`` for one character. In a host, neither matches a dot, and the label
-``**`` stands for one or more labels. In a path, neither matches a slash.
+In every glob, ``*`` stands for any text and ``?`` for one character. In a host, ``*`` and ``?`` do not match dots, and
+the label ``**`` stands for one or more labels. In a path, ``*`` and ``?`` do not match slashes.
 
-``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for the claimant's engine, project and service. The
-values come from strangers, so they are inserted as text, never as a pattern. A value that is empty or not a single
-plain word (letters, digits, ``_`` and ``-``; in an engine's name also dots) makes the glob match nothing.
+``{{engine}}``, ``{{project}}`` and ``{{service}}`` in a glob stand for the claimant's engine, project and service.
+These values are chosen by whoever creates the container, so they are inserted as text, never as a pattern. A value that
+is empty or not a single plain word (letters, digits, ``_`` and ``-``; in an engine's name also dots) makes the glob
+match nothing.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def _compiled(glob: str) -> Callable[[str], object]:
 
 
 def placeholders(glob: str) -> list[str]:
-    """Return the names in ``{{…}}``, known or not."""
+    """Return the names of all placeholders ``{{…}}`` in a glob, known or unknown."""
     return _PLACEHOLDER.findall(glob)
 
 
 def fill(glob: str, values: Mapping[str, str]) -> str | None:
-    """Replace the placeholders of a glob; ``None`` if a value is missing or unusable, so that it matches nothing.
+    """Return a glob with its placeholders replaced; ``None`` (no match) if a value is missing or unusable.
 
     Args:
         glob: a glob with placeholders, ``{{…}}``.

@@ -1,9 +1,9 @@
 """Decides what containers may claim. Pure, except that symbolic links in paths are resolved.
 
 Only the first rule that matches a container decides for it. ``default`` decides about the kinds of claims that this
-rule does not mention, and about all claims of a container that no rule matches: ``allow`` applies the built-in limits,
-as if there were no rules; ``deny`` refuses the claims. A container's own addresses and published ports, and the pools
-of its own Compose project, need no permission.
+rule does not mention, and about all claims of a container that no rule matches. ``allow`` applies the built-in limits,
+as if the policy had no rules; ``deny`` refuses the claims. A container's own addresses and published ports, and the
+pools of its own Compose project, need no permission.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rules: in the order of the configuration.
-        default: ``allow`` or ``deny``; decides where no rule does.
+        default: ``allow`` or ``deny``; decides about claims that no rule decides about.
         targets: ``any`` or ``own``: the built-in limit for targets (decision 34).
         stream_ports: ranges of ports, including both ends: the built-in limit for stream listeners; ``None`` allows any
             port except 22 and the ports of engines (decision 35).
-        addresses: addresses on which the gateway listens; streams of containers may listen only there. Empty for any.
+        addresses: addresses on which the gateway listens; streams of containers may listen only on these; empty for
+            any.
         label_files: absolute paths of the folders below which files named in labels must lie: the built-in limit for
             files (decision 33).
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
@@ -57,11 +58,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_rules(self) -> bool:
-        """Whether anything besides the built-in limits decides. Otherwise, every host and middleware is allowed."""
+        """Whether the policy has rules or denies by default. If not, every host and middleware is allowed."""
         return bool(self.rules) or self.default == "deny"
 
     def rule_for(self, claimant: Claimant) -> PolicyRule | None:
-        """Return the rule that decides for a container; ``None`` if ``default`` does."""
+        """Return the rule that decides for a container; ``None`` if ``default`` decides."""
         if claimant.identified:
             return claimant.rule
         for rule in self.rules:
@@ -77,7 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return f"the default ({self.default}), because no rule matches"
 
     def identify(self, claimant: Claimant) -> Claimant:
-        """Return the claimant with its rule, so that this policy need not look for the rule again."""
+        """Return the claimant with its rule, so that this policy need not search for the rule again."""
         if not self.has_rules:
             return claimant
         rule = self.rule_for(claimant)
@@ -89,7 +90,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Decide whether a container may claim a host.
 
         The route builder asks this for every alias and for ``load_balance.link``, and excludes routes whose claim is
-        refused. The table need not ask again: it decides only which of several claimants comes first.
+        refused. The table need not ask again: it decides only which of several routes gets the host.
 
         Args:
             claimant: the container.
@@ -118,7 +119,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             claimant: the container.
             host: host name, or address in its usual spelling.
             port: port of the target.
-            own: whether it is the container's own address, a port that it publishes or, with host networking, the host.
+            own: whether the target is the container's own address, a port that it publishes or, with host networking,
+                the host.
 
         """
         if own:
@@ -196,7 +198,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             claimant: the container.
-            name: from :func:`pilotage.routes.middleware_name`.
+            name: name of the middleware, from :func:`pilotage.routes.middleware_name`.
 
         """
         return self._decide(
@@ -213,7 +215,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             claimant: the container that wants to join.
             pool: name of the pool.
-            leader: its oldest member.
+            leader: the oldest member of the pool.
 
         """
         kin = claimant.is_kin(leader)

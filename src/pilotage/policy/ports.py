@@ -1,4 +1,4 @@
-"""Parses ranges of ports, and lists the ports on which containers may listen only if the operator allows it. Pure."""
+"""Parses ranges of ports; lists the ports on which containers may listen only with permission. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RANGE: Final = re.compile(r"\s*([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?\s*")
 
 
 def parse_range(text: str) -> tuple[int, int] | None:
-    """Parse ``9000`` or ``9000-9100`` into its two ends, both included; ``None`` if it is not a range of ports."""
+    """Return first and last port of ``9000`` or ``9000-9100``; ``None`` if the text is neither."""
     match = _RANGE.fullmatch(text)
     if match is None:
         return None
@@ -36,5 +36,5 @@ def in_ranges(port: int, ranges: Iterable[tuple[int, int]]) -> bool:
 
 
 def show_ranges(ranges: Iterable[tuple[int, int]]) -> str:
-    """Return ranges as written: ``9000-9100, 9443``."""
+    """Return ranges as text: ``9000-9100, 9443``."""
     return ", ".join(f"{first}-{last}" if first != last else str(first) for first, last in ranges)

@@ -71,7 +71,7 @@ _LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
 
 
 def is_ordinary(host: str) -> bool:
-    """Return whether a host is an IPv4 address, in its usual spelling, that needs no rule. Most hosts are."""
+    """Return whether a host, like most, is an IPv4 address in its usual spelling that needs no rule."""
     return _ORDINARY.fullmatch(host) is not None
 
 
@@ -82,7 +82,7 @@ def parse_address(host: str) -> IPAddress | None:
     A zone (``fe80::1%eth0``) and brackets are ignored. ``localhost`` and names below it are ``127.0.0.1`` (RFC 6761).
 
     Args:
-        host: as written.
+        host: the host as written.
 
     """
     text = unicodedata.normalize("NFKC", host).strip().removeprefix("[").removesuffix("]").partition("%")[0]
@@ -97,7 +97,7 @@ def parse_address(host: str) -> IPAddress | None:
 
 
 def _from_numbers(text: str) -> IPAddress | None:
-    """Return the address written as one to four numbers in any base. The last number fills all remaining bytes."""
+    """Return the IPv4 address that one to four numbers in any base spell. The last one fills all bytes left."""
     try:
         numbers = [_number(part) for part in text.split(".")]
     except ValueError:
@@ -138,7 +138,7 @@ _LAST_32_BITS: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9
 
 
 def address_kind(address: IPAddress) -> AddressKind:
-    """Return the kind of an address or of the IPv4 address that it stands for, whichever needs a rule."""
+    """Return the kind of an address or, if only that needs a rule, of the IPv4 address that it stands for."""
     return next(filter(None, map(_kind, spellings(address))), "")
 
 
@@ -259,7 +259,7 @@ _LOCALHOSTS: Final = (_LOOPBACK, ipaddress.ip_address("::1"))
 
 
 def _is_in(address: IPAddress, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    """Return whether an address is in a network. For a special address, the network must contain only its kind."""
+    """Return whether an address is in a network which, for a special address, contains only addresses of its kind."""
     found = any(one.version == network.version and one in network for one in spellings(address))
     if not found or not address_kind(address):
         return found
@@ -277,9 +277,9 @@ class Reach(msgspec.Struct, frozen=True):
         claimant: the container.
         addresses: the addresses at which the port belongs to the container itself: its address, and those on which its
             engine publishes the port.
-        this_host: IP versions (4 and 6) for which the port also belongs to it on loopback and on all addresses of this
-            machine, because the container uses host networking or its engine publishes the port on all addresses of
-            that version.
+        this_host: IP versions (4 and 6) for which the port also belongs to the container on loopback and on all
+            addresses of this machine, because the container uses host networking or its engine publishes the port on
+            all addresses of that version.
 
     """
 

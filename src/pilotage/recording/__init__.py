@@ -1,7 +1,7 @@
 """Records and replays the responses of engines, for bug reports and tests.
 
 Capturing an engine gives a recording without secrets. Replaying the recording gives the same snapshot as the engine.
-A recording must not contain fields that pilotage does not read, and no secret may leave the machine.
+A recording must contain no secrets, and no fields that pilotage does not read.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Captured(msgspec.Struct, frozen=True):
     """The result of recording several engines.
 
     Attributes:
-        recordings: one for each engine that responded.
-        errors: name of each other engine -> its error.
+        recordings: the recording of each engine that responded.
+        errors: name of each engine that failed -> its error.
 
     """
 
@@ -66,11 +66,11 @@ async def capture_all(
 async def capture_engine(
     config: DockerProviderConfig, *, pool: Pool | None = None, env: Mapping[str, str] | None = None
 ) -> Recording:
-    """Record an engine's list, and the inspection of each container that needs one.
+    """Record an engine's list of containers, and the inspection of each container whose list entry is incomplete.
 
     Args:
         config: the engine; a ``context://`` address must already be resolved.
-        pool: source of connections.
+        pool: the pool from which to take connections; ``None`` for a new one.
         env: environment variables. ``DOCKER_HOST`` is recorded if it is this engine's address.
 
     Raises:
@@ -104,7 +104,7 @@ async def capture_engine(
 
 
 async def _inspect(ids: Sequence[str], client: EngineClient) -> dict[str, Inspect]:
-    """Inspect containers. As in a live table, refused inspections are left out."""
+    """Inspect containers; return ID -> inspection, without the containers whose inspection the engine refused."""
     slots = asyncio.Semaphore(_CONCURRENCY)
     found: dict[str, Inspect] = {}
 
@@ -144,7 +144,7 @@ def recording_json(recording: Recording) -> bytes:
 
 
 def _without_defaults(value: Any) -> Any:
-    """Drop nulls, empty strings and zeros from mappings."""
+    """Return a value without the nulls, empty strings and zeros in its mappings."""
     if isinstance(value, dict):
         return {key: _without_defaults(item) for key, item in value.items() if item not in (None, "", 0)}
     return [_without_defaults(item) for item in value] if isinstance(value, list) else value

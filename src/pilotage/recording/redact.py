@@ -37,7 +37,7 @@ _NO_RULE: Final = f"{REMOVED} {{}}"
 
 
 def without_passwords(url: str) -> str:
-    """Return the text without passwords in URLs."""
+    """Return a text without the passwords in its URLs."""
     return clean(url).replace(HIDDEN, REMOVED)
 
 
@@ -47,7 +47,7 @@ def read_by_us(label: str) -> bool:
 
 
 def redact_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that pilotage reads, without secrets."""
+    """Return those labels that pilotage reads, with their secrets removed."""
     return {key: redact_label(key, text) for key, text in labels.items() if read_by_us(key)}
 
 
@@ -106,7 +106,7 @@ def _has_stray_names(text: str) -> bool:
 
 
 def _places(node: yaml.Node | None, visible: Visibility, name: str = "") -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and replacement of every secret."""
+    """Yield start, end and replacement of every secret in a YAML document."""
     if isinstance(node, yaml.MappingNode):
         if node.flow_style and node.value and not (visible.fields or visible.names):
             yield node.start_mark.index, node.end_mark.index, REMOVED  # a secret in braces is a key

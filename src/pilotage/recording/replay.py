@@ -7,14 +7,15 @@ A recording is a JSON object:
 ``containers``
     the response to ``GET /containers/json?all=1``.
 ``env``, ``agents``
-    ``DOCKER_HOST`` and the known agents (address -> name), if they matter.
+    ``DOCKER_HOST`` and the known agents (address -> name), if the routes depend on them.
 ``inspect_exposed_ports``
-    container ID -> keys of ``Config.ExposedPorts`` of a container on the host network. A container whose ID is missing
-    could not be inspected.
+    container ID -> keys of ``Config.ExposedPorts`` of a container on the host network. If such a container's ID is
+    missing, the container could not be inspected.
 ``inspect``
     container ID -> further fields of the inspection, for engines with an incomplete list.
 ``rootless``
-    whether the engine runs as an ordinary user. Recordings made by pilotage 0.1 leave it out; then the URL decides.
+    whether the engine runs as an ordinary user. If this is missing, as in recordings made by pilotage 0.1, the URL
+    decides.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _documents(body: bytes) -> Iterator[bytes]:
 def replay_recording(
     recording: Recording, *, reserved_ports: frozenset[int] = RESERVED_PORTS, policy: Policy = NO_POLICY
 ) -> EngineSnapshot:
-    """Return the containers and routes of a recording.
+    """Return the snapshot, with containers and routes, that the recorded engine would give.
 
     Args:
         recording: the recorded responses of one engine.

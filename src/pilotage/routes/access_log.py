@@ -43,7 +43,7 @@ class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _log_filter(kind: Kind) -> Any:
-    """Create the struct type of a log filter for one kind of value."""
+    """Return a new struct type for a log filter whose values are of one kind."""
     return msgspec.defstruct(
         "LogFilter",
         [
@@ -70,7 +70,7 @@ class LogFilters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how requests of the route are logged."""
+    """Where and how a route's requests are logged."""
 
     path: Annotated[str, Field(_PATH, "File to log to. Not in effect yet.", "/var/log/app.log")] = ""
     stdout: Annotated[bool, Field(_BOOLEAN, "Log to pilotage's standard output.", "true")] = False
@@ -87,7 +87,7 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccessLogKind(StructKind):
-    """An access log, which needs a destination."""
+    """The kind of the field ``access_log``: a mapping that must name a destination."""
 
     def read(self, value: Located, context: FieldContext) -> Any:
         read = super().read(value, context)

@@ -60,7 +60,7 @@ class Built(msgspec.Struct, frozen=True):
     """The routes of one container.
 
     Attributes:
-        routes: one for each alias, including excluded ones.
+        routes: the route of each alias, including excluded routes.
         problems: all problems with the container, its labels and its routes.
 
     """
@@ -97,7 +97,7 @@ def build_routes(
 
 
 def decode_labels(container: Container, schema: KeySchema = ROUTE_KEYS) -> DecodedLabels:
-    """Decode the labels of a container into the fields of its routes."""
+    """Return the fields that the labels of a container set for each alias."""
     return decode(_own_labels(container), container.aliases, schema)
 
 
@@ -136,7 +136,7 @@ class RouteBuilder:
         self._settings: dict[Hashable, tuple[AliasSettings, ...]] = {}
 
     def build(self, container: Container) -> Built:
-        """Build the routes of one container. Never raises: an unexpected exception becomes its problem."""
+        """Build the routes of one container. Never raises: an unexpected exception becomes a problem."""
         try:
             return self._build(container)
         except Exception as error:  # noqa: BLE001  # one container's labels must not affect other containers
@@ -221,14 +221,14 @@ def make_route(
     """Make the route of one alias.
 
     Args:
-        container: the container behind it.
-        alias: lower-cased.
+        container: the container that the alias belongs to.
+        alias: the route's alias, lower-cased.
         settings: from :func:`pilotage.routes.settings.read_settings`.
         target: from :func:`pilotage.routes.target.resolve_target`.
         reach: the container's own addresses, against which a host name's addresses are checked once it is resolved.
-        refusal: why the route may not point to its target. This and ``reach`` are from
+        refusal: why the route may not point to its target; ``None`` if it may. ``refusal`` and ``reach`` come from
             :func:`pilotage.routes.reach.check_reach`.
-        claims: asks the policy about the route's other claims; ``None`` if none of them could be refused.
+        claims: asks the policy about the route's other claims; ``None`` if the policy could refuse none of these.
         most: maximum number of problems to keep.
         unplaced: receives the problems that are not kept.
 
@@ -283,7 +283,7 @@ def _judge(
     claims: ContainerClaims | None,
     most: int,
 ) -> tuple[ExclusionReason | None, list[Problem]]:
-    """Return why a route is not served, and all its problems, the decisive ones first."""
+    """Return why a route is not served (or ``None``), and all its problems, those that exclude it first."""
     errors = check_target(settings, target)
     if reason is None and refusal is not None:
         errors.append(refusal)
@@ -306,7 +306,7 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 
 
 def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return the claimant about which the table asks the policy; ``None`` if the route's service identifies it."""
+    """Return the claimant that the table passes to the policy; ``None`` if the route's service can stand for it."""
     if claims is not None and claims.policy.has_rules:
         return claims.claimant.without_rule()
     if settings.load_balance.link and container.compose_project and not container.compose_service:
@@ -333,7 +333,7 @@ def _endpoints(container: Container, target: Target, reach: Reach | None) -> tup
 
 
 def _is_probed(container: Container, settings: RouteSettings) -> bool:
-    """Return whether a served route's target is probed (LABELS II.6.6)."""
+    """Return whether the target of a route is probed while the route is served (LABELS II.6.6)."""
     if "godoxy-agent" in container.image_reference and container.image_name == "godoxy-agent":
         return False
     return container.docker_health or not settings.healthcheck.disable
@@ -344,8 +344,8 @@ def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, 
 
     Args:
         target: the route's target.
-        settings: its settings.
-        addresses: the gateway's addresses; streams listen on the first.
+        settings: the route's settings.
+        addresses: the gateway's addresses; tcp and udp routes listen on the first.
 
     """
     if settings.bind or target.scheme not in STREAMS:

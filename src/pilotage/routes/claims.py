@@ -1,7 +1,7 @@
 """Asks the policy about everything that a container's routes claim. Pure.
 
-A refused claim takes the route out of service. If only the refused setting were dropped, the route could be open to
-people for whom it is not meant. Rules: decisions 31 to 35.
+A refused claim takes the route out of service, because without the refused setting, the route could be open to people
+for whom it is not meant. Rules: decisions 31 to 35.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``hosts``, ``targets``, ``ports``, ``files``, ``middlewares`` or ``pools``.
         value: what is claimed.
-        names: path of the field that claims it, outermost name first; empty for the alias.
+        names: path of the field that makes the claim, outermost name first; empty if the alias makes it.
         verdict: whether the policy allows it.
 
     """
@@ -56,7 +56,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class ContainerClaims:
-    """The claims of one container.
+    """Finds the claims of one container, and asks the policy about them.
 
     Args:
         container: the container.
@@ -72,24 +72,25 @@ class ContainerClaims:
 
     @cached_property
     def claimant(self) -> Claimant:
-        """The container in the form that rules match."""
+        """The container, in the form that the policy's rules match."""
         return self.policy.identify(claimant_of(self.container))
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
-        """The decoded labels, for the positions in problems. They are decoded again, because refusals are rare."""
+        """The labels, decoded again, which only problems with refused claims need for their positions."""
         own = self.container.own_labels
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 
     def permitted(self, alias: str, settings: AliasSettings) -> tuple[AliasSettings, tuple[str, ...]]:
-        """Remove refused settings that the route does not need. Its own log file is the only such setting.
+        """Remove refused settings that the route does not need. Only the route's own log file is such a setting.
 
         Args:
             alias: the route's alias, lower-cased.
-            settings: as the labels set them.
+            settings: the settings, as the labels set them.
 
         Returns:
-            The settings, and the folders below which the files named in them must lie when they are read.
+            The remaining settings, and the folders below which the files named in the settings must lie when they are
+            read.
 
         """
         found = settings.settings
@@ -107,7 +108,7 @@ class ContainerClaims:
         return settings, self.policy.folders_for(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
-        """Return why a route is not served, independent of the policy; ``""`` if it may be served.
+        """Return why a route is not served, whatever the policy says; ``""`` if the policy decides.
 
         A route that is not served claims nothing.
         """
@@ -116,8 +117,7 @@ class ContainerClaims:
     def made_by(self, alias: str, settings: RouteSettings, target: Target) -> Iterator[Claim]:
         """Yield each claim that a route makes, with the policy's verdict.
 
-        The claims to its target and its pool are left out: :mod:`.reach` judges the target, and the table judges the
-        pool.
+        The route's target and pool are left out: :mod:`.reach` decides about the target, and the table about the pool.
 
         Args:
             alias: the route's alias, lower-cased.
@@ -154,10 +154,11 @@ class ContainerClaims:
             yield Claim("targets", value, ("host",), judge_reach(reach, target, self.policy))
 
     def of_pool(self, link: str) -> Iterator[Claim]:
-        """Yield the claim to a pool. The table decides about it, because only the table knows the other members.
+        """Yield the claim to a pool. The table decides about it, because only the table knows all members.
 
-        A container that may not join pools of other projects may still share this one with its own project. A container
-        without a project may share it with other containers on its engine that have none.
+        A container that may not join pools of other projects may still share this pool with containers of its own
+        project. A container without a project may share this pool with other containers without a project on the same
+        engine.
         """
         if not link:
             return

@@ -20,7 +20,7 @@ __all__ = ["ExclusionReason", "exclusion"]
 class ExclusionReason(StrEnum):
     """Why a route is not served. If several reasons apply, the first in this order is given (LABELS part I).
 
-    The table determines the last reason (decision 31). All others are determined when the route is built.
+    The table determines the last reason (decision 31). All other reasons are determined when the route is built.
     """
 
     ERROR = "Error"
@@ -36,7 +36,7 @@ class ExclusionReason(StrEnum):
 
 
 def exclusion(container: Container, alias: str, target: Target) -> ExclusionReason | None:
-    """Return why a valid route is not served; ``None`` if it is served.
+    """Return why a route without errors is not served; ``None`` if it is served.
 
     Args:
         container: the container behind the route.

@@ -50,17 +50,17 @@ KnownFields = dict[tuple[str, int], tuple[Located, Any, tuple[Problem, ...], boo
 
 
 class FieldContext(msgspec.Struct):
-    """The position of the value being read, and the problems found so far.
+    """Passed to each kind while a value is read: holds the position of the value, and collects problems.
 
     Attributes:
         budget: limits the work that the container's labels can cause.
         path: dotted path of the value being read.
-        visible: what may be shown of all values; its part at ``path`` applies to the value being read.
-        problems: problems found so far, except those for which the budget had no room.
-        errors: number of all problems found so far.
+        visible: which parts of all values may be shown; the part at ``path`` applies to the value being read.
+        problems: problems found so far, unless there were already more than the budget allows.
+        errors: number of all problems found so far, including those that ``problems`` leaves out.
         refused: whether a problem takes the route out of service.
         known: fields already read for other aliases of the container, by name and identity of the written value;
-            ``None`` if there is no other alias.
+            ``None`` if the container has only one alias.
 
     """
 
@@ -85,7 +85,7 @@ class FieldContext(msgspec.Struct):
             self.problems[-1] = msgspec.structs.replace(self.problems[-1], severity="warning")
 
     def shown(self, value: Located) -> str:
-        """Return a value in the form for messages: only its kind if it is a mapping, a list or a secret."""
+        """Return a value as messages show it: only its kind if the value is a mapping, a list or a secret."""
         if isinstance(value.value, dict | list) or value.value is None or not self._visible().shown:
             return kind_name(value.value)
         if isinstance(value.value, str):
@@ -93,7 +93,7 @@ class FieldContext(msgspec.Struct):
         return str(value.value).lower()
 
     def shorten(self, text: str) -> str:
-        """Return the start of a text that may be shown. It is hidden if it may not be searched for secrets."""
+        """Return the start of a text. Hide the text if the budget allows no search for secrets in it."""
         return shorten_value(text) if self.budget.take_search(min(len(text), SEARCHED)) else HIDDEN
 
     def _visible(self, path: str = "") -> Visibility:
@@ -116,7 +116,7 @@ class FieldContext(msgspec.Struct):
 def problem_at(
     value: Located, path: str, message: str, hint: str = "", *, visible: Visibility = UNSEEN, at_key: bool = False
 ) -> Problem:
-    """Return a problem with the place of a value, or of its key; ``visible`` is what may be shown of the value."""
+    """Return a problem at the place of a value, or of its key. ``visible``: which parts of the value may be shown."""
     return Problem(
         message=message,
         hint=hint,
@@ -132,10 +132,10 @@ class Kind:
     """A kind of value. Subclasses read a value and convert it to JSON.
 
     Attributes:
-        name: its name in documentation and messages.
-        keys: the keys of the mapping; ``None`` if a value cannot be a mapping.
-        eager: whether label text for it is a YAML mapping that is parsed before labels are merged.
-        visible: what may be shown of a value.
+        name: the kind's name in documentation and messages.
+        keys: the keys that a mapping of this kind may have; ``None`` if values of this kind cannot be mappings.
+        eager: whether label text for this kind is a YAML mapping that is parsed before labels are merged.
+        visible: which parts of a value of this kind may be shown.
 
     """
 
@@ -145,15 +145,15 @@ class Kind:
     visible: Visibility = SHOWN
 
     def read(self, value: Located, context: FieldContext) -> Any:
-        """Return the value, or :data:`UNSET` if it is automatic, null or invalid. Report an invalid value."""
+        """Convert a value; report an invalid one. Return :data:`UNSET` if it is invalid, null or means automatic."""
         raise NotImplementedError
 
     def dump(self, name: str, value: Any) -> tuple[str, Any]:
-        """Return the key and the value in JSON, without secrets."""
+        """Return a field's key and value as they appear in JSON, without secrets."""
         return name, redact(value, self.visible)
 
     def wrong(self, value: Located, context: FieldContext, hint: str = "") -> Any:
-        """Report that a value is not of this kind, and return :data:`UNSET`."""
+        """Report the error that a value is not of this kind, and return :data:`UNSET`."""
         context.error(value, f"{context.shown(value)} is not {_article(self.name)}", hint)
         return UNSET
 
@@ -188,7 +188,7 @@ class Text(Kind):
 class Name(Text):
     """A name that is compared like aliases: lower-cased (decision 3).
 
-    Names are shown everywhere. So a name that contains a password or another secret takes the route out of service.
+    Names are shown everywhere, so a name that contains a password or another secret takes the route out of service.
     """
 
     name = "name"

@@ -1,7 +1,7 @@
 """Reads routes from files: ``alias: {fields}``, with the same fields as labels (LABELS II.6.3). Pure.
 
-As with labels, an error in one route affects only that route. For an unreadable file, the result has no routes and is
-marked as incomplete, so that the caller can keep the file's previous routes.
+As with labels, an error in one route affects only that route. If a file is unreadable, the result has no routes and
+says so (``is_whole``), so that the caller can keep the file's previous routes.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class RouteFile(msgspec.Struct, frozen=True):
 
     Attributes:
         name: file name as configured. It is also the provider of the file's routes.
-        routes: routes in the order of the file, including excluded ones.
-        problems: problems with the file as a whole; each route has its own.
-        fields: alias -> its fields, with canonical names and values as written.
+        routes: routes in the order of the file, including excluded routes.
+        problems: problems with the file as a whole; problems with a route are in the route.
+        fields: alias -> the fields of its route, with canonical names and values as written.
         idlewatchers: alias -> the container with which its route sleeps and wakes.
         is_whole: whether the file was readable; if not, its routes are unknown.
 
@@ -116,7 +116,7 @@ def read_route_file(
 
 
 def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
-    """Return a message and a hint if an alias is invalid or already defined."""
+    """Return message and hint of the error if an alias is invalid or already defined; otherwise ``None``."""
     if not _ALIAS.fullmatch(alias):
         return f"{shorten(alias)!r} is not an alias", "write a name such as shop, shop.example.com or *.example.com"
     if alias in known:
@@ -187,7 +187,7 @@ def _make_route(
     reserved_ports: frozenset[int],
     is_local: Callable[[str], bool],
 ) -> Route:
-    """Make the route of one alias. ``whole`` is its mapping, whose position is used for problems without one."""
+    """Make the route of one alias. Problems without a position get that of the route's mapping, ``whole``."""
     alias = fields.alias
     mine = read_settings(fields)
     settings = mine.settings
@@ -226,7 +226,7 @@ def _make_route(
 
 
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:
-    """Add file positions to problems, and replace messages that are about labels."""
+    """Yield the problems with the file and alias as their place; reword those that speak of labels."""
     for problem in problems:
         message, hint = problem.message, problem.hint
         if problem.path == "alias":

@@ -16,7 +16,7 @@ __all__ = ["Folder", "Icon", "Index", "NoEffect", "Retention", "StatusRange"]
 
 
 class NoEffect(Text):
-    """Text that is kept but has no effect."""
+    """The kind of a field that pilotage accepts and shows, but that has no effect."""
 
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)

@@ -24,7 +24,7 @@ _VALID: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNOREC
 
 
 def is_host(name: str) -> bool:
-    """Return whether clients can request a name, or, for a wildcard (``*.example.com``), a name that it matches."""
+    """Return whether a name is one that clients can request, or a wildcard (``*.example.com``) for such names."""
     return _VALID.fullmatch(name) is not None and name.partition(".")[0].lower() != ANY_LABEL
 
 
@@ -36,7 +36,7 @@ def served_name(route: Route) -> str:
 
 
 def first_label(name: str) -> str:
-    """Return the short alias that may also answer for a full name; ``""`` for wildcards and for names without dots."""
+    """Return a full name's first label, whose alias may answer for it; ``""`` for wildcards and short names."""
     label, dot, _ = name.partition(".")
     return label if dot and label != "*" else ""
 

@@ -33,10 +33,10 @@ class Idlewatcher(msgspec.Struct, frozen=True):
     """The container with which a route from a file sleeps and wakes.
 
     Attributes:
-        provider: name of its engine.
-        container: its name.
-        config: how it sleeps and wakes; ``None`` if only its labels define that.
-        line, column: where the file names it.
+        provider: name of the container's engine.
+        container: the container's name.
+        config: how the container sleeps and wakes; ``None`` if only its labels define this.
+        line, column: where the file names the container.
 
     """
 
@@ -48,7 +48,7 @@ class Idlewatcher(msgspec.Struct, frozen=True):
 
 
 def read_idlewatcher(item: Located) -> tuple[Idlewatcher | None, tuple[FieldError, ...]]:
-    """Read the value of the field. Return ``None`` and at least one error if the route cannot sleep."""
+    """Read the value of the field ``idlewatcher``. Return ``None`` and at least one error if the value is invalid."""
     errors: list[FieldError] = []
 
     def error(place: Located, path: str, message: str, hint: str = _EXAMPLE, *, at_key: bool = False) -> None:
@@ -101,7 +101,7 @@ def _names(item: Located, error: Any) -> Iterator[tuple[str, str]]:
 
 
 def _text(item: Located) -> str | None:
-    """Return a value as the text of a label; ``None`` if no label could contain it."""
+    """Return a value as the text of a label; ``None`` for a mapping, a nested list or another kind."""
     value = item.value
     if isinstance(value, bool):
         return str(value).lower()

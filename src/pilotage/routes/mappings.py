@@ -88,7 +88,7 @@ class ListOf(Kind):
 
 
 class FreeMapping(Kind):
-    """A mapping with any keys, kept as written. Its values are not shown."""
+    """A mapping with any keys, kept as written. Its values are never shown, because they may be secret."""
 
     name = "mapping"
     eager = True
@@ -131,11 +131,12 @@ class Field(msgspec.Struct, frozen=True):
     """The definition of one field. Its name and default value are those of the annotated struct attribute.
 
     Attributes:
-        kind: the kind of value it takes.
+        kind: the kind of value that the field takes.
         meaning: what the field means, in one sentence.
         example: a value usable in a label.
-        spellings: other names.
-        protective: whether it restricts access, so that an error in it takes the route out of service (decision 10).
+        spellings: other accepted names of the field.
+        protective: whether the field restricts access, so that an error in it takes the route out of service (decision
+            10).
         strict: whether an invalid value takes the route out of service, as in GoDoxy.
         default: the default to document, if the struct attribute's default value does not show it.
 
@@ -181,7 +182,7 @@ class StructKind(Kind):
         self.schema = self.keys = KeySchema(keys, protective, visible=self.visible)
 
     def canonical(self, name: str) -> str | None:
-        """Return the field with this name, in any spelling."""
+        """Return a field's canonical name, given any spelling; ``None`` if the field is unknown."""
         key = self.schema.keys.get(fold(name))
         return None if key is None else key.name
 
@@ -190,7 +191,7 @@ class StructKind(Kind):
         return UNSET if mapping is UNSET else self.struct(**self.read_fields(mapping, context))
 
     def read_fields(self, mapping: dict[str, Located], context: FieldContext) -> dict[str, Any]:
-        """Read every field of a mapping. Unknown keys are reported with the nearest known name."""
+        """Return name -> value of a mapping's valid fields. Report unknown keys with the nearest known name."""
         path = context.path
         found: dict[str, Any] = {}
         for key, value in mapping.items():

@@ -66,7 +66,7 @@ _VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} 
 
 
 def middleware_name(written: str) -> str | None:
-    """Return the middleware with this name, in any spelling; ``None`` if there is none."""
+    """Return the canonical name of a middleware, given in any spelling; ``None`` if no middleware has this name."""
     return MIDDLEWARES.get(fold(written))
 
 
@@ -113,7 +113,7 @@ class Middlewares(Kind):
 
 
 def _elements(value: Located | None, budget: Budget) -> list[Located]:
-    """Split a list in a label's text. Raise BudgetError if it is too long for the budget."""
+    """Return the elements of a list or comma-separated text. Raise BudgetError if the text has too many."""
     if value is None or value.value is None:
         return []
     if isinstance(value.value, list):

@@ -31,7 +31,7 @@ HOST_PATHS: Final = tuple(_host_paths(ROUTE))
 
 
 def named_paths(settings: RouteSettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the fields whose value is a file or folder on this machine, each with its path."""
+    """Yield the path of each field that names a file or folder on this machine, and the value."""
     for names in HOST_PATHS:
         value: Any = settings
         for name in names:

@@ -23,7 +23,7 @@ class PortPair(msgspec.Struct, frozen=True):
     """The two ports of a route; 0 means automatic.
 
     Attributes:
-        listening: the port on which the proxy listens, for tcp and udp.
+        listening: the port on which the proxy listens for a tcp or udp route.
         proxy: the port on which the target listens.
 
     """
@@ -75,7 +75,7 @@ class Port(Kind):
         return PortPair(**found) if context.errors == before else UNSET
 
     def _number(self, text: str, value: Located, context: FieldContext) -> int:
-        """Return a port number; report anything else and return 0."""
+        """Return the port number in a text. Report an error and return 0 if the text is not a port number."""
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             whole = str(value.value)
             part = repr(context.shorten(whole))

@@ -30,21 +30,21 @@ _MEANT_FOR_THE_AGENT: Final = ("loopback", "unspecified")
 
 
 def nowhere(_address: str) -> bool:
-    """Return ``False`` for any address, as if none belonged to this machine."""
+    """Return ``False`` for any address, as if this machine had no addresses but loopback."""
     return False
 
 
 def is_own_address(container: Container, target: Target) -> bool:
-    """Return whether a target is the container's own address, as most are. Such a target needs no further check."""
+    """Return whether a target is the container's own address. If so (usually), the target needs no further check."""
     return target.host == container.private_hostname and is_ordinary(target.host)
 
 
 def reach_of(container: Container, target: Target) -> Reach:
     """Return the addresses at which the target's port belongs to the container itself.
 
-    These are its own address and, where its engine publishes the port, the addresses of the engine's machine. With host
-    networking, all ports of that machine count as the container's. Another machine's loopback can be reached only
-    through an agent there.
+    These are the container's own address and, if its engine publishes the port, the addresses of the engine's machine.
+    With host networking, all ports of the engine's machine count as the container's. Another machine's loopback can be
+    reached only through an agent there.
     """
     here = container.public_hostname == _THIS_MACHINE or bool(container.agent)
     own = container.private_hostname
@@ -78,7 +78,7 @@ def check_reach(
 
     Args:
         container: the container.
-        target: its target, with host and port.
+        target: the route's target, with host and port.
         policy: what containers may claim.
         reserved_ports: ports on this host that belong to the proxy.
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
@@ -104,11 +104,11 @@ def check_reach(
 
 
 def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable[[str], bool] = nowhere) -> Verdict:
-    """Return what the policy says about a target.
+    """Return the policy's verdict on a target.
 
     Args:
         reach: the addresses that are the container's own, from :func:`reach_of`.
-        target: with host and port.
+        target: the target, with host and port.
         policy: what containers may claim.
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
 
@@ -120,7 +120,7 @@ def judge_reach(reach: Reach, target: Target, policy: Policy, is_local: Callable
 def reserved_target(
     target: Target, reserved_ports: frozenset[int], is_local: Callable[[str], bool] = nowhere
 ) -> Problem | None:
-    """Return an error if the route would point to the proxy itself (LABELS II.6.6).
+    """Return an error if a target is the proxy itself (LABELS II.6.6); otherwise ``None``.
 
     Args:
         target: the target.

@@ -20,7 +20,8 @@ _BRACES: Final = re.compile(r"[{}]")
 class Rules(Kind):
     """Rules for requests, kept as written: blocks in braces, or a YAML list of ``name``, ``on`` and ``do``.
 
-    Only the outer form is checked: braces must match, a list must contain rules, and at most one may be the default.
+    Only the outer form is checked: braces must match, a list must contain rules, and at most one rule may be the
+    default.
     """
 
     name = "list of rules"

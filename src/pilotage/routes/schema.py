@@ -3,7 +3,7 @@
 A field is an attribute of a struct in this module or in :mod:`pilotage.routes.access_log`. It is annotated with
 :class:`~pilotage.routes.mappings.Field`, and the attribute's default is the field's default. Parsing, suggestions,
 ``pilotage labels`` and the documentation all use this table. The fields are GoDoxy's (LABELS II.6.2);
-:data:`UNSUPPORTED` lists those that only GoDoxy supports.
+:data:`UNSUPPORTED` lists the fields that only GoDoxy supports.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failures(self) -> int:
-        """How many probes in a row must fail."""
+        """How many probes in a row must fail before an endpoint counts as unhealthy."""
         if not self.retries:
             return max(1, int(15 // self.interval))
         return max(1, self.retries)

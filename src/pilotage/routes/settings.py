@@ -27,14 +27,15 @@ __all__ = ["NO_SETTINGS", "AliasSettings", "read_all_settings", "read_settings"]
 
 
 class AliasSettings(msgspec.Struct, frozen=True):
-    """The settings of one alias. They depend on neither its name nor its container, so they can be shared.
+    """The settings of one alias. Other aliases and containers with the same fields can share this object.
 
     Attributes:
         settings: every field, with defaults.
         labelled: names of the fields that are set.
-        problems: problems with its labels.
+        problems: problems with the alias's labels.
         refused: whether a problem takes the route out of service.
-        judged_later: fields, as written, whose values are valid for some targets only.
+        judged_later: fields, as written, whose values are valid only for some targets and are checked once the target
+            is known.
 
     """
 
@@ -46,7 +47,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is valid for every target, so that no problem can refer to the label of a particular alias."""
+        """Whether the settings have no problems, and none can be found once the target is known."""
         return not (self.problems or self.refused or self.judged_later)
 
 
@@ -116,7 +117,7 @@ def _check_combinations(settings: RouteSettings, fields: dict[str, Located], con
 
 
 def _judged_later(settings: RouteSettings, fields: dict[str, Located]) -> dict[str, Located]:
-    """Return the fields that :mod:`pilotage.routes.build` may have to refuse when the target is known."""
+    """Return the fields that :mod:`pilotage.routes.build` may have to refuse once it knows the route's target."""
     names = [names[0] for names, _ in named_paths(settings)]
     names += [name for name in ("relay_proxy_protocol_header", "tls_termination") if getattr(settings, name)]
     if settings.scheme == "fileserver":

@@ -1,4 +1,4 @@
-"""Resolves the parts of a route's target that its labels do not set: scheme, host and port. Pure.
+"""Determines a route's target: scheme, host and port, inferring whichever its labels do not set. Pure.
 
 Rules: LABELS II.6.3, decisions 17 and 20.
 """
@@ -38,9 +38,9 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         scheme: protocol used to connect to the target.
-        host: name or address; ``""`` if unknown.
+        host: host name or address; ``""`` if unknown.
         port: the ports on which the proxy and the target listen; 0 if unknown.
-        scheme_reason, host_reason, port_reason: the reason for each, as human-readable text.
+        scheme_reason, host_reason, port_reason: the reason for the scheme, host and port, as readable text.
 
     """
 
@@ -57,7 +57,7 @@ def resolve_target(alias: str, container: Container, settings: RouteSettings) ->
 
     Args:
         alias: the route's alias, lower-cased.
-        container: the container behind it.
+        container: the route's container.
         settings: set by its labels.
 
     """
@@ -152,7 +152,7 @@ def _host(container: Container, settings: RouteSettings) -> tuple[str, str]:
 
 
 def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
-    """Return the first usual port that is exposed, or else the lowest, with the reason; 0 if there is none."""
+    """Return the first of ``PREFERRED_PORTS`` in ``ports``, or else the lowest, and why; 0 without ports."""
     if not ports:
         return 0, "no port is exposed"
     for port in PREFERRED_PORTS:
@@ -175,7 +175,7 @@ def _uses_published_ports(host: str, container: Container) -> bool:
 
 
 def _candidates(container: Container, host: str) -> Mapping[int, Port]:
-    """Return the ports to choose from. At the engine's host, these are the published ones, if there are any."""
+    """Return the ports from which to choose: on the engine's host the published ones, unless none is published."""
     if container.is_host_network_mode:
         return container.public_port_mapping
     ports = container.private_port_mapping
@@ -185,9 +185,10 @@ def _candidates(container: Container, host: str) -> Mapping[int, Port]:
 
 
 def _published_at(entry: Port, host: str) -> str:
-    """Return the host at which a published port is reached; ``""`` if it cannot be reached from here.
+    """Return the host at which a published port can be reached; ``""`` if this machine cannot reach the port.
 
-    A port that is published on one address can be reached only there. Another machine's loopback cannot be reached.
+    A port that is published on one address can be reached only at that address; another machine's loopback address
+    cannot be reached.
     """
     if not entry.PublicPort:
         return ""
@@ -200,7 +201,7 @@ def _published_at(entry: Port, host: str) -> str:
 
 
 def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str]:
-    """Return where to reach an unlisted port on the engine's host. Another process may listen there.
+    """Return where to reach a port that the container does not list, on the engine's host, and a reason or warning.
 
     A container that shares a network has only the ports that the network's owner publishes. If the owner does not
     publish a port, another program may listen there on the host.
@@ -220,7 +221,7 @@ def _only_on(entry: Port) -> str:
 
 
 def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[_Reached, str]:
-    """Return where to reach a port on a host and, if the number differs, why (decision 17).
+    """Return where to reach a port on a host and, if the port there has another number, why (decision 17).
 
     On the engine's host, a container's port becomes the port and address at which it is published, or 0 if it is not
     published. At the container's own address, a published number that is not one of its ports stands for the container

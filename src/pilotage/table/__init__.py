@@ -1,8 +1,8 @@
 """Builds one route table from the routes of all engines and files. Pure.
 
 Snapshots of engines, route files and single changes go in; an immutable :class:`Table` with all conflicts resolved
-comes out. The package also computes the differences between two tables. It does no I/O, does not know Envoy, and does
-not depend on the order in which engines first report.
+comes out. The package also computes the differences between two tables. The package does no I/O and does not know
+Envoy. Its results do not depend on the order in which engines first report.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Resolution(msgspec.Struct, frozen=True):
 
     Attributes:
         route: the winning route; for replicas, with the endpoints of all of them.
-        problems: one for each claim that lost.
+        problems: a problem for each route that claims the alias but does not get it.
 
     """
 
@@ -40,12 +40,12 @@ class Resolution(msgspec.Struct, frozen=True):
 def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held: Sequence[Holder] = ()) -> Resolution:
     """Choose between the routes that claim one alias.
 
-    The route with the best rank wins. Replicas from its Compose service add their endpoints. When the winner and its
-    replicas are all draining, the next route with a ready endpoint stands in until the winner is healthy again.
+    The route with the best rank wins. Replicas from the winner's Compose service add their endpoints. When the winner
+    and its replicas are all draining, the next route with a ready endpoint stands in until the winner is healthy again.
 
     Args:
         claims: one or more routes with the same alias, in any order. The order does not affect the result.
-        ranking: the order of engines.
+        ranking: ranks the claims, knowing the order of engines.
         held: the previous holders of the alias that still claim it, the earliest first.
 
     """
@@ -77,7 +77,7 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
 
 
 def _winner(awake: Sequence[Route], held: Sequence[Holder]) -> Route:
-    """Return the route with the best rank, or the one that stands in for it and its replicas."""
+    """Return the route with the best rank, or the route that stands in while all its containers drain."""
     first = awake[0]
     group = [route for route in awake if route is first or _is_replica(route, first)]
     if any(route.scheme == "fileserver" for route in group):

@@ -41,12 +41,12 @@ class Change(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``added``, ``updated`` or ``removed`` for a route; ``draining`` if the only change is that an endpoint
             started draining; ``health`` for new probe results; ``wakefulness`` for containers that sleep or wake;
-            ``stale`` or ``live`` for an engine; ``conflict`` or ``problem`` for a new problem; ``resolved`` for a
-            problem that is gone.
+            ``stale`` or ``live`` for an engine that cannot or can be reached; ``conflict`` or ``problem`` for a new
+            problem; ``resolved`` for a problem that no longer exists.
         alias: the route's alias; ``""`` for engines and for problems that are not about one route.
         route: the route; if it was removed, its last state.
         fields: names of the changed :class:`~pilotage.Route` fields, for ``updated`` and ``draining``; ``("pool",)`` if
-            only the order of its pool's members changed and the route is now the leader.
+            only the order of the pool's members changed and the route now leads the pool.
         engine: name of the engine.
         problem: the problem, for ``conflict``, ``problem`` and ``resolved``.
         cause: the event that led to the change, e.g. ``start of web``, or the probe results; ``""`` if unknown.
@@ -69,13 +69,13 @@ def diff(
     aliases: Mapping[str, str] | None = None,
     keys: Iterable[ProblemKey] | None = None,
 ) -> tuple[Change, ...]:
-    """Return the differences between two tables: engines, then routes by alias, then problems.
+    """Return the differences between two tables: those of engines first, then of routes by alias, then of problems.
 
     Args:
         old: the earlier table.
         new: the later table.
-        aliases: alias -> cause of its change. Only these aliases are compared; by default, all.
-        keys: keys of problems. Only problems under these keys are compared; by default, all.
+        aliases: alias -> cause of its change. Only these aliases are compared; by default, all aliases.
+        keys: keys of problems. Only problems under these keys are compared; by default, all problems.
 
     """
     return tuple(iter_diff(old, new, aliases=aliases, keys=keys))
@@ -131,7 +131,7 @@ def _route_change(alias: str, before: Route | None, now: Route | None, cause: st
 
 
 def _order_change(alias: str, old: Table, new: Table, cause: str) -> Change | None:
-    """Return the change to the order of a pool, for the route that now leads it."""
+    """Return a change if a pool's order changed and this alias now leads the pool; otherwise ``None``."""
     route = new.routes.get(alias)
     pool = route.pool if route is not None else ""
     before, now = old.pool_members.get(pool, ()), new.pool_members.get(pool, ())
@@ -143,7 +143,7 @@ def _order_change(alias: str, old: Table, new: Table, cause: str) -> Change | No
 
 
 def _health_change(alias: str, old: Table, new: Table) -> Change | None:
-    """Return new probe results. New and removed endpoints are changes to the route instead."""
+    """Return a change if probe results changed. New and removed endpoints are not included: they change the route."""
     before, now, route = old.health_of(alias), new.health_of(alias), new.routes.get(alias)
     if before is now or route is None:
         return None

@@ -18,14 +18,15 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one Envoy, or of several that have the same node ID.
 
     Attributes:
-        node: its node ID, shortened to 100 printable characters.
-        connected: whether it is connected.
-        since: when it connected or disconnected; Unix time in seconds.
-        lag: how long ago, in seconds, the oldest unanswered response was sent; 0 if it has answered all responses.
-        silent: whether the lag is too long, or was too long when it disconnected.
-        version: the newest table version for which it has answered every response; 0 if there is none.
-        waiting: number of resources that it has not answered yet.
-        rejected: number of resources that it rejects.
+        node: the Envoy's node ID, shortened to 100 printable characters.
+        connected: whether the Envoy is connected to pilotage.
+        since: when the Envoy connected or disconnected, in seconds since 1970.
+        lag: how long ago, in seconds, the oldest response was sent that Envoy has not acknowledged or rejected; 0 if
+            Envoy has answered all responses.
+        silent: whether the lag is too long, or was too long when the Envoy disconnected.
+        version: the newest table version for which Envoy has answered every response; 0 before the first such version.
+        waiting: number of resources that Envoy has neither accepted nor rejected yet.
+        rejected: number of resources that Envoy rejects.
 
     """
 
@@ -40,7 +41,7 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def problem(self) -> Problem | None:
-        """A problem for operators, if the Envoy is silent."""
+        """A problem that tells operators that the Envoy is ``silent``; ``None`` if it is not."""
         if not self.silent:
             return None
         if self.connected:
@@ -55,7 +56,7 @@ class RouteState(msgspec.Struct, frozen=True):
     """Whether one Envoy has the current configuration of a route.
 
     Attributes:
-        state: whether it has accepted the current configuration, rejects it, or has not answered yet.
+        state: whether the Envoy has accepted the current configuration, rejects it, or has not answered yet.
         version: the table version that introduced Envoy's current configuration of the route; ``None`` if unknown.
 
     """

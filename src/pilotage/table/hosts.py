@@ -1,4 +1,4 @@
-"""Decides which routes serve a host. An alias, a full name or the name of a pool can claim it. Pure.
+"""Decides which routes serve a host that is claimed as an alias, as a full name or as the name of a pool. Pure.
 
 Rules: decisions 31 and 32.
 """
@@ -34,7 +34,7 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the host.
         route: the route whose alias is the host.
-        pooled: the routes whose pool has that name.
+        pooled: the routes whose pool has the host as its name.
         above: for a full name, the routes that serve its first label and also answer for the full name.
         held: the previous holders of the host that still exist, the earliest first.
 
@@ -51,9 +51,11 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
     """Who serves a host.
 
     Attributes:
-        kind: ``route``, ``pool`` or ``above``; ``""`` if none does.
-        routes: the routes that serve it, the leader of a pool first.
-        refused: alias of a route that must not serve it -> the problem; ``None`` if the route is draining anyway.
+        kind: ``route``, ``pool`` or ``above``: which of the :class:`HostClaims` won; ``""`` if no route serves the
+            host.
+        routes: the routes that serve the host, the leader of a pool first.
+        refused: alias of each route that must not serve the host -> the problem; ``None`` if the route is draining
+            anyway.
 
     """
 
@@ -63,11 +65,11 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules for choosing between claims.
+    """What decides between the claims to a host.
 
     Attributes:
-        ranking: the order of engines.
-        policy: says which pools a container may join.
+        ranking: ranks the claims, knowing the order of engines.
+        policy: decides which pools a container may join.
 
     """
 
@@ -86,10 +88,10 @@ def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
     """Choose between the claims to one host.
 
     The claim with the best rank wins. A host can be claimed by a route, by a pool, or, for a full name, by the route or
-    pool that serves its first label. If the holder of the first label also claims the full name itself, only that claim
-    counts. Members of a pool that may not join its leader are refused. When all containers of the winner are draining,
-    the next claim with a ready endpoint takes over. A claim through the first label never takes over, so that requests
-    wait for a restarting container instead of reaching another service.
+    pool that serves its first label. If the holder of the first label also claims the full name itself, only its claim
+    to the full name counts. Members of a pool that may not join its leader are refused. When all containers of the
+    winner are draining, the next claim with a ready endpoint takes over. A claim through the first label never takes
+    over, so that requests wait for a restarting container instead of reaching another service.
     """
     rank = rules.ranking.rank
     parties = [_Party("route", (claims.route,))] if claims.route is not None else []
@@ -123,9 +125,9 @@ def _is_of(party: _Party, routes: Sequence[Route]) -> bool:
 
 
 def _pools(claims: HostClaims, rules: HostRules) -> tuple[list[_Party], list[Route]]:
-    """Return the pool and all further pools that wait to take over its name, and the routes that are in no pool.
+    """Return the pool and the pools that wait to take over its name, and the routes that are in none of these.
 
-    A sleeping container does not lead a pool while others are awake.
+    A sleeping container does not lead a pool while other members are awake.
     """
     waiting = sorted(claims.pooled, key=lambda route: (not is_open(route), rules.ranking.rank(route, claims.held)))
     parties: list[_Party] = []
@@ -197,7 +199,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def _join_hint(claimant: Claimant, pool: str, policy: Policy) -> str:
-    """Return a hint on how to let a container join, with the line to add to the configuration."""
+    """Return a hint with the line to add to the configuration to let a container join a pool."""
     pools = f"pools: [{_quoted(pool)}]"
     if (rule := policy.rule_for(claimant)) is not None:
         return f"choose another pool, or add {pools} to what {rule} allows"

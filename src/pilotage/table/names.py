@@ -1,8 +1,8 @@
 """Keeps the claims to aliases and hosts, and decides which claim to each name wins. Pure.
 
-Aliases and hosts are decided separately, because not only aliases claim hosts: a pool claims the host with its name,
-and the alias ``shop`` claims a full name such as ``shop.example.com``. Only names that a change affects are resolved
-again.
+Aliases and hosts are resolved separately, because not only an equal alias claims a host: a pool claims the host with
+the pool's name, and the alias ``shop`` also claims full names such as ``shop.example.com``. Only names that a change
+affects are resolved again.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ _BATCH: Final = 500  # names resolved before other tasks get a turn; about 2 ms
 
 
 class Resolved(msgspec.Struct):
-    """The result of resolving names: what changed.
+    """What changed when names were resolved.
 
     Attributes:
-        routes: alias -> route, excluded if it is refused; ``None`` if no route claims the alias any more.
-        problems: alias or host -> the problems of the routes that claim it but lose it to another.
-        pools: name of a pool -> aliases of its members, the leader first; empty if it is gone.
+        routes: alias -> the route that gets the alias, excluded if its host is refused; ``None`` if no route claims the
+            alias any more.
+        problems: alias -> problems of routes that claim the alias or its hosts, but do not get them.
+        pools: name of a pool -> aliases of its members, the leader first; empty if the pool no longer exists.
         causes: alias -> the event that led to the change.
 
     """
@@ -137,7 +138,7 @@ class Names:
             self._touched |= dict.fromkeys((names & self._won.keys()) - self._touched.keys(), "")
 
     def keep(self) -> None:
-        """Let the current holders keep their names from now on, because clients are being served."""
+        """Let each holder of a name keep it from now on, for as long as its container exists."""
         if self._keeps:
             return
         self._keeps = True
@@ -193,7 +194,7 @@ class Names:
     def _below(
         self, hosts: Mapping[str, str], resolved: Resolved, held: dict[str, tuple[Holder, ...]]
     ) -> dict[str, str]:
-        """Choose the holders of hosts without dots. Return the full names to resolve next, with their causes."""
+        """Choose the holders of the hosts without dots; return full names to resolve next -> causes."""
         below: dict[str, str] = {}
         for name, cause in hosts.items():
             if first_label(name):
@@ -206,7 +207,7 @@ class Names:
         return below
 
     def _resolve_alias(self, alias: str, held: dict[str, tuple[Holder, ...]]) -> tuple[str, ...]:
-        """Choose the route that gets an alias. Return the hosts that this may affect and that others claim, too."""
+        """Choose the route that gets an alias; return the hosts that must be resolved because of it."""
         before, claims = self._won.get(alias), self._claims.get(alias)
         now = None
         if claims is None:
@@ -250,7 +251,7 @@ class Names:
             self._above.pop(label, None)
 
     def _resolve_host(self, name: str, cause: str, resolved: Resolved, held: dict[str, tuple[Holder, ...]]) -> None:
-        """Choose the holder of a host."""
+        """Choose the routes that serve a host, and record what changed."""
         claims, pooled = self._claims.get(name, {}), self._pooled.get(name, ())
         label, before = self._label_above(name), self._hosts.get(name)
         if not pooled and not label and before is None:
@@ -315,7 +316,7 @@ class Names:
         return (route,) if route is not None else ()
 
     def _label_above(self, name: str) -> str:
-        """Return the short alias or pool that also claims a full name; ``""`` if there is none."""
+        """Return a full name's first label if an alias or pool of that name claims it, too; else ``""``."""
         label = first_label(name)
         if not label or (self._domains and name[len(label) + 1 :] not in self._domains):
             return ""
@@ -325,7 +326,7 @@ class Names:
         return self._held_hosts.get(label) or self._held.get(label, ())
 
     def _update_above(self, label: str) -> bool:
-        """Return whether the full names below a label must be resolved again."""
+        """Record who serves a label; return whether the full names below it must be resolved again."""
         routes = self._serving(label)
         now = [
             (self._rules.ranking.rank(each), holder_of(each), is_open(each), is_ready(each), is_draining((each,)))
@@ -337,7 +338,7 @@ class Names:
         return True
 
     def _record_lost(self, label: str, name: str, now: HostResolution, resolved: Resolved, cause: str) -> None:
-        """Record a full name that the holder of its first label does not serve."""
+        """Record whether a full name is served by another route than the holder of its first label, for a problem."""
         lost = self._lost.setdefault(label, {})
         lower = self._label_above(name)
         above = self._serving(lower) if lower else ()

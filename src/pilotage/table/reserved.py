@@ -1,7 +1,7 @@
 """Reserves the names that an engine's containers held before a restart until that engine has been listed. Pure.
 
-Without this, a container on another engine would take a name while its holder's engine is unreachable after the start,
-and would then keep it. Rules: decision 31.
+Otherwise, if an engine is unreachable when the daemon starts, a container on another engine would take a name of the
+unreachable engine's container, and would keep that name. Rules: decision 31.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class HeldName(msgspec.Struct, frozen=True):
     Attributes:
         engine: name of the engine.
         container: name of the container.
-        agent: address of the agent in front of the engine; ``""`` if there is none. Agents name their engines
-            themselves, so another agent could choose the same name.
+        agent: address of the agent in front of the engine; ``""`` without an agent. Needed because agents name their
+            engines themselves, so another agent could choose the same name.
 
     """
 
@@ -42,12 +42,12 @@ class HeldName(msgspec.Struct, frozen=True):
 
 
 class ReservedNames:
-    """The names that were held before the restart, and the containers that wait for them.
+    """The names that containers held before the restart, and the routes that wait for these names.
 
     Args:
         held: alias, or name of a pool -> who held it.
         engines: names of the watched engines, or the address of an agent whose name is not known yet. Names that
-            containers on other engines held are released.
+            containers on other engines held are not reserved.
 
     """
 
@@ -74,7 +74,7 @@ class ReservedNames:
 
         Args:
             owner: the container or file route.
-            built: its routes; ``None`` if it is gone.
+            built: the owner's routes; ``None`` if the owner no longer exists.
             cause: the event that led to the change.
             domains: domains under which aliases are served; empty for any.
 
@@ -94,7 +94,7 @@ class ReservedNames:
         return Built(tuple(routes), tuple(problems))
 
     def rename(self, old: str, new: str) -> None:
-        """Keep the reserved names of an engine that has been renamed."""
+        """Reserve an engine's names under the engine's new name."""
         if old in self._missing:
             self._missing = self._missing - {old} | {new}
             self._held = {
@@ -102,7 +102,7 @@ class ReservedNames:
             }
 
     def release(self, engine: str) -> dict[Owner, tuple[Built, str]]:
-        """Free the names of an engine that has been listed or removed; return the routes that waited, with causes."""
+        """Free the names of a listed or removed engine; return all waiting owners, to be filtered again."""
         if engine not in self._missing:
             return {}
         self._missing.discard(engine)
@@ -117,7 +117,7 @@ class ReservedNames:
         return None
 
     def _claimed(self, route: Route, domains: Collection[str]) -> Iterator[str]:
-        """Yield the names that a route takes. Omit the alias or pool that its own engine held before."""
+        """Yield the names that a route takes, except an alias or pool that its own engine held before."""
         for name in filter(None, (route.alias, route.settings.load_balance.link)):
             own = self._held.get(name)
             if own is not None and own.engine == route.provider:

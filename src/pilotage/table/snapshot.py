@@ -28,7 +28,8 @@ class FoundAgent(msgspec.Struct, frozen=True):
 
     Attributes:
         info: what the agent reports about itself.
-        expires: the day on which the client's certificate expires, ``YYYY-MM-DD``; ``""`` if that is not known.
+        expires: the day on which pilotage's client certificate for this agent expires, ``YYYY-MM-DD``; ``""`` if
+            unknown.
 
     """
 
@@ -41,10 +42,10 @@ class EngineSnapshot(msgspec.Struct, frozen=True):
 
     Attributes:
         config: the engine.
-        containers: in the order of the engine's list.
+        containers: the engine's containers, in the order of its list.
         built: routes and problems of each container, in the same order.
         problems: problems with the engine itself.
-        agent: the agent that relays to it; ``None`` if there is none, or it has not been found.
+        agent: the agent that relays to the engine; ``None`` without an agent, or if the agent has not been found.
 
     """
 
@@ -68,8 +69,8 @@ def build_snapshot(
 
     Args:
         config: the engine.
-        containers: its containers. A container that shares another container's network gets that container's address
-            and ports.
+        containers: the engine's containers. A container that shares another container's network gets the other
+            container's address and ports.
         reserved_ports: ports on this host that the proxy itself uses.
         policy: what containers may claim.
         is_local: whether an address belongs to this machine and is not loopback.

@@ -1,8 +1,8 @@
-"""Keeps the table up to date while single containers change. Pure.
+"""Updates the table after changes to single containers. Pure.
 
-The store is the only mutable object between engines and tables. It remembers which names are claimed by whom, resolves
-only the names that a change affects, and returns immutable tables that share all other parts. The cost of a change does
-not depend on the number of containers.
+The store is the only mutable object between engines and tables. The store remembers which containers claim which names,
+resolves only the names that a change affects, and returns immutable tables that share their unchanged parts. The cost
+of a change does not depend on the number of containers.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class CommitResult(NamedTuple):
 
     Attributes:
         table: the current table; the same object as before if nothing changed.
-        aliases: resolved alias -> cause of the change.
-        problem_keys: keys whose problems changed.
+        aliases: alias -> cause of the change, for each alias that was resolved.
+        problem_keys: keys of the problems that changed.
         health_aliases: aliases whose endpoint health or wakefulness changed.
 
     """
@@ -77,11 +77,11 @@ class RouteStore:
         return self._table
 
     def set_routes(self, owner: Owner, built: Built | None, cause: str = "") -> None:
-        """Replace the routes and problems of an owner; ``None`` removes the owner. :meth:`commit` applies the change.
+        """Replace an owner's routes and problems. :meth:`commit` applies the change.
 
         Args:
             owner: the container or file route.
-            built: its routes and problems.
+            built: the owner's routes and problems; ``None`` removes the owner.
             cause: the event that led to the change, e.g. ``start of web``.
 
         """
@@ -102,7 +102,7 @@ class RouteStore:
         self._names.configure(engines=engines, policy=policy)
 
     def keep_holders(self) -> None:
-        """Let the holder of a name keep it from now on for as long as its container exists.
+        """Let each holder of a name keep it from now on, for as long as its container exists.
 
         Call this before the first table is used to serve clients. Until then, the table depends only on the containers,
         not on the order in which engines are listed and events arrive.
@@ -110,11 +110,11 @@ class RouteStore:
         self._names.keep()
 
     def reserve(self, held: Mapping[str, HeldName], engines: Iterable[str]) -> None:
-        """Reserve names until the engines that held them before have been listed. Call it before the first list.
+        """Reserve names until their previous holders' engines have been listed. Call this before the first list.
 
         Args:
             held: alias, or name of a pool -> who held it when the daemon last ran.
-            engines: names of the engines that are watched. Names held by others are released.
+            engines: names of the watched engines. Names that containers on other engines held are not reserved.
 
         """
         self._reserved = ReservedNames(held, engines)
@@ -157,11 +157,11 @@ class RouteStore:
         return self._engines.get(name)
 
     def set_health(self, alias: str, health: Mapping[str, EndpointHealth]) -> None:
-        """Replace an alias's probe results.
+        """Replace the probe results of an alias.
 
         Args:
             alias: alias of the route.
-            health: health by endpoint address; empty if nothing is probed. Addresses that are not endpoints of the
+            health: endpoint address -> health; empty if no endpoint is probed. Addresses that are not endpoints of the
                 committed route are ignored.
 
         """
@@ -170,7 +170,7 @@ class RouteStore:
         self._replace_health(alias, {address: found for address, found in health.items() if address in known})
 
     def set_wakefulness(self, alias: str, wakefulness: Wakefulness | None) -> None:
-        """Record whether the containers of an alias are awake; ``None`` if they do not sleep."""
+        """Record whether the containers of an alias are awake; ``None`` if these containers never sleep."""
         if wakefulness == self._wakefulness.get(alias):
             return
         known = self._wakefulness
@@ -184,7 +184,7 @@ class RouteStore:
         self._changed_health.add(alias)
 
     def set_incomplete(self, engine: str, *, incomplete: bool) -> None:
-        """Record whether more changes from an engine's list follow. While they do, the table stays as it is."""
+        """Record whether more changes from an engine's list follow, until which the table stays as it is."""
         (self._incomplete.add if incomplete else self._incomplete.discard)(engine)
 
     def prepare(self, engine: str) -> bool:
@@ -195,7 +195,7 @@ class RouteStore:
                 the order in which changes arrive must not decide who gets a name.
 
         Returns:
-            Whether there is more to do.
+            Whether :meth:`commit` has more work that :meth:`prepare` could do.
 
         """
         return not self._incomplete - {engine} and self._do_part()
@@ -257,7 +257,7 @@ class RouteStore:
         return CommitResult(self._table, touched, problem_keys, health_aliases)
 
     def _drop_stale_health(self, alias: str) -> None:
-        """Drop the health of removed endpoints. A different container at the same address is a new endpoint."""
+        """Drop probe results of removed endpoints, also if another container now has the same address."""
         before, now = _endpoints(self._table.routes.get(alias)), _endpoints(self._routes.get(alias))
         kept = {address for address, _ in before & now}
         self._replace_health(

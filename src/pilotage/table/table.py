@@ -35,8 +35,8 @@ class EngineStatus(msgspec.Struct, frozen=True):
     Attributes:
         state: ``pending`` before the first list, then ``live``, or ``stale`` while the engine is unreachable and its
             last good routes are kept.
-        since: start of this state, in seconds since 1970.
-        error: what failed; ``""`` while live.
+        since: when the engine entered this state, in seconds since 1970.
+        error: why the engine is unreachable; ``""`` while ``live``.
 
     """
 
@@ -52,15 +52,15 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     the number of containers.
 
     Attributes:
-        routes: alias -> route, including excluded ones; :meth:`sorted_routes` has a stable order.
-        problems_by_key: subject of problems -> the problems.
+        routes: alias -> route, including excluded routes, in no particular order; :meth:`sorted_routes` sorts them.
+        problems_by_key: key (whom the problems concern) -> the problems.
         engines: name -> status.
         health: alias -> endpoint address -> result of the gateway's probes, for the endpoints that the gateway probes.
-            These results do not affect the table; the gateway itself decides where to send requests.
+            These results do not affect the routes; the gateway itself decides where to send requests.
         version: incremented by each change; 0 is the empty table.
         pool_members: name of a pool (``load_balance.link``) -> aliases of the routes that serve it, the leader first.
         engine_order: names of the engines in their configured order.
-        wakefulness: alias -> whether its containers are awake, for those that a daemon puts to sleep.
+        wakefulness: alias -> whether its containers are awake, for each alias whose containers a daemon puts to sleep.
 
     """
 
@@ -74,7 +74,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     wakefulness: Mapping[str, Wakefulness] = Map()
 
     def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
-        """Return the probe results of an alias by endpoint address; empty if nothing is probed."""
+        """Return endpoint address -> probe result of an alias; empty if the gateway probes no endpoint."""
         return self.health.get(alias, _UNPROBED)
 
     @property

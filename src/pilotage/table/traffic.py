@@ -1,4 +1,4 @@
-"""Defines the statistics on the requests for one route. Pure."""
+"""Defines the statistics about the requests for one route. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["RouteTraffic"]
 
 
 class RouteTraffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Statistics on the requests for a route or pool, or the connections of a tcp route, since Envoy started.
+    """Statistics since Envoy's start about the requests for a route or pool, or about the connections of a tcp route.
 
     Attributes:
         requests: number of requests.
@@ -16,8 +16,8 @@ class RouteTraffic(msgspec.Struct, frozen=True, kw_only=True):
         in_progress: number of requests that have been sent to the service and are not complete.
         measured: number of requests whose durations are known. They are a random sample.
         duration_sum: the sum of these durations, in seconds.
-        durations: upper bound in seconds -> number of measured requests that took no longer; empty if none were
-            measured.
+        durations: upper bound in seconds -> number of measured requests that took at most so long; empty if no request
+            was measured.
 
     """
 

@@ -10,18 +10,20 @@ __all__ = ["Wakefulness"]
 
 
 class Wakefulness(msgspec.Struct, frozen=True, gc=False):
-    """Whether a route's containers, which sleep while there are no requests, are awake.
+    """Whether the containers of a route that lets its containers sleep are awake.
 
     Attributes:
         state: ``asleep``; ``waking`` while they are started and requests wait; ``ready``; ``quiescing`` while the last
             requests end; ``stopping`` while the engine stops them; ``failed`` for a while after they could not be
             woken.
-        since: start of this state, in seconds since 1970.
+        since: when the containers entered this state, in seconds since 1970.
         detail: the step in progress, or why the containers could not be woken; otherwise ``""``.
-        last_wake: how long the last successful attempt to wake them took, in seconds; ``None`` before the first.
-        awake_because: why they do not go to sleep now; ``""`` in the table, because the table does not change with each
-            request.
-        sleeps_at: when they go to sleep if there are no further requests, in seconds since 1970; ``None`` in the table.
+        last_wake: how long the last successful attempt to wake the containers took, in seconds; ``None`` before the
+            first success.
+        awake_because: why the containers do not go to sleep now; ``""`` in the table, because the table does not change
+            with each request.
+        sleeps_at: when the containers go to sleep if no further requests arrive, in seconds since 1970; ``None`` in the
+            table.
 
     """
 

@@ -1,4 +1,4 @@
-"""The agent's end of a tunnel, whose two directions end separately. For :class:`pilotage.testing.FakeAgent`."""
+"""The agent's end of a tunnel, whose two directions end separately, for :class:`pilotage.testing.FakeAgent`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Wire:
         self._writing = asyncio.Lock()
 
     async def read(self) -> bytes:
-        """Return what the client sends next; nothing once it has ended."""
+        """Wait for data from the client and return it; return ``b""`` once the client has ended its direction."""
         loop = asyncio.get_running_loop()
         while not self._plain and not self._tls.has_ended:
             data = await loop.sock_recv(self._connection, _CHUNK)
@@ -41,7 +41,7 @@ class Wire:
         return found
 
     async def read_header(self) -> tuple[bytes, bytes]:
-        """Return the header, and what followed it at once."""
+        """Return the tunnel's header, and the data that arrived together with the header."""
         found = b""
         while len(found) < _HEADER:
             data = await self.read()
@@ -51,12 +51,12 @@ class Wire:
         return found[:_HEADER], found[_HEADER:]
 
     async def write(self, data: bytes) -> None:
-        """Send data to the client; wait while it is slow."""
+        """Send data to the client; wait until the socket has accepted all data."""
         self._tls.send(data)
         await self._send()
 
     async def end(self) -> None:
-        """Send nothing more."""
+        """End the direction to the client: send nothing more."""
         self._tls.end()
         await self._send()
 
@@ -67,7 +67,7 @@ class Wire:
 
 
 async def copy_to_target(client: Wire, begin: bytes, target: StreamWriter) -> None:
-    """Copy what the client sends until it ends, beginning with what has already been read."""
+    """Copy ``begin``, which was read before, and what the client then sends to the target, until it ends."""
     data = begin or await client.read()
     while data:
         target.write(data)
@@ -77,14 +77,14 @@ async def copy_to_target(client: Wire, begin: bytes, target: StreamWriter) -> No
 
 
 async def copy_to_client(target: StreamReader, client: Wire) -> None:
-    """Copy what the target sends until it ends."""
+    """Copy what the target sends to the client, until the target ends its direction."""
     while data := await target.read(_CHUNK):
         await client.write(data)
     await client.end()
 
 
 async def peek(connection: socket.socket) -> bytes:
-    """Return the first bytes of a connection, which can be read again: the client's greeting, with its protocols."""
+    """Return a connection's first bytes, the TLS greeting, without removing them from the socket."""
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()
     loop.add_reader(connection, _settle, readable)

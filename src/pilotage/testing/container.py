@@ -23,7 +23,7 @@ _serial: Final = itertools.count(1)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FakePort:
-    """A port that is exposed (``public == 0``) or published on ``ip`` (``""`` for all addresses)."""
+    """A container's port: only exposed (``public == 0``), or published on ``ip`` (``""``: all addresses)."""
 
     private: int
     public: int = 0
@@ -33,18 +33,18 @@ class FakePort:
 
 @dataclasses.dataclass(slots=True)
 class FakeContainer:
-    """A container of the fake engine. Change it through the engine's methods, which also send the events.
+    """A container of the fake engine. Change it only through the engine's methods, because these also send events.
 
     Attributes:
         id: 64 hexadecimal digits.
-        name: without the leading slash; ``""`` while it is being removed.
+        name: the name without a leading slash; ``""`` while the container is being removed.
         networks: attached network -> address, ``""`` until the engine assigns one.
         network_mode: as in ``HostConfig``: ``"default"``, ``"host"``, ``"none"``, ``"container:ID"`` or a network name.
         created: seconds since 1970; 0 until the engine sets it.
-        started: time of its last start, nanoseconds since 1970; 0 if the engine has not started it.
-        health: ``""`` without a health check; if it has one, ``starting``, ``healthy`` or ``unhealthy``.
-        raw: a list entry recorded from a real engine, returned with only its state changed.
-        raw_inspect: its recorded inspection.
+        started: time of the container's last start, nanoseconds since 1970; 0 if the engine has not started it.
+        health: ``starting``, ``healthy`` or ``unhealthy``; ``""`` if the container has no health check.
+        raw: a list entry recorded from a real engine; the fake engine returns it with only the state changed.
+        raw_inspect: the inspection of the same container, recorded from a real engine.
 
     """
 
@@ -69,7 +69,7 @@ class FakeContainer:
 
     @property
     def alive(self) -> bool:
-        """Whether it has a process, and therefore addresses and ports."""
+        """Whether the container has a process, and therefore addresses and ports."""
         return self.state in ALIVE
 
 
@@ -93,20 +93,20 @@ def container(
     """Describe a container for :class:`pilotage.testing.FakeEngine`.
 
     Args:
-        name: its name.
+        name: the container's name.
         image: as passed to ``docker run``.
         labels: key -> value.
         ports: ``80`` or ``"53/udp"`` for an exposed port; ``"8080:80"``, ``"127.0.0.1:8080:80/tcp"`` or
             ``"[::1]:8080:80"`` for a published one.
         networks: names of attached networks, or name -> address. The engine assigns missing addresses.
-        ip: its address in the first network.
+        ip: the container's address in its first network.
         network_mode: ``"host"``, ``"none"`` or ``"container:ID"``; by default the name of the first network.
         state: initial state.
-        created: seconds since 1970; by default the time at which it is added to an engine.
-        health: initial health; also gives it a health check.
+        created: seconds since 1970; by default the time at which the container is added to an engine.
+        health: initial health, which also gives the container a health check; ``""`` for no health check.
         mounts: pairs of source and destination; a source that starts with ``/`` is a bind mount, any other a volume.
-        command: its command.
-        links: names that other containers have for it through legacy links, e.g. ``"/other/alias"``.
+        command: the command that the container runs, and its arguments.
+        links: names that other containers give this one through legacy links, e.g. ``"/other/alias"``.
         id: 64 hexadecimal digits; derived from the name and a counter by default.
 
     """
@@ -139,7 +139,7 @@ def parse_port(port: int | str | FakePort) -> FakePort:
     """Parse a port in the syntax of ``docker run -p`` and ``--expose``, except ranges.
 
     Raises:
-        ValueError: not a port.
+        ValueError: the text is not a port.
 
     """
     if isinstance(port, FakePort):

@@ -1,7 +1,8 @@
 """Describes the differences between engines: versions, headers, error messages, order of events.
 
-They were observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare the dialects with
-recordings of these engines. Later versions (API 1.52 and up) follow the Engine API's version history.
+The differences were observed on Docker 20.10, 26.1 and 28.5 and on Podman 4.3 and 5.4; the tests compare the dialects
+with recordings of these engines. The behavior of later versions (API 1.52 and up) is taken from the Engine API's
+version history.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Dialect:
         return Answer(status, self.headers(), msgspec.json.encode(value) + b"\n")
 
     def error(self, status: int, message: str, cause: str = "") -> Answer:
-        """Return an error in the engine's format. ``cause`` is for Podman only; by default the end of the message."""
+        """Return an error as the engine writes it. Only Podman adds ``cause``, by default the message's end."""
         if self.podman:
             return self.json(
                 {"cause": cause or message.rpartition(": ")[2], "message": message, "response": status}, status
@@ -121,7 +122,7 @@ class Dialect:
         return Answer(404, {"Content-Type": "application/json"}, b'{"message":"page not found"}\n')
 
     def refuse_version(self, asked: tuple[int, int]) -> Answer | None:
-        """Return the error for an unsupported API version; ``None`` if it is supported. Podman supports any."""
+        """Return the error for an unsupported API version; ``None`` if supported. Podman supports all."""
         if self.podman or self.min_api <= asked <= self.api:
             return None
         limit, side = (self.api, "new. Maximum") if asked > self.api else (self.min_api, "old. Minimum")
@@ -167,12 +168,12 @@ class Dialect:
 
 
 def dialect_of(flavour: Flavour, api: str = "", min_api: str = "", version: str = "") -> Dialect:
-    """Return the dialect of an engine; omitted values follow from the others.
+    """Return the dialect of an engine. Omitted versions are derived from the given ones.
 
     Args:
         flavour: ``docker`` or ``podman``.
         api: newest API version, e.g. ``"1.41"``.
-        min_api: oldest API version; by default the real engine's.
+        min_api: oldest API version; by default the oldest that the real engine supports.
         version: engine version; ``"4.3.1"`` by default for Podman.
 
     Raises:

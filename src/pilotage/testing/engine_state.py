@@ -1,4 +1,4 @@
-"""Implements operations on the fake engine's containers. Each changes the state and sends a real engine's events.
+"""Implements operations on the fake engine's containers, each of which sends the events that a real engine sends.
 
 The events and their order depend on the dialect: Docker 20.10 sends ``die`` before the network events, 26 sends
 ``stop`` before ``die``, Podman sends ``init`` and ``cleanup`` and names its last event ``remove``.
@@ -30,8 +30,8 @@ _SIGNALS: Final = {"HUP": "1", "INT": "2", "KILL": "9", "TERM": "15"}
 class FakeEngineState:
     """The containers of a fake engine and the operations on them, without a server.
 
-    Every method accepts a container as an object, by name, by ID or by ID prefix, and raises ``LookupError`` for an
-    unknown one.
+    Every operation accepts a container as an object, by name, by ID or by ID prefix, and raises ``LookupError`` if the
+    container does not exist.
 
     Attributes:
         dialect: behavior of the imitated engine.
@@ -57,7 +57,7 @@ class FakeEngineState:
     # Queries.
 
     def find(self, wanted: str) -> FakeContainer | None:
-        """Return a container by ID, name or ID prefix."""
+        """Return the container with this ID, name or ID prefix; ``None`` if there is no such container."""
         wanted = wanted.removeprefix("/")
         if (it := self.containers.get(wanted) or self.containers.get(self._names.get(wanted, ""))) is not None:
             return it
@@ -104,7 +104,7 @@ class FakeEngineState:
             self._put(_from_summary(it) if isinstance(it, dict) else it)
 
     def add(self, it: FakeContainer | str, **more: Any) -> FakeContainer:
-        """Create a container, and start it if its state is one of a running container.
+        """Create a container and return it. Start it if its initial state is that of a running container.
 
         Args:
             it: a container, or the name for a new one.
@@ -126,7 +126,7 @@ class FakeEngineState:
         return made
 
     def remove(self, which: FakeContainer | str) -> None:
-        """Remove a container; a running one is killed first."""
+        """Remove a container; kill it first if it is running."""
         it = self._the(which)
         if it.alive:
             if not self.dialect.podman:
@@ -145,7 +145,7 @@ class FakeEngineState:
         self._started(self._the(which))
 
     def stop(self, which: FakeContainer | str, exit_code: int = 0) -> None:
-        """Stop a container that handles SIGTERM."""
+        """Stop a container as if it exited with ``exit_code`` on SIGTERM."""
         it = self._the(which)
         if not self.dialect.podman:
             self._tell(it, "kill", signal="15")
@@ -159,11 +159,11 @@ class FakeEngineState:
         self._died(it, 137 if name in {"KILL", "9"} else 0)
 
     def die(self, which: FakeContainer | str, exit_code: int = 0) -> None:
-        """Let a container exit."""
+        """Let a container exit by itself, with ``exit_code``."""
         self._died(self._the(which), exit_code)
 
     def oom(self, which: FakeContainer | str) -> None:
-        """Let the OOM killer end a container; Podman does not report why."""
+        """Let the OOM killer end a container. Podman, unlike Docker, sends no event about the reason."""
         it = self._the(which)
         it.oom_killed = True
         if not self.dialect.podman:
@@ -255,7 +255,7 @@ class FakeEngineState:
         self._tell(it, "exec_die", **extra, exitCode="0")
 
     def emit(self, kind: str, action: str, actor: str, attributes: dict[str, str] | None = None) -> None:
-        """Send an event of any other kind, e.g. of an image or a volume."""
+        """Send an event about something other than a container, e.g. an image or a volume."""
         self.hub.publish(FakeEvent(kind, action, actor, dict(attributes or {}), self._tick()))
 
     # Internals.

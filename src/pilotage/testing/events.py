@@ -21,15 +21,15 @@ DOCKER_MEMORY: Final = 256
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FakeEvent:
-    """An engine event.
+    """An event of the fake engine.
 
     Attributes:
         kind: ``container``, ``network`` and so on.
         action: e.g. ``start`` or ``health_status: healthy``.
-        actor: ID of the object.
-        attributes: labels, name, image, …
-        nanoseconds: time since 1970.
-        health: Podman's ``HealthStatus``.
+        actor: ID of the object that the event is about.
+        attributes: the object's labels, name, image and so on.
+        nanoseconds: time of the event in nanoseconds since 1970.
+        health: the value of Podman's field ``HealthStatus``.
 
     """
 
@@ -120,7 +120,7 @@ class EventHub:
         self._send([event] * times)
 
     def replay(self, since: int | None, until: int | None) -> Iterator[FakeEvent]:
-        """Yield past events from ``since`` to ``until`` in nanoseconds; all of them if only ``until`` is given."""
+        """Yield past events from ``since`` to ``until`` (nanoseconds, ``None``: no limit); none without either."""
         if since is None and until is None:
             return
         for event in list(self._memory):
@@ -128,7 +128,7 @@ class EventHub:
                 yield event
 
     def release(self) -> None:
-        """Deliver the events that were held back."""
+        """Deliver the events that were held back, and hold back no more."""
         held, self.held = self.held or [], None
         self._send(held)
 
@@ -137,15 +137,15 @@ class EventHub:
         self._memory.clear()
 
     def drop(self, count: int) -> None:
-        """Drop the next events."""
+        """Drop the next ``count`` events, also from the history."""
         self._drop += count
 
     def double(self, count: int) -> None:
-        """Send each of the next events twice."""
+        """Send each of the next ``count`` events twice."""
         self._double += count
 
     def reverse(self, count: int) -> None:
-        """Send the next events in reverse order once all of them have happened."""
+        """Hold back the next ``count`` events until all have happened, then send them in reverse order."""
         self._reverse += count
 
     def _send(self, events: Iterable[FakeEvent]) -> None:
@@ -195,7 +195,7 @@ def moment(text: str) -> int:
     """Parse ``since`` or ``until``: seconds since 1970 with up to nine decimals; return nanoseconds.
 
     Raises:
-        ValueError: not such a number.
+        ValueError: the text is not such a number.
 
     """
     seconds, _, fraction = text.partition(".")

@@ -1,4 +1,4 @@
-"""Provides an agent like GoDoxy's, which offers an engine's API, a proxy to containers and a tunnel over mutual TLS."""
+"""Provides a fake of GoDoxy's agent: an engine's API, a proxy and a tunnel to containers, over mutual TLS."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _UNREACHABLE: Final = b"<!doctype html><title>502</title><h1>Origin server is no
 
 
 class FakeAgent:
-    """An agent beside an engine, for tests. It behaves as GoDoxy's agent 0.31 does, defects included.
+    """A fake agent in front of an engine, for tests. It behaves as GoDoxy's agent 0.31 does, defects included.
 
     It is an asynchronous context manager. Clients must present a certificate if ``context`` requires it.
 
     Args:
         engine: URL of the engine, ``unix:///…`` or ``tcp://host:port``.
-        context: the TLS context of its server: certificate, and the CA of its clients.
-        name: its name.
-        version: its version. Agents before 0.18.6 expect other headers from the proxy.
+        context: the TLS context of the agent's server, with its certificate and the CA of its clients.
+        name: the name that the agent reports.
+        version: the version that the agent reports. Agents before 0.18.6 expect other headers in requests to the proxy.
         runtime: ``docker`` or ``podman``.
-        port: where it listens on loopback; 0 for any.
-        has_info: whether it has ``/info``; older agents have ``/name``, ``/version`` and ``/runtime``.
+        port: the loopback port on which the agent listens; 0 for any free port.
+        has_info: whether the agent has the path ``/info``; older agents have ``/name``, ``/version`` and ``/runtime``.
 
     Attributes:
         calls: number of requests by kind: ``info``, ``health``, ``proxy``, ``engine``, ``tunnel``, ``probe``.
         proxied: method, path and headers of each request to a container.
-        is_silent: accept connections, but never respond.
+        is_silent: set this to accept connections, but never respond.
         latency: seconds by which each health check is delayed.
 
     """
@@ -86,7 +86,7 @@ class FakeAgent:
 
     @property
     def address(self) -> str:
-        """Its address, ``host:port``; valid once it listens."""
+        """The agent's address, ``host:port``; valid once the agent listens."""
         return f"127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
@@ -97,14 +97,14 @@ class FakeAgent:
         await self.crash()
 
     async def listen(self) -> None:
-        """Start listening, at the previous port if there was one."""
+        """Start listening, at the previous port if the agent has listened before."""
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         self._listener.setblocking(False)  # noqa: FBT003
         self.port = self._listener.getsockname()[1]
         self._start(self._accept_all(self._listener))
 
     def use(self, context: ssl.SSLContext) -> None:
-        """Use other certificates, starting with the next :meth:`listen`."""
+        """Use another TLS context, starting with the next :meth:`listen`."""
         context.set_alpn_protocols(["http/1.1", _STREAM])
         self._context = context
 
@@ -141,7 +141,7 @@ class FakeAgent:
             accepted.close()
 
     async def _begin(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
-        """Serve HTTP or a tunnel. Only in a tunnel do the two directions of a TLS connection end separately."""
+        """Serve HTTP or a tunnel, as the TLS greeting asks. Only a tunnel's two directions end separately."""
         try:
             if _STREAM.encode() not in await peek(accepted):
                 self._undecided.discard(accepted)
@@ -185,7 +185,7 @@ class FakeAgent:
         await writer.wait_closed()
 
     async def _handle(self, request: Head, reader: StreamReader, writer: StreamWriter) -> bool:
-        """Respond to a request; return whether the connection can be used for another."""
+        """Respond to a request; return whether the connection can be used for another request."""
         target = request.first.split(" ")[1]
         split = urllib.parse.urlsplit(target)
         if target.startswith(_PROXY):
@@ -270,10 +270,10 @@ class FakeAgent:
         return await self._forward(changed, reader, writer, server, late=False)
 
     def _options(self, request: Head) -> tuple[str, dict[str, Any]]:
-        """Return scheme and options of the target.
+        """Return the scheme and the options of the target that the request's headers describe.
 
         Raises:
-            ValueError: they are not valid.
+            ValueError: the headers are invalid.
 
         """
         scheme, config = request.get("x-proxy-scheme"), request.get("x-proxy-config")

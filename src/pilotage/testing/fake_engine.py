@@ -41,7 +41,7 @@ class FakeEngine(FakeEngineState):
     the state and sends the events that a real engine sends. Inject failures with :meth:`spoil` and related methods.
 
     Attributes:
-        url: its address, e.g. ``unix:///…/engine.sock`` or ``tcp://127.0.0.1:2375``.
+        url: the engine's address, e.g. ``unix:///…/engine.sock`` or ``tcp://127.0.0.1:2375``.
         calls: number of requests per endpoint: ``ping``, ``version``, ``list``, ``list:id`` (filtered by ID),
             ``inspect``, ``events``, ``start``, ``stop``, ``kill``, ``restart``, ``pause``, ``unpause``, ``other``.
         requests: method and target of each request, in order.
@@ -66,7 +66,7 @@ class FakeEngine(FakeEngineState):
             containers: initial containers.
             flavour: ``docker`` or ``podman``.
             api: newest supported API version, 1.41 by default. It determines the rest of the behavior.
-            min_api: oldest API version; by default the real engine's.
+            min_api: oldest API version; by default the oldest that the real engine supports.
             version: engine version; ``"4.3.1"`` by default for Podman.
             tcp: listen on a free loopback port instead of a unix socket.
             socket: path of the unix socket, at most 107 bytes; in a new temporary directory by default.
@@ -89,7 +89,7 @@ class FakeEngine(FakeEngineState):
 
     @property
     def url(self) -> str:
-        """The engine's address; valid once it listens."""
+        """The engine's address; valid once the engine listens."""
         return f"tcp://127.0.0.1:{self._place}" if isinstance(self._place, int) else f"unix://{self._place}"
 
     @property
@@ -119,7 +119,7 @@ class FakeEngine(FakeEngineState):
         await self.close()
 
     async def listen(self) -> None:
-        """Start listening, at the previous address if there was one."""
+        """Start listening, at the previous address if the engine has listened before."""
         if self._server.listening:
             return
         if self._place == Path():
@@ -136,9 +136,9 @@ class FakeEngine(FakeEngineState):
             self._folder.cleanup()
 
     async def until(self, condition: Callable[[], bool], timeout: float = 10) -> None:  # noqa: ASYNC109
-        """Wait for a condition, e.g. ``lambda: engine.streams == 1``.
+        """Wait until a condition is true, e.g. ``lambda: engine.streams == 1``.
 
-        It is checked after each request and whenever a connection opens or closes.
+        The condition is checked after each request and whenever a connection opens or closes.
 
         Raises:
             TimeoutError: the condition was not met within ``timeout`` seconds.
@@ -153,7 +153,7 @@ class FakeEngine(FakeEngineState):
     # Faults.
 
     def spoil(self, endpoint: str = "*", **how: Any) -> Fault:
-        """Make requests to an endpoint fail as described in :class:`Fault`. Earlier faults apply first."""
+        """Make requests to an endpoint fail; ``how`` has attributes of :class:`Fault`. Earlier faults apply first."""
         fault = Fault(endpoint, **how)
         self.faults.append(fault)
         return fault
@@ -180,15 +180,15 @@ class FakeEngine(FakeEngineState):
             stream.connection.chunk(data)
 
     def drop_events(self, count: int = 1) -> None:
-        """Drop the next events, even from later replays."""
+        """Drop the next ``count`` events, also from later replays."""
         self.hub.drop(count)
 
     def duplicate_events(self, count: int = 1) -> None:
-        """Send the next events twice."""
+        """Send each of the next ``count`` events twice."""
         self.hub.double(count)
 
     def reorder_events(self, count: int = 2) -> None:
-        """Send the next events in reverse order once all of them have happened."""
+        """Hold back the next ``count`` events until all have happened, then send them in reverse order."""
         self.hub.reverse(count)
 
     def stall(self) -> None:
@@ -206,7 +206,7 @@ class FakeEngine(FakeEngineState):
         self._server.hang_up = True
 
     def refuse(self, *, missing: bool = False) -> None:
-        """Stop listening until :meth:`listen`. Open connections stay; with ``missing`` the socket file is removed."""
+        """Stop listening until :meth:`listen`; keep open connections. ``missing``: also remove the socket file."""
         self._server.refuse()
         if missing and isinstance(self._place, Path):
             self._place.unlink(missing_ok=True)

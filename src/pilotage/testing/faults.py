@@ -21,8 +21,8 @@ class Fault:
         delay: seconds before the response, which is otherwise unchanged.
         hang: never respond.
         reset: close the connection instead of responding.
-        status: respond with an error of this status.
-        message: error message.
+        status: respond with an error that has this HTTP status.
+        message: message of the error response.
         body: respond with these bytes and status 200 (or ``status``).
         kind: media type of ``body``.
         cut_after: send this many bytes of the real response, then close the connection.
@@ -42,7 +42,7 @@ class Fault:
 
 
 def due(faults: Sequence[Fault], endpoint: str) -> Fault | None:
-    """Return the first fault for a request and count its use."""
+    """Return the first fault that applies to a request, and count its use; ``None`` if no fault applies."""
     for fault in faults:
         if fault.endpoint in {"*", endpoint} and fault.times != 0:
             if fault.times is not None:

@@ -48,7 +48,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class _BadFilter(Exception):
-    """The filters are invalid. Carries the response."""
+    """The filters in a request are invalid; carries the response to the request."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -56,7 +56,7 @@ class _BadFilter(Exception):
 
 
 def endpoint_of(request: Request) -> str:
-    """Return the name under which a request is counted, ``other`` for endpoints that pilotage never uses."""
+    """Return the endpoint name under which a request is counted, ``other`` if pilotage never uses it."""
     return route(request).endpoint
 
 
@@ -163,7 +163,7 @@ def _list(engine: FakeEngineState, request: Request, api: tuple[int, int]) -> An
 
 
 def _candidates(engine: FakeEngineState, filters: Filters) -> Iterable[FakeContainer]:
-    """Return the containers to filter, in list order. Full IDs are looked up directly."""
+    """Return the containers to filter, in list order: only those with the wanted IDs if these are full IDs."""
     ids = filters.get("id")
     if ids and all(len(wanted) == 64 for wanted in ids):
         return [it for it in map(engine.containers.get, sorted(ids)) if it is not None]
@@ -196,7 +196,7 @@ def _passes(it: FakeContainer, filters: Filters) -> bool:
 
 
 def _filters(engine: FakeEngineState, request: Request) -> Filters:
-    """Parse ``filters``: a map of lists, or Docker's older maps to booleans."""
+    """Parse the parameter ``filters``, whose values are lists or, in older Docker syntax, maps to booleans."""
     text = request.query.get("filters", "")
     if not text:
         return {}
@@ -232,7 +232,7 @@ def _act(engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, que
 def _refuse(
     engine: FakeEngineState, what: str, it: FakeContainer, wanted: str, query: Mapping[str, str]
 ) -> Answer | None:
-    """Return why the container's state forbids an operation, or ``None`` if the operation is allowed."""
+    """Return the error if the container's state forbids an operation; ``None`` if the operation is allowed."""
     if (what == "start" and it.state == "running") or (what == "stop" and not it.alive):
         return Answer(304, engine.dialect.headers())
     signal = query.get("signal", "KILL").removeprefix("SIG")
@@ -281,5 +281,5 @@ def _refuse_as_docker(engine: FakeEngineState, what: str, it: FakeContainer, wan
 
 
 def _case(engine: FakeEngineState, word: str) -> str:
-    """Return a word as the engine writes it at the start of a message. Older Docker versions capitalize it."""
+    """Return a message's first word as the engine writes it: older Docker versions capitalize it."""
     return word.lower() if engine.dialect.modern else word

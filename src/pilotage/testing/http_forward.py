@@ -31,7 +31,7 @@ class Head:
     fields: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str:
-        """Return the last value of a field; ``""`` if there is none."""
+        """Return the last value of the field with this name; ``""`` if the head has no such field."""
         found = [value for key, value in self.fields if key.lower() == name]
         return found[-1] if found else ""
 
@@ -73,10 +73,10 @@ async def forward(
         request: the head to send to the server. The body, if any, is still unread.
         client: the connection on which the request arrived.
         server: a connection for this request alone.
-        late: whether the client gets the response's head only with the first byte of its body.
+        late: whether the client gets the response's head only together with the first byte of the response's body.
 
     Returns:
-        Whether the client's connection can be used for another request.
+        Whether the client can send another request on the same connection.
 
     Raises:
         ConnectionError: the server closed its connection before it responded.
@@ -171,7 +171,7 @@ async def _exactly(reader: StreamReader, left: int) -> AsyncIterator[bytes]:
 
 
 async def _chunked(reader: StreamReader) -> AsyncIterator[bytes]:
-    """Yield chunks of a body that ends with its connection."""
+    """Yield a body that lasts until its connection ends, encoded as chunks."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(_PIECE):
             yield b"%x\r\n%b\r\n" % (len(data), data)

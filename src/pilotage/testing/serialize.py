@@ -1,7 +1,7 @@
 """Serializes containers as Docker and Podman do, as list entries and inspections.
 
-Keys and value types are those of real engines; inspections have a realistic subset of the keys. The differences
-matter: Podman's list lacks ``HostConfig`` and unpublished ports, and has null instead of an empty map of networks.
+Keys and value types are those of real engines; inspections have a realistic subset of the keys. Differences that matter
+to clients: Podman's list lacks ``HostConfig`` and unpublished ports, and has null instead of an empty map of networks.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def summary(it: FakeContainer, dialect: Dialect, *, with_health: bool = False) -
 
 
 def inspect(it: FakeContainer, dialect: Dialect) -> dict[str, Any]:
-    """Return the response to ``GET /containers/{id}/json``."""
+    """Return a container's inspection: the response to ``GET /containers/{id}/json``."""
     if it.raw_inspect is not None:
         changed = {"Status": it.state, "Running": it.alive, "Paused": it.state == "paused"}
         return it.raw_inspect | {"State": it.raw_inspect["State"] | changed}
@@ -211,7 +211,7 @@ def _entry(port: FakePort, ip: str) -> dict[str, Any]:
 
 
 def _bindings(it: FakeContainer, dialect: Dialect, *, configured: bool) -> dict[str, Any]:
-    """Return ``PortBindings`` (configured) or ``Ports`` (in effect; empty on Docker while stopped)."""
+    """Return ``PortBindings`` (if ``configured``) or ``Ports`` (those in effect: on Docker, none while stopped)."""
     apart = it.network_mode == "host" or (it.network_mode == "none" and not (dialect.podman and dialect.modern))
     if apart or (not configured and not it.alive and not dialect.podman):
         return {}

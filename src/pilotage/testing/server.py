@@ -1,4 +1,4 @@
-"""Provides a small HTTP/1.1 server that can misbehave. It supports what engine clients need and nothing else.
+"""Provides a small HTTP/1.1 server that can misbehave. It supports only what engine clients need.
 
 It uses asyncio protocols instead of a web framework because hundreds of engines must fit into one test process, and
 because it must violate HTTP on demand.
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
 
         Args:
             answer: the response.
-            promise: a wrong ``Content-Length`` to send; the connection is then aborted after the body.
+            promise: a wrong ``Content-Length`` to send, in which case the connection is aborted after the body.
 
         """
         bare = answer.status in {204, 304}
@@ -127,11 +127,11 @@ class Connection(asyncio.Protocol):
         self.advance()
 
     def raw(self, data: bytes) -> None:
-        """Send raw bytes."""
+        """Send bytes as they are, outside HTTP."""
         self._write(data)
 
     def finish_abruptly(self) -> None:
-        """Close the connection in the middle of a response, after flushing."""
+        """Close the connection in the middle of a response, after sending what is buffered."""
         if self._transport is not None:
             self._transport.close()
 
@@ -207,7 +207,7 @@ class Server:
         return port
 
     def refuse(self) -> None:
-        """Stop accepting connections; open ones stay open."""
+        """Stop accepting connections; open connections stay open."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -217,7 +217,7 @@ class Server:
         self.stalled = True
 
     def resume(self) -> None:
-        """Handle the requests received in the meantime."""
+        """Respond to requests again, including those received since :meth:`stall`."""
         self.stalled = False
         for connection in tuple(self.connections):
             connection.advance()
@@ -228,7 +228,7 @@ class Server:
             connection.abort()
 
     async def close(self) -> None:
-        """Stop and wait until every connection is closed."""
+        """Stop listening, abort all connections and wait until every connection is closed."""
         self.refuse()
         self.cut()
         for connection in tuple(self.connections):

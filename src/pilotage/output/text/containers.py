@@ -21,7 +21,7 @@ __all__ = ["print_containers"]
 
 
 def print_containers(out: Out, view: View) -> None:
-    """Print a table of all containers, one row for each alias with its target or why it has none."""
+    """Print a table of all containers, with one row for each alias: its target, or why it is not served."""
     rows: list[list[Cell]] = []
     refused = view.refused
     for snapshot in view.snapshots:

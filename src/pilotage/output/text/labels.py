@@ -21,7 +21,7 @@ _TITLES: Final = {"container": "Container labels", "route": "Route labels", "sho
 
 
 def print_labels(out: Out, found: Sequence[LabelEntry]) -> None:
-    """Print labels with type, default, meaning and example: as paragraphs on a terminal, elsewhere as a table."""
+    """Print type, default, meaning and example of each label: as paragraphs on a terminal, elsewhere as a table."""
     if not out.is_terminal:
         rows = [[(text, "") for text in (e.label, e.type, e.default or "-", e.meaning, e.example)] for e in found]
         print_table(out, ["LABEL", "TYPE", "DEFAULT", "MEANING", "EXAMPLE"], rows, give_way=[])

@@ -1,4 +1,4 @@
-"""Prints what services would get under a policy, for ``pilotage policy test``."""
+"""Prints what services may claim under a policy, for ``pilotage policy test``."""
 
 from __future__ import annotations
 

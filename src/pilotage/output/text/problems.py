@@ -65,7 +65,7 @@ def print_problem(out: Out, problem: Problem, indent: int = 2) -> None:
 
 
 def _inner_place(problem: Problem) -> str:
-    """Return the place inside a container or file: label, path unless the label ends in it, line and column."""
+    """Return the place inside a container or file: label, path (unless in the label), line and column."""
     parts = [problem.label] if problem.label else []
     in_message = f"alias {problem.route!r}" in problem.message
     if not problem.label and problem.route and problem.route != problem.container and not in_message:

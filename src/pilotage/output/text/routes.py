@@ -35,9 +35,9 @@ def route_status(
 
     Args:
         route: the route.
-        health: results of the gateway's probes by endpoint address.
-        wakefulness: whether its containers are awake; ``None`` if no daemon puts them to sleep.
-        refused: whether the gateway does not serve it.
+        health: endpoint address -> result of the gateway's probes.
+        wakefulness: whether the route's containers are awake; ``None`` if no daemon puts them to sleep.
+        refused: whether the gateway refuses to serve the route.
 
     """
     if route.excluded_reason == ExclusionReason.ERROR:
@@ -119,7 +119,7 @@ def _awake(wakefulness: Wakefulness | None) -> str:
 
 
 def _accepted(states: Mapping[str, RouteState]) -> Cell:
-    """Return which version of a route each Envoy has. Envoys that reject it or have not answered yet come first."""
+    """Return which version of a route each Envoy has: first Envoys that reject it or have not answered yet."""
     if not states:
         return "-", ""
     found: dict[str, list[str]] = {}
@@ -135,7 +135,7 @@ def _accepted(states: Mapping[str, RouteState]) -> Cell:
 
 
 def _pool_row(view: View, name: str, members: tuple[str, ...]) -> list[Cell]:
-    """Return the row of a pool, whose members answer under its name."""
+    """Return the table row of a pool, under whose name its members answer."""
     routes = [view.table.routes[alias] for alias in members]
     ready = sum(any(endpoint.state == "ready" for endpoint in route.endpoints) for route in routes)
     engines = ", ".join(dict.fromkeys(route.provider for route in routes))
