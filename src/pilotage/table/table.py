@@ -74,7 +74,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     wakefulness: Mapping[str, Wakefulness] = Map()
 
     def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
-        """Return endpoint address -> probe result of an alias; empty if the gateway probes no endpoint."""
+        """Return endpoint address -> probe result for an alias; empty if the gateway probes no endpoint."""
         return self.health.get(alias, _UNPROBED)
 
     @property
