@@ -193,9 +193,7 @@ def _may_be(file: Path) -> bool:
 
 
 def _tls(endpoint: _Endpoint, folder: Path) -> TLSFiles | None:
-    """Return a context's TLS files; ``None`` for no TLS. As in the docker CLI, TLS is enabled if any of these files
-    exists.
-    """
+    """Return a context's TLS files; ``None`` for no TLS. As in the docker CLI, any of these files enables TLS."""
     ca, cert, key = (str(path) if _may_be(path := folder / f"{name}.pem") else "" for name in ("ca", "cert", "key"))
     if not (ca or cert or key or endpoint.SkipTLSVerify) or endpoint.Host.startswith(("unix://", "ssh://")):
         return None
