@@ -315,6 +315,13 @@ def test_while_changes_of_an_engine_are_incomplete_the_table_stays_as_it_is() ->
     assert set(committed.table.engines) == {"local"}
 
 
+def test_members_of_a_pool_that_belong_to_one_container_are_in_alphabetical_order() -> None:
+    store = RouteStore()
+    pool = RouteSettings(load_balance=LoadBalance(link="pool"))
+    store.set_routes(("local", "c1"), built(*(route(alias, "c1", 1, settings=pool) for alias in "hbgacfed")), "start")
+    assert store.commit().table.pool_members["pool"] == tuple("abcdefgh")
+
+
 def test_a_commit_that_is_prepared_in_parts_gives_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("names", "store"):
         monkeypatch.setattr(f"pilotage.table.{module}._BATCH", 2)

@@ -264,7 +264,9 @@ class Names:
             found = HostClaims(
                 name=name,
                 route=self._unpooled(name),
-                pooled=tuple(route for route in map(self._won.__getitem__, pooled) if served_name(route) == name),
+                pooled=tuple(
+                    route for route in map(self._won.__getitem__, sorted(pooled)) if served_name(route) == name
+                ),
                 above=above,
                 held=known,
             )
