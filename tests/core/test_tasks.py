@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 
 from pilotage.core.tasks import run_until_failure
+from tests.support.waiting import pass_time
 
 ENDED: list[str] = []
 
@@ -24,7 +25,7 @@ async def endless(name: str) -> NoReturn:
 
 
 async def fail() -> NoReturn:
-    await asyncio.sleep(1)
+    await pass_time(1)
     raise ValueError("first")
 
 
@@ -47,7 +48,7 @@ async def test_the_first_failure_ends_the_others_and_is_raised() -> None:
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_failure_at_the_same_time_does_not_undo_a_cancellation(times: int) -> None:
     task = asyncio.create_task(run_until_failure({"a": endless("a"), "b": fail_when_cancelled()}))
-    await asyncio.sleep(1)
+    await pass_time(1)
     for _ in range(times):
         task.cancel()
         await asyncio.sleep(0)

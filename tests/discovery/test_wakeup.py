@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pilotage.discovery.wakeup import Wakeup
+from tests.support.waiting import pass_time
 from tests.support.watched import now
 
 
@@ -59,5 +60,5 @@ async def test_a_cancelled_timer_wakes_nobody() -> None:
     await wakeup.wait(began + 5)
     wakeup.clear()
     wakeup.cancel()
-    await asyncio.sleep(10)
+    await pass_time(10)
     assert not wakeup.is_set()

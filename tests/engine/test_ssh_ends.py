@@ -35,7 +35,7 @@ def back():
 threading.Thread(target=back, daemon=True).start()
 while data := os.read(0, 65536):
     far.sendall(data)
-signal.pause()  # as ssh may, it lingers after the end of its stream, until it is told to end
+signal.pause()  # like ssh, it may keep running after its stream has ended, until a signal ends it
 """
 
 

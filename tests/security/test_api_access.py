@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import resource
 import socket
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.envoy import web_server
 from tests.support.ports import free_port
 from tests.support.rights import public_folder
 from tests.support.strangers import reaches
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -159,6 +161,10 @@ async def test_clients_of_the_api_cannot_use_up_the_descriptors_of_the_daemon(tm
         assert "Traceback" not in place.served.log
 
 
+def _uses(pid: int, descriptors: int) -> bool:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())) >= descriptors
+
+
 async def test_too_many_open_files_are_reported_in_one_line_and_pass(tmp_path: Path) -> None:
     async with serving(tmp_path) as place:
         before = place.served.log
@@ -166,10 +172,11 @@ async def test_too_many_open_files_are_reported_in_one_line_and_pass(tmp_path: P
         own = len(list(Path(f"/proc/{place.served.pid}/fd").iterdir()))
         resource.prlimit(place.served.pid, resource.RLIMIT_NOFILE, (own + 20, limits[1]))
         async with place.idle(50):
-            async with asyncio.timeout(30):
-                while "cannot accept connections" not in place.served.log:  # noqa: ASYNC110  # it happens elsewhere
-                    await asyncio.sleep(0.05)
-            await asyncio.sleep(3)  # it tries again every second
+            await until(lambda: "cannot accept connections" in place.served.log)
+            for used in range(own + 21, own + 24):
+                # The daemon tries again every second. Each time, it can accept one more connection, then fails again.
+                resource.prlimit(place.served.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+                await until(functools.partial(_uses, place.served.pid, used))
         resource.prlimit(place.served.pid, resource.RLIMIT_NOFILE, limits)
         assert b"200 OK" in await place.raw()
         said = place.served.log.removeprefix(before)

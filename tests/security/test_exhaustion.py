@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ import pytest
 from tests.support.front_door import front_door, raw_target, read_response
 from tests.support.http2 import CONTINUATION, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, Http2, fields
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,14 +55,14 @@ class Place:
 
     def serves_others(self, *, within: float = 30.0) -> None:
         """Wait until another client is served, and then twice more."""
-        deadline, served = time.monotonic() + within, 0
-        while served < 3:
-            assert time.monotonic() < deadline, f"others are not served: {self.door.log}"
-            with contextlib.suppress(OSError):
-                if self.door.get("other").status == 200:
-                    served += 1
-                    continue
-            time.sleep(0.1)
+
+        def is_served() -> bool:
+            with contextlib.suppress(OSError):  # while the gateway refuses connections
+                return self.door.get("other").status == 200
+            return False
+
+        for _ in range(3):
+            wait_until(is_served, lambda: f"others are not served: {self.door.log}", patience=within)
         assert self.door.envoy == self.envoy, "Envoy was started again"
 
     @property
@@ -156,10 +156,7 @@ def test_readiness_is_denied_while_nothing_more_is_accepted(place: Place) -> Non
 
 
 def _becomes(ask: Callable[[], int], expected: int) -> None:
-    deadline = time.monotonic() + 20
-    while ask() != expected:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: ask() == expected, patience=20)
 
 
 def test_beyond_the_heap_limit_requests_are_refused_and_envoy_lives(tmp_path: Path) -> None:

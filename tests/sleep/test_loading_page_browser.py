@@ -8,7 +8,6 @@ import itertools
 import os
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
 from tests.support.envoy import web_server
 from tests.support.install import debian_packages
 from tests.support.required import required
-from tests.support.waiting import until
+from tests.support.waiting import until, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -155,9 +154,8 @@ def browser() -> Iterator[str]:
         process = subprocess.Popen(command, env={**os.environ, "TMPDIR": folder}, **quiet)  # type: ignore[call-overload]
         place = Path(folder, "profile", "DevToolsActivePort")
         try:
-            while not (place.exists() and place.read_text().strip()):
-                assert process.poll() is None
-                time.sleep(0.05)
+            wait_until(lambda: process.poll() is not None or (place.exists() and place.read_text().strip()))
+            assert process.poll() is None
             yield f"http://127.0.0.1:{place.read_text().split()[0]}"
         finally:
             process.terminate()

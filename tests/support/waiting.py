@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["alive", "pass_time", "until"]
+__all__ = ["alive", "pass_time", "until", "wait_until"]
 
 
 async def until(condition: Callable[[], object], *, patience: float = 60) -> None:
@@ -17,6 +18,14 @@ async def until(condition: Callable[[], object], *, patience: float = 60) -> Non
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110  # what is waited for happens in other processes, too
             await asyncio.sleep(0.01)
+
+
+def wait_until(condition: Callable[[], object], why: Callable[[], object] = str, *, patience: float = 60) -> None:
+    """Like :func:`until`, without an event loop; ``AssertionError`` with ``why()`` if it does not hold in time."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, why()
+        time.sleep(0.02)
 
 
 async def pass_time(seconds: float) -> None:

@@ -30,7 +30,7 @@ _ANSWER: Final = 5.0
 class ExternalLauncher:
     """Waits for an Envoy that someone else starts; see :class:`pilotage.gateway.launch.Launcher`.
 
-    As Envoy may run in another PID namespace, only its admin interface can tell whether Envoy is running.
+    Envoy may run in another PID namespace, so only the admin interface shows whether it is running.
 
     Args:
         folder: the folder with the socket of Envoy's admin interface, which this process and Envoy share.

@@ -1,8 +1,8 @@
 """Carries one connection of Envoy through a tunnel of an agent.
 
-A tunnel is a TLS connection to the agent, which begins with a header that names the target. When Envoy or the target
-ends one direction, the other side is told, and the other direction stays open. A slow reader on either side slows down
-the other side.
+A tunnel is a TLS connection to the agent. It begins with a header that names the target. If Envoy or the target stops
+sending, pilotage forwards the end of that direction and keeps the other direction open. If one side reads slowly,
+pilotage reads from the other side more slowly, too.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Session(SessionState):
         self._removals = removals or RemovalHold()
         self._retried: set[Key] = set()  # rejected before, and to be sent again
         self._references = ClusterReferences()
-        self._kept: set[str] = set()  # clusters for which Envoy is to go on waiting
+        self._kept: set[str] = set()  # clusters that Envoy should keep waiting for
         self._last_nonce = 0
 
     def retry(self, keys: Iterable[Key]) -> None:
@@ -93,7 +93,7 @@ class Session(SessionState):
             subscription.pending[cluster] = None
 
     def keep_waiting(self, cluster: str) -> None:
-        """Tell Envoy to go on waiting for a cluster that it has asked for; see :mod:`pilotage.xds.waiting_cluster`."""
+        """Make Envoy keep waiting for a cluster that it has requested; see :mod:`pilotage.xds.waiting_cluster`."""
         subscription = self._subscriptions[CLUSTER]
         is_known = (CLUSTER, cluster) in self._resources or subscription.version(cluster) is not None
         if cluster in subscription.names and cluster not in subscription.refused and not is_known:
@@ -289,8 +289,8 @@ class Session(SessionState):
         """Return the clusters to which Envoy may still send requests, because it has not acknowledged a change yet.
 
         Such a change is to a scope (a route configuration) or to the filter of a tcp route. Envoy 1.40 asks for a
-        cluster only once, even if it is told that the cluster does not exist. A later request to that cluster would
-        therefore wait in vain. So Envoy is told only after it has answered the change.
+        cluster only once. If it learns too early that the cluster does not exist, later requests to it wait in vain.
+        Therefore, the session removes the cluster only after Envoy has acknowledged the change.
         """
         found: set[str] = set()
         for leading in (self._subscriptions[SCOPE], self._subscriptions[EXTENSION]):
