@@ -9,15 +9,13 @@ does, even if PYTHONDONTWRITEBYTECODE is set: compiling them at each start would
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-from list_to_routes import _engine
+from list_to_routes import engine_with
 from support import row
 
 _RUNS = 9
@@ -47,17 +45,10 @@ def _cpu_time(*command: str) -> float:
 
 def _with_containers(count: int) -> tuple[float, float, float]:
     """Return the times of ``routes``, ``routes --format json`` and the library alone."""
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        path, ready = str(Path(folder) / "engine.sock"), context.Event()
-        engine = context.Process(target=_engine, args=(count, path, ready), daemon=True)
-        engine.start()
-        ready.wait(30)
+    with engine_with(count) as path:
         command = ("-m", "pilotage", "routes", "--engine", f"local=unix://{path}")
         text, json = _cpu_time(*command), _cpu_time(*command, "--format", "json")
         library = _cpu_time("-c", _LIBRARY, f"unix://{path}")
-        engine.terminate()
-        engine.join()
     return text, json, library
 
 

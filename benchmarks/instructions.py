@@ -11,7 +11,6 @@ another checkout to measure.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import multiprocessing
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from corpus import containers, list_body
-from list_to_routes import _engine
+from list_to_routes import engine_with
 from live_table import _containers, _ShuffledEngine
 from support import row
 
@@ -43,19 +42,6 @@ _FEW_EVENTS, _MANY_EVENTS = 40, 240
 _LISTS: Final = 24
 
 
-@contextlib.contextmanager
-def _engine_with(count: int) -> Iterator[str]:
-    """Run an engine with some containers; yield its URL."""
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        path, ready = str(Path(folder) / "engine.sock"), context.Event()
-        engine = context.Process(target=_engine, args=(count, path, ready), daemon=True)
-        engine.start()
-        ready.wait(60)
-        yield f"unix://{path}"
-        engine.kill()
-
-
 # ---- what is measured, each in a process of its own
 
 
@@ -67,8 +53,8 @@ def scan(count: int) -> None:
             found = await scan_engine(DockerProviderConfig(url, name="local"), pool=pool)
             assert len(found.containers) == count
 
-    with _engine_with(count) as url:
-        asyncio.run(scan_once(url))
+    with engine_with(count) as path:
+        asyncio.run(scan_once(f"unix://{path}"))
 
 
 def loads(count: int) -> None:
@@ -154,8 +140,8 @@ def _each(what: str, few: int, many: int) -> float:
 def _rows() -> Iterator[tuple[str, float]]:
     yield "python -c pass", _count("-c", "pass")
     yield "pilotage --help", _count("-m", "pilotage", "--help")
-    with _engine_with(1) as url:
-        yield "pilotage routes, one container", _count("-m", "pilotage", "routes", "--engine", f"local={url}")
+    with engine_with(1) as path:
+        yield "pilotage routes, one container", _count("-m", "pilotage", "routes", "--engine", f"local=unix://{path}")
     yield "json.loads, a container", _each("loads", 2, 22) / _FEW
     yield "list to routes, a container", _each("scan", _FEW, _MANY)
     yield "the second list, an unchanged container", _each("reconcile", 1, 2) / _FEW

@@ -8,6 +8,7 @@ Each count runs in a separate process, the engine in another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import resource
@@ -23,6 +24,7 @@ import pilotage
 from pilotage import DockerProviderConfig, Pool, build_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.synchronize import Event
 
 _RUNS = 9
@@ -48,6 +50,23 @@ async def _answer(body: bytes, path: str, ready: Event) -> None:
 
 def _engine(count: int, path: str, ready: Event) -> None:
     asyncio.run(_answer(list_body(count), path, ready))
+
+
+@contextlib.contextmanager
+def engine_with(count: int) -> Iterator[str]:
+    """Run an engine with some containers in a process of its own; yield the path of its socket."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        path, ready = str(Path(folder) / "engine.sock"), context.Event()
+        engine = context.Process(target=_engine, args=(count, path, ready), daemon=True)
+        engine.start()
+        if not ready.wait(60):
+            raise RuntimeError("the engine did not start")
+        try:
+            yield path
+        finally:
+            engine.kill()
+            engine.join()
 
 
 async def _measure(count: int, path: str) -> None:
@@ -87,18 +106,10 @@ def _run(count: int, path: str) -> None:
 
 def main() -> None:
     for count in [int(word) for word in sys.argv[1:]] or [100, 1_000, 10_000]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "engine.sock")
-            context = multiprocessing.get_context("spawn")
-            ready = context.Event()
-            engine = context.Process(target=_engine, args=(count, path, ready), daemon=True)
-            engine.start()
-            ready.wait(30)
-            client = context.Process(target=_run, args=(count, path))
+        with engine_with(count) as path:
+            client = multiprocessing.get_context("spawn").Process(target=_run, args=(count, path))
             client.start()
             client.join()
-            engine.terminate()
-            engine.join()
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ async def test_a_stream_that_opens_after_closing_is_closed(tmp_path: Path, monke
         stand_in(tmp_path, engine, monkeypatch)
         before = children()
         dialer = SSHDialer(Address("ssh", host="host"))
-        opening = asyncio.create_task(dialer.dial(asyncio.Protocol))  # type: ignore[arg-type]
+        opening = asyncio.create_task(dialer.dial(HTTPStream))
         await asyncio.sleep(0)
         await dialer.close()
         with pytest.raises(ConnectionAbortedError):

@@ -350,7 +350,7 @@ async def test_a_stream_may_be_longer_than_the_wait_for_a_request(site: Site, mo
 
 async def test_further_connections_are_closed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_server, "_MORE", 2)
-    monkeypatch.setattr(page_server, "_stream_limit", lambda: 1)
+    monkeypatch.setattr(page_server, "share_of_descriptors", lambda _part, _most: 1)
     site = Site(tmp_path / "page.sock")
     await site.server.start(str(site.path))
     open_ones = [await site.raw() for _ in range(3)]

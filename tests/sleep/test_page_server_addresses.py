@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientSession
 
-from pilotage.sleep import page_server
 from pilotage.sleep.page_server import MOST_STREAMS, PageServer
 from pilotage.xds.sleeping_routes import ROUTE_HEADER
 
@@ -97,4 +96,4 @@ def test_streams_leave_descriptors_for_engines_and_envoys(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, streams: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
-    assert page_server._stream_limit() == streams
+    assert PageServer(lambda _: None, never, lambda _: None)._most_streams == streams

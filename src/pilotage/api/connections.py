@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import sys
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from pilotage.core.sockets import share_of_descriptors
 from pilotage.core.text import shorten
 
 __all__ = ["LIMIT", "SERVER", "SILENCE", "Connections", "connection_limit", "serving"]
@@ -39,8 +39,7 @@ def connection_limit() -> int:
     This is at most an eighth of the file descriptors that the process may open, because the daemon also needs
     descriptors for engines and Envoy.
     """
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return LIMIT if descriptors == resource.RLIM_INFINITY else max(1, min(LIMIT, descriptors // 8))
+    return share_of_descriptors(8, LIMIT)
 
 
 class Connections:

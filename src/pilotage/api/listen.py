@@ -15,6 +15,7 @@ import msgspec
 
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
+from pilotage.core.sockets import permissions
 from pilotage.core.text import shorten
 from pilotage.engine.address import bracketed
 
@@ -93,11 +94,8 @@ async def start_socket(factory: Callable[[], asyncio.Protocol], path: str, backl
     if _is_socket(path) and await _answers(path):
         raise OSError(98, "another daemon listens there")
     _make_way(Path(path))
-    mask = os.umask(0o117)  # other users must never be able to connect
-    try:
+    with permissions(0o660):
         return await asyncio.get_running_loop().create_unix_server(factory, path, backlog=backlog)
-    finally:
-        os.umask(mask)
 
 
 def _is_socket(path: str) -> bool:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         shown_text,
         without,
     )
+    from pilotage.core.sockets import bind_private, permissions, share_of_descriptors
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest
     from pilotage.core.tasks import run_until_failure
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, lock_file, owned_tempdir, private_folder_of, socket_tempdir
@@ -81,6 +82,7 @@ __all__ = [
     "Visibility",
     "bare",
     "beginning",
+    "bind_private",
     "clean",
     "clean_value",
     "comma_list",
@@ -104,11 +106,13 @@ __all__ = [
     "owned_tempdir",
     "parse_duration",
     "parse_yaml",
+    "permissions",
     "private_folder_of",
     "read_text",
     "redact",
     "run_until_failure",
     "safe_json",
+    "share_of_descriptors",
     "shorten",
     "shorten_value",
     "shown_name",
@@ -175,6 +179,9 @@ __getattr__, __dir__ = lazy_exports(
         "read_text": "textfile",
         "redact": "secrets",
         "run_until_failure": "tasks",
+        "bind_private": "sockets",
+        "permissions": "sockets",
+        "share_of_descriptors": "sockets",
         "safe_json": "text",
         "shorten": "text",
         "shorten_value": "text",

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.sockets import bind_private, share_of_descriptors
 from pilotage.engine.agents import TUNNEL_PROTOCOL
 from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.tls import agent_context
@@ -22,6 +20,7 @@ from pilotage.gateway.hangups import Hangups
 from pilotage.gateway.tunnel_connection import BUFFERED, TunnelConnection
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
@@ -61,7 +60,7 @@ class Tunnels:
 
     def __init__(self, folder: str, tunnels: Callable[[str], Iterable[Tunnel]]) -> None:
         self.connections: set[TunnelConnection] = set()
-        self.most = _limit()
+        self.most = share_of_descriptors(4, MOST_TUNNELS)
         self.buffer = memoryview(bytearray(BUFFERED))
         self._folder = folder
         self._tunnels = tunnels
@@ -205,20 +204,11 @@ class Tunnels:
 
 def _bind(path: Path) -> socket.socket:
     """Return a listening unix socket that only this user can connect to."""
-    made = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)  # there must be no moment in which others could connect
+    bound = bind_private(path)
     try:
-        made.setblocking(False)  # noqa: FBT003
-        made.bind(str(path))
-        made.listen(_BACKLOG)
+        bound.setblocking(False)  # noqa: FBT003
+        bound.listen(_BACKLOG)
     except BaseException:
-        made.close()
+        bound.close()
         raise
-    finally:
-        os.umask(mask)
-    return made
-
-
-def _limit() -> int:
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return MOST_TUNNELS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_TUNNELS, descriptors // 4))
+    return bound

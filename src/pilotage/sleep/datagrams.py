@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import logging
 import random
-import resource
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
+
+from pilotage.core.sockets import share_of_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +72,7 @@ class Datagrams:
         self.changed: Callable[[str], object] = lambda _alias: None
         self.targets: Callable[[str], Sequence[_Address]] = lambda _alias: ()
         self.sessions = 0
-        self.most_sessions = _session_limit()
+        self.most_sessions = share_of_descriptors(8, MOST_SESSIONS)
         self._relays: dict[str, _Relay] = {}
 
     def open(self, alias: str, opening: Opening) -> int:
@@ -328,8 +329,3 @@ def _socket(address: _Address, *, connect: bool) -> socket.socket:
         made.close()
         raise
     return made
-
-
-def _session_limit() -> int:
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return MOST_SESSIONS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_SESSIONS, descriptors // 8))

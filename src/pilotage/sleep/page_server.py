@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
 import re
-import resource
 import socket
 from collections import Counter
 from functools import partial
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from pilotage.core.sockets import bind_private, share_of_descriptors
 from pilotage.core.text import shorten
 from pilotage.sleep.loading_page import (
     REFRESH,
@@ -82,7 +81,7 @@ class PageServer:
         self._wake = wake
         self._streams: set[asyncio.Task[Any]] = set()
         self._streams_of: Counter[str] = Counter()
-        self._most_streams = _stream_limit()
+        self._most_streams = share_of_descriptors(4, MOST_STREAMS)
         self._most_of_route = max(1, self._most_streams // _SHARE)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -286,22 +285,7 @@ def _bind(path: Path) -> socket.socket:
             if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
                 raise OSError(errno.EADDRINUSE, "another daemon listens there", str(path))
         path.unlink()
-    bound = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)  # there must be no moment in which others could connect
-    try:
-        bound.bind(str(path))
-    except BaseException:
-        bound.close()
-        raise
-    finally:
-        os.umask(mask)
-    return bound
-
-
-def _stream_limit() -> int:
-    """Return the maximum number of event streams. It leaves file descriptors for engines and Envoys."""
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return MOST_STREAMS if descriptors == resource.RLIM_INFINITY else max(1, min(MOST_STREAMS, descriptors // 4))
+    return bind_private(path)
 
 
 def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -30,7 +30,7 @@ from pilotage.xds.filters import http_filters
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
-from pilotage.xds.route_logs import route_logs
+from pilotage.xds.route_logs import REQUEST_FIELDS, route_logs
 from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
@@ -248,22 +248,12 @@ def _access_log(options: GatewayOptions) -> list[Any]:
 
 _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
     json_format={
-        "time": "%START_TIME%",
-        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-        "method": "%REQ(:METHOD)%",
-        "host": "%REQ(:AUTHORITY)%",
+        **REQUEST_FIELDS,
         "path": "%REQ(:PATH)%",
-        "protocol": "%PROTOCOL%",
-        "status": "%RESPONSE_CODE%",
-        "flags": "%RESPONSE_FLAGS%",
-        "received": "%BYTES_RECEIVED%",
-        "sent": "%BYTES_SENT%",
-        "milliseconds": "%DURATION%",
         "why": "%RESPONSE_CODE_DETAILS%",
         "target": "%UPSTREAM_HOST%",
         "target_tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "agent": "%REQ(USER-AGENT)%",
     }
 )
 

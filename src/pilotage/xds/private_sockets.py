@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import grpc.aio
 
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
+from pilotage.core.sockets import permissions
 from pilotage.core.tempdirs import private_folder_of
 
 __all__ = ["bind"]
@@ -52,9 +52,6 @@ def _add_socket(server: grpc.Server | grpc.aio.Server, path: str) -> None:
     with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         probe.connect(path)  # gRPC would replace the socket without a warning
         raise OSError(98, "another daemon listens there")
-    mask = os.umask(0o177)
-    try:
+    with permissions(0o600):
         server.add_insecure_port(f"unix:{path}")
-    finally:
-        os.umask(mask)
     Path(path).chmod(0o600)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
 
-__all__ = ["LOGGED", "access_rules", "logged", "route_logs"]
+__all__ = ["LOGGED", "REQUEST_FIELDS", "access_rules", "logged", "route_logs"]
 
 LOGGED: Final = "pilotage.log"
 """Namespace of a route's metadata about its log."""
@@ -46,6 +46,21 @@ _COMMON: Final = (
     f"%REQ(:AUTHORITY)% {_CLIENT} - - [%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%] "
     f'"%REQ(:METHOD)% {_PATH} %PROTOCOL%" %RESPONSE_CODE% %BYTES_SENT%'
 )
+REQUEST_FIELDS: Final = {
+    "time": "%START_TIME%",
+    "client": _CLIENT,
+    "method": "%REQ(:METHOD)%",
+    "host": "%REQ(:AUTHORITY)%",
+    "protocol": "%PROTOCOL%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "received": "%BYTES_RECEIVED%",
+    "sent": "%BYTES_SENT%",
+    "milliseconds": "%DURATION%",
+    "agent": "%REQ(USER-AGENT)%",
+}
+"""Fields of a log line in JSON, for all formats."""
+
 _FORMATS: Final[dict[str, Any]] = {
     "common": {"text_format_source": base_pb2.DataSource(inline_string=_COMMON + "\n")},
     "combined": {
@@ -53,20 +68,10 @@ _FORMATS: Final[dict[str, Any]] = {
     },
     "json": {
         "json_format": {
-            "time": "%START_TIME%",
+            **REQUEST_FIELDS,
             "route": f"%METADATA(ROUTE:{LOGGED}:route)%",
-            "client": _CLIENT,
-            "method": "%REQ(:METHOD)%",
-            "host": "%REQ(:AUTHORITY)%",
             "path": _PATH,
-            "protocol": "%PROTOCOL%",
-            "status": "%RESPONSE_CODE%",
-            "flags": "%RESPONSE_FLAGS%",
-            "received": "%BYTES_RECEIVED%",
-            "sent": "%BYTES_SENT%",
-            "milliseconds": "%DURATION%",
             "referer": "%REQ(REFERER)%",
-            "agent": "%REQ(USER-AGENT)%",
         }
     },
 }
