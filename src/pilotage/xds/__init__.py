@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import check_capabilities
-    from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.checks import ROUTE, SERVICE, denial
+    from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.load_reports import LoadReports, Report
