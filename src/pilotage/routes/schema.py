@@ -57,8 +57,16 @@ _SECONDS: Final = Duration(0)
 
 
 _MEANT_SCHEMES: Final = {
-    **{"grpc": "h2c", "h2": "h2c", "http2": "h2c", "grpcs": "https", "ws": "http", "wss": "https"},
-    **{"tls": "tcp", "ssl": "tcp", "file": "fileserver", "static": "fileserver"},
+    "grpc": "h2c",
+    "h2": "h2c",
+    "http2": "h2c",
+    "grpcs": "https",
+    "ws": "http",
+    "wss": "https",
+    "tls": "tcp",
+    "ssl": "tcp",
+    "file": "fileserver",
+    "static": "fileserver",
 }
 
 
