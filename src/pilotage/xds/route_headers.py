@@ -28,9 +28,7 @@ _FORWARDED: Final = {
     "x-forwarded-host": "%REQ(:AUTHORITY)%",
     "x-forwarded-uri": "%REQ(:PATH)%",
 }
-_NAMES: Final = (
-    "client-cert client-ip email groups path port prefix preferred-username protocol scheme server ssl user"
-)
+_NAMES: Final = "client-cert client-ip email groups path port prefix preferred-username protocol scheme server ssl user"
 _FURTHER: Final = tuple(f"x-forwarded-{name}" for name in _NAMES.split())
 """Further headers to hide. Only trusted proxies can send them. Envoy can remove headers only by their full names."""
 
