@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import HIDDEN, holds_secret, shown_name
@@ -13,6 +13,9 @@ from pilotage.core.values import ParseError, comma_list
 from pilotage.core.yaml import bare, parse_yaml
 from pilotage.routes.fields import scalar_text
 from pilotage.xds.variables import VariableError, expand
+
+if TYPE_CHECKING:
+    from pilotage.core.problems import Severity
 
 __all__ = ["OptionReader", "Pairs"]
 
@@ -38,10 +41,11 @@ class OptionReader:
         self.restricts_access = False
         self.of_response = False
 
-    def problem(self, message: str, hint: str = "", *, option: str = "") -> None:
-        """Report a problem with the middleware, or with one of its options."""
+    def problem(self, message: str, hint: str = "", *, option: str = "", harmless: bool = False) -> None:
+        """Report a problem with the middleware or one of its options. A ``harmless`` one is a warning."""
         path = f"{self.path}.{option}" if option else self.path
-        self.problems.append(Problem(message=message, hint=hint, path=path))
+        severity: Severity = "warning" if harmless and not self.restricts_access else "error"
+        self.problems.append(Problem(message=message, hint=hint, path=path, severity=severity))
         if self.restricts_access:
             self.servable = False
 

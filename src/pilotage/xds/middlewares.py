@@ -22,7 +22,6 @@ from pilotage.xds.variables import Upstream, VariableError, fixed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pilotage.core.problems import Severity
 
 __all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
 
@@ -133,80 +132,6 @@ class _Parser(OptionReader):
             self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
 
-<<<<<<< HEAD
-=======
-    def problem(self, message: str, hint: str = "", *, option: str = "", harmless: bool = False) -> None:
-        path = f"{self.path}.{option}" if option else self.path
-        severity: Severity = "warning" if harmless and not self.restricts_access else "error"
-        self.problems.append(Problem(message=message, hint=hint, path=path, severity=severity))
-        if self.restricts_access:
-            self.servable = False
-
-    # ---- kinds of options
-
-    def texts(self, options: dict[str, Any], option: str) -> tuple[str, ...]:
-        value = options.get(option.replace("_", ""))
-        if isinstance(value, str):
-            if value.lstrip()[:1] in ("-", "["):
-                value = self.document(value, option)
-            elif not holds_secret(value):  # a part of a secret would not be recognized
-                value = comma_list(value)
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            value = [value]
-        texts = (HIDDEN if isinstance(item, dict | list) else str(item).strip() for item in value if item is not None)
-        return tuple(filter(None, texts))
-
-    def pairs(self, options: dict[str, Any], option: str) -> Pairs:
-        value = options.get(option.replace("_", ""))
-        if isinstance(value, str):
-            value = self.document(value, option)
-        if value is None:
-            return ()
-        if not isinstance(value, dict):
-            self.problem("expected lines such as 'Name: value'", option=option)
-            return ()
-        found = []
-        for name, content in value.items():
-            text = "" if content is None else str(content)
-            if self.is_name(name, option) and self.is_free(name, option) and self.is_value(name, text, option):
-                found.append((name, text))
-        return tuple(found)
-
-    def document(self, text: str, option: str) -> Any:
-        try:
-            read = parse_yaml(text)
-        except ParseError as error:
-            self.problem(error.message, option=option)
-            return None
-        return bare(read) if read is not None else None
-
-    def is_name(self, name: str, option: str) -> bool:
-        if _TOKEN.fullmatch(name) and len(name) <= _LONGEST_TEXT:
-            return True
-        self.problem(f"{shown_name(name)!r} is not a valid header name", option=option)
-        return False
-
-    def is_free(self, name: str, option: str) -> bool:
-        if name.lower() not in _FRAMING:
-            return True
-        self.problem(
-            f"{shorten_value(name)!r} is set by the gateway on every request and response", "remove it", option=option
-        )
-        return False
-
-    def is_value(self, name: str, text: str, option: str) -> bool:
-        if any((ord(c) < 0x20 and c != "\t") or c == "\x7f" for c in text):
-            self.problem(f"the value of {name} is not a valid header value", "keep it on one line", option=option)
-            return False
-        if len(literal(text).encode()) > _LONGEST_TEXT:
-            message = f"a header value of {len(text.encode())} bytes is too long for Envoy"
-            self.problem(message, "keep it below 16 kB", option=option)
-            return False
-        return True
-
->>>>>>> main
     # ---- middlewares
 
     def edits(self, options: dict[str, Any]) -> Edits:
