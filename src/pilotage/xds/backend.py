@@ -260,6 +260,8 @@ def pool_backend(
     joined, problems = [leader], []
     for route in others:
         different = [name for name in _COMMON if getattr(route.settings, name) != getattr(leader.settings, name)]
+        if route.is_stream and (route.bind, route.port.listening) != (leader.bind, leader.port.listening):
+            different.insert(0, "listening port")
         if route.scheme != leader.scheme:
             different.insert(0, "scheme")
         if not _look_alike(agents.get(route.agent), agents.get(leader.agent)):
@@ -320,6 +322,8 @@ _COMMON: Final = (
     "compression",
     "disable_compression",
     "healthcheck",
+    "relay_proxy_protocol_header",
+    "tls_termination",
 )
 
 

@@ -117,7 +117,7 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
             f"{shorten_value(server)!r} is not a valid server name",
             "write a name such as app.internal",
         )
-    if settings.load_balance.link:
+    if settings.load_balance.link and not route.is_stream:
         if not is_host(settings.load_balance.link):
             hint = "name the pool with letters, digits, dashes and dots"
             refuse(
@@ -146,8 +146,6 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
-    if route.settings.load_balance.link:
-        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_UNSUPPORTED}", "remove it")
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
