@@ -82,6 +82,7 @@ __all__ = [
     "decode_labels",
     "first_label",
     "is_host",
+    "is_stream_pool",
     "middleware_name",
     "nowhere",
     "read_route_file",
@@ -90,7 +91,6 @@ __all__ = [
     "resolve_target",
     "route_json",
     "secrets_of",
-    "is_stream_pool",
     "served_name",
     "unexpected",
 ]

@@ -15,6 +15,7 @@ from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
 from pilotage.xds.agent import TUNNELLED, Agent, Tunnel
 from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
+from pilotage.xds.load_balancing import common_balance
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
@@ -288,9 +289,10 @@ def pool_backend(
         if (route.agent, e) in chosen
     )
     policy = route_policy(leader.settings.middlewares)
+    settings = msgspec.structs.replace(leader.settings, load_balance=common_balance(joined))
     return Backend(
         name=link,
-        route=leader,
+        route=msgspec.structs.replace(leader, settings=settings),
         members=members,
         route_policy=policy,
         backing="own" if members or waits or gate else "none",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
+from pilotage.xds.load_balancing import balance_problems
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -79,14 +80,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
     _check_addresses(route_policy(settings.middlewares), options, refuse)
-    if settings.load_balance.options:
-        refuse(
-            "load_balance.options",
-            f"options of the load-balancing mode are {_UNSUPPORTED}",
-            "remove them",
-            blocking=False,
-        )
-    return found, servable
+    return [*found, *balance_problems(route, options)], servable
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
