@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -169,10 +170,10 @@ async def test_tcp_and_udp_routes_form_pools(envoy: Envoy) -> None:
                 return {await _answer(mine, udp=udp) for _ in range(8)}
 
             await gw.publish(member("a", one, mine), member("b", two, mine))
-            assert gw.ads.problems == ()
+            assert not gw.ads.problems
             await becomes(both, {"one", "two"})
             await gw.publish(member("a", one, mine, mode="ip_hash"), member("b", two, mine))
-            await becomes(lambda both=both: _length(both), 1)
+            await becomes(functools.partial(_length, both), 1)
             sources = [f"127.0.0.{last}" for last in range(2, 14)]
             found = [await _answer(mine, udp=udp, source=source) for source in sources]
             assert set(found) == {"one", "two"}

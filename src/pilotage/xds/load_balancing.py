@@ -100,7 +100,7 @@ def udp_hash(backend: Backend) -> list[Any]:
 
 
 def _hashes(backend: Backend) -> bool:
-    return lb_policy(backend) == _KIND.RING_HASH
+    return lb_policy(backend) == int(_KIND.RING_HASH)
 
 
 def _header(balance: LoadBalance) -> str:
