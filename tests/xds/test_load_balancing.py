@@ -12,7 +12,7 @@ import pytest
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import LoadBalance
 from pilotage.xds.backend import pool_backend
-from pilotage.xds.load_balancing import balance_problems, common_balance, hash_policies, lb_policy
+from pilotage.xds.load_balancing import balance_problems, hash_policies, lb_policy
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import becomes, route, target
 from tests.support.ports import free_port
@@ -70,7 +70,7 @@ def test_a_pool_takes_from_other_members_what_its_leader_does_not_set() -> None:
     leader = route("a", 1, load_balance=LoadBalance(link="p", weight=2))
     other = route("b", 2, load_balance=LoadBalance(link="p", mode="ip_hash", options={"header": "X-Real-IP"}, weight=5))
     sticky = route("c", 3, load_balance=LoadBalance(link="p", mode="least_conn", sticky=True, sticky_max_age=9.0))
-    found = common_balance([leader, other, sticky])
+    found = pool_backend("p", [leader, other, sticky])[0].route.settings.load_balance
     assert (found.mode, found.sticky, found.sticky_max_age, found.weight) == ("ip_hash", True, 9.0, 2)
     assert found.options == {"header": "X-Real-IP"}
     backend, _ = pool_backend("p", [leader, other])

@@ -15,11 +15,12 @@ from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import is_draining
 from pilotage.xds.agent import TUNNELLED, Agent, Tunnel
 from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
-from pilotage.xds.load_balancing import common_balance
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from pilotage.routes.schema import LoadBalance
 
 __all__ = [
     "RESTART_HOLD",
@@ -289,7 +290,7 @@ def pool_backend(
         if (route.agent, e) in chosen
     )
     policy = route_policy(leader.settings.middlewares)
-    settings = msgspec.structs.replace(leader.settings, load_balance=common_balance(joined))
+    settings = msgspec.structs.replace(leader.settings, load_balance=_common_balance(joined))
     return Backend(
         name=link,
         route=msgspec.structs.replace(leader, settings=settings),
@@ -301,6 +302,19 @@ def pool_backend(
         names=gate_names(pool_gate(link), gate) if gate is not None else None,
         agent=agents.get(leader.agent),
     ), tuple(problems)
+
+
+def _common_balance(routes: Sequence[Route]) -> LoadBalance:
+    """Return the settings of a pool: those of its first member, and what only others set."""
+    found = [route.settings.load_balance for route in routes]
+    sticky = next((each for each in found if each.sticky), found[0])
+    return msgspec.structs.replace(
+        found[0],
+        mode=next((each.mode for each in found if each.mode), ""),
+        options=next((each.options for each in found if each.options), None),
+        sticky=sticky.sticky,
+        sticky_max_age=sticky.sticky_max_age,
+    )
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:

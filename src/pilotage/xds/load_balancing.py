@@ -19,14 +19,14 @@ from pilotage.xds.request_checks import FORGEABLE
 from pilotage.xds.resources import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pilotage.routes.route import Route
     from pilotage.routes.schema import LoadBalance
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["balance_problems", "common_balance", "hash_policies", "lb_policy", "tcp_hash", "udp_hash"]
+__all__ = ["balance_problems", "hash_policies", "lb_policy", "tcp_hash", "udp_hash"]
 
 _KIND: Final = cluster_pb2.Cluster
 _POLICY: Final = route_components_pb2.RouteAction.HashPolicy
@@ -43,24 +43,6 @@ _OPTIONS: Final = ("header", "from", "recursive")
 
 def _mode(balance: LoadBalance) -> str:
     return balance.mode.lower().replace("_", "")
-
-
-def common_balance(routes: Sequence[Route]) -> LoadBalance:
-    """Return the settings of a pool: those of its leader, and what only others of its members set.
-
-    Args:
-        routes: the members, the leader first.
-
-    """
-    found = [route.settings.load_balance for route in routes]
-    sticky = next((each for each in found if each.sticky), found[0])
-    return msgspec.structs.replace(
-        found[0],
-        mode=next((each.mode for each in found if each.mode), ""),
-        options=next((each.options for each in found if each.options), None),
-        sticky=sticky.sticky,
-        sticky_max_age=sticky.sticky_max_age,
-    )
 
 
 def lb_policy(backend: Backend) -> int:
