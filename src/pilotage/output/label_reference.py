@@ -280,7 +280,7 @@ def markdown() -> str:
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
     parts.append(
         "\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options. "
-        "[The Envoy page](../background/envoy.md#middlewares) says what they do:\n\n"
+        "[Middlewares](middlewares.md) says what they do:\n\n"
     )
     parts.append(", ".join(f"`{name}`" for name in sorted(set(MIDDLEWARES.values()))) + ".\n")
     parts.append("\n## Not supported\n\npilotage reports these GoDoxy fields, because labels cannot set them:\n\n")
