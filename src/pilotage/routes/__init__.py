@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
-    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
+    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, is_stream_pool, served_name
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
@@ -82,6 +82,7 @@ __all__ = [
     "decode_labels",
     "first_label",
     "is_host",
+    "is_stream_pool",
     "middleware_name",
     "not_served",
     "nowhere",
@@ -140,6 +141,7 @@ __getattr__, __dir__ = lazy_exports(
         "bracketed": "route",
         "build_routes": "build",
         "decode_labels": "build",
+        "is_stream_pool": "hosts",
         "served_name": "hosts",
         "is_host": "hosts",
         "first_label": "hosts",

@@ -18,6 +18,7 @@ from pilotage.routes.hosts import ANY_LABEL, clean_domains
 from pilotage.xds.agents import PROXY_PATH
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
+from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
@@ -284,7 +285,7 @@ def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) 
         timeout=seconds(0),  # no timeout: streams can last
         idle_timeout=seconds(silence),
         retry_policy=policy,
-        hash_policy=_hash_policy(backend),
+        hash_policy=hash_policies(backend),
         prefix_rewrite=backend.route_policy.prefix,
     )
     if backend.proxy is not None:
@@ -292,16 +293,3 @@ def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) 
     if wanted := target_host(backend):
         action.host_rewrite_literal = wanted
     return action
-
-
-def _hash_policy(backend: Backend) -> list[Any]:
-    balance = backend.route.settings.load_balance
-    policy = route_components_pb2.RouteAction.HashPolicy
-    if backend.backing != "own":
-        return []
-    if balance.sticky:
-        cookie = policy.Cookie(name="pilotage_member", ttl=seconds(balance.sticky_max_age or 3600), path="/")
-        return [policy(cookie=cookie)]
-    if balance.mode.lower().replace("_", "") == "iphash":
-        return [policy(connection_properties=policy.ConnectionProperties(source_ip=True))]
-    return []
