@@ -67,7 +67,9 @@ async def test_a_stopped_server_has_no_calls_left(tmp_path: Path) -> None:
     await server.start()
     async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
         path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-        call = channel.stream_stream(path, request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString)()
+        call: Any = channel.stream_stream(
+            path, request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString
+        )()
         await call.write(discovery_pb2.DeltaDiscoveryRequest())
         await began.wait()
         await stop_server(server, 0.5)
