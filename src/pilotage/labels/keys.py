@@ -239,8 +239,7 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
 
 
 def _first_word(key: str) -> str:
-    first = _FIRST_WORD.match(key)
-    return first.group() if first else ""
+    return str(next(_FIRST_WORD.finditer(key))[0])  # it matches any key, if only an empty part of it
 
 
 def _is_misspelt(key: str) -> bool:
