@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
+from pilotage.routes.oidc import merge_oidc
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -78,6 +79,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
+    _check_sign_in(route_policy(settings.middlewares), options, refuse)
     _check_addresses(route_policy(settings.middlewares), options, refuse)
     if settings.load_balance.options:
         refuse(
@@ -148,6 +150,12 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
     if route.settings.load_balance.link:
         refuse("load_balance.link", f"a pool of {route.scheme} routes is {_UNSUPPORTED}", "remove it")
+
+
+def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    for option, message, hint in merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ():
+        refuse(f"middlewares.oidc.{option}".rstrip("."), message, hint)
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:

@@ -20,6 +20,7 @@ from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.literals import literal
 from pilotage.xds.local_replies import why_unavailable
+from pilotage.xds.login import identity_headers
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
@@ -212,6 +213,7 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         request_headers_to_add=[
             *(header(name, literal(value)) for name, value in policy.request.put if may_set(backend, name)),
             *(header(name, literal(value), add=True) for name, value in policy.request.add if may_set(backend, name)),
+            *identity_headers(backend, options),
             *proxy_headers(backend),
         ],
         request_headers_to_remove=[*policy.request.hide, *removed_headers(backend)],
