@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pilotage.config.agents import read_agents
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
+from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
@@ -113,6 +114,7 @@ class _Providers(Section):
 class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
+    oidc: OidcSection | None = None
 
 
 _HOST_NAME = re.compile(
@@ -184,6 +186,8 @@ class _Reader:
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
+        oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        options = msgspec.structs.replace(options, oidc=oidc)
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         policy = self.policy(sections, options)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
-from pilotage.request_service.service import RequestService
 
 if TYPE_CHECKING:
     from pilotage.daemon.settings import DaemonSettings
@@ -28,7 +27,6 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
         GatewayError: the server cannot listen on the unix socket.
 
     """
-    ads.on_check = RequestService({}).check
     ads.envoys.on_silent = lambda problem: log.error("%s", problem)
     try:
         await ads.start(address)

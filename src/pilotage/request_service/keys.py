@@ -47,7 +47,7 @@ class SessionKeys:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
         except ImportError as error:
             message = "users cannot sign in, because packages for OpenID Connect are not installed"
-            raise PilotageError(message, "run pip install 'pilotage[oidc]'") from error
+            raise PilotageError(f"{message}; run pip install 'pilotage[oidc]'") from error
         number = int.from_bytes(_derived(secret, b"pilotage session signature", 48)) % (_ORDER - 1) + 1
         self._signing: ec.EllipticCurvePrivateKey = ec.derive_private_key(number, ec.SECP256R1())
         self._sealing = AESGCM(_derived(secret, b"pilotage sealed texts", 32))
@@ -61,7 +61,8 @@ class SessionKeys:
         """Return a JSON Web Token with these claims."""
         import jwt  # noqa: PLC0415
 
-        return jwt.encode(claims, self._signing, algorithm="ES256", headers={"kid": self.key_id})
+        token: str = jwt.encode(claims, self._signing, algorithm="ES256", headers={"kid": self.key_id})
+        return token
 
     def verify(self, token: str, issuer: str) -> dict[str, Any] | None:
         """Return the claims of a token of ours that has not expired; ``None`` if it is not one."""

@@ -19,7 +19,16 @@ from pilotage.core.values import comma_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_SCOPES", "OIDC_OPTIONS", "OidcOptions", "OidcProblem", "audience", "merge_oidc", "read_oidc"]
+__all__ = [
+    "DEFAULT_SCOPES",
+    "OIDC_OPTIONS",
+    "OidcDefaults",
+    "OidcOptions",
+    "OidcProblem",
+    "audience",
+    "merge_oidc",
+    "read_oidc",
+]
 
 DEFAULT_SCOPES: Final = ("openid", "profile", "email", "groups")
 OIDC_OPTIONS: Final = ("issuer_url", "client_id", "client_secret", "scopes", "allowed_users", "allowed_groups")
@@ -57,6 +66,21 @@ class OidcOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Show everything but the secret."""
         return f"OidcOptions(issuer_url={self.issuer_url!r}, client_id={self.client_id!r})"
+
+
+class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
+    """What the configuration says about signing in: options for routes that leave them open, and about sessions.
+
+    Attributes:
+        session_seconds: how long a session is valid.
+        session_key_file: file with the secret of sessions; ``""`` if it is elsewhere.
+        session_key: the secret of sessions itself, from the environment; ``""`` if it is elsewhere.
+
+    """
+
+    session_seconds: float = 86_400.0
+    session_key_file: str = ""
+    session_key: str = ""
 
 
 def read_oidc(options: Mapping[str, Any]) -> tuple[OidcOptions, list[OidcProblem]]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.routes.oidc import OidcOptions
+from pilotage.routes.oidc import OidcDefaults
 
 __all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
@@ -104,7 +104,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     compression: bool = False
     report_errors: bool = False
     has_agents: bool = False
-    oidc: OidcOptions = OidcOptions()
+    oidc: OidcDefaults = OidcDefaults()
     session_keys: str = ""
     debug: bool = False
     access_log: str = ""
