@@ -82,6 +82,11 @@ class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
     session_key_file: str = ""
     session_key: str = ""
 
+    @property
+    def for_routes(self) -> OidcDefaults:
+        """The same without what routes do not depend on."""
+        return OidcDefaults(**{name: getattr(self, name) for name in OIDC_OPTIONS})
+
 
 def read_oidc(options: Mapping[str, Any]) -> tuple[OidcOptions, list[OidcProblem]]:
     """Read the options of the middleware.

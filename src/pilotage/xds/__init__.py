@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
-    from pilotage.xds.capabilities import check_capabilities
+    from pilotage.xds.capabilities import GatewayCapabilities
     from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
@@ -48,6 +48,7 @@ __all__ = [
     "Agent",
     "Backend",
     "CertificateFiles",
+    "GatewayCapabilities",
     "GatewayOptions",
     "Key",
     "Limits",
@@ -58,7 +59,6 @@ __all__ = [
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
-    "check_capabilities",
     "denial",
     "epoch_cluster",
     "gate_of",
@@ -104,7 +104,7 @@ __getattr__, __dir__ = lazy_exports(
         "TargetGuard": "target_guard",
         "SHARED": "clusters",
         "STATS": "route_stats",
-        "check_capabilities": "capabilities",
+        "GatewayCapabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
         "limits_for": "overload",
