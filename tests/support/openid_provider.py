@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import html
@@ -11,19 +10,19 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from tests.support.install import EngineUnavailable, cache_directory
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
 
-    import aiohttp
-
-__all__ = ["USERS", "openid_provider", "sign_in"]
+__all__ = ["USERS", "Person", "openid_provider"]
 
 _FILES: Final = Path(__file__).with_name("openid")
 
@@ -71,58 +70,70 @@ def _installed() -> Path:
     return folder
 
 
-@contextlib.asynccontextmanager
-async def openid_provider(clients: list[dict[str, Any]], **settings: Any) -> AsyncIterator[str]:
+@contextlib.contextmanager
+def openid_provider(clients: list[dict[str, Any]], **settings: Any) -> Iterator[str]:
     """Run a provider with these clients and :data:`USERS`, and yield its issuer URL."""
-    folder = await asyncio.to_thread(_installed)
+    folder = _installed()
     port = free_port()
     issuer = f"http://127.0.0.1:{port}"
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        "provider.mjs",
+    given = {"issuer": issuer, "port": port, "clients": clients, "users": USERS, **settings}
+    process = subprocess.Popen(
+        ["node", "provider.mjs"],
         cwd=folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        given = {"issuer": issuer, "port": port, "clients": clients, "users": USERS, **settings}
         process.stdin.write(f"{json.dumps(given)}\n".encode())
-        async with asyncio.timeout(30):
-            while (line := await process.stdout.readline()) != b"ready\n":
-                assert line, "the OpenID provider has ended"
+        process.stdin.flush()
+        while (line := process.stdout.readline()) != b"ready\n":
+            assert line, "the OpenID provider has ended"
         yield issuer
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        process.kill()
+        process.communicate()
 
 
-async def sign_in(browser: aiohttp.ClientSession, url: str, user: str) -> str:
-    """Sign in at the provider without a real browser, and return the URL to which it sends the user back.
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
-    Args:
-        browser: keeps the provider's cookies.
-        url: where the gateway has sent the user.
-        user: one of :data:`USERS`.
 
-    """
-    for _ in range(12):
-        async with browser.get(url, allow_redirects=False) as response:
-            text = await response.text()
-            location = response.headers.get("Location")
-        if location is None:
-            fields = dict(re.findall(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"', text))
-            action = re.search(r'action="([^"]+)"', text)
-            assert action, text
-            form = {**fields, **({"login": user, "password": "x"} if 'name="login"' in text else {})}
-            async with browser.post(
-                urljoin(url, html.unescape(action[1])), data=form, allow_redirects=False
-            ) as response:
-                location = response.headers["Location"]
-        url = urljoin(url, location)
-        if urlsplit(url).path.endswith("/auth/callback"):
-            return url
-    raise AssertionError(url)
+class Person:
+    """Somebody with a browser, who signs in at the provider. The browser keeps the provider's cookies."""
+
+    def __init__(self) -> None:
+        cookies = urllib.request.HTTPCookieProcessor()
+        self._browser = urllib.request.build_opener(cookies, _NoRedirect())
+
+    def signs_in(self, url: str, user: str) -> str:
+        """Follow the provider's pages, and return the URL to which it sends the browser back.
+
+        Args:
+            url: where the gateway has sent the browser.
+            user: one of :data:`USERS`.
+
+        """
+        for _ in range(12):
+            text, location = self._load(url)
+            if not location:
+                fields = dict(re.findall(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"', text))
+                action = re.search(r'action="([^"]+)"', text)
+                assert action, text
+                form = {**fields, **({"login": user, "password": "x"} if 'name="login"' in text else {})}
+                _, location = self._load(urljoin(url, html.unescape(action[1])), urlencode(form).encode())
+            url = urljoin(url, location)
+            if urlsplit(url).path == "/auth/callback":
+                return url
+        raise AssertionError(url)
+
+    def _load(self, url: str, form: bytes | None = None) -> tuple[str, str]:
+        try:
+            with self._browser.open(url, form, timeout=30) as response:
+                return response.read().decode(), ""
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return "", answer.headers["Location"]

@@ -187,8 +187,9 @@ class _Reader:
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
-        oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
-        options = msgspec.structs.replace(options, oidc=oidc)
+        options = msgspec.structs.replace(
+            options, oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         policy = self.policy(sections, options)
@@ -353,11 +354,8 @@ class _Reader:
         shown = shorten(str(path), 200)
         try:
             if not path.is_file():
-                self.add_problem(
-                    place,
-                    f"{shown} does not exist",
-                    "check the name, and whether the file is mounted in this container",
-                )
+                hint = "check the name, and whether the file is mounted in this container"
+                self.add_problem(place, f"{shown} does not exist", hint)
         except OSError as error:
             self.add_problem(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
         return str(path)

@@ -131,6 +131,7 @@ class Provider:
         self._trusted = trusted
         self._session = session
         self._lock = asyncio.Lock()
+        self._keys_lock = asyncio.Lock()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._metadata: Metadata | None = None
         self._read_at = self._keys_at = self._failed_at = -_FRESH
@@ -275,8 +276,9 @@ class Provider:
     async def _key(self, name: Any, algorithm: str) -> Any:
         """Return the provider's key with a name, or the only one for an algorithm."""
         for attempt in (False, True):
-            if attempt or time.monotonic() - self._keys_at >= _FRESH:
-                await self._read_keys()
+            async with self._keys_lock:
+                if attempt or time.monotonic() - self._keys_at >= _FRESH:
+                    await self._read_keys()
             kind = {"R": "RSA", "P": "RSA", "E": "EC"}[algorithm[0]] if algorithm != "EdDSA" else "OKP"
             fitting = [
                 key

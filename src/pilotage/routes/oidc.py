@@ -153,14 +153,14 @@ def _issuer_problem(url: str) -> tuple[str, str] | None:
     return None if valid else ("not the URL of an OpenID provider", "write one such as https://auth.example.com")
 
 
-def merge_oidc(own: OidcOptions, defaults: OidcOptions) -> tuple[OidcOptions, list[OidcProblem]]:
+def merge_oidc(own: OidcOptions, defaults: OidcOptions) -> tuple[OidcOptions, str]:
     """Complete the options of a route with those of the configuration.
 
     A secret goes only to the provider and client for which it was configured. Users and groups are those of one
     provider, so they are inherited together, and only by routes with the same provider. That is stricter than GoDoxy.
 
     Returns:
-        The options, and a problem for each one that is missing.
+        The options, and which of them are missing; ``""`` if they are complete.
 
     """
     issuer = own.issuer_url or defaults.issuer_url
@@ -176,14 +176,10 @@ def merge_oidc(own: OidcOptions, defaults: OidcOptions) -> tuple[OidcOptions, li
         allowed_users=own.allowed_users if lists or not same_issuer else defaults.allowed_users,
         allowed_groups=own.allowed_groups if lists or not same_issuer else defaults.allowed_groups,
     )
-    problems: list[OidcProblem] = [
-        (name, f"{name} is missing", f"set it here, or for all routes as oidc.{name} in the configuration")
-        for name in ("issuer_url", "client_id", "client_secret")
-        if not getattr(merged, name)
-    ]
+    missing = [name for name in ("issuer_url", "client_id", "client_secret") if not getattr(merged, name)]
     if not (merged.allowed_users or merged.allowed_groups):
-        problems.append(("", "nobody has access", "set allowed_users or allowed_groups"))
-    return merged, problems
+        missing.append("allowed_users or allowed_groups")
+    return merged, f"missing: {', '.join(missing)}" if missing else ""
 
 
 def audience(backend: str, options: OidcOptions) -> str:

@@ -183,8 +183,9 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 
 def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
-    for option, message, hint in merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ():
-        refuse(f"middlewares.oidc.{option}".rstrip("."), message, hint)
+    missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
+    if missing:
+        refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
