@@ -210,7 +210,10 @@ def identity_headers(backend: Backend, options: GatewayOptions) -> list[Any]:
     valid_for = audience(backend.key, found)
     action = base_pb2.HeaderValueOption.HeaderAppendAction
     made = []
+    hidden = {name.lower() for name in backend.route_policy.request.hide}
     for name, claim in IDENTITY_HEADERS.items():
+        if name.lower() in hidden:
+            continue
         value = "".join(f"%DYNAMIC_METADATA({_JWT}:{kind}:{valid_for}:{claim})%" for kind in (_SECURE, _PLAIN))
         made.append(
             base_pb2.HeaderValueOption(
