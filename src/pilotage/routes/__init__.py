@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from pilotage.routes.fields import Duration
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
-    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
+    from pilotage.routes.hosts import (
+        ANY_LABEL,
+        DEFAULT,
+        caught_by,
+        clean_domains,
+        first_label,
+        is_host,
+        mistake_in,
+        served_name,
+    )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
@@ -44,6 +53,7 @@ __all__ = [
     "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
+    "DEFAULT",
     "IDLEWATCHER",
     "MIDDLEWARES",
     "PROTECTIVE",
@@ -78,11 +88,13 @@ __all__ = [
     "Target",
     "bracketed",
     "build_routes",
+    "caught_by",
     "clean_domains",
     "decode_labels",
     "first_label",
     "is_host",
     "middleware_name",
+    "mistake_in",
     "not_served",
     "nowhere",
     "read_route_file",
@@ -140,7 +152,10 @@ __getattr__, __dir__ = lazy_exports(
         "build_routes": "build",
         "decode_labels": "build",
         "served_name": "hosts",
+        "DEFAULT": "hosts",
+        "caught_by": "hosts",
         "is_host": "hosts",
+        "mistake_in": "hosts",
         "first_label": "hosts",
         "clean_domains": "hosts",
         "middleware_name": "middlewares",
