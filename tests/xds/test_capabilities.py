@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -31,9 +33,9 @@ def test_an_ordinary_route_is_supported() -> None:
         ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "middlewares", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "hold": 5.0}, "hold", True),
         (
-            {"scheme": "tcp", "port": PortPair(1, 2), "load_balance": LoadBalance(link="x")},
-            "load_balance.link",
-            False,
+            {"scheme": "tcp", "port": PortPair(1, 2), "load_balance": LoadBalance(link="x", sticky=True)},
+            "load_balance.sticky",
+            True,
         ),
         ({"bind": "127.0.0.1"}, "bind", False),
         ({"port": PortPair(8443, 80)}, "port", False),
@@ -167,3 +169,11 @@ def test_the_host_of_an_endpoint_may_be_too_long() -> None:
     long = Endpoint("a" * 254, 80, "app", "id-app")
     ((message, _),) = said(endpoints=(long, long))
     assert message.endswith("is too long for a host name")
+
+
+def test_no_check_needs_the_packages_of_the_gateway() -> None:
+    program = (
+        "import sys; sys.modules['envoy'] = sys.modules['google'] = sys.modules['grpc'] = None;"
+        "import pilotage.lint.check, pilotage.cli.sources, pilotage.config.load"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
     from pilotage.routes.exclusion import ExclusionReason
-    from pilotage.routes.fields import Duration
+    from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
     from pilotage.routes.hosts import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         clean_domains,
         first_label,
         is_host,
+        is_stream_pool,
         mistake_in,
         served_name,
     )
@@ -93,6 +94,7 @@ __all__ = [
     "decode_labels",
     "first_label",
     "is_host",
+    "is_stream_pool",
     "middleware_name",
     "mistake_in",
     "not_served",
@@ -103,6 +105,7 @@ __all__ = [
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "scalar_text",
     "secrets_of",
     "served_name",
     "unexpected",
@@ -151,6 +154,7 @@ __getattr__, __dir__ = lazy_exports(
         "bracketed": "route",
         "build_routes": "build",
         "decode_labels": "build",
+        "is_stream_pool": "hosts",
         "served_name": "hosts",
         "DEFAULT": "hosts",
         "caught_by": "hosts",
@@ -166,6 +170,7 @@ __getattr__, __dir__ = lazy_exports(
         "resolve_static_target": "target",
         "resolve_target": "target",
         "route_json": "route",
+        "scalar_text": "fields",
         "secrets_of": "route",
     },
 )
