@@ -31,9 +31,9 @@ def test_an_ordinary_route_is_supported() -> None:
         ({"scheme": "udp", "port": PortPair(1, 2), "middlewares": {"redirect_http": None}}, "middlewares", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "hold": 5.0}, "hold", True),
         (
-            {"scheme": "tcp", "port": PortPair(1, 2), "load_balance": LoadBalance(link="x")},
-            "load_balance.link",
-            False,
+            {"scheme": "tcp", "port": PortPair(1, 2), "load_balance": LoadBalance(link="x", sticky=True)},
+            "load_balance.sticky",
+            True,
         ),
         ({"bind": "127.0.0.1"}, "bind", False),
         ({"port": PortPair(8443, 80)}, "port", False),

@@ -132,6 +132,8 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     if not labels:
         return NO_OPTIONS
     listed = labels.get(ALIASES, "").lower()
+    if len(labels) == 1 and _ONE_NAME.fullmatch(listed):
+        return ContainerOptions(aliases=(listed,))
     aliases = tuple(comma_list(listed, MAX_NAMES))
     is_harmless = _HARMLESS.fullmatch(listed) is not None
     if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES and is_harmless:
@@ -164,6 +166,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     )
 
 
+_ONE_NAME: Final = re.compile(r"[\w.*-]+")
 _HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
 _SECRET_ALIAS: Final = Problem(
     message="an alias contains a password or another secret, or is too long to be searched, so it has no effect",

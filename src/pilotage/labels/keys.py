@@ -133,19 +133,20 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
     """
     warnings: tuple[Problem, ...] = ()
     if len(labels) > _MAX_CHECKED:
-        ours = [key for key in labels if key.startswith(_NAMESPACE)]
+        ours = sorted(key for key in labels if key.startswith(_NAMESPACE))
         warnings = (_unchecked(len(labels)),)
     else:
         foreign = set() if foreign is None else foreign
         unknown = [key for key in labels if key not in foreign]
         if not unknown:
             return NO_OWN_LABELS
-        ours = [key for key in unknown if key[:_AFTER_NAMESPACE] == _NAMESPACE]
-        if len(ours) < len(unknown):
+        unknown.sort()
+        ours = unknown
+        if unknown[0][:_AFTER_NAMESPACE] != _NAMESPACE or unknown[-1][:_AFTER_NAMESPACE] != _NAMESPACE:
+            ours = [key for key in unknown if key[:_AFTER_NAMESPACE] == _NAMESPACE]
             warnings = _other_warnings(set(unknown).difference(ours), foreign)
     if not ours:
         return OwnLabels(warnings=warnings) if warnings else NO_OWN_LABELS
-    ours.sort()
     options: dict[str, str] = {}
     routes: dict[str, str] = {}
     size = 0
@@ -238,8 +239,7 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
 
 
 def _first_word(key: str) -> str:
-    first = _FIRST_WORD.match(key)
-    return first.group() if first else ""
+    return str(next(_FIRST_WORD.finditer(key))[0])  # it matches any key, if only an empty part of it
 
 
 def _is_misspelt(key: str) -> bool:

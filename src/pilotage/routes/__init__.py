@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
     from pilotage.routes.exclusion import ExclusionReason
-    from pilotage.routes.fields import Duration
+    from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
-    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
+    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, is_stream_pool, served_name
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
@@ -82,6 +82,7 @@ __all__ = [
     "decode_labels",
     "first_label",
     "is_host",
+    "is_stream_pool",
     "middleware_name",
     "not_served",
     "nowhere",
@@ -91,6 +92,7 @@ __all__ = [
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "scalar_text",
     "secrets_of",
     "served_name",
     "unexpected",
@@ -139,6 +141,7 @@ __getattr__, __dir__ = lazy_exports(
         "bracketed": "route",
         "build_routes": "build",
         "decode_labels": "build",
+        "is_stream_pool": "hosts",
         "served_name": "hosts",
         "is_host": "hosts",
         "first_label": "hosts",
@@ -151,6 +154,7 @@ __getattr__, __dir__ = lazy_exports(
         "resolve_static_target": "target",
         "resolve_target": "target",
         "route_json": "route",
+        "scalar_text": "fields",
         "secrets_of": "route",
     },
 )

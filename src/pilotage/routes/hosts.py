@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
 
-__all__ = ["ANY_LABEL", "clean_domains", "first_label", "is_host", "served_name"]
+__all__ = ["ANY_LABEL", "clean_domains", "first_label", "is_host", "is_stream_pool", "served_name"]
 
 ANY_LABEL: Final = "__any__"
 """Stands for the label that a wildcard matches when the gateway looks up a host. No name may begin with it."""
@@ -29,16 +29,25 @@ def is_host(name: str) -> bool:
 
 
 def served_name(route: Route) -> str:
-    """Return the name under which a route answers: its pool's name, or else its alias; ``""`` if there is no host."""
-    if route.excluded or route.is_stream:
+    """Return the name under which a route answers: its pool's name, or else its alias; ``""`` if there is none.
+
+    A tcp or udp route answers under no alias, and the name of its pool is not a host.
+    """
+    if route.excluded:
         return ""
-    return route.settings.load_balance.link or route.alias
+    return route.pool_name or ("" if route.is_stream else route.alias)
 
 
 def first_label(name: str) -> str:
     """Return a full name's first label, whose alias may answer for it; ``""`` for wildcards and short names."""
     label, dot, _ = name.partition(".")
-    return label if dot and label != "*" else ""
+    return label if dot and label != "*" and "/" not in label else ""
+
+
+def is_stream_pool(name: str) -> bool:
+    """Return whether a name is that of a pool of tcp or udp routes, such as ``tcp/db``."""
+    scheme, slash, link = name.partition("/")
+    return scheme in ("tcp", "udp") and bool(slash and link)
 
 
 def clean_domains(domains: Iterable[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
+from pilotage.xds.load_balancing import balance_problems
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -106,15 +107,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
     _check_addresses(route_policy(settings.middlewares), options, refuse)
-    if settings.load_balance.options:
-        refuse(
-            "load_balance.options",
-            f"options of the load-balancing mode are {_UNSUPPORTED}",
-            "remove them",
-            blocking=False,
-            harmless=True,
-        )
-    return found, servable
+    return [*found, *balance_problems(route, options)], servable
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
@@ -146,7 +139,7 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
             f"{shorten_value(server)!r} is not a valid server name",
             "write a name such as app.internal",
         )
-    if settings.load_balance.link:
+    if settings.load_balance.link and not route.is_stream:
         if not is_host(settings.load_balance.link):
             hint = "name the pool with letters, digits, dashes and dots"
             refuse(
@@ -175,8 +168,6 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
-    if route.settings.load_balance.link:
-        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_UNSUPPORTED}", "remove it")
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
