@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
     from pilotage.core.index import Index
+    from pilotage.core.pacing import pause_between_attempts
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
         EVERYTHING,
@@ -106,6 +107,7 @@ __all__ = [
     "owned_tempdir",
     "parse_duration",
     "parse_yaml",
+    "pause_between_attempts",
     "permissions",
     "private_folder_of",
     "read_text",
@@ -173,6 +175,7 @@ __getattr__, __dir__ = lazy_exports(
         "nearest": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
+        "pause_between_attempts": "pacing",
         "lock_file": "tempdirs",
         "owned_tempdir": "tempdirs",
         "private_folder_of": "tempdirs",
