@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pilotage.core.gc import gc_paused
     from pilotage.core.hostnames import ascii_host
     from pilotage.core.index import Index
+    from pilotage.core.pacing import pause_between_attempts
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
         EVERYTHING,
@@ -108,6 +109,7 @@ __all__ = [
     "owned_tempdir",
     "parse_duration",
     "parse_yaml",
+    "pause_between_attempts",
     "permissions",
     "private_folder_of",
     "read_text",
@@ -176,6 +178,7 @@ __getattr__, __dir__ = lazy_exports(
         "nearest": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
+        "pause_between_attempts": "pacing",
         "lock_file": "tempdirs",
         "owned_tempdir": "tempdirs",
         "private_folder_of": "tempdirs",
