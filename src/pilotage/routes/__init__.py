@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
-    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, is_stream_pool, served_name
+    from pilotage.routes.hosts import (
+        ANY_LABEL,
+        DEFAULT,
+        caught_by,
+        clean_domains,
+        first_label,
+        is_host,
+        is_stream_pool,
+        mistake_in,
+        served_name,
+    )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
@@ -45,6 +55,7 @@ __all__ = [
     "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
+    "DEFAULT",
     "IDLEWATCHER",
     "MIDDLEWARES",
     "OIDC_OPTIONS",
@@ -83,6 +94,7 @@ __all__ = [
     "audience",
     "bracketed",
     "build_routes",
+    "caught_by",
     "clean_domains",
     "decode_labels",
     "first_label",
@@ -90,6 +102,7 @@ __all__ = [
     "is_stream_pool",
     "merge_oidc",
     "middleware_name",
+    "mistake_in",
     "not_served",
     "nowhere",
     "read_oidc",
@@ -156,7 +169,10 @@ __getattr__, __dir__ = lazy_exports(
         "decode_labels": "build",
         "is_stream_pool": "hosts",
         "served_name": "hosts",
+        "DEFAULT": "hosts",
+        "caught_by": "hosts",
         "is_host": "hosts",
+        "mistake_in": "hosts",
         "first_label": "hosts",
         "clean_domains": "hosts",
         "middleware_name": "middlewares",

@@ -9,9 +9,9 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
-from pilotage.routes.hosts import is_host
+from pilotage.routes.hosts import mistake_in
 from pilotage.routes.oidc import merge_oidc
-from pilotage.xds.load_balancing import balance_problems
+from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -142,25 +142,10 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
             "write a name such as app.internal",
         )
     if settings.load_balance.link and not route.is_stream:
-        if not is_host(settings.load_balance.link):
-            hint = "name the pool with letters, digits, dashes and dots"
-            refuse(
-                "load_balance.link",
-                f"no client can request the host {shorten_value(settings.load_balance.link)!r}",
-                hint,
-            )
-    elif not (route.is_stream or is_host(route.alias)):
-        refuse("alias", f"no client can request the host {shorten_value(route.alias)!r}", _ascii_hint(route.alias))
-
-
-def _ascii_hint(alias: str) -> str:
-    try:
-        encoded = alias.encode("idna").decode()
-    except UnicodeError:
-        encoded = ""
-    if encoded != alias and is_host(encoded):
-        return f"clients request it as {encoded!r}; write that instead"
-    return "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
+        if (wrong := mistake_in(settings.load_balance.link)) is not None:
+            refuse("load_balance.link", *wrong)
+    elif not route.is_stream and (wrong := mistake_in(route.alias)) is not None:
+        refuse("alias", *wrong)
 
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:

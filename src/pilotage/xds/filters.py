@@ -97,7 +97,7 @@ _LONGEST_CHECK: Final = 60.0
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
 _REMEMBERED_CLIENTS: Final = 10_000
-FOUND: Final = "*"
+FOUND: Final = "+"
 """Route name that many backends share."""
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
@@ -136,7 +136,7 @@ function envoy_on_request(handle)
 end
 """
 )
-# A wildcard alias matches exactly one additional label.
+# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
     + """
@@ -144,8 +144,8 @@ function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
-  if rest then
-    look_up(handle, host, "ANY" .. rest)
+  if host then
+    look_up(handle, host, "ANY" .. (rest or ""))
   end
 end
 """.replace("ANY", ANY_LABEL)

@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.routes.oidc import OidcDefaults
 
-__all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
+__all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
 
 _SHORTEST_ATTEMPT: Final = 0.1
@@ -27,6 +27,16 @@ def longest_pauses(retries: int) -> float:
     """Return the maximum total of the pauses before a number of retries, in seconds."""
     least, most = RETRY_PAUSES
     return sum(min(most, least * 2.0**number) for number in range(retries))
+
+
+FORGEABLE: Final = (
+    *("forwarded", "x-forwarded-", "x-original-", "x-rewrite-url", "x-scheme", "x-url-scheme", "front-end-https"),
+    *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "true-client-ip"),
+    *("cf-connecting-", "cf-visitor", "cf-ipcountry", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"),
+    *("remote-", "x-remote-user", "x-remote-group", "x-auth-request-", "x-authentik-", "x-webauth-", "x-proxy-user"),
+    *("x-ssl-", "ssl-client-", "x-client-cert", "client-cert", "x-client-verify", "x-tls-client-"),
+)
+"""Headers that only a proxy or an auth service may set, removed from other clients. A final dash marks a prefix."""
 
 
 class CertificateFiles(msgspec.Struct, frozen=True):

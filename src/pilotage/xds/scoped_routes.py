@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-from pilotage.routes.hosts import ANY_LABEL, clean_domains
+from pilotage.routes.hosts import ANY_LABEL, DEFAULT, clean_domains
 from pilotage.xds.agents import PROXY_PATH
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
@@ -43,7 +43,7 @@ _SAFE: Final = "GET|HEAD|OPTIONS"
 def scope_label(name: str) -> str:
     """Return the scope key of an alias, its first DNS label; ``""`` if no host can match it."""
     first, _, rest = name.partition(".")
-    if first == "*" and rest and "*" not in rest:
+    if first == "*" and "*" not in rest:
         return ANY_LABEL
     return "" if "*" in name else first
 
@@ -53,12 +53,15 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
 
     Args:
         name: the alias. An alias without dots matches itself and every host whose first label it is. An alias with dots
-            matches only the host of that name. ``*.example.com`` matches every host with one additional label.
+            matches only the host of that name. ``*.example.com`` matches every host with one additional label, and
+            ``*`` every host that no other route has.
         suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
     if "." in name:
         return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
+    if name == DEFAULT:
+        return ["*"]
     wanted = clean_domains(suffixes)
     return [name, *(f"{name}.{suffix}" for suffix in wanted)] if wanted else ["*"]
 
