@@ -66,8 +66,13 @@ async def test_sessions_need_no_daemon_and_nothing_passes_without_one(envoy: Env
 
         gw.ads.on_check = refuse
         await gw.publish(
-            *(route(name, it.port, middlewares=APP) for name in ("app", "*.wild.org")), route("free", it.port)
+            *(route(name, it.port, middlewares=APP) for name in ("app", "*.wild.org")),
+            route("free", it.port),
+            route("moved", it.port, middlewares={"oidc": None, "redirect_http": None}),
         )
+        for host in ("moved.example.com", "MOVED.example.com"):
+            answer = await gw.ask(host)
+            assert (answer.status, answer.headers["Location"].partition(":")[0], asked) == (308, "https", 0)
         good = f"pilotage_session={session('app')}"
         for host in ("app.example.com", "APP.example.com"):
             answer = await gw.ask(host, headers={"Cookie": good, "Remote-User": "root"})
