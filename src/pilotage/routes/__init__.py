@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
+    from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions, is_composition, read_compositions
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, is_stream_pool, served_name
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
-    from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
+    from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -44,15 +45,19 @@ __all__ = [
     "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
+    "FROM_FILE",
     "IDLEWATCHER",
     "MIDDLEWARES",
+    "NO_COMPOSITIONS",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
+    "STEP",
     "UNSUPPORTED",
     "AccessLog",
     "Built",
     "Claim",
+    "Compositions",
     "ContainerClaims",
     "Duration",
     "Endpoint",
@@ -81,11 +86,13 @@ __all__ = [
     "clean_domains",
     "decode_labels",
     "first_label",
+    "is_composition",
     "is_host",
     "is_stream_pool",
     "middleware_name",
     "not_served",
     "nowhere",
+    "read_compositions",
     "read_route_file",
     "read_settings",
     "refused_settings",
@@ -108,7 +115,13 @@ __getattr__, __dir__ = lazy_exports(
         "read_settings": "settings",
         "ContainerClaims": "claims",
         "Claim": "claims",
+        "Compositions": "compositions",
+        "FROM_FILE": "middlewares",
         "MIDDLEWARES": "middlewares",
+        "NO_COMPOSITIONS": "compositions",
+        "STEP": "middlewares",
+        "is_composition": "compositions",
+        "read_compositions": "compositions",
         "PROTECTIVE": "schema",
         "RESERVED_PORTS": "build",
         "ROUTE": "schema",

@@ -138,7 +138,7 @@ class ContainerClaims:
         for names, path in named_paths(settings):
             yield Claim("files", path, names, policy.may_read(claimant, path))
         for written in settings.middlewares:
-            name = middleware_name(written) or written
+            name = middleware_name(written) or written.lower()
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
 
     def of_target(self, target: Target) -> Iterator[Claim]:

@@ -230,7 +230,7 @@ def route_backend(
         name=route.alias,
         route=route,
         members=members,
-        route_policy=route_policy(route.settings.middlewares),
+        route_policy=route_policy(route.middlewares),
         restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
@@ -289,7 +289,7 @@ def pool_backend(
         for e in route.endpoints
         if (route.agent, e) in chosen
     )
-    policy = route_policy(leader.settings.middlewares)
+    policy = route_policy(leader.middlewares)
     settings = msgspec.structs.replace(leader.settings, load_balance=_common_balance(joined))
     return Backend(
         name=link,
