@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
+    from pilotage.core.hostnames import ascii_host
     from pilotage.core.index import Index
     from pilotage.core.pacing import pause_between_attempts
     from pilotage.core.problems import Problem, Severity
@@ -81,6 +82,7 @@ __all__ = [
     "Severity",
     "UnreadableFile",
     "Visibility",
+    "ascii_host",
     "bare",
     "beginning",
     "bind_private",
@@ -160,6 +162,7 @@ __getattr__, __dir__ = lazy_exports(
         "comma_list": "values",
         "container_budget": "budget",
         "count": "text",
+        "ascii_host": "hostnames",
         "did_you_mean": "suggest",
         "edit_distance": "suggest",
         "escape": "text",
