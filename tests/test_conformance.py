@@ -128,8 +128,9 @@ def outcome_of_file(case: Case) -> dict[str, Any]:
     sleeps = {}
     for alias, route in table.routes.items():
         if route.idle_watcher:
-            container = containers[route.sleeps_with[1]]
-            config = container.idlewatcher_config or files.idle[route.sleeps_with]
+            engine, container_id = route.sleeps_with
+            container = containers[container_id]
+            config = container.idlewatcher_config or files.idle[engine, container_id]
             shown = container_json(msgspec.structs.replace(container, idlewatcher_config=config))["idlewatcher"]
             sleeps[alias] = {"container": container.container_name, **shown}
     problems = [problem_json(problem) for problem in table.problems]
