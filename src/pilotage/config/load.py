@@ -16,6 +16,7 @@ from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
 from pilotage.config.host_names import is_host
 from pilotage.config.middlewares import read_middlewares
+from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
@@ -118,6 +119,7 @@ class _Providers(Section):
 class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
+    oidc: OidcSection | None = None
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -184,6 +186,9 @@ class _Reader:
         sections = self.sections(tree)
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
+        options = msgspec.structs.replace(
+            options, oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)
@@ -351,11 +356,8 @@ class _Reader:
         shown = shorten(str(path), 200)
         try:
             if not path.is_file():
-                self.add_problem(
-                    place,
-                    f"{shown} does not exist",
-                    "check the name, and whether the file is mounted in this container",
-                )
+                hint = "check the name, and whether the file is mounted in this container"
+                self.add_problem(place, f"{shown} does not exist", hint)
         except OSError as error:
             self.add_problem(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
         return str(path)
