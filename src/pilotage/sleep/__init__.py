@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.sleep.datagrams import Datagrams
+    from pilotage.sleep.datagrams import Datagrams, Target
     from pilotage.sleep.engine_actions import SleepError
     from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
     from pilotage.sleep.page_server import PageServer
@@ -28,6 +28,7 @@ __all__ = [
     "SleepError",
     "SleepStatus",
     "Sleeper",
+    "Target",
     "WakeStatus",
     "answers",
     "describe",
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "answers": "readiness",
         "Datagrams": "datagrams",
+        "Target": "datagrams",
         "render_page": "loading_page",
         "page_headers": "loading_page",
         "describe": "status",
