@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,7 @@ from pilotage.engine.dtls_client import DTLSClient
 from pilotage.engine.dtls_end import dtls_context
 from pilotage.testing.agent_udp import UdpTunnels
 from tests.support.agents import AgentCertificates
-from tests.support.datagrams import udp_echo
-from tests.support.ports import free_port
+from tests.support.datagrams import bound_datagrams, udp_echo
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -29,14 +27,15 @@ class Site:
     """An agent's port, and what a client has got."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        with bound_datagrams() as free:
+            self.port = free.getsockname()[1]
         self.received: list[bytes] = []
         self.lost: list[DTLSClient] = []
         context = dtls_context(Credentials(MADE.ca, MADE.cert, MADE.key))
         self.client = DTLSClient(context, ("127.0.0.1", self.port), self.received.extend, self.lost.append)
 
     def serve(self) -> UdpTunnels:
-        return UdpTunnels(self.port, MADE.for_udp(), Counter())
+        return UdpTunnels(bound_datagrams(self.port), MADE.for_udp(), Counter())
 
 
 @pytest.fixture
@@ -68,8 +67,7 @@ async def test_an_agent_that_is_away_is_noticed(site: Site) -> None:
 
 
 async def test_an_agent_that_does_not_answer_at_first(site: Site) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", site.port))
+    with bound_datagrams(site.port):
         opening = asyncio.create_task(site.client.open(tunnel_header("127.0.0.1", 9)))
         await until(lambda: site.client._end.patience is not None)
     agent = site.serve()

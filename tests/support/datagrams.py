@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["UdpEcho", "replies", "udp_client", "udp_echo"]
+__all__ = ["UdpEcho", "bound_datagrams", "replies", "udp_client", "udp_echo"]
 
 
 class UdpEcho(asyncio.DatagramProtocol):
@@ -49,6 +49,14 @@ async def udp_echo(port: int = 0) -> AsyncIterator[UdpEcho]:
         yield server
     finally:
         transport.close()
+
+
+def bound_datagrams(port: int = 0) -> socket.socket:
+    """Return a socket that receives the datagrams to a port on loopback, by default a free one."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    made.bind(("127.0.0.1", port))
+    return made
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from pilotage.engine.dtls_client import DTLSClient
 from pilotage.engine.dtls_end import dtls_context
 from pilotage.testing.agent_udp import UdpTunnels
 from tests.support.agents import AgentCertificates
-from tests.support.datagrams import udp_echo
+from tests.support.datagrams import bound_datagrams, udp_echo
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -26,7 +26,7 @@ MADE = AgentCertificates()
 
 @pytest.fixture
 async def agent() -> Iterator[UdpTunnels]:  # type: ignore[misc]
-    found = UdpTunnels(free_port(), MADE.for_udp(), Counter())
+    found = UdpTunnels(bound_datagrams(), MADE.for_udp(), Counter())
     yield found
     found.close()
 

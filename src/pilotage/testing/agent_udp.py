@@ -30,19 +30,17 @@ class UdpTunnels:
     """A server of udp tunnels. Like GoDoxy's agent, it forgets a client only when the client closes its tunnel.
 
     Args:
-        port: the loopback port.
+        bound: a bound socket, which this server closes.
         credentials: certificate and key of the server, and the CA of its clients.
         calls: counts tunnels (``udp``) and probes (``udp probe``).
 
     """
 
-    def __init__(self, port: int, credentials: Credentials, calls: Counter[str]) -> None:
+    def __init__(self, bound: socket.socket, credentials: Credentials, calls: Counter[str]) -> None:
         self.calls = calls
         self.context = dtls_context(credentials, is_server=True)
         self.clients: dict[_Address, _Client] = {}
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)  # noqa: FBT003
-        self.socket.bind(("127.0.0.1", port))
+        self.socket = bound
         asyncio.get_running_loop().add_reader(self.socket, self._receive)
 
     def close(self) -> None:

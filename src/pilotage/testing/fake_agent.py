@@ -8,7 +8,6 @@ import binascii
 import contextlib
 import json
 import os
-import socket
 import ssl
 import time
 import urllib.parse
@@ -18,10 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pilotage.engine.tls_end import TLSEnd
-from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, peek
+from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, listen_at, peek
 from pilotage.testing.http_forward import Head, forward, read_head
 
 if TYPE_CHECKING:
+    import socket
     from asyncio import StreamReader, StreamWriter
     from collections.abc import Coroutine
 
@@ -106,13 +106,12 @@ class FakeAgent:
 
     async def listen(self) -> None:
         """Start listening, at the previous port if the agent has listened before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
-        self._listener.setblocking(False)  # noqa: FBT003
+        self._listener, datagrams = listen_at(self.port, udp=self._udp_credentials is not None)
         self.port = self._listener.getsockname()[1]
-        if self._udp_credentials is not None:
+        if self._udp_credentials is not None and datagrams is not None:
             from pilotage.testing.agent_udp import UdpTunnels  # noqa: PLC0415  # needs an optional package
 
-            self._udp = UdpTunnels(self.port, self._udp_credentials, self.calls)
+            self._udp = UdpTunnels(datagrams, self._udp_credentials, self.calls)
         self._start(self._accept_all(self._listener))
 
     def use(self, context: ssl.SSLContext, udp: Credentials | None = None) -> None:
