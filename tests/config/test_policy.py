@@ -7,6 +7,7 @@ import pytest
 from pilotage.config.load import Config, load_config
 from pilotage.core.errors import ConfigError
 from pilotage.policy import Policy, PolicyRule
+from pilotage.xds.capabilities import GatewayCapabilities
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,11 +90,12 @@ def test_everything_can_be_written(tmp_path: Path) -> None:
         addresses=("10.0.0.1",),
         label_files=(f"{tmp_path}/certs", "/srv/certs"),
         domains=("example.com",),
+        gateway=GatewayCapabilities(),
     )
 
 
 def test_without_the_section_the_built_in_limits_apply(tmp_path: Path) -> None:
-    assert read(tmp_path, "").policy == Policy(addresses=("0.0.0.0",)) == Config().policy
+    assert read(tmp_path, "").policy == Policy(addresses=("0.0.0.0",), gateway=GatewayCapabilities()) == Config().policy
     assert read(tmp_path, "policy:\ngateway: {stream_ports: []}").policy.stream_ports == ()
 
 
@@ -123,7 +125,7 @@ def test_a_list_is_short_for_its_rules(tmp_path: Path) -> None:
         ("{who: {}, may: {hosts: [{project: a}]}}", "must be text, not a mapping"),
         ("{who: {}, may: {hosts: '{{project'}}", "has an incomplete placeholder"),
         ("{who: {}, may: {hosts: 'https://a'}}", "'https://a' is not a host"),
-        ("{who: {}, may: {targets: '10.0.0.0/99'}}", "'10.0.0.0/99' is not a target"),
+        ("{who: {}, may: {targets: '10.0.0.0/99'}}", "'10.0.0.0/99' is not a target; write a host, address or network"),
         ("{who: {}, may: {ports: 70000}}", "'70000' is not a port or a range of ports"),
         ("{who: {}, may: {ports: [9100-9000]}}", "is not a port or a range of ports; write one such as"),
         ("{who: {}, may: {files: /srv/../etc}}", "'/srv/../etc' leads out of its folder; write the folder without .."),

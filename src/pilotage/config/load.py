@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pilotage.config.agents import read_agents
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
+from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
@@ -28,6 +29,7 @@ from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.policy import Policy
+from pilotage.xds.capabilities import GatewayCapabilities
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
-    policy: Policy = Policy(addresses=(GatewayOptions().http_address,))
+    policy: Policy = Policy(addresses=(GatewayOptions().http_address,), gateway=GatewayCapabilities())
     problems: tuple[Problem, ...] = ()
     agent_problems: tuple[Problem, ...] = ()
     local_settings: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class _Providers(Section):
 class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
+    oidc: OidcSection | None = None
 
 
 _HOST_NAME = re.compile(
@@ -184,6 +187,9 @@ class _Reader:
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
+        options = msgspec.structs.replace(
+            options, oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         policy = self.policy(sections, options)
@@ -260,7 +266,8 @@ class _Reader:
             return f"{self.document.file}:{self.document.problem((*above, index), '').line}"
 
         policy = sections.built_in_policy(options, self.path)
-        return msgspec.structs.replace(policy, rules=section.read_rules(place, self.path), default=section.default)
+        rules, gateway = section.read_rules(place, self.path), GatewayCapabilities.of_options(options)
+        return msgspec.structs.replace(policy, rules=rules, default=section.default, gateway=gateway)
 
     def route_files(self, sections: _File) -> Iterator[str]:
         """Yield the paths of route files. A missing file is not an error, because it can be created later."""
@@ -347,11 +354,8 @@ class _Reader:
         shown = shorten(str(path), 200)
         try:
             if not path.is_file():
-                self.add_problem(
-                    place,
-                    f"{shown} does not exist",
-                    "check the name, and whether the file is mounted in this container",
-                )
+                hint = "check the name, and whether the file is mounted in this container"
+                self.add_problem(place, f"{shown} does not exist", hint)
         except OSError as error:
             self.add_problem(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
         return str(path)

@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
-    from pilotage.xds.capabilities import check_capabilities
+    from pilotage.xds.capabilities import GatewayCapabilities
+    from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.load_reports import LoadReports, Report
+    from pilotage.xds.login import (
+        CALLBACK_PATH,
+        IDENTITY_HEADERS,
+        LOGOUT_PATH,
+        OIDC,
+        SECURE_COOKIE,
+        SESSION_COOKIE,
+        SESSION_ISSUER,
+        options_of,
+    )
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
@@ -33,18 +44,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTH_TIMEOUT",
+    "CALLBACK_PATH",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
+    "IDENTITY_HEADERS",
+    "LOGOUT_PATH",
+    "OIDC",
     "PROBED",
     "RESTART_HOLD",
+    "ROUTE",
     "ROUTE_HEADER",
+    "SECURE_COOKIE",
+    "SERVICE",
+    "SESSION_COOKIE",
+    "SESSION_ISSUER",
     "SHARED",
     "STATS",
     "AdsServer",
     "Agent",
     "Backend",
     "CertificateFiles",
+    "GatewayCapabilities",
     "GatewayOptions",
     "Key",
     "Limits",
@@ -55,13 +76,14 @@ __all__ = [
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
-    "check_capabilities",
+    "denial",
     "epoch_cluster",
     "gate_of",
     "host_of",
     "is_probed",
     "limits_for",
     "look_up",
+    "options_of",
     "pool_gate",
     "route_policy",
 ]
@@ -69,7 +91,18 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "options_of": "login",
+        "SESSION_ISSUER": "login",
+        "SESSION_COOKIE": "login",
+        "SECURE_COOKIE": "login",
+        "OIDC": "login",
+        "LOGOUT_PATH": "login",
+        "IDENTITY_HEADERS": "login",
+        "CALLBACK_PATH": "login",
         "Tunnel": "agent",
+        "ROUTE": "checks",
+        "SERVICE": "checks",
+        "denial": "checks",
         "look_up": "resolver",
         "host_of": "agent",
         "Agent": "agent",
@@ -97,7 +130,7 @@ __getattr__, __dir__ = lazy_exports(
         "TargetGuard": "target_guard",
         "SHARED": "clusters",
         "STATS": "route_stats",
-        "check_capabilities": "capabilities",
+        "GatewayCapabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
         "limits_for": "overload",

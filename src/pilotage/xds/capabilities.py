@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
-from pilotage.routes.hosts import is_host
+from pilotage.routes.hosts import mistake_in
+from pilotage.routes.oidc import merge_oidc
+from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -16,21 +20,44 @@ from pilotage.xds.problems import as_refused
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from pilotage.core.problems import Severity
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
     from pilotage.xds.middlewares import RoutePolicy
 
     class _Refuse(Protocol):
-        def __call__(self, field: str, message: str, hint: str, *, blocking: bool = True) -> None: ...
+        def __call__(
+            self, field: str, message: str, hint: str, *, blocking: bool = True, harmless: bool = False
+        ) -> None: ...
 
 
-__all__ = ["check_capabilities"]
+__all__ = ["GatewayCapabilities", "check_capabilities"]
 
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
 
 _UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
 _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
+
+
+class GatewayCapabilities(msgspec.Struct, frozen=True):
+    """Checks routes against a gateway; see :class:`~pilotage.policy.GatewayCheck`.
+
+    Attributes:
+        options: the gateway's settings. Others than those in :func:`of_options` make no difference.
+
+    """
+
+    options: GatewayOptions = GatewayOptions()
+
+    @classmethod
+    def of_options(cls, options: GatewayOptions) -> GatewayCapabilities:
+        """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
+        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes))
+
+    def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
+        """Return what :func:`check_capabilities` returns."""
+        return check_capabilities(route, self.options)
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -45,7 +72,8 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
         if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
-    found, servable = _check(route, options or GatewayOptions())
+    options = GatewayCapabilities.of_options(options or GatewayOptions()).options
+    found, servable = _check(route, options)
     policy = route_policy(route.settings.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
     servable = servable and policy.servable
@@ -58,10 +86,11 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     found: list[Problem] = []
     servable = True
 
-    def refuse(field: str, message: str, hint: str, *, blocking: bool = True) -> None:
+    def refuse(field: str, message: str, hint: str, *, blocking: bool = True, harmless: bool = False) -> None:
         nonlocal servable
         servable = servable and not blocking
-        found.append(Problem(message=message, hint=hint, path=field, refused=blocking))
+        severity: Severity = "error" if blocking or not harmless else "warning"
+        found.append(Problem(message=message, hint=hint, path=field, severity=severity, refused=blocking))
 
     if route.scheme == "fileserver":
         refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
@@ -78,25 +107,20 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
+    _check_sign_in(route_policy(settings.middlewares), options, refuse)
     _check_addresses(route_policy(settings.middlewares), options, refuse)
-    if settings.load_balance.options:
-        refuse(
-            "load_balance.options",
-            f"options of the load-balancing mode are {_UNSUPPORTED}",
-            "remove them",
-            blocking=False,
-        )
-    return found, servable
+    return [*found, *balance_problems(route, options)], servable
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
     if route.is_stream:
         text = f"an access log is only for HTTP, not {route.scheme}, so nothing is logged"
-        refuse("access_log", text, "remove it", blocking=False)
+        refuse("access_log", text, "remove it", blocking=False, harmless=True)
         return
     for problem in log_problems(log):
         text = f"{problem.message}, so nothing is logged" if problem.blocking else problem.message
-        refuse(problem.field, text, problem.hint, blocking=False)
+        harmless = not problem.field.startswith("access_log.filters.")
+        refuse(problem.field, text, problem.hint, blocking=False, harmless=harmless)
 
 
 def _check_names(route: Route, refuse: _Refuse) -> None:
@@ -117,26 +141,11 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
             f"{shorten_value(server)!r} is not a valid server name",
             "write a name such as app.internal",
         )
-    if settings.load_balance.link:
-        if not is_host(settings.load_balance.link):
-            hint = "name the pool with letters, digits, dashes and dots"
-            refuse(
-                "load_balance.link",
-                f"no client can request the host {shorten_value(settings.load_balance.link)!r}",
-                hint,
-            )
-    elif not (route.is_stream or is_host(route.alias)):
-        refuse("alias", f"no client can request the host {shorten_value(route.alias)!r}", _ascii_hint(route.alias))
-
-
-def _ascii_hint(alias: str) -> str:
-    try:
-        encoded = alias.encode("idna").decode()
-    except UnicodeError:
-        encoded = ""
-    if encoded != alias and is_host(encoded):
-        return f"clients request it as {encoded!r}; write that instead"
-    return "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
+    if settings.load_balance.link and not route.is_stream:
+        if (wrong := mistake_in(settings.load_balance.link)) is not None:
+            refuse("load_balance.link", *wrong)
+    elif not route.is_stream and (wrong := mistake_in(route.alias)) is not None:
+        refuse("alias", *wrong)
 
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:
@@ -146,8 +155,13 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
-    if route.settings.load_balance.link:
-        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_UNSUPPORTED}", "remove it")
+
+
+def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
+    if missing:
+        refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:

@@ -28,6 +28,7 @@ from xds.type.matcher.v3 import matcher_pb2
 from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import http_filters
+from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
@@ -36,6 +37,7 @@ from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
 from pilotage.xds.stream_filters import tcp_filters
+from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
@@ -58,11 +60,6 @@ _CONNECTION_WINDOW: Final = 1024 * 1024
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
-# Envoy answers 403 to a request for any other protocol, except h2c, which it ignores.
-_UPGRADES: Final = (
-    *("websocket", "tailscale-control-protocol", "ts2021", "DERP", "tcp", "udp", "SPDY/3.1", "xmpp", "connect-ip"),
-    *("TLS/1.0", "TLS/1.2", "TLS/1.3", "h2c, websocket", "irc", "mqtt", "ssh", "raw", "webtransport"),
-)
 _LARGEST_DATAGRAM: Final = 65535
 _HELD_DATAGRAMS: Final = 64  # datagrams, and bytes, of a client that wait until a tunnel is open
 _HELD_BYTES: Final = 128 * 1024
@@ -169,7 +166,9 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         stat_prefix="https" if https else "http",
         http_filters=http_filters(options, https=https),
         common_http_protocol_options=common,
-        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(
+            accept_http_10=True, allow_custom_methods=True, ignore_http_11_upgrade=ignored_upgrades()
+        ),
         # WebSockets over HTTP/2 (RFC 8441) stay off: Envoy forwards them to HTTP/1.1 targets without Sec-WebSocket-Key,
         # and these refuse them (envoyproxy/envoy#8547). Browsers then use an HTTP/1.1 connection.
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
@@ -192,7 +191,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         # Slashes are neither merged nor decoded: targets may tell them apart, and no rule of ours depends on them.
         normalize_path=ON,
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
-        upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
+        upgrade_configs=upgrade_configs(),
         local_reply_config=local_replies(options),
         access_log=[*_access_log(options), *route_stats(), *route_logs()],
     )
@@ -297,6 +296,7 @@ def _udp(backend: Backend) -> Any:
     on_match.action.name = "route"
     on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=backend.cluster)))
     proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
+    proxy.hash_policies.extend(udp_hash(backend))
     proxy.upstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
     if backend.streams_datagrams:
         tunneling = proxy.tunneling_config
