@@ -166,7 +166,7 @@ async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint
     found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
     if found is not None and found.agent is not None:
         if route.scheme == "udp":
-            return True  # a udp server need not reply to anything
+            return Readiness.READY  # a udp server need not reply to anything
         checks = "healthcheck" in route.labelled and not route.settings.healthcheck.disable
         query = health_query(route, found, scheme="" if checks else "tcp")
         try:
