@@ -92,7 +92,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         found.append(Problem(message=message, hint=hint, path=field, severity=severity, refused=blocking))
 
     if route.scheme == "fileserver":
-        refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
+        _check_file_server(route, refuse)
     for field in ("rules", "rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
@@ -108,6 +108,13 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
     _check_addresses(route_policy(settings.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _check_file_server(route: Route, refuse: _Refuse) -> None:
+    if route.agent:
+        refuse("scheme", "files of another machine cannot be served", "run a web server in a container for the files")
+    if route.settings.load_balance.link:
+        refuse("load_balance.link", "a file server cannot be in a pool", "remove it")
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
