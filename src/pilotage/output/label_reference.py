@@ -246,8 +246,8 @@ text.
 route is not served, because a mistyped allow-list must not mean "open to all".
 
 **Files.** A label may name a file on pilotage's machine only below a folder in
-[`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files-label_roots). Otherwise the route is
-not served.
+[`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files-label_roots). Otherwise
+the route is not served.
 
 **Containers without labels** are served, too, with two exceptions: databases and backend services, and containers on
 engines whose name ends in `!`.
