@@ -261,7 +261,7 @@ engines whose name ends in `!`.
 | the middlewares `modify_html`, `themed`, `error_page`, `cloudflare_real_ip` | served |
 | `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver` | not served |
 | `bind` or a listening port on an HTTP route | not served |
-| the middlewares `oidc`, `crowdsec`, `hcaptcha` | not served |
+| the middlewares `crowdsec`, `hcaptcha` | not served |
 """
 
 

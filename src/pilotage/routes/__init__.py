@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
+    from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -57,6 +58,7 @@ __all__ = [
     "DEFAULT",
     "IDLEWATCHER",
     "MIDDLEWARES",
+    "OIDC_OPTIONS",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
@@ -79,6 +81,8 @@ __all__ = [
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
+    "OidcDefaults",
+    "OidcOptions",
     "Opening",
     "PortPair",
     "Route",
@@ -87,6 +91,7 @@ __all__ = [
     "RouteSettings",
     "StructKind",
     "Target",
+    "audience",
     "bracketed",
     "build_routes",
     "caught_by",
@@ -95,10 +100,12 @@ __all__ = [
     "first_label",
     "is_host",
     "is_stream_pool",
+    "merge_oidc",
     "middleware_name",
     "mistake_in",
     "not_served",
     "nowhere",
+    "read_oidc",
     "read_route_file",
     "read_settings",
     "refused_settings",
@@ -114,6 +121,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "read_oidc": "oidc",
+        "merge_oidc": "oidc",
+        "audience": "oidc",
+        "OidcOptions": "oidc",
+        "OidcDefaults": "oidc",
+        "OIDC_OPTIONS": "oidc",
         "unexpected": "problems",
         "Gate": "gate",
         "Opening": "gate",

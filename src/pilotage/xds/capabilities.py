@@ -10,6 +10,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import mistake_in
+from pilotage.routes.oidc import merge_oidc
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
@@ -52,7 +53,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     @classmethod
     def of_options(cls, options: GatewayOptions) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
-        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies))
+        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes))
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
@@ -106,6 +107,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
+    _check_sign_in(route_policy(settings.middlewares), options, refuse)
     _check_addresses(route_policy(settings.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
 
@@ -157,6 +159,13 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
+
+
+def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
+    if missing:
+        refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:

@@ -16,6 +16,7 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten_value
 from pilotage.core.values import ParseError, parse_duration
 from pilotage.routes.middlewares import middleware_name
+from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
 from pilotage.xds.middleware_options import OptionReader, Pairs
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
@@ -69,6 +70,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         rate: rate limit per client address.
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
+        oidc: how users have to sign in.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
         problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
@@ -84,17 +86,21 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     rate: Rate | None = None
     redirect: bool = False
     auth: ForwardAuth | None = None
+    oidc: OidcOptions | None = None
     address_from: tuple[str, tuple[str, ...]] | None = None
     problems: tuple[Problem, ...] = ()
     servable: bool = True
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether something other than this gateway decides which requests pass."""
+        return self.auth is not None or self.oidc is not None
 
 
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset(
-    {"oidc", "crowdsec", "hcaptcha", "modify_html", "themed", "error_page", "cloudflare_real_ip"}
-)
+_UNSUPPORTED: Final = frozenset({"crowdsec", "hcaptcha", "modify_html", "themed", "error_page", "cloudflare_real_ip"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -233,6 +239,12 @@ class _Parser(OptionReader):
         headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
+    def oidc(self, options: dict[str, Any]) -> None:
+        named = {name: options[name.replace("_", "")] for name in OIDC_OPTIONS if name.replace("_", "") in options}
+        self.found["oidc"], problems = read_oidc(named)
+        for option, message, hint in problems:
+            self.problem(message, hint, option=option)
+
     def real_ip(self, options: dict[str, Any]) -> None:
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
@@ -255,5 +267,6 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "cidr_whitelist": (_Parser.whitelist, ("allow", "status", "status_code", "message")),
     "rate_limit": (_Parser.rate, ("average", "burst", "period")),
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
+    "oidc": (_Parser.oidc, OIDC_OPTIONS),
     "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from pilotage.routes.oidc import OidcDefaults
+
 __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
 
@@ -72,6 +74,9 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             statistics.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
             filter, and Envoys warn at startup that this filter is work in progress.
+        oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
+        session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys verify no
+            sessions, and ask the daemon about each request.
         debug: whether error pages include advice for the operator.
         access_log: path of a file; ``-`` for standard output, which Envoy shares with pilotage; ``""`` for no access
             log.
@@ -109,6 +114,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     compression: bool = False
     report_errors: bool = False
     has_agents: bool = False
+    oidc: OidcDefaults = OidcDefaults()
+    session_keys: str = ""
     debug: bool = False
     access_log: str = ""
     trusted_proxies: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
+from pilotage.xds.login import identity_headers
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.route_headers import edit_headers, target_host
@@ -205,6 +206,7 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         routes=routes,
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
+        request_headers_to_add=identity_headers(backend, options),
     )
     edit_headers(host, backend)
     return host
