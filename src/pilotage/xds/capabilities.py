@@ -157,8 +157,12 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:
     if not route.port.listening:
+        invalid = any(problem.path == "port" and problem.severity == "error" for problem in route.problems)
         hint = f"write both ports: proxy.{route.alias}.port: {route.port.proxy}:{route.port.proxy}"
-        refuse("port", f"a {route.scheme} route needs a port to listen on, but none is set", hint)
+        message = f"a {route.scheme} route needs a port to listen on, but none is set"
+        if invalid:
+            message, hint = f"a {route.scheme} route needs a port to listen on, and its port is not valid", "correct it"
+        refuse("port", message, hint)
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
