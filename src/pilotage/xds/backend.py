@@ -362,7 +362,7 @@ def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
 
 def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, restarting: bool) -> Backing:
     settings = route.settings
-    if restarting:
+    if restarting or route.scheme == "fileserver":
         return "own"
     if not members:
         return "own" if settings.hold else "none"
