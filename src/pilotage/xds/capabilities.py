@@ -102,7 +102,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         found.append(Problem(message=message, hint=hint, path=field, severity=severity, refused=blocking))
 
     if route.scheme == "fileserver":
-        refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
+        _check_file_server(route, refuse)
     for field in ("rules", "rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
@@ -119,6 +119,13 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     _check_sign_in(route_policy(route.middlewares), options, refuse)
     _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _check_file_server(route: Route, refuse: _Refuse) -> None:
+    if route.agent:
+        refuse("scheme", "files of another machine cannot be served", "run a web server in a container for the files")
+    if route.settings.load_balance.link:
+        refuse("load_balance.link", "a file server cannot be in a pool", "remove it")
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
@@ -159,8 +166,12 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:
     if not route.port.listening:
+        invalid = any(problem.path == "port" and problem.severity == "error" for problem in route.problems)
         hint = f"write both ports: proxy.{route.alias}.port: {route.port.proxy}:{route.port.proxy}"
-        refuse("port", f"a {route.scheme} route needs a port to listen on, but none is set", hint)
+        message = f"a {route.scheme} route needs a port to listen on, but none is set"
+        if invalid:
+            message, hint = f"a {route.scheme} route needs a port to listen on, and its port is not valid", "correct it"
+        refuse("port", message, hint)
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
