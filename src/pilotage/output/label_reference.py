@@ -246,8 +246,8 @@ text.
 route is not served, because a mistyped allow-list must not mean "open to all".
 
 **Files.** A label may name a file on pilotage's machine only below a folder in
-[`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files). Otherwise the route is
-not served.
+[`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files-label_roots). Otherwise
+the route is not served.
 
 **Containers without labels** are served, too, with two exceptions: databases and backend services, and containers on
 engines whose name ends in `!`.
@@ -259,7 +259,7 @@ engines whose name ends in `!`.
 | `homepage`, except for `name` and `icon` on the page of a sleeping service | served |
 | `access_log.path`, `retention`, `rotate_interval`, `fields.headers`, `fields.cookies` | served |
 | the middlewares `modify_html`, `themed`, `error_page`, `cloudflare_real_ip` | served |
-| `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver` | not served |
+| `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination` | not served |
 | `bind` or a listening port on an HTTP route | not served |
 | the middlewares `crowdsec`, `hcaptcha` | not served |
 """
