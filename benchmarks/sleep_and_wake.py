@@ -12,17 +12,19 @@ import argparse
 import asyncio
 import random
 import resource
+import signal
 import statistics
 import tempfile
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from support import busy, engine, row
 
-from tests.support.daemon_process import Served
+from tests.support.daemon_process import Served, another_envoy, in_another_network
 from tests.support.engines import Engine, own_docker
 from tests.support.ports import free_port
 from tests.support.service import run_app, run_python
@@ -31,27 +33,29 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _SERVICES: Final = 5
-_RATE: Final = 10
-"""Requests each second to each service."""
+_RATE: Final = 50
+"""Requests each second to each service, until it may fall asleep: about 50 in all, because all take turns."""
 _SOCKETS: Final = 5
 _HELD: Final = 3000
 _AT_REST: Final = 20.0
 
 _APP: Final = """
-import asyncio, signal
+import asyncio, signal, sys, time
 async def serve(reader, writer):
     try:
         while True:
             await reader.readuntil(b"\\r\\n\\r\\n")
             text = b"stopping" if stopping.is_set() else b"serving!"
-            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 8\\r\\n\\r\\n" + text)
+            writer.write(b"HTTP/1.1 200 OK\\r\\nX-Began: %f\\r\\nContent-Length: 8\\r\\n\\r\\n" % began + text)
     except (OSError, asyncio.IncompleteReadError):
         pass
 async def main():
-    global stopping
+    global began, stopping
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    await asyncio.sleep(float(sys.argv[1]) if sys.argv[1:] else 0)
     server = await asyncio.start_server(serve, "0.0.0.0", 80, backlog=4096)
+    began = time.time()
     await stopping.wait()
     await asyncio.sleep(0.5)
 asyncio.run(main())
@@ -70,7 +74,8 @@ def _kinds(failed: list[tuple[int, str]]) -> str:
 class _Place:
     """An engine and a daemon with its Envoy."""
 
-    def __init__(self, engine: Engine, served: Served, session: aiohttp.ClientSession) -> None:
+    def __init__(self, engine: Engine, served: Served, session: aiohttp.ClientSession, xds: str) -> None:
+        self.xds = xds
         self.engine = engine
         self.served = served
         self.session = session
@@ -119,32 +124,40 @@ async def _at_once(place: _Place) -> None:
     row("processor time of pilotage for each held request", f"{each:.1f} µs", "5 µs")
 
 
-async def _first_answer(place: _Place, times: int = 30) -> None:
-    """Compare when a container's own address answers with when the held request is answered."""
-    await asyncio.to_thread(run_python, place.engine, "bench-first", _labels("first", idle_timeout="1h"), "-c", _APP)
-    await place.served.enters("bench-first", "ready")
-    late = []
-    for _ in range(times):
-        await place.sleep("bench-first")
-        answer = asyncio.create_task(place.get("first"))
-        address = ""
-        while not address:
-            networks = (await asyncio.to_thread(place.engine.inspect, "bench-first"))["NetworkSettings"]["Networks"]
-            address = next(iter(networks.values()))["IPAddress"]
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(address, 80)
-            except OSError:
-                await asyncio.sleep(0.0005)
-                continue
-            writer.close()
-            break
-        ready = time.perf_counter()
-        if not answer.done():
-            await answer
-        late.append(time.perf_counter() - ready)
-    p50, p99 = statistics.median(late) * 1e3, max(late) * 1e3
-    row("from the first connection that it accepts to the answer, p50 / longest", f"{p50:.1f} / {p99:.0f} ms", "20 ms")
+_STARTS: Final = (
+    ("accepts connections at once", 0.0, 30, False),
+    ("accepts connections after 5 s", 5.0, 10, False),
+    ("has a health check", 0.0, 10, True),
+)
+"""A container, the seconds until it listens, how often it wakes, and whether the engine checks its health."""
+
+
+def _moment(text: str) -> float:
+    """Return a time of the engine in seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+async def _first_answer(place: _Place) -> None:
+    """Compare when a container begins to listen, or is healthy, with when the held request is answered."""
+    for number, (what, delay, times, is_checked) in enumerate(_STARTS):
+        name = f"bench-first-{number}"
+        health = ("--health-cmd", "true", "--health-interval", "1s") if is_checked else ()
+        command, labels = ("-c", _APP, str(delay)), _labels(f"first-{number}", idle_timeout="1h")
+        await asyncio.to_thread(run_python, place.engine, name, labels, *command, options=health)
+        await place.served.enters(name, "ready")
+        late = []
+        for _ in range(times):
+            await place.sleep(name)
+            headers = {"Host": f"first-{number}.example.com"}
+            async with place.session.get(f"http://127.0.0.1:{place.served.port}/", headers=headers) as answer:
+                answered, ready = time.time(), float(answer.headers["X-Began"])
+            if is_checked:
+                state = (await asyncio.to_thread(place.engine.inspect, name))["State"]
+                started = _moment(state["StartedAt"])  # the log also has the checks before that
+                ready = next(at for it in state["Health"]["Log"] if (at := _moment(it["End"])) > started)
+            late.append(answered - ready)
+        p50, longest = statistics.median(late) * 1e3, max(late) * 1e3
+        row(f"from ready to the answer, {what}: p50 / longest", f"{p50:.1f} / {longest:.0f} ms", "20 ms")
 
 
 async def _cycles(place: _Place, cycles: int) -> None:
@@ -161,7 +174,7 @@ async def _cycles(place: _Place, cycles: int) -> None:
         done = 0
         while done < cycles // _SERVICES:
             sent: list[asyncio.Task[tuple[int, str]]] = []
-            for _ in range(random.randrange(5, 15)):
+            for _ in range(random.randrange(25, 75)):
                 sent.append(asyncio.create_task(place.get(name)))
                 await asyncio.sleep(random.expovariate(_RATE))  # open loop: not after the answer
             found.extend(await asyncio.gather(*sent))
@@ -199,6 +212,42 @@ async def _sockets(place: _Place) -> None:
     row(f"{_SOCKETS} WebSockets, silent for 10 idle timeouts: cut", cut, "0")
 
 
+async def _frozen(place: _Place) -> None:
+    """Wake a service for the requests of one Envoy while another one, whose request waits as well, is frozen."""
+    await asyncio.to_thread(run_python, place.engine, "bench-two", _labels("two", idle_timeout="1h"), "-c", _APP)
+    await place.served.enters("bench-two", "ready")
+    folder = place.served.folder
+    async with another_envoy(folder, place.xds, *in_another_network(), workers=1) as envoy:
+        await place.served.accepted("two", "edge")
+        port = place.served.port
+        inside = ("nsenter", f"--net=/proc/{envoy.pid}/ns/net", "curl", "-s", "-m", "60", "-H", "Host: two.example.com")
+        for what in ("running", "frozen"):
+            while True:
+                try:
+                    await place.sleep("bench-two")
+                    break
+                except AssertionError:  # the other Envoy has not reported yet
+                    await asyncio.sleep(0.2)
+            other = await asyncio.create_subprocess_exec(
+                *inside, f"http://127.0.0.1:{port}/", stdout=asyncio.subprocess.PIPE
+            )
+            await place.served.enters("bench-two", "waking")
+            if what == "frozen":
+                envoy.send_signal(signal.SIGSTOP)
+            began = time.perf_counter()
+            found = await asyncio.gather(*(place.get("two") for _ in range(100)))
+            took = time.perf_counter() - began
+            failed = _kinds([answer for answer in found if answer[0] != 200])
+            row(
+                f"100 requests while another Envoy is {what}: failed / seconds until all are answered",
+                f"{failed} / {took:.1f} s",
+                "0",
+            )
+            envoy.send_signal(signal.SIGCONT)
+            body, _ = await other.communicate()
+            row("the request that waits in the other Envoy, which runs again", body.decode() or "failed", "serving!")
+
+
 async def _at_rest(sleeping: int) -> None:
     """Measure the processor time of the daemon and its Envoy with many sleeping containers and no requests."""
     with engine(sleeping, 9, sleeping=True) as url, tempfile.TemporaryDirectory() as folder:
@@ -223,6 +272,7 @@ _SCENARIOS: Final[dict[str, Callable[..., Awaitable[None]]]] = {
     "first-answer": _first_answer,
     "cycles": _cycles,
     "sockets": _sockets,
+    "frozen": _frozen,
 }
 
 
@@ -236,6 +286,7 @@ async def _run(chosen: list[str], options: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             port = free_port()
             gateway = {"http": f"127.0.0.1:{port}", "max_connections_per_client": 0, "workers": 1}
+            gateway |= {"max_waiting_requests": _HELD, "xds": {"listen": (xds := f"unix://{folder}/xds/ads.sock")}}
             served = Served(Path(folder), port, {"providers": {"docker": {"local": docker.host}}, "gateway": gateway})
             connector, patience = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(60)
             try:
@@ -243,7 +294,7 @@ async def _run(chosen: list[str], options: Any) -> None:
                 async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
                     for name in scenarios:
                         more = (options.cycles,) if name == "cycles" else ()
-                        await _SCENARIOS[name](_Place(docker, served, session), *more)
+                        await _SCENARIOS[name](_Place(docker, served, session, xds), *more)
             finally:
                 await served.stop()
                 await asyncio.to_thread(docker.close)

@@ -55,6 +55,14 @@ def test_a_rule_allows_the_hosts_it_lists_and_no_others(host: str, expected: boo
         )
 
 
+def test_only_a_glob_for_all_hosts_covers_the_default_route() -> None:
+    for hosts in (("*",), ("*.example.com",), ("**.example.com",), ("shop",), ()):
+        policy = Policy(rules=(PolicyRule(hosts=hosts),), domains=("example.com",))
+        assert not policy.may_use_host(A, "*").allowed
+    assert Policy(rules=(PolicyRule(hosts=("**",)),)).may_use_host(A, "*").allowed
+    assert Policy().may_use_host(A, "*").allowed
+
+
 def test_an_alias_and_its_name_below_a_domain_are_one_host() -> None:
     policy = Policy(rules=(PolicyRule(hosts=("shop", "*.a.org")),), domains=("example.com", "a.org"))
     assert policy.may_use_host(A, "shop.example.com").allowed
@@ -268,3 +276,16 @@ def test_a_rule_whose_placeholders_have_no_value_allows_nothing() -> None:
     assert not policy.may_use_host(odd, "team-x").allowed
     assert not policy.may_use_middleware(odd, "oidc").allowed
     assert policy.may_use_host(A, "team-a").allowed
+
+
+def test_a_folder_is_published_only_below_one_that_the_operator_lists(tmp_path: Path) -> None:
+    (tmp_path / "www" / "site").mkdir(parents=True)
+    site, roots = str(tmp_path / "www" / "site"), (str(tmp_path / "www"),)
+    assert Policy(label_roots=roots).may_publish(A, site).allowed
+    assert Policy(label_roots=roots).may_publish(A, roots[0]).allowed
+    assert not Policy(label_files=roots).may_publish(A, site).allowed
+    assert not Policy(label_roots=(site,)).may_publish(A, str(tmp_path)).allowed
+    assert not Policy(label_roots=roots, default="deny").may_publish(A, site).allowed
+    for files, allowed in ((roots, True), (("/srv",), False), ((), False), (None, True)):
+        rules = (PolicyRule(files=files),)
+        assert Policy(label_roots=roots, rules=rules).may_publish(A, site).allowed is allowed

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ("app.example.org", "app", ["app.example.org"]),
         ("*.example.org", "__any__", ["__any__.example.org"]),
         ("a*b", "", ["*"]),
-        ("*", "", ["*"]),
+        ("*", "__any__", ["*"]),
     ],
 )
 def test_an_alias_is_in_the_scope_of_its_first_label(alias: str, label: str, hosts: list[str]) -> None:

@@ -22,12 +22,14 @@ from pilotage.core.text import count
 from pilotage.daemon.agents import AgentKeeper, start_agents
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
+from pilotage.daemon.files import options_with_files, start_file_server
 from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.readiness import envoy_trouble
 from pilotage.daemon.reload import Reloader, log_warnings
 from pilotage.daemon.settings import build_settings, rebuild_settings
+from pilotage.daemon.sign_in import SignInKeeper, start_sign_in
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
@@ -126,6 +128,7 @@ class Daemon:
     ads: AdsServer
     sleeper: Sleeper
     _agents: AgentKeeper
+    _sign_in: SignInKeeper
 
     def __init__(
         self,
@@ -225,11 +228,9 @@ class Daemon:
             PilotageError: a resource that the daemon needs is missing or in use.
 
         """
-        settings = self.settings
-        log_warnings(settings)
+        log_warnings(settings := self.settings)
         async with AsyncExitStack() as stack:
-            # Start with the checks that need no running component.
-            folder = stack.enter_context(envoy_folder(settings))
+            folder = stack.enter_context(envoy_folder(settings))  # first the checks that need no running component
             if settings.with_gateway:
                 await free_ports(settings, folder)
                 external = settings.gateway.keep == "external"
@@ -238,14 +239,16 @@ class Daemon:
                     self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                     self._overload.prepare()
             self.ads = await stack.enter_async_context(
-                AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
+                AdsServer(options_with_files(settings, folder), on_nack=self._on_rejected, guard=self._guard(settings))
             )
+            await start_file_server(self.ads, stack)
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
+            self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
-            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
+            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, self._agents.tunnels)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:
@@ -293,12 +296,10 @@ class Daemon:
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()
-        if self.gateway is None:
-            return
-        if self.settings.keep_folder:
+        if self.gateway is not None and self.settings.keep_folder:
             self.gateway.leave()
             log.info("stopping; Envoy keeps serving (to stop it, too, run 'pilotage stop')")
-        else:
+        elif self.gateway is not None:
             await shut_down(self.gateway, self.settings.gateway.drain, self._stop_now)
 
     # ---- tables for Envoys
@@ -361,8 +362,6 @@ class Daemon:
             self._systemd.alive()
             await asyncio.sleep(self._systemd.watchdog)
 
-    # ---- reload
-
     async def _reload_on_request(self) -> None:
         while True:
             await self._reloader.requested()
@@ -377,7 +376,8 @@ class Daemon:
         return TargetGuard(settings.policy, settings.reserved_ports, self._local_addresses, self._own_container)
 
     def _configure(self, settings: DaemonSettings) -> None:
-        self.ads.configure(settings.options, self._guard(settings))  # the server exists only while the daemon runs
+        options = self._sign_in.complete(settings.options)  # it and the server exist only while the daemon runs
+        self.ads.configure(options, self._guard(settings))
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
         done = await self.discovery.apply_config(

@@ -14,7 +14,7 @@ from pilotage.engine.pool import new_client
 from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
 from pilotage.sleep.page_server import PageServer
-from pilotage.sleep.readiness import answers
+from pilotage.sleep.readiness import Readiness, check_readiness
 from pilotage.sleep.sleeper import Sleeper
 from pilotage.sleep.state import Phase
 from pilotage.xds.sleeping_routes import EVENTS_PATH
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.discovery.watcher import EngineWatcher
     from pilotage.engine.shared_client import ClientRequest
+    from pilotage.gateway.tunnels import Tunnels
     from pilotage.routes.route import Endpoint, Route
+    from pilotage.sleep.datagrams import Target
     from pilotage.table.table import Table
     from pilotage.table.wakefulness import Wakefulness
     from pilotage.xds.server import AdsServer
@@ -135,6 +137,7 @@ class Pages:
         state, now = unit.state, time.monotonic()
         return WakeStatus(
             name=route.settings.homepage.name or unit.pool or alias,
+            icon=route.settings.homepage.icon,
             phase=state.phase,
             step=unit.step,
             done=unit.done,
@@ -154,8 +157,8 @@ class Pages:
         return render_page(status, events_path=EVENTS_PATH, target=path), headers
 
 
-async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint accepts connections at an address that the gateway has checked.
+async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> Readiness:
+    """Return whether an endpoint is ready for requests at an address that the gateway has checked.
 
     The agent checks an endpoint that is behind an agent. A route from a file is checked at any address.
     """
@@ -163,29 +166,32 @@ async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoi
     members = backend.members if backend is not None else ()
     found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
     if found is not None and found.agent is not None:
+        if route.scheme == "udp":
+            return Readiness.READY  # a udp server need not reply to anything
         checks = "healthcheck" in route.labelled and not route.settings.healthcheck.disable
         query = health_query(route, found, scheme="" if checks else "tcp")
         try:
             async with source.connect(route.provider) as client:
-                return (await client.agent_health(query, timeout=route.settings.healthcheck.timeout)).healthy
+                health = await client.agent_health(query, timeout=route.settings.healthcheck.timeout)
         except EngineError:
-            return False
+            return Readiness.STARTING
+        return Readiness.READY if health.healthy else Readiness.STARTING
     if route.sleeps_with:
-        return await answers(route, endpoint)  # a route from a file may lead anywhere
+        return await check_readiness(route, endpoint)  # a route from a file may lead anywhere
     if found is None or not is_address(found.host):
-        return False
-    return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
+        return Readiness.REFUSED
+    return await check_readiness(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
 
 
-def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
-    """Return the addresses of a udp route that the gateway has checked, without endpoints behind agents."""
+def _targets(ads: AdsServer, alias: str) -> list[Target]:
+    """Return the addresses of a udp route that the gateway has checked, and tunnels to its endpoints behind agents."""
     backend = ads.snapshot.backend(f"route/{alias}")
-    members = backend.members if backend is not None else ()
-    return [(it.host, it.endpoint.port) for it in members if it.agent is None and is_address(it.host)]
+    found = [(it, backend.tunnel(it)) for it in backend.members] if backend is not None else []
+    return [tunnel or (it.host, it.endpoint.port) for it, tunnel in found if tunnel or is_address(it.host)]
 
 
 async def start_sleeper(
-    discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, *, udp: bool
+    discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, tunnels: Tunnels | None
 ) -> Sleeper:
     """Return a sleeper that wakes containers when the gateway needs them. Serve the events of loading pages.
 
@@ -194,21 +200,24 @@ async def start_sleeper(
         ads: the gateway.
         socket: path of the unix socket for events.
         stack: closes the events server.
-        udp: whether Envoy reaches ports of this process on loopback, so that datagrams can wait here.
+        tunnels: the relay of tunnels to agents; ``None`` if Envoy cannot reach this process on loopback, so that
+            datagrams cannot wait here.
 
     Raises:
         OSError: the socket cannot be created.
 
     """
     source = DiscoverySource(discovery)
-    datagrams = Datagrams(is_enabled=udp)
+    datagrams = Datagrams(is_enabled=tunnels is not None)
+    if tunnels is not None:
+        datagrams.connect = tunnels.connect
     sleeper = Sleeper(
         source,
         ads.gates,
         source.connect,
         reports=lambda: ads.loads.reports,
         envoys=lambda: len(ads.nodes),
-        probe=lambda route, endpoint: _answers(ads, source, route, endpoint),
+        probe=lambda route, endpoint: _check(ads, source, route, endpoint),
         may_act=source.may_idle,
         on_state=source.show,
         datagrams=datagrams,

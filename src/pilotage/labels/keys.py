@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.budget import MAX_PROBLEMS
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import edit_distance
 from pilotage.core.text import count, shorten
@@ -189,12 +190,13 @@ def _size_error(number: int) -> Problem:
 
 
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
-    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path.
+    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case and in ASCII, and the path.
 
     At most 65 path segments are kept, one more than ``MAX_DEPTH``, so the caller can tell that a key is too deep.
     """
     _, alias, *path = key.split(".", MAX_DEPTH + 3)
-    return alias.lower(), tuple(path[: MAX_DEPTH + 1])
+    is_plain = alias.isascii() or alias[0] in _SIGNS
+    return alias.lower() if is_plain else ascii_host(alias), tuple(path[: MAX_DEPTH + 1])
 
 
 def shown_key(key: str) -> str:

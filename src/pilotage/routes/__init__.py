@@ -15,14 +15,26 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
+    from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions, is_composition, read_compositions
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
-    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, is_stream_pool, served_name
+    from pilotage.routes.hosts import (
+        ANY_LABEL,
+        DEFAULT,
+        caught_by,
+        clean_domains,
+        first_label,
+        is_host,
+        is_stream_pool,
+        mistake_in,
+        served_name,
+    )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
-    from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
+    from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
+    from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -44,15 +56,21 @@ __all__ = [
     "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
+    "DEFAULT",
+    "FROM_FILE",
     "IDLEWATCHER",
     "MIDDLEWARES",
+    "NO_COMPOSITIONS",
+    "OIDC_OPTIONS",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
+    "STEP",
     "UNSUPPORTED",
     "AccessLog",
     "Built",
     "Claim",
+    "Compositions",
     "ContainerClaims",
     "Duration",
     "Endpoint",
@@ -68,6 +86,8 @@ __all__ = [
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
+    "OidcDefaults",
+    "OidcOptions",
     "Opening",
     "PortPair",
     "Route",
@@ -76,16 +96,23 @@ __all__ = [
     "RouteSettings",
     "StructKind",
     "Target",
+    "audience",
     "bracketed",
     "build_routes",
+    "caught_by",
     "clean_domains",
     "decode_labels",
     "first_label",
+    "is_composition",
     "is_host",
     "is_stream_pool",
+    "merge_oidc",
     "middleware_name",
+    "mistake_in",
     "not_served",
     "nowhere",
+    "read_compositions",
+    "read_oidc",
     "read_route_file",
     "read_settings",
     "refused_settings",
@@ -101,6 +128,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "read_oidc": "oidc",
+        "merge_oidc": "oidc",
+        "audience": "oidc",
+        "OidcOptions": "oidc",
+        "OidcDefaults": "oidc",
+        "OIDC_OPTIONS": "oidc",
         "unexpected": "problems",
         "Gate": "gate",
         "Opening": "gate",
@@ -108,7 +141,13 @@ __getattr__, __dir__ = lazy_exports(
         "read_settings": "settings",
         "ContainerClaims": "claims",
         "Claim": "claims",
+        "Compositions": "compositions",
+        "FROM_FILE": "middlewares",
         "MIDDLEWARES": "middlewares",
+        "NO_COMPOSITIONS": "compositions",
+        "STEP": "middlewares",
+        "is_composition": "compositions",
+        "read_compositions": "compositions",
         "PROTECTIVE": "schema",
         "RESERVED_PORTS": "build",
         "ROUTE": "schema",
@@ -143,7 +182,10 @@ __getattr__, __dir__ = lazy_exports(
         "decode_labels": "build",
         "is_stream_pool": "hosts",
         "served_name": "hosts",
+        "DEFAULT": "hosts",
+        "caught_by": "hosts",
         "is_host": "hosts",
+        "mistake_in": "hosts",
         "first_label": "hosts",
         "clean_domains": "hosts",
         "middleware_name": "middlewares",

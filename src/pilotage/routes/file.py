@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
@@ -20,6 +21,7 @@ from pilotage.labels.merge import AliasFields, FieldError
 from pilotage.routes.build import RESERVED_PORTS, check_target, default_bind
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.fields import problem_at
+from pilotage.routes.hosts import mistake_in
 from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher, read_idlewatcher
 from pilotage.routes.reach import nowhere, reserved_target
 from pilotage.routes.route import Endpoint, Route
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RouteFile", "read_route_file"]
 
-_ALIAS: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+_ALIAS: Final = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _TEMPLATE: Final = "x-"
 _AGENT: Final = "agent"
+_ONLY_IN_FILES: Final = (_AGENT, IDLEWATCHER)
 
 
 class RouteFile(msgspec.Struct, frozen=True):
@@ -104,7 +107,7 @@ def read_route_file(
     fields: dict[str, dict[str, Located]] = {}
     idlewatchers: dict[str, Idlewatcher] = {}
     for key, value in document.value.items():
-        alias = key.strip().lower()
+        alias = ascii_host(key.strip())
         if alias.startswith(_TEMPLATE):
             continue
         wrong = _alias_error(alias, fields)
@@ -128,7 +131,11 @@ def read_route_file(
 def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
     """Return message and hint of the error if an alias is invalid or already defined; otherwise ``None``."""
     if not _ALIAS.fullmatch(alias):
-        return f"{shorten(alias)!r} is not an alias", "write a name such as shop, shop.example.com or *.example.com"
+        message, hint = (
+            f"{shorten(alias)!r} is not an alias",
+            "write a name such as shop, shop.example.com or *.example.com",
+        )
+        return mistake_in(alias) or (message, hint)
     if alias in known:
         return f"the alias {alias!r} is already defined in this file", "case does not matter; keep one"
     return None
@@ -144,16 +151,13 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
     if not isinstance(value.value, dict):
         message, hint = f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port"
         if isinstance(value.value, list) and any(_is_middleware(item) for item in value.value):
-            message = (
-                "this is a list of middlewares; middleware files are a GoDoxy feature that pilotage does not support"
-            )
-            hint = "write the middlewares below 'middlewares' of a route"
+            message, hint = "this is a list of middlewares, not a route", "list the file below providers.middlewares"
         problem = problem_at(value, "", message, hint)
         return AliasFields(alias, errors=(FieldError(problem, protective=True),))
     fields: dict[str, Located] = {}
     errors = []
     for key, item in value.value.items():
-        name = ROUTE_KEYS.find(key).name
+        name = next((it for it in _ONLY_IN_FILES if fold(key) == it), ROUTE_KEYS.find(key).name)
         if name in fields:
             message = f"{key} is the same field as one on line {fields[name].key_line}"
             errors.append(FieldError(problem_at(item, name, message, "keep one", at_key=True), name))
@@ -257,6 +261,6 @@ def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem
         message, hint = problem.message, problem.hint
         if problem.path == "alias":
             message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
-        if problem.path not in (_AGENT, IDLEWATCHER) and fold(problem.path) in UNSUPPORTED:
+        if problem.path not in _ONLY_IN_FILES and fold(problem.path) in UNSUPPORTED:
             message = f"{problem.path} is a GoDoxy field that pilotage does not support"
         yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")

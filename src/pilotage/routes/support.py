@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.labels.container_options import ALIASES
 from pilotage.labels.key_schema import fold
+from pilotage.labels.keys import split_key
 from pilotage.routes.exclusion import ExclusionReason
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ def checked(
     """
     if route.excluded:
         return route
+    filled_in, missing = gateway.fill_in(route.settings.middlewares)
+    if filled_in is not None:
+        route = msgspec.structs.replace(route, filled_in=filled_in)
     problems, servable = gateway(route)
+    if missing:
+        problems, servable = (*missing, *problems), False
     if not problems and servable:
         return route
     written = fields()
@@ -115,7 +121,7 @@ def located(problem: Problem, fields: AliasFields, *, listed: bool = False) -> P
         if listed:
             return problem.at(label=ALIASES)
         sources: Iterable[str] = (value.source for value in fields.fields.values())
-        return problem.at(label=next((source for source in sources if f".{fields.alias}" in source.lower()), ""))
+        return problem.at(label=next((key for key in sources if key and split_key(key)[0] == fields.alias), ""))
     place = _find(fields.fields, problem.path.split("."))
     if place is None:
         return problem

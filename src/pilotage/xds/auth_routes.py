@@ -24,8 +24,8 @@ def restricts_access(route: Route | None) -> bool:
     """Return whether a route restricts who may send requests to it."""
     if route is None:
         return False
-    policy = route_policy(route.settings.middlewares)
-    return bool(policy.allow) or policy.auth is not None
+    policy = route_policy(route.middlewares)
+    return bool(policy.allow) or policy.is_protected
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:

@@ -38,6 +38,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
@@ -96,10 +97,11 @@ _LONGEST_CHECK: Final = 60.0
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
 _REMEMBERED_CLIENTS: Final = 10_000
-FOUND: Final = "*"
+FOUND: Final = "+"
 """Route name that many backends share."""
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
+_SIGNS_IN: Final = "signs_in"
 
 # Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
 # route is looked up again with its host lower-cased and without port. Then the original host is restored for the
@@ -112,13 +114,16 @@ function look_up(handle, host, as)
   handle:clearRouteCache()
   local route = handle:metadata()
   handle:headers():replace(":authority", host)
-  if handle:streamInfo():routeName() ~= "" and not route:get("ASKS") then
-    handle:streamInfo():dynamicMetadata():set("AUTH", "SPARED", true)
-  end
+  if handle:streamInfo():routeName() == "" then return end
+  local metadata = handle:streamInfo():dynamicMetadata()
+  if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
+  if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
 end
 """.replace("ASKS", _ASKS)
     .replace("AUTH", _AUTH)
     .replace("SPARED", _SPARED)
+    .replace("SIGNS_IN", _SIGNS_IN)
+    .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
 )
 _FOLD_SCRIPT: Final = (
     _LOOK_UP
@@ -131,7 +136,7 @@ function envoy_on_request(handle)
 end
 """
 )
-# A wildcard alias matches exactly one additional label.
+# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
     + """
@@ -139,8 +144,8 @@ function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
-  if rest then
-    look_up(handle, host, "ANY" .. rest)
+  if host then
+    look_up(handle, host, "ANY" .. (rest or ""))
   end
 end
 """.replace("ANY", ANY_LABEL)
@@ -160,6 +165,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
+        # Only the last one protects. Without the others, it asks about each request.
+        *(_filter(name, it, disabled=name != LOGIN) for name, it in login_filters(options.session_keys).items()),
         _filter(_AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
@@ -261,18 +268,22 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, LOGIN, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
     """Add metadata for the Lua filters: a name, to show that a route was found, and whether it uses forwardauth."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
-    may_answer = backend.measured and (backend.is_closed or backend.route_policy.auth is not None)
+    may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
-    if backend.route_policy.auth is not None:
-        for script in (_FOLD, _WILDCARD):
-            route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
+    if route.HasField("redirect") and backend.route_policy.is_protected:
+        for name in (*LOGIN_FILTERS, _AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
+            route.typed_per_filter_config[name].CopyFrom(_OFF)
+        return
+    for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
+        for script in (_FOLD, _WILDCARD) if needed is not None else ():
+            route.metadata.filter_metadata[script].fields[flag].bool_value = True
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -290,8 +301,10 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if policy.rate is not None:
         found[_RATE] = packed(_rate(policy.rate))
     if policy.auth is not None:
-        found[_STRIP] = packed(_strip(policy.auth.headers))
         found[_AUTH] = packed(_forward(policy.auth))
+    if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
+        found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
+    found |= login_settings(backend, options)
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
         found |= waiting_settings(options.max_waiting_requests)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-from pilotage.routes.hosts import ANY_LABEL, clean_domains
+from pilotage.routes.hosts import ANY_LABEL, DEFAULT, clean_domains
 from pilotage.xds.agents import PROXY_PATH
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
+from pilotage.xds.login import identity_headers
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.route_headers import edit_headers, target_host
@@ -42,7 +43,7 @@ _SAFE: Final = "GET|HEAD|OPTIONS"
 def scope_label(name: str) -> str:
     """Return the scope key of an alias, its first DNS label; ``""`` if no host can match it."""
     first, _, rest = name.partition(".")
-    if first == "*" and rest and "*" not in rest:
+    if first == "*" and "*" not in rest:
         return ANY_LABEL
     return "" if "*" in name else first
 
@@ -52,12 +53,15 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
 
     Args:
         name: the alias. An alias without dots matches itself and every host whose first label it is. An alias with dots
-            matches only the host of that name. ``*.example.com`` matches every host with one additional label.
+            matches only the host of that name. ``*.example.com`` matches every host with one additional label, and
+            ``*`` every host that no other route has.
         suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
     if "." in name:
         return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
+    if name == DEFAULT:
+        return ["*"]
     wanted = clean_domains(suffixes)
     return [name, *(f"{name}.{suffix}" for suffix in wanted)] if wanted else ["*"]
 
@@ -202,6 +206,7 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         routes=routes,
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
+        request_headers_to_add=identity_headers(backend, options),
     )
     edit_headers(host, backend)
     return host
@@ -290,6 +295,8 @@ def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) 
     )
     if backend.proxy is not None:
         action.prefix_rewrite = PROXY_PATH + (backend.route_policy.prefix or "/")
-    if wanted := target_host(backend):
+    if backend.route.scheme == "fileserver":
+        action.host_rewrite_literal = backend.route.alias  # tells the file server which folder to serve
+    elif wanted := target_host(backend):
         action.host_rewrite_literal = wanted
     return action
