@@ -248,7 +248,7 @@ class Daemon:
             await self._start_discovery(stack)
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
-            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
+            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, self._agents.tunnels)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:

@@ -121,6 +121,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             from a file, which may use any file.
         agent: address (``host:port``) of the agent that relays its requests; a route from a file may give the agent's
             name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from the agent.
+        filled_in: its middlewares, with those from files filled in; ``None`` if none comes from a file.
         sleeps_with: engine and ID of the container with which a route from a file sleeps and wakes; empty if there is
             none.
 
@@ -148,7 +149,13 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     claimant: Claimant | None = None
     folders: tuple[str, ...] | None = ()
     agent: str = ""
+    filled_in: dict[str, Any] | None = None
     sleeps_with: tuple[str, ...] = ()
+
+    @property
+    def middlewares(self) -> Mapping[str, Any]:
+        """Its middlewares by name, including those from files."""
+        return self.settings.middlewares if self.filled_in is None else self.filled_in
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:

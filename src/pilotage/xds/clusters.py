@@ -270,7 +270,8 @@ def _breakers(most: int, connections: int = _NO_LIMIT, *, waiting: int = _NO_LIM
 def _limits(backend: Backend, options: GatewayOptions) -> Any:
     most = options.max_target_connections
     if backend.route.scheme == "udp":
-        return _breakers(most, options.max_udp_clients)
+        each = 2 if backend.streams_datagrams else 1  # Envoy counts a session and its stream
+        return _breakers(most, each * options.max_udp_clients)
     if backend.route.scheme == "tcp":  # a client that waits for a connection takes as many resources as one that has it
         return _breakers(min(backend.route.settings.max_conns_per_host or most, most), most, waiting=most)
     return _breakers(min(backend.route.settings.max_conns_per_host or most, most))

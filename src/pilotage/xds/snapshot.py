@@ -266,7 +266,7 @@ class Snapshot:
             if link := known.pool_name:
                 index(self._pools, link, alias)
                 affected.add(f"{_POOL}/{link}")
-            auth = route_policy(known.settings.middlewares).auth
+            auth = route_policy(known.middlewares).auth
             if auth is not None:
                 index(self._auth_users, auth.route, alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
