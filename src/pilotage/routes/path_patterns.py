@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from pilotage.core.budget import BudgetError
-from pilotage.routes.fields import UNSET, Kind
+from pilotage.routes.fields import UNSET, Text
 from pilotage.routes.mappings import ListOf
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _encoded(segment: str) -> str:
     return "".join(found)
 
 
-class _Pattern(Kind):
+class _Pattern(Text):
     name = "path pattern"
 
     def read(self, value: Located, context: FieldContext) -> Any:
@@ -108,14 +108,11 @@ class _Pattern(Kind):
             return self.wrong(value, context, "write a pattern such as GET /public/")
         found = parse_pattern(value.value.strip())
         if isinstance(found, PathPattern):
-            return found
+            return value.value.strip()
         context.error(
             value, f"the pattern {context.shown(value)} {found}", "write a pattern such as GET /public/{file}"
         )
         return UNSET
-
-    def dump(self, name: str, value: PathPattern) -> tuple[str, Any]:
-        return name, value.text
 
 
 class PathPatterns(ListOf):

@@ -32,7 +32,7 @@ from pilotage.routes.fields import (
 from pilotage.routes.formats import Folder, Icon, Index, NoEffect
 from pilotage.routes.mappings import Field, FreeMapping, ListOf, StructKind
 from pilotage.routes.middlewares import Middlewares
-from pilotage.routes.path_patterns import PathPattern, PathPatterns
+from pilotage.routes.path_patterns import PathPatterns
 from pilotage.routes.port_syntax import Port, PortPair
 from pilotage.routes.rules import Rules
 
@@ -218,7 +218,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Field(_TEXT, "Profile of allowed client certificates. Not in effect yet.", "staff", protective=True)
     ] = ""
     path_patterns: Annotated[
-        tuple[PathPattern, ...],
+        tuple[str, ...],
         Field(
             PathPatterns(),
             "Paths that are served, as patterns of Go's ServeMux; others get 404.",

@@ -9,12 +9,11 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
+from pilotage.routes.path_patterns import PathPattern, parse_pattern
 from pilotage.xds.resources import header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from pilotage.routes.path_patterns import PathPattern
 
 __all__ = ["refusing_routes"]
 
@@ -23,13 +22,13 @@ _NO_PAGE: Final = "This service has no such page.\n"
 _NO_METHOD: Final = "This page does not allow this method.\n"
 
 
-def refusing_routes(patterns: Iterable[PathPattern]) -> list[Any]:
+def refusing_routes(patterns: Iterable[str]) -> list[Any]:
     """Return the routes that come before all others of a backend; empty if there are no patterns.
 
     As in Go, a path that no pattern matches gets 404, a method that only patterns for other methods match gets 405, and
     ``/a`` leads to ``/a/`` if only a pattern for the latter exists.
     """
-    known = tuple(patterns)
+    known = [it for it in map(parse_pattern, patterns) if isinstance(it, PathPattern)]
     if not known:
         return []
     by_method: dict[str, list[str]] = {}
