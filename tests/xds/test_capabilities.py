@@ -22,7 +22,8 @@ def test_an_ordinary_route_is_supported() -> None:
 @pytest.mark.parametrize(
     ("fields", "path", "servable"),
     [
-        ({"scheme": "fileserver"}, "scheme", False),
+        ({"scheme": "fileserver", "agent": "node1:8890"}, "scheme", False),
+        ({"scheme": "fileserver", "load_balance": LoadBalance(link="x")}, "load_balance.link", False),
         ({"rules": "default { }"}, "rules", False),
         ({"rule_file": "embed://x"}, "rule_file", False),
         ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
@@ -112,7 +113,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
 @pytest.mark.parametrize(
     ("fields", "hint"),
     [
-        ({"scheme": "fileserver"}, "run a web server in a container for the files"),
+        ({"scheme": "fileserver", "agent": "node1:8890"}, "run a web server in a container for the files"),
         ({"rules": "default { }"}, "remove it"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},
