@@ -250,7 +250,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         Homepage,
         Field(
             StructKind(Homepage),
-            "How the route is shown. Only name and icon have an effect: on the page of a sleeping service.",
+            "How the route is shown. Only name and icon (a path) have an effect: on the page of a sleeping service.",
             "{name: Photos}",
         ),
     ] = Homepage()

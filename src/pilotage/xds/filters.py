@@ -38,7 +38,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
@@ -165,7 +165,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
-        *(_filter(name, it) for name, it in login_filters(options.session_keys).items()),
+        # Only the last one protects. Without the others, it asks about each request.
+        *(_filter(name, it, disabled=name != LOGIN) for name, it in login_filters(options.session_keys).items()),
         _filter(_AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
@@ -267,7 +268,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, *LOGIN_FILTERS, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, LOGIN, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -276,6 +277,10 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
+    if route.HasField("redirect") and backend.route_policy.is_protected:
+        for name in (*LOGIN_FILTERS, _AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
+            route.typed_per_filter_config[name].CopyFrom(_OFF)
+        return
     for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
         for script in (_FOLD, _WILDCARD) if needed is not None else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
