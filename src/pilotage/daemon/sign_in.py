@@ -25,14 +25,16 @@ from pilotage.xds.login import OIDC, options_of
 from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from contextlib import AsyncExitStack
 
     from pilotage.request_service.asked import Asked
+    from pilotage.request_service.bodies import BodyService
     from pilotage.request_service.providers import Providers
     from pilotage.request_service.sign_in import Protected, SignIn
     from pilotage.routes.oidc import OidcDefaults
     from pilotage.table.table import Table
+    from pilotage.xds.html_changes import HtmlChange
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.server import AdsServer
 
@@ -197,6 +199,26 @@ def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: As
     """
     keeper = SignInKeeper(ads, env, folder)
     ads.on_check = RequestService({OIDC: keeper.check}).check
+    ads.on_body = _change_bodies(ads, stack)
     ads.targets.on_touched.append(keeper.follow)
     stack.push_async_callback(keeper.close)
     return keeper
+
+
+def _change_bodies(ads: AdsServer, stack: AsyncExitStack) -> Callable[[AsyncIterator[Any], str], AsyncIterator[Any]]:
+    """Return what changes the bodies of responses. Its parts are loaded when a route first needs them."""
+    services: list[BodyService] = []
+
+    def changes(key: str) -> tuple[HtmlChange, ...]:
+        backend = ads.snapshot.backend(key)
+        return () if backend is None else backend.route_policy.changes
+
+    def process(requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
+        if not services:
+            from pilotage.request_service.bodies import BodyService  # noqa: PLC0415
+
+            services.append(BodyService(changes))
+            stack.callback(services[0].close)
+        return services[0].process(requests, backend)
+
+    return process

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
+    from pilotage.xds.html_changes import VOID, HtmlChange, Selector
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.login import (
         CALLBACK_PATH,
@@ -61,18 +62,21 @@ __all__ = [
     "SESSION_ISSUER",
     "SHARED",
     "STATS",
+    "VOID",
     "AdsServer",
     "Agent",
     "Backend",
     "CertificateFiles",
     "GatewayCapabilities",
     "GatewayOptions",
+    "HtmlChange",
     "Key",
     "Limits",
     "LoadReports",
     "Member",
     "Page",
     "Report",
+    "Selector",
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
@@ -107,6 +111,9 @@ __getattr__, __dir__ = lazy_exports(
         "host_of": "agent",
         "Agent": "agent",
         "Member": "backend",
+        "HtmlChange": "html_changes",
+        "Selector": "html_changes",
+        "VOID": "html_changes",
         "route_policy": "middlewares",
         "epoch_cluster": "cluster_names",
         "gate_of": "cluster_names",

@@ -37,6 +37,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
+from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
@@ -179,8 +180,9 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    # Neither of the next two filters protects anything.
+    # None of the next three filters protects anything.
     chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
+    chain.append(_filter(BODY_FILTER, body_filter(CONTROL_CLUSTER), disabled=True))  # sees responses first
     if options.has_agents:
         chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
@@ -305,7 +307,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[_AUTH] = packed(_forward(policy.auth))
     if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
-    found |= login_settings(backend, options)
+    found |= login_settings(backend, options) | body_settings(backend)
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
         found |= waiting_settings(options.max_waiting_requests)

@@ -19,6 +19,7 @@ from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
+from pilotage.xds.html_changes import HtmlChange, modify_html, themed
 from pilotage.xds.middleware_options import OptionReader
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
@@ -65,6 +66,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         oidc: how users have to sign in.
+        changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
         problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
@@ -81,6 +83,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     redirect: bool = False
     auth: ForwardAuth | None = None
     oidc: OidcOptions | None = None
+    changes: tuple[HtmlChange, ...] = ()
     address_from: tuple[str, tuple[str, ...]] | None = None
     problems: tuple[Problem, ...] = ()
     servable: bool = True
@@ -94,7 +97,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"crowdsec", "hcaptcha", "modify_html", "themed", "error_page", "cloudflare_real_ip"})
+_UNSUPPORTED: Final = frozenset({"crowdsec", "hcaptcha", "error_page", "cloudflare_real_ip"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -262,6 +265,19 @@ class _Parser(OptionReader):
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
 
+    def modify_html(self, options: dict[str, Any]) -> None:
+        self.change(modify_html(options, self.harmless))
+
+    def themed(self, options: dict[str, Any]) -> None:
+        self.change(themed(options, self.harmless))
+
+    def change(self, change: HtmlChange | None) -> None:
+        if change is not None:
+            self.found["changes"] = (*self.found.get("changes", ()), change)
+
+    def harmless(self, message: str, hint: str, option: str) -> None:
+        self.problem(f"{message}, so pages stay unchanged", hint, option=option, harmless=True)
+
     def real_ip(self, options: dict[str, Any]) -> None:
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
@@ -300,5 +316,7 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "rate_limit": (_Parser.rate, ("average", "burst", "period")),
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
+    "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
+    "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),
     "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }

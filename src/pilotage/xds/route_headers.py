@@ -40,6 +40,8 @@ def edit_headers(host: Any, backend: Backend) -> None:
     if policy.forwarded == "set":
         put += [header(name, value) for name, value in _FORWARDED.items()]
     gone = list(policy.request.hide)
+    if policy.changes:
+        gone.append("accept-encoding")  # only a page that is not encoded can be changed
     if policy.forwarded == "hide":
         gone += [*_FORWARDED, *_FURTHER]
     for level in host.routes if gone else [host]:
