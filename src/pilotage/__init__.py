@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from pilotage.output.facts import Fact, Source
     from pilotage.output.json import to_json
     from pilotage.policy.claims import Claimant, PolicyRule, Verdict
-    from pilotage.policy.policy import Policy
+    from pilotage.policy.policy import GatewayCheck, Policy
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import Built, build_routes
     from pilotage.routes.exclusion import ExclusionReason
@@ -115,6 +115,7 @@ _load, __dir__ = lazy_exports(
         "LoggedFields": "routes.access_log",
         "Mount": "engine.types",
         "PilotageError": "core.errors",
+        "GatewayCheck": "policy.policy",
         "Policy": "policy.policy",
         "PolicyRule": "policy.claims",
         "Pool": "engine.pool",
@@ -208,6 +209,7 @@ __all__ = [
     "Fact",
     "FieldFilter",
     "FileExplanation",
+    "GatewayCheck",
     "HealthCheck",
     "HealthState",
     "Homepage",

@@ -45,7 +45,10 @@ async def test_metrics_of_engines_table_gateway_and_reloads_are_read_at_scrape_t
         async with discover([DockerProviderConfig(engine.url, name="local")], pool=pool) as discovery:
             metrics.watch(
                 discovery,
-                problems=lambda: (Problem(message="a"), Problem(message="b", severity="warning")),
+                problems=lambda: (
+                    Problem(message="a", route="new", refused=True),
+                    Problem(message="b", severity="warning"),
+                ),
                 gateway=lambda: GatewayStatus("ready", 1, 3),
                 reloads={"taken": 2, "refused": 1},
             )
@@ -61,7 +64,8 @@ async def test_metrics_of_engines_table_gateway_and_reloads_are_read_at_scrape_t
                 "pilotage_engine_reconnects_total{local}": 0,
                 "pilotage_engine_calls_total{list,local}": 1,
                 "pilotage_engine_calls_total{events,local}": 1,
-                "pilotage_routes{served}": 2,
+                "pilotage_routes{served}": 1,
+                "pilotage_routes{refused}": 1,
                 "pilotage_routes{excluded}": 1,
                 "pilotage_routes{stale}": 0,
                 "pilotage_table_version": discovery.table.version,
@@ -87,7 +91,7 @@ async def test_metrics_of_engines_table_gateway_and_reloads_are_read_at_scrape_t
             await engine.close()
             await until(lambda: discovery.table.engines["local"].state == "stale")
             assert figures(metrics)["pilotage_engine_up{local}"] == 0
-            assert figures(metrics)["pilotage_routes{stale}"] == 2
+            assert figures(metrics)["pilotage_routes{stale}"] == 1
 
 
 async def test_without_a_gateway_there_are_no_gateway_metrics() -> None:

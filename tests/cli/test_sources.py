@@ -43,12 +43,18 @@ def test_a_recording_gives_a_view(tmp_path: Path) -> None:
 
 
 def test_a_view_says_what_the_gateway_does_not_support(tmp_path: Path) -> None:
-    closed, logged = {"proxy.closed.middlewares.oidc": "{}"}, {"proxy.logged.access_log.path": "/x"}
+    closed, logged = (
+        {"proxy.closed.middlewares.oidc": "{}"},
+        {"proxy.logged.access_log.retention": "7 days", "proxy.logged.access_log.stdout": "true"},
+    )
     containers = [one("web"), one("closed", closed), one("logged", logged)]
     seen = recorded(recording_file(tmp_path, recording(containers)))
-    found = {problem.route: problem.path for problem in seen.table.problems_by_key["", ""]}
-    assert found["closed"] == "middlewares.oidc"
-    assert seen.refused == {"closed"}
+    found = {problem.route: (problem.label, problem.severity) for problem in seen.table.problems}
+    assert found["closed"] == ("proxy.closed.middlewares.oidc", "error")
+    assert found["logged"] == ("proxy.logged.access_log.retention", "warning")
+    assert seen.refused == {"closed": ("middlewares.oidc",)}
+    assert seen.table.routes["closed"].excluded
+    assert not seen.table.routes["logged"].excluded
     assert not seen.is_sound
 
 

@@ -7,6 +7,7 @@ import pytest
 from pilotage.config.load import Config, load_config
 from pilotage.core.errors import ConfigError
 from pilotage.policy import Policy, PolicyRule
+from pilotage.xds.capabilities import GatewayCapabilities
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,11 +90,12 @@ def test_everything_can_be_written(tmp_path: Path) -> None:
         addresses=("10.0.0.1",),
         label_files=(f"{tmp_path}/certs", "/srv/certs"),
         domains=("example.com",),
+        gateway=GatewayCapabilities(),
     )
 
 
 def test_without_the_section_the_built_in_limits_apply(tmp_path: Path) -> None:
-    assert read(tmp_path, "").policy == Policy(addresses=("0.0.0.0",)) == Config().policy
+    assert read(tmp_path, "").policy == Policy(addresses=("0.0.0.0",), gateway=GatewayCapabilities()) == Config().policy
     assert read(tmp_path, "policy:\ngateway: {stream_ports: []}").policy.stream_ports == ()
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from pilotage.core.problems import Problem
-from pilotage.daemon.change_log import log, log_change, log_changes
+from pilotage.daemon.change_log import log, log_change, log_changes, log_problems
 from pilotage.discovery.update import Update
 from pilotage.routes.route import EndpointHealth, HealthState
 from pilotage.table.diff import Change
@@ -75,3 +75,19 @@ def test_a_probe_that_fails_is_a_warning(before: HealthState, after: HealthState
     change = Change("health", "app", cause="10.0.0.0:80 fails its health check")
     message = "route app: 10.0.0.0:80 fails its health check"
     assert told(change, probed(before), probed(after)) == [(level, message)]
+
+
+def test_what_the_gateway_newly_refuses_is_logged_and_what_it_accepts_again_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    new, old = Problem(message="in use", container="web"), Problem(message="unreadable", container="web")
+    log_problems([new], [old])
+    assert [(it.levelname, it.getMessage()) for it in caplog.records] == [
+        ("WARNING", "web: in use"),
+        ("INFO", "resolved: web: unreadable"),
+    ]
+    caplog.clear()
+    log_problems([Problem(message=str(number)) for number in range(300)], [old])
+    assert len(caplog.records) == 201
+    assert caplog.records[-1].getMessage().startswith("101 more problems are not logged")

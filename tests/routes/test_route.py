@@ -101,6 +101,7 @@ def test_the_json_of_a_route_has_labelled_fields_under_canonical_names() -> None
         "endpoints": [{"container": "web", "host": ADDRESS, "port": 80, "state": "ready", "health": None}],
         "excluded": False,
         "excluded_reason": "",
+        "refused": None,
         "health_check": True,
         "idle_watcher": False,
         "pool": None,

@@ -120,6 +120,14 @@ def test_an_unknown_field_is_reported_with_the_nearest_known_one(text: str, hint
     assert [problem.hint for problem in context.problems] == [hint]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"), [("grpc", "h2c"), ("GRPCS", "https"), ("ws", "http"), ("HTTP", "http"), ("tls", "tcp")]
+)
+def test_other_names_of_a_scheme_suggest_the_right_one(written: str, meant: str) -> None:
+    _, context = read_route(f"scheme: {written}")
+    assert [problem.hint for problem in context.problems] == [f"did you mean {meant!r}?"]
+
+
 def test_every_label_below_an_unknown_field_is_reported() -> None:
     value = Located(
         {"a": Located("1", "proxy.web.bogus.a"), "b": Located("1", "proxy.web.bogus.b")}, "proxy.web.bogus.a"

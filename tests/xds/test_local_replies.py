@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import socket
 import ssl
@@ -19,7 +20,7 @@ from pilotage.xds.clusters import own_clusters
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import CLUSTER, Resource, resource
-from tests.support.gateway import Gateway, route, server_context, target
+from tests.support.gateway import Gateway, becomes, route, server_context, target
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
@@ -164,17 +165,49 @@ async def test_a_service_that_closes_the_connection(envoy: Envoy) -> None:
         await _check(gw, "app", "This service closed the connection without a response.")
 
 
-async def test_a_service_that_speaks_another_protocol(envoy: Envoy) -> None:
+_ODD = {
+    "another protocol": b"220 mail ESMTP\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+    "a length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a header that is too long": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 300_000 + b"\r\n\r\n",
+    "too many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1100 + b"\r\n",
+    "a header without a name": b"HTTP/1.1 200 OK\r\n: x\r\n\r\n",
+    "a space in a name": b"HTTP/1.1 200 OK\r\nX Y: z\r\n\r\n",
+    "a control character": b"HTTP/1.1 200 OK\r\nX: a\x01\r\n\r\n",
+    "a body with status 204": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok",
+    "another encoding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+}
+"""The faults that the section "Odd messages" of the troubleshooting page lists."""
+
+
+async def test_a_service_whose_responses_are_invalid(envoy: Envoy, tmp_path: Path) -> None:
+    said = b""
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
-        writer.write(b"220 mail ESMTP\r\n")
+        writer.write(said)
         await writer.drain()
         writer.close()
 
+    log = tmp_path / "access.log"
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    async with server, envoy() as gw:
+    async with server, envoy(access_log=str(log)) as gw:
         await gw.publish(route("app", server.sockets[0].getsockname()[1]))
-        await _check(gw, "app", "This service sent an invalid response.", 502)
+        for fault, said in _ODD.items():  # noqa: B007  the server sends it
+            answer = await gw.ask("app", f"/{fault.replace(' ', '-')}", "POST")  # not repeated, unlike GET
+            assert (answer.status, answer.body.decode()) == (502, "This service sent an invalid response. " + _AGAIN)
+        said = _ODD["another protocol"]
+        await _check(gw, "app", "This service sent an invalid response.", 502, method="POST")
+        await becomes(lambda: _reasons(log), {"upstream_reset_before_response_started{protocol_error}"})
+
+
+_AGAIN = "Try again in a moment.\n"
+
+
+async def _reasons(log: Path) -> set[str]:
+    """Return what the access log says about failures once it has all of them."""
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    return {line["why"] for line in found if line["status"] >= 500} if len(found) >= len(_ODD) else set()
 
 
 async def test_a_service_whose_certificate_is_refused(envoy: Envoy, authority: trustme.CA, tmp_path: Path) -> None:
@@ -291,6 +324,22 @@ async def test_grpc_clients_get_a_status_and_the_sentence(envoy: Envoy) -> None:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call(b"")
             assert (caught.value.code(), caught.value.details()) == (code, sentence)
+
+
+async def test_a_grpc_service_whose_scheme_is_http_is_told_apart(envoy: Envoy) -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with envoy() as gw:
+        await gw.publish(route("app", port))
+        options = [("grpc.default_authority", "app")]
+        async with grpc.aio.insecure_channel(gw.url.removeprefix("http://"), options=options) as channel:
+            call: Any = channel.unary_unary("/a.B/C")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "If it speaks gRPC without TLS, set its scheme to h2c." in str(caught.value.details())
+    await server.stop(None)
 
 
 async def test_a_debug_page_names_the_response_flags(envoy: Envoy) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from pilotage import __version__
 from pilotage.engine.connection import Connection
+from pilotage.routes.support import refused_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,11 +162,15 @@ class _State(Collector):
 
     def _table(self) -> Iterator[Metric]:
         table = self.discovery.table
-        routes = Counter({("served",): 0, ("excluded",): 0, ("stale",): 0})
+        routes = Counter({("served",): 0, ("excluded",): 0, ("refused",): 0, ("stale",): 0})
+        problems = self.problems()
+        refused = refused_settings(problems)
         away = {name for name, status in table.engines.items() if status.state == "stale"}
         for route in table.routes.values():
             if route.excluded:
                 routes["excluded",] += 1
+            elif route.alias in refused:
+                routes["refused",] += 1
             else:
                 routes["stale" if route.provider in away else "served",] += 1
         yield _gauge("pilotage_routes", "Routes by state.", ["state"], routes)
@@ -176,7 +181,7 @@ class _State(Collector):
             {(): table.version},
         )
         found = Counter({("error",): 0, ("warning",): 0})
-        found.update((problem.severity,) for problem in self.problems())
+        found.update((problem.severity,) for problem in problems)
         yield _gauge("pilotage_problems", "Current problems by severity.", ["severity"], found)
 
     def _gateway(self) -> Iterator[Metric]:

@@ -65,6 +65,7 @@ _ROUTE: Final = {
         endpoints=_list(_ENDPOINT),
         excluded=_TRUTH,
         excluded_reason=_TEXT,
+        refused=_or_null(_list(_TEXT)),
         health_check=_TRUTH,
         idle_watcher=_TRUTH,
         pool=_or_null(_TEXT),

@@ -32,6 +32,7 @@ from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import change_json, container_json, pools_json, problem_json, route_on_envoys
 from pilotage.routes.route import route_json
+from pilotage.routes.support import refused_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -251,18 +252,18 @@ class Api:
         return answers.json(openapi.document())
 
     async def _routes(self, _: web.Request) -> web.Response:
-        table = self.source.discovery.table
+        table, refused = self.source.discovery.table, refused_settings(self.source.problems())
 
         def convert(alias: str) -> tuple[str, dict[str, Any]]:
-            route = table.routes[alias]
-            return alias, {**route_json(route, table.health_of(alias)), "stale_since": table.stale_since(route)}
+            found = route_json(table.routes[alias], table.health_of(alias), refused.get(alias))
+            return alias, found | {"stale_since": table.stale_since(table.routes[alias])}
 
         routes = dict([item async for item in _in_turns(sorted(table.routes), convert)])
         return answers.json({"version": table.version, "routes": routes, "pools": pools_json(table)})
 
     async def _containers(self, _: web.Request) -> web.Response:
-        found = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
-        return answers.json({"containers": [item async for item in _in_turns(found, container_json)]})
+        listed = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
+        return answers.json({"containers": [item async for item in _in_turns(listed, container_json)]})
 
     async def _problems(self, _: web.Request) -> web.Response:
         return answers.json({"problems": [problem_json(problem) for problem in self.source.problems()]})
@@ -320,8 +321,7 @@ class Api:
         discovery = self.source.discovery
         known = set(discovery.table.problems)
         others = [problem for problem in self.source.problems() if problem not in known]
-        file = self.source.config_file
-        on_envoys = {}
+        on_envoys, file = {}, self.source.config_file
         if "envoys" in request.query:
             found = _in_turns(sorted(discovery.table.routes), lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}

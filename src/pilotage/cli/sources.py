@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pilotage.config.engines import DEFAULT_PORTS
+from pilotage.config.engines import DEFAULT_POLICY, DEFAULT_PORTS
 from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
+from pilotage.policy import Policy
 from pilotage.table.store import build_table
-from pilotage.xds.capabilities import check_capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pilotage.config.engines import ChosenEngines
     from pilotage.discovery.scan import ScanResult
-    from pilotage.policy import Policy
     from pilotage.routes.file import RouteFile
     from pilotage.table.snapshot import EngineSnapshot
-    from pilotage.xds.options import GatewayOptions
 
 __all__ = ["demonstration", "recorded", "view"]
 
@@ -45,10 +43,10 @@ def view(engines: ChosenEngines, env: Mapping[str, str], early: Callable[[View],
     from pilotage.discovery.files import read_files
     from pilotage.discovery.scan import scan_all
 
-    files = read_files(engines.files, reserved_ports=engines.reserved_ports)
+    files = read_files(engines.files, reserved_ports=engines.reserved_ports, gateway=engines.policy.gateway)
 
     def whole(scanned: Iterable[ScanResult]) -> View:
-        return _view_of_scans(list(scanned), engines.problems, files, engines.policy, engines.options)
+        return _view_of_scans(list(scanned), engines.problems, files, engines.policy)
 
     async def look() -> list[ScanResult]:
         taken = {config.name for config in engines.configs if not config.takes_agent_name}
@@ -73,7 +71,7 @@ def demonstration() -> View:
 
     async def look() -> ScanResult:
         async with demo_engine() as engine:
-            return await scan_all([DockerProviderConfig(engine.url, name="demo")])
+            return await scan_all([DockerProviderConfig(engine.url, name="demo")], policy=DEFAULT_POLICY)
 
     return msgspec.structs.replace(_view_of_scans([asyncio.run(look())]), is_demo=True)
 
@@ -83,12 +81,11 @@ def _view_of_scans(
     problems: Iterable[Problem] = (),
     files: tuple[RouteFile, ...] = (),
     policy: Policy | None = None,
-    options: GatewayOptions | None = None,
 ) -> View:
     errors = {name: error for result in scanned for name, error in result.errors.items()}
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in errors.items()]
     snapshots = tuple(snapshot for result in scanned for snapshot in result.snapshots)
-    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy=policy, options=options)
+    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy=policy)
 
 
 def recorded(file: str) -> View:
@@ -109,7 +106,8 @@ def recorded(file: str) -> View:
         problem = Problem(message=f"cannot be read: {error.strerror or shorten(error)}", hint=hint, file=file)
         raise ConfigError([problem]) from error
     recordings = read_recordings(body, file)
-    return _view(tuple(replay_recording(recording, reserved_ports=DEFAULT_PORTS) for recording in recordings))
+    given: dict[str, Any] = {"reserved_ports": DEFAULT_PORTS, "policy": Policy(gateway=DEFAULT_POLICY.gateway)}
+    return _view(tuple(replay_recording(recording, **given) for recording in recordings))
 
 
 def _view(
@@ -119,13 +117,9 @@ def _view(
     files: tuple[RouteFile, ...] = (),
     *,
     policy: Policy | None = None,
-    options: GatewayOptions | None = None,
 ) -> View:
     table = build_table(snapshots, files, policy=policy)
     problems_by_key = dict(table.problems_by_key)
-    served = (route for route in table.routes.values() if not route.excluded)
-    if refused := [problem for route in served for problem in check_capabilities(route, options)[0]]:
-        problems_by_key["", ""] = tuple(refused)  # as a daemon reports them
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from rich.console import Console
@@ -61,7 +61,8 @@ async def follow(
         if pipe is not None:
             await stack.enter_async_context(pipe.while_read())
             await pipe.drain()  # what has been printed
-        discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, env=env))
+        given: dict[str, Any] = {"reserved_ports": engines.reserved_ports, "policy": engines.policy, "env": env}
+        discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, **given))
         async for update in discovery:
             show(update)
             if pipe is not None:

@@ -20,6 +20,7 @@ from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.engine.contexts import default_engine, resolve_context, resolved
 from pilotage.policy import Policy
+from pilotage.xds.capabilities import GatewayCapabilities
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_PORTS: Final = frozenset({8080, 8888})
 """Ports of the gateway and the API if ``pilotage serve`` has no configuration."""
 
-DEFAULT_POLICY: Final = Policy(addresses=(GatewayOptions().http_address,))
+DEFAULT_POLICY: Final = Policy(addresses=(GatewayOptions().http_address,), gateway=GatewayCapabilities())
 """What containers may claim if ``pilotage serve`` has no configuration."""
 
 

@@ -28,6 +28,7 @@ from pilotage.core.yaml import kind_name
 from pilotage.engine.address import LOCAL_SOCKET, bracketed, parse_address
 from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.policy import Policy
+from pilotage.xds.capabilities import GatewayCapabilities
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
-    policy: Policy = Policy(addresses=(GatewayOptions().http_address,))
+    policy: Policy = Policy(addresses=(GatewayOptions().http_address,), gateway=GatewayCapabilities())
     problems: tuple[Problem, ...] = ()
     agent_problems: tuple[Problem, ...] = ()
     local_settings: tuple[str, ...] = ()
@@ -260,7 +261,8 @@ class _Reader:
             return f"{self.document.file}:{self.document.problem((*above, index), '').line}"
 
         policy = sections.built_in_policy(options, self.path)
-        return msgspec.structs.replace(policy, rules=section.read_rules(place, self.path), default=section.default)
+        rules, gateway = section.read_rules(place, self.path), GatewayCapabilities.of_options(options)
+        return msgspec.structs.replace(policy, rules=rules, default=section.default, gateway=gateway)
 
     def route_files(self, sections: _File) -> Iterator[str]:
         """Yield the paths of route files. A missing file is not an error, because it can be created later."""

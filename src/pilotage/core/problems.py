@@ -105,13 +105,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
             parts.append(_cut(self.label, _LONGEST_NAME))
         elif self.route and self.route != self.container:
             parts.append(f"route {_cut(self.route, _LONGEST_NAME)}")
-        inner = "" if self.label.endswith(f".{self.path}") else _cut(self.path, _LONGEST_NAME)
+        inner = "" if self.is_path_shown else _cut(self.path, _LONGEST_NAME)
         if self.line and not self.file:
             where = f"line {self.line}, column {self.column}"
             inner = f"{inner} ({where})" if inner else where
         if inner:
             parts.append(inner)
         return ": ".join(parts)
+
+    @property
+    def is_path_shown(self) -> bool:
+        """Whether the label, or the label together with the message, already names the path."""
+        if self.label.endswith(f".{self.path}"):
+            return True
+        return f".{self.path}." in self.label and self.path.rpartition(".")[2] in self.message
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message

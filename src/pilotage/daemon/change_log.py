@@ -6,11 +6,12 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pilotage.core.problems import Problem
     from pilotage.discovery.update import Update
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
 
-__all__ = ["log", "log_change", "log_changes"]
+__all__ = ["log", "log_change", "log_changes", "log_problems"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,16 @@ def log_changes(update: Update) -> None:
         log.warning(
             "%d more changes to routes and problems are not logged; 'pilotage routes' shows the result", omitted
         )
+
+
+def log_problems(added: list[Problem], resolved: list[Problem]) -> None:
+    """Log what the gateway newly refuses, and what it no longer refuses: the first 200 problems."""
+    for problem in added[:_MAX_CHANGES]:
+        log.warning("%s", problem)
+    for problem in resolved[: max(_MAX_CHANGES - len(added), 0)]:
+        log.info("resolved: %s", problem)
+    if (omitted := len(added) + len(resolved) - _MAX_CHANGES) > 0:
+        log.warning("%d more problems are not logged; 'pilotage routes' shows the current ones", omitted)
 
 
 def log_change(change: Change, update: Update) -> None:

@@ -153,7 +153,8 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
             max_target_connections=min(options.max_target_connections, limits.per_target),
             max_udp_clients=min(options.max_udp_clients, limits.per_udp_route),
         )
-    policy = config.policy if flags.demo is None else DEMO_POLICY
+    demo_policy = msgspec.structs.replace(DEMO_POLICY, gateway=config.policy.gateway)
+    policy = config.policy if flags.demo is None else demo_policy
     texts = flags.api or config.api.listen
     listen = tuple(map(parse_listen, texts)) if texts is not None else _default_addresses(env)
     gateway = config.gateway

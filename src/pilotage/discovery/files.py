@@ -29,6 +29,8 @@ from pilotage.routes.file import RouteFile, read_route_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pilotage.policy import GatewayCheck
+
 __all__ = ["FileWatcher", "read_files"]
 
 log = logging.getLogger(__name__)
@@ -38,19 +40,25 @@ _STEP: Final = 50  # milliseconds; editors write a file in several steps
 _DEBOUNCE: Final = 500  # milliseconds; maximum wait until a file stops changing
 
 
-def read_files(patterns: Iterable[str], *, reserved_ports: frozenset[int] = RESERVED_PORTS) -> tuple[RouteFile, ...]:
+def read_files(
+    patterns: Iterable[str],
+    *,
+    reserved_ports: frozenset[int] = RESERVED_PORTS,
+    gateway: GatewayCheck | None = None,
+) -> tuple[RouteFile, ...]:
     """Read route files once.
 
     Args:
         patterns: file names or patterns such as ``routes.d/*.yml``.
         reserved_ports: ports on this host that the proxy itself uses.
+        gateway: decides which routes the gateway cannot serve; ``None`` if there is no gateway.
 
     Returns:
         The files, in the order of the patterns and then by name. A missing or unreadable file has a problem that says
         so. If the folder in a pattern cannot be listed, the folder itself is returned as a file with such a problem.
 
     """
-    watcher = FileWatcher(patterns, reserved_ports=reserved_ports)
+    watcher = FileWatcher(patterns, reserved_ports=reserved_ports, gateway=gateway)
     watcher.read()
     return tuple(watcher.files.values())
 
@@ -63,6 +71,7 @@ class FileWatcher:
         on_change: receives the name and content of each new or changed file; the content is ``None`` if the file was
             deleted.
         reserved_ports: ports on this host that the proxy itself uses.
+        gateway: decides which routes the gateway cannot serve; ``None`` if there is no gateway.
         known: previously reported files. A file that is now unreadable keeps its routes. A file that no longer matches
             a pattern is reported as deleted.
 
@@ -77,11 +86,13 @@ class FileWatcher:
         on_change: Callable[[str, RouteFile | None], None] | None = None,
         *,
         reserved_ports: frozenset[int] = RESERVED_PORTS,
+        gateway: GatewayCheck | None = None,
         known: Mapping[str, RouteFile] | None = None,
     ) -> None:
         self.patterns = tuple(patterns)
         self._on_change = on_change
         self.reserved_ports = reserved_ports
+        self._gateway = gateway
         self._is_local = HostAddresses().has
         self.files: dict[str, RouteFile] = dict(known or {})
         self._texts: dict[str, _Content] = {}
@@ -143,7 +154,9 @@ class FileWatcher:
 
     def _parse(self, name: str, text: str) -> RouteFile:
         try:
-            return read_route_file(text, name, reserved_ports=self.reserved_ports, is_local=self._is_local)
+            return read_route_file(
+                text, name, reserved_ports=self.reserved_ports, is_local=self._is_local, gateway=self._gateway
+            )
         except Exception as error:  # one file must not stop the others
             log.debug("route file %s", name, exc_info=error)
             problem = Problem(message=f"internal error: {error!r}", hint="please report it", file=name)

@@ -268,7 +268,8 @@ class DiscoveryManager:
         if previous is not None:
             previous.cancel()  # it reads nothing after this
         known = self._files.files
-        self._files = FileWatcher(patterns, self._on_file_change, reserved_ports=self.reserved_ports, known=known)
+        given: dict[str, Any] = {"reserved_ports": self.reserved_ports, "gateway": self.policy.gateway, "known": known}
+        self._files = FileWatcher(patterns, self._on_file_change, **given)
         self._files.read()
         if self._files.patterns:
             self._file_task = self._group.create_task(self._files.run(), name="watch route files")

@@ -22,13 +22,9 @@ from pilotage.core.yaml import parse_yaml
 from pilotage.discovery.files import read_files
 from pilotage.lint.compose import Site, check_compose, is_compose
 from pilotage.policy import unknown_engines
-from pilotage.xds.capabilities import check_capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from pilotage.routes.file import RouteFile
-    from pilotage.xds.options import GatewayOptions
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["USUAL", "Checked", "check_file", "check_files"]
 
@@ -99,9 +95,8 @@ def check_file(name: str, env: Mapping[str, str], site: Site | None = None) -> C
         return Checked(dict.fromkeys((name, *included), "compose"), tuple(problems))
     if "providers" in top or _is_configuration(name):
         return _configuration(name, env)
-    return Checked(
-        {name: "routes"}, tuple(_route_problems(read_files([name], reserved_ports=DEFAULT_PORTS)[0], site.options))
-    )
+    (file,) = read_files([name], reserved_ports=site.reserved_ports, gateway=site.policy.gateway)
+    return Checked({name: "routes"}, file.all_problems)
 
 
 def _configuration(name: str, env: Mapping[str, str]) -> Checked:
@@ -109,24 +104,14 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
         config = load_config(Path(name), env)
     except ConfigError as error:
         return Checked({name: "configuration"}, error.problems)
-    files = read_files(config.files, reserved_ports=config.reserved_ports)
+    files = read_files(config.files, reserved_ports=config.reserved_ports, gateway=config.policy.gateway)
     unknown = unknown_engines(config.policy, (it.name for it in config.providers)) if config.providers else ()
     problems = [
         *config.problems,
         *config.agent_problems,
         *unknown,
-        *(problem for file in files for problem in _route_problems(file, config.options)),
+        *(problem for file in files for problem in file.all_problems),
     ]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}
     engines = tuple(provider.name for provider in config.providers) or ("",)
     return Checked(kinds, tuple(problems), Site(config.options, config.policy, engines, config.reserved_ports))
-
-
-def _route_problems(file: RouteFile, options: GatewayOptions) -> Iterator[Problem]:
-    """Yield the problems of a route file, including settings of its routes that the gateway does not support."""
-    yield from file.all_problems
-    for route in file.routes:
-        for problem in () if route.excluded else check_capabilities(route, options)[0]:
-            value = file.fields[route.alias].get(problem.path.partition(".")[0])
-            line, column = (value.key_line, value.key_column) if value is not None else (0, 0)
-            yield msgspec.structs.replace(problem, file=file.name, provider="", line=line, column=column)

@@ -22,7 +22,6 @@ from pilotage.lint.names import ClaimedNames
 from pilotage.lint.published import published_ports
 from pilotage.policy import NO_POLICY, Policy
 from pilotage.routes.build import build_routes
-from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -288,9 +287,8 @@ class _Project:
             if label is None or not label.unset or _is_about_a_name(problem):
                 yield self._placed(problem, file, service, label)
         is_unsure = any(label.unset for label in labels.values())
-        for route in built.routes:
-            if not route.excluded or is_unsure:
-                yield from self._capabilities(route, file, service, labels)
+        for route in built.routes if is_unsure else ():
+            yield from self._unsure(route, file, service, labels)
         place = labels.get(ALIASES)
         for problem in self.names.add(service, built.routes):
             yield self._placed(problem, file, service, place)
@@ -303,14 +301,13 @@ class _Project:
         found = (build_routes(it, explicit_only=False, policy=policy, reserved_ports=reserved) for it in containers)
         return min(found, key=lambda built: sum(route.excluded for route in built.routes))
 
-    def _capabilities(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
-        """Yield a problem for each setting that the gateway does not support, as ``pilotage serve`` does."""
-        for problem in check_capabilities(route, self.site.options)[0]:
+    def _unsure(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
+        """Yield problems with the names of options in labels whose values are unknown, because these exclude routes."""
+        gateway = self.site.policy.gateway
+        for problem in gateway(route)[0] if gateway is not None and route.excluded else ():
             label = _label_of(problem.path, route.alias, labels)
-            is_unsure = label is not None and bool(labels[label].unset)
-            if _is_about_a_name(problem) if is_unsure else not route.excluded:
-                named = problem if label is None else problem.at(label=label)
-                yield self._placed(named, file, service, None if label is None else labels[label])
+            if label is not None and labels[label].unset and _is_about_a_name(problem):
+                yield self._placed(problem.at(label=label), file, service, labels[label])
 
     def _placed(self, problem: Problem, file: str, service: str, label: _Label | None) -> Problem:
         """Return a problem with its position in the file: that of its label, or of a line in the label's value."""

@@ -18,6 +18,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.console import clean, print_table
 from pilotage.output.text.problems import print_problems
 from pilotage.output.text.routes import route_status
+from pilotage.routes.support import refused_settings
 from pilotage.table.table import Table
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def print_banner(out: Out, banner: Banner, *, command: str = "pilotage") -> None
         _print_routes(out, banner, routes, command)
     else:
         _print_no_routes(out, banner)
-    excluded = [route.alias for route in banner.table.sorted_routes() if route.excluded]
+    excluded = [_not_served(route) for route in banner.table.sorted_routes() if route.excluded]
     if excluded or banner.problems:
         _gap(out)
         _print_excluded(out, excluded)
@@ -158,17 +159,17 @@ def _place(host: str, port: int) -> str:
 
 def _print_routes(out: Out, banner: Banner, routes: Sequence[Route], command: str) -> None:
     rows: list[list[Cell]] = []
-    refused = {problem.route for problem in banner.problems if problem.refused}
+    refused = refused_settings(banner.problems)
     for route in routes[:_MAX_ROUTES]:
         urls: list[Cell] = [(url_of(route, banner.gateway), "cyan")] if banner.gateway is not None else []
-        rows.append([(route.alias, "bold"), *urls, _target(route, banner.table, refused=route.alias in refused)])
+        rows.append([(route.alias, "bold"), *urls, _target(route, banner.table, refused=refused.get(route.alias))])
     heads = ["NAME", *(["URL"] if banner.gateway is not None else []), "TARGET"]
     print_table(out, heads, rows, give_way=[len(heads) - 1, 0])
     if len(routes) > _MAX_ROUTES:
         out.line(f"and {len(routes) - _MAX_ROUTES} more; '{command} routes' lists all")
 
 
-def _target(route: Route, table: Table, *, refused: bool) -> Cell:
+def _target(route: Route, table: Table, *, refused: tuple[str, ...] | None) -> Cell:
     """Return the target of a route, followed by the route's status unless all its endpoints are ready."""
     health, wakefulness = table.health_of(route.alias), table.wakefulness.get(route.alias)
     status, style = route_status(route, health, wakefulness, refused=refused)
@@ -209,6 +210,12 @@ def _print_no_routes(out: Out, banner: Banner) -> None:
         out.line("Start a container and open it by name:")
         out.line("  docker run --detach --name whoami traefik/whoami")
         out.line(f"  http://whoami.localhost{port}")
+
+
+def _not_served(route: Route) -> str:
+    """Return the alias of an excluded route and, if the gateway does not support a setting, that setting."""
+    settings = refused_settings(route.problems).get(route.alias)
+    return f"{route.alias} ({', '.join(settings)})" if settings else route.alias
 
 
 def _print_excluded(out: Out, names: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from pilotage.core.text import count, format_duration
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import RouteSettings
+from pilotage.routes.support import not_served, refused_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -205,6 +206,9 @@ def _differs(old: RouteSettings, new: RouteSettings, name: str) -> bool:
 def _outcome(route: Route) -> str:
     """Return the target of a route, or why it is not served."""
     if route.excluded:
+        refused = refused_settings(route.problems).get(route.alias)
+        if refused:
+            return not_served(refused)
         why = "see its problems" if route.excluded_reason == ExclusionReason.ERROR else route.excluded_reason
         return f"not served: {why}"
     more = f", {_readiness(route)}" if set(_states(route)) - {"ready"} or len(route.endpoints) > 1 else ""

@@ -18,7 +18,9 @@ from pilotage.output.exclusion import remedy
 from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.build import decode_labels
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.schema import ROUTE
+from pilotage.routes.support import refused_settings
 from pilotage.routes.target import resolve_static_target, resolve_target
 from pilotage.table.precedence import Ranking
 
@@ -255,8 +257,9 @@ class _Explainer:
             reason, change = winner.excluded_reason, ""
             if conflicts:
                 reason, change = conflicts[-1].message, conflicts[-1].hint
-        elif not reason and any(problem.refused for problem in of_gateway):
-            reason, change = "the gateway refuses it", "fix the problems below"
+        refused = refused_settings((*route.problems, *of_gateway)).get(route.alias)
+        if refused is not None and reason in ("", ExclusionReason.ERROR):
+            reason, change = f"the gateway refuses {', '.join(refused) or 'it'}", "fix the problems below"
         return RouteExplanation(
             alias=route.alias,
             target=route.target,

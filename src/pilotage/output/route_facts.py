@@ -56,7 +56,8 @@ def route_facts(
         yield _listen(route)
     if route.health_check:
         yield _health_check(route, container)
-    invalid = {(problem.label, problem.path) for problem in route.problems if problem.severity == "error"}
+    errors = (problem for problem in route.problems if problem.severity == "error" and not problem.refused)
+    invalid = {(problem.label, problem.path) for problem in errors}
     for path, leaf, inner in _leaves(fields, visible):
         if path not in shown and not any((leaf.source, part) in invalid for part in _prefixes(path)):
             yield _setting(path, leaf, inner, overridden.get(path, ()))

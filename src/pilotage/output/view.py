@@ -6,6 +6,7 @@ import msgspec
 
 from pilotage.core.errors import EngineError
 from pilotage.routes.file import RouteFile
+from pilotage.routes.support import refused_settings
 from pilotage.table.envoys import RouteState
 from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import Table
@@ -34,10 +35,10 @@ class View(msgspec.Struct, frozen=True):
     on_envoys: dict[str, dict[str, RouteState]] | None = None
 
     @property
-    def refused(self) -> frozenset[str]:
-        """The aliases and pools that the gateway does not serve, or that an Envoy rejected."""
+    def refused(self) -> dict[str, tuple[str, ...]]:
+        """Alias or pool that the gateway does not serve, or that an Envoy rejected -> the settings that prevent it."""
         problems = (problem for found in self.table.problems_by_key.values() for problem in found)
-        return frozenset(problem.route for problem in problems if problem.refused)
+        return refused_settings(problems)
 
     @property
     def is_sound(self) -> bool:

@@ -12,7 +12,7 @@ from pilotage.policy.claims import Claimant, Kind, PolicyRule, Verdict, claimant
 from pilotage.policy.engines import unknown_engines
 from pilotage.policy.files import read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
-from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, GatewayCheck, Policy
 from pilotage.policy.ports import parse_range
 from pilotage.policy.target_addresses import (
     KIND_NAMES,
@@ -32,6 +32,7 @@ __all__ = [
     "NO_POLICY",
     "PLACEHOLDERS",
     "Claimant",
+    "GatewayCheck",
     "Kind",
     "Policy",
     "PolicyRule",

@@ -8,7 +8,7 @@ pools of its own Compose project, need no permission.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -21,7 +21,9 @@ from pilotage.policy.target_addresses import KIND_NAMES, hint_for, matches_targe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FILE_REFUSED", "NO_POLICY", "Policy"]
+    from pilotage.core.problems import Problem
+
+__all__ = ["FILE_REFUSED", "NO_POLICY", "GatewayCheck", "Policy"]
 
 FILE_REFUSED: Final = (
     "a label may refer only to a readable file below a folder that gateway.label_files or a rule allows"
@@ -29,6 +31,13 @@ FILE_REFUSED: Final = (
 """The same message for every refused file, so that it does not reveal whether the file exists."""
 
 _EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
+
+
+class GatewayCheck(Protocol):
+    """Checks which settings of a route the gateway supports. Equal checks give equal results."""
+
+    def __call__(self, route: Any) -> tuple[tuple[Problem, ...], bool]:
+        """Return the problems with a route, and whether it may be served despite them."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +54,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         label_files: absolute paths of the folders below which files named in labels must lie: the built-in limit for
             files (decision 33).
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
+        gateway: decides which routes the gateway cannot serve; ``None`` if there is no gateway. Unlike the rest of the
+            policy, it also applies to routes from files.
 
     """
 
@@ -55,6 +66,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     label_files: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    gateway: GatewayCheck | None = None
 
     @property
     def has_rules(self) -> bool:

@@ -20,11 +20,12 @@ from pilotage.policy import NO_POLICY, Claimant
 from pilotage.routes.claims import STREAMS, ContainerClaims
 from pilotage.routes.exclusion import ExclusionReason, exclusion
 from pilotage.routes.fields import problem_at
-from pilotage.routes.problems import Unplaced, limited, place, sleepless, unexpected, unique
+from pilotage.routes.problems import Unplaced, limited, place, sleepless, unexpected, unique, unknown_port
 from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
+from pilotage.routes.support import supported
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ class RouteBuilder:
                 container, alias, mine, target,
                 reach=reach, refusal=refusal, claims=claims, most=most, unplaced=unplaced,
             )  # fmt: skip
+            if self.policy.gateway is not None:
+                route = supported(route, container, self.policy.gateway, decode_labels, most=most)
             routes.append(route)
             if route.problems:
                 problems += route.problems
@@ -297,7 +300,7 @@ def _judge(
     if settings.refused or errors:
         reason = ExclusionReason.ERROR
     elif reason is ExclusionReason.NO_PORT and container.ports_unknown:
-        problems.append(_unknown_port(container, alias))
+        problems.append(unknown_port(container, alias))
     return reason, problems
 
 
@@ -389,12 +392,4 @@ def _needed_health_check(container: Container, settings: AliasSettings) -> Probl
         hint="remove healthcheck.disable",
         label=settings.judged_later["healthcheck"].source,
         path="healthcheck.disable",
-    )
-
-
-def _unknown_port(container: Container, alias: str) -> Problem:
-    return Problem(
-        message=f"its port is not known: {container.ports_unknown}",
-        severity="warning",
-        hint=f"set the label proxy.{alias}.port",
     )

@@ -21,7 +21,7 @@ from pilotage.core.values import ParseError, go_bool, parse_duration
 from pilotage.core.yaml import Located, beginning, kind_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pilotage.labels.key_schema import KeySchema
 
@@ -279,11 +279,19 @@ class Duration(Kind):
 
 
 class Choice(Kind):
-    """One of a few words, in exactly this spelling."""
+    """One of a few words, in exactly this spelling.
 
-    def __init__(self, words: Sequence[str], *, fold: bool = False) -> None:
+    Args:
+        words: the words.
+        fold: whether case makes no difference.
+        meant: words that people write by mistake, in lower case -> the word that they mean.
+
+    """
+
+    def __init__(self, words: Sequence[str], *, fold: bool = False, meant: Mapping[str, str] | None = None) -> None:
         self.words = tuple(words)
         self.fold = fold
+        self.meant = dict(meant or {})
         self.name = "one of " + ", ".join(words)
         self._known = {word.lower() if fold else word: word for word in words}
 
@@ -294,7 +302,8 @@ class Choice(Kind):
         known = self._known.get(text.lower() if self.fold else text) if text is not None else None
         if known is not None:
             return known
-        near = _near_choice(text or "", self.words, context)
+        meant = self.meant.get((text or "").lower())
+        near = f"did you mean {meant!r}?" if meant else _near_choice(text or "", self.words, context)
         context.error(value, f"{context.shown(value)} is not {self.name}", near)
         return UNSET
 

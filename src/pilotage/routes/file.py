@@ -25,10 +25,13 @@ from pilotage.routes.reach import nowhere, reserved_target
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import ROUTE_KEYS, UNSUPPORTED
 from pilotage.routes.settings import read_settings
+from pilotage.routes.support import checked
 from pilotage.routes.target import resolve_static_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pilotage.policy import GatewayCheck
 
 __all__ = ["RouteFile", "read_route_file"]
 
@@ -64,7 +67,12 @@ class RouteFile(msgspec.Struct, frozen=True):
 
 
 def read_route_file(
-    text: str, name: str, *, reserved_ports: frozenset[int] = RESERVED_PORTS, is_local: Callable[[str], bool] = nowhere
+    text: str,
+    name: str,
+    *,
+    reserved_ports: frozenset[int] = RESERVED_PORTS,
+    is_local: Callable[[str], bool] = nowhere,
+    gateway: GatewayCheck | None = None,
 ) -> RouteFile:
     """Read a file of routes. Keys that begin with ``x-`` are not routes, because they are meant for YAML anchors.
 
@@ -73,6 +81,7 @@ def read_route_file(
         name: the file's name, used in messages and as the provider.
         reserved_ports: ports on this host that belong to the proxy.
         is_local: whether an address in canonical form belongs to this machine and is not loopback.
+        gateway: decides which routes the gateway cannot serve; ``None`` if there is no gateway.
 
     Returns:
         The file's routes and problems. Never raises.
@@ -109,9 +118,10 @@ def read_route_file(
         if idle is not None:
             idlewatchers[alias] = idle
         fields[alias] = mine.fields
-        routes.append(
-            _make_route(mine, value, file=name, agent=agent, reserved_ports=reserved_ports, is_local=is_local)
-        )
+        route = _make_route(mine, value, file=name, agent=agent, reserved_ports=reserved_ports, is_local=is_local)
+        if gateway is not None:
+            route = _checked(route, gateway, mine, value)
+        routes.append(route)
     return RouteFile(name, tuple(routes), tuple(problems), fields, idlewatchers)
 
 
@@ -223,6 +233,22 @@ def _make_route(
         agent=agent,
         problems=tuple(_in_file(problems, file, alias)),
     )
+
+
+def _checked(route: Route, gateway: GatewayCheck, fields: AliasFields, whole: Located) -> Route:
+    """Return a route as the gateway can serve it. Problems without a position get that of the route's mapping."""
+    found = checked(route, gateway, lambda: fields)
+    new = found.problems[len(route.problems) :]
+    if not new:
+        return found
+    place = {"file": route.provider, "provider": "", "label": ""}
+    placed = [
+        msgspec.structs.replace(
+            it, **place, **({} if it.line else {"line": whole.key_line, "column": whole.key_column})
+        )
+        for it in new
+    ]
+    return msgspec.structs.replace(found, problems=(*route.problems, *placed))
 
 
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.routes.route import Route
 
-__all__ = ["Unplaced", "identity", "limited", "place", "sleepless", "unexpected", "unique"]
+__all__ = ["Unplaced", "identity", "limited", "place", "sleepless", "unexpected", "unique", "unknown_port"]
 
 
 def place(problem: Problem, container: Container, alias: str | None = None) -> Problem:
@@ -102,3 +102,12 @@ def unique(problems: list[Problem], unplaced: set[object]) -> tuple[list[Problem
     for problem in problems:
         seen.setdefault(identity(problem, problem.route), problem)
     return list(seen.values()), len(unplaced.difference(seen))
+
+
+def unknown_port(container: Container, alias: str) -> Problem:
+    """Return the warning for a route whose port cannot be found out."""
+    return Problem(
+        message=f"its port is not known: {container.ports_unknown}",
+        severity="warning",
+        hint=f"set the label proxy.{alias}.port",
+    )

@@ -15,7 +15,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Endpoint", "EndpointHealth", "EndpointState", "HealthState", "Route", "route_json", "secrets_of"]
 
@@ -246,7 +246,11 @@ def secrets_of(route: Route) -> frozenset[str]:
 _SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
 
 
-def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxyType({})) -> dict[str, Any]:
+def route_json(
+    route: Route,
+    health: Mapping[str, EndpointHealth] = MappingProxyType({}),
+    refused: Iterable[str] | None = None,
+) -> dict[str, Any]:
     """Return a route as plain data for JSON: facts, then each field that labels set. Keys of durations end in ``_s``.
 
     Secrets are replaced by ``<hidden>`` (:mod:`pilotage.core.secrets`).
@@ -254,8 +258,11 @@ def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxy
     Args:
         route: the route.
         health: endpoint address -> result of its probes.
+        refused: the settings for which the gateway does not serve the route; if omitted, those in its problems.
 
     """
+    if refused is None and route.excluded:
+        refused = dict.fromkeys(problem.path for problem in route.problems if problem.refused) or None
     shown: dict[str, Any] = {
         "alias": route.alias,
         "provider": route.provider,
@@ -268,6 +275,7 @@ def route_json(route: Route, health: Mapping[str, EndpointHealth] = MappingProxy
         "endpoints": [_endpoint_json(endpoint, health.get(endpoint.address)) for endpoint in route.endpoints],
         "excluded": route.excluded,
         "excluded_reason": route.excluded_reason,
+        "refused": None if refused is None else list(refused),
         "health_check": route.health_check,
         "idle_watcher": route.idle_watcher,
         "pool": route.pool or None,

@@ -56,6 +56,20 @@ _PATH: Final = Path()
 _SECONDS: Final = Duration(0)
 
 
+_MEANT_SCHEMES: Final = {
+    "grpc": "h2c",
+    "h2": "h2c",
+    "http2": "h2c",
+    "grpcs": "https",
+    "ws": "http",
+    "wss": "https",
+    "tls": "tcp",
+    "ssl": "tcp",
+    "file": "fileserver",
+    "static": "fileserver",
+}
+
+
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """How the target of a route is probed."""
 
@@ -126,7 +140,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     scheme: Annotated[
         str,
         Field(
-            Choice(("http", "https", "h2c", "tcp", "udp", "fileserver")),
+            Choice(("http", "https", "h2c", "tcp", "udp", "fileserver"), meant=_MEANT_SCHEMES),
             "Protocol used to connect to the target.",
             "https",
             default="by image, alias and port",

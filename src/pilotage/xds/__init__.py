@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
-    from pilotage.xds.capabilities import check_capabilities
+    from pilotage.xds.capabilities import GatewayCapabilities
+    from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
@@ -38,13 +39,16 @@ __all__ = [
     "GRPC_SUFFIX",
     "PROBED",
     "RESTART_HOLD",
+    "ROUTE",
     "ROUTE_HEADER",
+    "SERVICE",
     "SHARED",
     "STATS",
     "AdsServer",
     "Agent",
     "Backend",
     "CertificateFiles",
+    "GatewayCapabilities",
     "GatewayOptions",
     "Key",
     "Limits",
@@ -55,7 +59,7 @@ __all__ = [
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
-    "check_capabilities",
+    "denial",
     "epoch_cluster",
     "gate_of",
     "host_of",
@@ -70,6 +74,9 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "Tunnel": "agent",
+        "ROUTE": "checks",
+        "SERVICE": "checks",
+        "denial": "checks",
         "look_up": "resolver",
         "host_of": "agent",
         "Agent": "agent",
@@ -97,7 +104,7 @@ __getattr__, __dir__ = lazy_exports(
         "TargetGuard": "target_guard",
         "SHARED": "clusters",
         "STATS": "route_stats",
-        "check_capabilities": "capabilities",
+        "GatewayCapabilities": "capabilities",
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
         "limits_for": "overload",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.hosts import is_host
@@ -16,21 +18,44 @@ from pilotage.xds.problems import as_refused
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from pilotage.core.problems import Severity
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
     from pilotage.xds.middlewares import RoutePolicy
 
     class _Refuse(Protocol):
-        def __call__(self, field: str, message: str, hint: str, *, blocking: bool = True) -> None: ...
+        def __call__(
+            self, field: str, message: str, hint: str, *, blocking: bool = True, harmless: bool = False
+        ) -> None: ...
 
 
-__all__ = ["check_capabilities"]
+__all__ = ["GatewayCapabilities", "check_capabilities"]
 
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
 
 _UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
 _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
+
+
+class GatewayCapabilities(msgspec.Struct, frozen=True):
+    """Checks routes against a gateway; see :class:`~pilotage.policy.GatewayCheck`.
+
+    Attributes:
+        options: the gateway's settings. Others than those in :func:`of_options` make no difference.
+
+    """
+
+    options: GatewayOptions = GatewayOptions()
+
+    @classmethod
+    def of_options(cls, options: GatewayOptions) -> GatewayCapabilities:
+        """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
+        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies))
+
+    def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
+        """Return what :func:`check_capabilities` returns."""
+        return check_capabilities(route, self.options)
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -45,7 +70,8 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
         if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
-    found, servable = _check(route, options or GatewayOptions())
+    options = GatewayCapabilities.of_options(options or GatewayOptions()).options
+    found, servable = _check(route, options)
     policy = route_policy(route.settings.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
     servable = servable and policy.servable
@@ -58,10 +84,11 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     found: list[Problem] = []
     servable = True
 
-    def refuse(field: str, message: str, hint: str, *, blocking: bool = True) -> None:
+    def refuse(field: str, message: str, hint: str, *, blocking: bool = True, harmless: bool = False) -> None:
         nonlocal servable
         servable = servable and not blocking
-        found.append(Problem(message=message, hint=hint, path=field, refused=blocking))
+        severity: Severity = "error" if blocking or not harmless else "warning"
+        found.append(Problem(message=message, hint=hint, path=field, severity=severity, refused=blocking))
 
     if route.scheme == "fileserver":
         refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
@@ -85,6 +112,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
             f"options of the load-balancing mode are {_UNSUPPORTED}",
             "remove them",
             blocking=False,
+            harmless=True,
         )
     return found, servable
 
@@ -92,11 +120,12 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
     if route.is_stream:
         text = f"an access log is only for HTTP, not {route.scheme}, so nothing is logged"
-        refuse("access_log", text, "remove it", blocking=False)
+        refuse("access_log", text, "remove it", blocking=False, harmless=True)
         return
     for problem in log_problems(log):
         text = f"{problem.message}, so nothing is logged" if problem.blocking else problem.message
-        refuse(problem.field, text, problem.hint, blocking=False)
+        harmless = not problem.field.startswith("access_log.filters.")
+        refuse(problem.field, text, problem.hint, blocking=False, harmless=harmless)
 
 
 def _check_names(route: Route, refuse: _Refuse) -> None:

@@ -35,6 +35,7 @@ from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
 from pilotage.xds.stream_filters import tcp_filters
+from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 
 if TYPE_CHECKING:
     from pilotage.routes.route import Route
@@ -57,11 +58,6 @@ _CONNECTION_WINDOW: Final = 1024 * 1024
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
-# Envoy answers 403 to a request for any other protocol, except h2c, which it ignores.
-_UPGRADES: Final = (
-    *("websocket", "tailscale-control-protocol", "ts2021", "DERP", "tcp", "udp", "SPDY/3.1", "xmpp", "connect-ip"),
-    *("TLS/1.0", "TLS/1.2", "TLS/1.3", "h2c, websocket", "irc", "mqtt", "ssh", "raw", "webtransport"),
-)
 _LARGEST_DATAGRAM: Final = 65535
 
 # Linux's numbers, because Envoy runs there; a pure module does not import ``socket``.
@@ -166,7 +162,9 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         stat_prefix="https" if https else "http",
         http_filters=http_filters(options, https=https),
         common_http_protocol_options=common,
-        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True, allow_custom_methods=True),
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(
+            accept_http_10=True, allow_custom_methods=True, ignore_http_11_upgrade=ignored_upgrades()
+        ),
         # WebSockets over HTTP/2 (RFC 8441) stay off: Envoy forwards them to HTTP/1.1 targets without Sec-WebSocket-Key,
         # and these refuse them (envoyproxy/envoy#8547). Browsers then use an HTTP/1.1 connection.
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
@@ -189,7 +187,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         # Slashes are neither merged nor decoded: targets may tell them apart, and no rule of ours depends on them.
         normalize_path=ON,
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
-        upgrade_configs=[_MANAGER.UpgradeConfig(upgrade_type=token) for token in _UPGRADES],
+        upgrade_configs=upgrade_configs(),
         local_reply_config=local_replies(options),
         access_log=[*_access_log(options), *route_stats(), *route_logs()],
     )

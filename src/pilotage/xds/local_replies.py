@@ -50,6 +50,7 @@ class _Cause(msgspec.Struct, frozen=True):
         flags: Envoy's response flags, one of which is set.
         details: a CEL expression about the response code details, which must be true as well.
         when: an additional condition, which must be true as well.
+        for_grpc: a sentence that gRPC clients get in addition.
 
     """
 
@@ -57,6 +58,7 @@ class _Cause(msgspec.Struct, frozen=True):
     flags: tuple[str, ...] = ()
     details: str = ""
     when: Any = None
+    for_grpc: str = ""
 
 
 def _says(*words: str) -> str:
@@ -86,10 +88,10 @@ def _causes() -> list[_Cause]:
             _says("CERTIFICATE", "UNKNOWN_CA"),
         ),
         _Cause("This service did not respond in time.", ("UT", "SI", "DT", "UMSDR")),
-        _Cause("This service closed the connection without a response.", ("UC", "UR", "LR")),
+        _Cause("This service closed the connection without a response.", ("UC", "UR", "LR"), for_grpc=_NEEDS_H2),
         _Cause("This service has no healthy endpoint.", ("UH",)),
         _Cause("This service is busy with other requests.", ("UO", "OM")),
-        _Cause("This service sent an invalid response.", ("UPE",)),
+        _Cause("This service sent an invalid response.", ("UPE",), for_grpc=_NEEDS_H2),
         _Cause("This service did not start in time.", ("NC",)),
         _Cause("This service did not start in time.", ("UF",), _says("Not_a_directory")),
         _Cause("This service did not accept a connection in time.", ("UF",), _says("timeout", "timed_out")),
@@ -132,10 +134,18 @@ def local_replies(options: GatewayOptions) -> Any:
         _reply(_answered(PAGE), _format("%LOCAL_REPLY_BODY%", _HTML)),
         *_variants(unknown, _UNKNOWN, _SPELLING, options, advice=_HINT_UNKNOWN, status="404", again=False),
     ]
-    causes = [(_all(_FAILED, *_conditions(cause)), cause.sentence or "%LOCAL_REPLY_BODY%") for cause in _causes()]
     found = [
-        _variants(when, sentence, _LATER, options, advice=_HINT_FAILED, status="%RESPONSE_CODE%", again=True)
-        for when, sentence in causes
+        _variants(
+            _all(_FAILED, *_conditions(cause)),
+            cause.sentence or "%LOCAL_REPLY_BODY%",
+            _LATER,
+            options,
+            advice=_HINT_FAILED,
+            status="%RESPONSE_CODE%",
+            again=True,
+            for_grpc=cause.for_grpc,
+        )
+        for cause in _causes()
     ]
     # First by kind of client, which is quicker to tell than a cause.
     mappers += [mapper for kind in zip(*found, strict=True) for mapper in kind]
@@ -153,6 +163,7 @@ def _conditions(cause: _Cause) -> list[Any]:
     return [*found, cause.when] if cause.when is not None else found
 
 
+_NEEDS_H2: Final = "If it speaks gRPC without TLS, set its scheme to h2c."
 _UNKNOWN: Final = "No service has this name."
 _SPELLING: Final = "Check the spelling, or try again if it just started."
 _LATER: Final = "Try again in a moment."
@@ -169,7 +180,15 @@ def _invalid(part: str) -> str:
 
 
 def _variants(
-    when: Any, sentence: str, advice_for_all: str, options: GatewayOptions, *, advice: str, status: str, again: bool
+    when: Any,
+    sentence: str,
+    advice_for_all: str,
+    options: GatewayOptions,
+    *,
+    advice: str,
+    status: str,
+    again: bool,
+    for_grpc: str = "",
 ) -> list[Any]:
     """Return the responses for one cause: to gRPC clients, browsers, JSON clients and others, in this order."""
     hint = f"For the operator: {advice}" if options.debug else ""
@@ -179,7 +198,7 @@ def _variants(
     document = substitution_format_string_pb2.SubstitutionFormatString()
     document.json_format.update({"status": "%RESPONSE_CODE%", "error": sentence})
     return [
-        _reply(_all(_IS_GRPC, when), _format(_flags(sentence), _TEXT)),
+        _reply(_all(_IS_GRPC, when), _format(_flags(f"{sentence} {for_grpc}".rstrip()), _TEXT)),
         _reply(_all(_WANTS_HTML, when), _format(_flags(page), _HTML), again=again),
         _reply(_all(_WANTS_JSON, when), document, again=again),
         _reply(when, _format(_flags("".join(f"{line}\n" for line in lines)), _TEXT), again=again),

@@ -24,6 +24,8 @@ from pilotage.xds.literals import literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pilotage.core.problems import Severity
+
 __all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
 
 Pairs = tuple[tuple[str, str], ...]
@@ -123,7 +125,7 @@ class _Parser:
     def middleware(self, name: str, written: str, options: Any) -> None:
         self.path, self.restricts_access = f"middlewares.{written}", name in _PROTECTIVE
         if name in _UNSUPPORTED:
-            self.problem(f"{name} is a GoDoxy middleware that pilotage does not support", "remove it")
+            self.problem(f"{name} is a GoDoxy middleware that pilotage does not support", "remove it", harmless=True)
             return
         handler, known = _HANDLERS[name]
         folded = {key.lower().replace("_", ""): value for key, value in (options or {}).items()}
@@ -137,9 +139,10 @@ class _Parser:
             self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
 
-    def problem(self, message: str, hint: str = "", *, option: str = "") -> None:
+    def problem(self, message: str, hint: str = "", *, option: str = "", harmless: bool = False) -> None:
         path = f"{self.path}.{option}" if option else self.path
-        self.problems.append(Problem(message=message, hint=hint, path=path))
+        severity: Severity = "warning" if harmless and not self.restricts_access else "error"
+        self.problems.append(Problem(message=message, hint=hint, path=path, severity=severity))
         if self.restricts_access:
             self.servable = False
 
@@ -274,7 +277,8 @@ class _Parser:
         self.restricts_access = False  # a different status grants no access
         status = options.get("status", options.get("statuscode"))
         if (status is not None and str(status) != "403") or options.get("message"):
-            self.problem("pilotage's gateway answers 403 with its own message", "remove status_code and message")
+            message = "pilotage's gateway answers 403 with its own message"
+            self.problem(message, "remove status_code and message", harmless=True)
 
     def rate(self, options: dict[str, Any]) -> None:
         average = self.count(options, "average", 1)

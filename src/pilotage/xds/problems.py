@@ -28,6 +28,7 @@ __all__ = [
     "port_in_use",
     "speaks_plain_http",
     "target_problem",
+    "unreported",
     "unresolved",
 ]
 
@@ -100,6 +101,14 @@ def of_route(problems: Iterable[Problem], route: Route | None, served: Route | N
     """
     lost = served is None or (route is not None and bool(route.endpoints) and not served.endpoints)
     return as_refused(problems) if lost else problems
+
+
+def unreported(problems: Iterable[Problem], route: Route) -> list[Problem]:
+    """Return the problems that the route itself does not report yet, with a more precise place."""
+    if not route.problems:
+        return list(problems)
+    known = {(problem.message, problem.path) for problem in route.problems}
+    return [problem for problem in problems if (problem.message, problem.path) not in known]
 
 
 def target_problem(route: Route, endpoint: Endpoint, message: str, hint: str, *, path: str = "host") -> Problem:

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from pilotage.table.table import Table
+from pilotage.xds.checks import SERVICE, refuse
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
 from pilotage.xds.envoys import Envoys
@@ -31,7 +32,7 @@ from pilotage.xds.snapshot import Snapshot
 from pilotage.xds.target_watch import TargetWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from pilotage.core.problems import Problem
     from pilotage.discovery.update import Update
@@ -62,6 +63,7 @@ class AdsServer:
         loads: the load reports of the connected Envoys.
         removals: lets Envoys keep the resources that they had before this process started, until
             :meth:`release_removals`.
+        on_check: answers the checks of middlewares that Envoy does not have; by default, it refuses every request.
 
     Args:
         options: the gateway's settings.
@@ -83,6 +85,7 @@ class AdsServer:
         lookup: Callable[[str], tuple[str, ...]] = look_up,
     ) -> None:
         self.snapshot = Snapshot(options, guard)
+        self.on_check: Callable[[Any], Awaitable[Any]] = refuse
         self._on_nack = on_nack
         self._linger = linger
         self.envoys = Envoys(lambda: self.snapshot.resources)
@@ -125,8 +128,9 @@ class AdsServer:
         self._servers.append(server)
 
     async def _check(self, request: Any, _context: Any = None) -> Any:
-        """Answer an ext_authz check, which Envoy sends for a browser's page load while a route's containers sleep."""
-        return self.gates.check(request.attributes.context_extensions.get("page", ""), request)
+        """Answer an ext_authz check: for a page load while containers sleep, or for a middleware of ours."""
+        found = request.attributes.context_extensions
+        return await self.on_check(request) if SERVICE in found else self.gates.check(found.get("page", ""), request)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
@@ -220,6 +224,7 @@ class AdsServer:
         if staying:
             self._schedule(self._linger, lambda: self._retire(staying))
         self.held.follow()
+        self.snapshot.problems.tell()
 
     def _is_served(self, cluster: str) -> bool:
         # Try the whole name first, because an alias may equal the suffix.

@@ -28,7 +28,8 @@ from pilotage.xds.listeners import http_listeners, listening_address, stream_lis
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
-from pilotage.xds.problems import build_failed, of_route
+from pilotage.xds.problems import build_failed, of_route, unreported
+from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
@@ -78,7 +79,7 @@ class Snapshot:
         self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
-        self.problems: dict[str, tuple[Problem, ...]] = {}
+        self.problems = ReportedProblems()
         self.lingering: dict[str, Route] = {}
         self.downgrade = Downgrade()
         self.restarting: set[str] = set()
@@ -175,6 +176,7 @@ class Snapshot:
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
+        fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
         fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
         fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
@@ -231,7 +233,7 @@ class Snapshot:
             route, found = self.targets.checked(route)
             problems += found
         route, found = self.downgrade.apply(alias, route)
-        self._report(f"{_ROUTE}/{alias}", of_route((*problems, *found), self._table.routes.get(alias), route))
+        self.problems.report(f"{_ROUTE}/{alias}", of_route((*problems, *found), self._table.routes.get(alias), route))
         before = self._routes.get(alias)
         if route is not None and may_restart(route):
             self.restarting.add(alias)
@@ -252,7 +254,7 @@ class Snapshot:
             unreadable = self.files.read(route) if not route.agent else ()  # the agent reads its own
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
-        return (*problems, *unreadable), servable and not unreadable
+        return (*unreported(problems, route), *unreadable), servable and not unreadable
 
     def _index_route(self, alias: str, route: Route | None) -> set[str]:
         old = self._routes.get(alias)
@@ -286,7 +288,7 @@ class Snapshot:
         if kind == _ROUTE:
             route = self._routes.get(name)
             if route is None or route.settings.load_balance.link:
-                self._report(f"auth/{key}", ())
+                self.problems.report(f"auth/{key}", ())
                 return None
             used, restarting = name in self._auth_users, name in self.restarting
             agent, gate = self.agents.known.get(route.agent), self.gates.get(key)
@@ -296,18 +298,18 @@ class Snapshot:
         aliases = sorted(self._pools[name], key=lambda alias: (order.get(alias, len(order)), alias))
         members = [self._routes[alias] for alias in aliases]  # lingering ones are last
         if not members:
-            self._report(key, ())
-            self._report(f"auth/{key}", ())
+            self.problems.report(key, ())
+            self.problems.report(f"auth/{key}", ())
             return None
         backend, problems = pool_backend(name, members, gate=self.gates.get(key), agents=self.agents.known)
-        self._report(key, problems)
+        self.problems.report(key, problems)
         return self._check_auth_route(key, backend)
 
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
         """Report a forwardauth route that cannot approve requests, and let the backend reject all its requests."""
         auth = backend.route_policy.auth
         problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
-        self._report(f"auth/{key}", [problem] if problem is not None else ())
+        self.problems.report(f"auth/{key}", [problem] if problem is not None else ())
         return backend if problem is None else without_auth_route(backend)
 
     def _rebuild(self, affected: Iterable[str]) -> frozenset[Key]:
@@ -356,9 +358,9 @@ class Snapshot:
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools[name]
-            self._report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
+            self.problems.report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
             return None, {}
-        self._report(f"made/{key}", self._measured.problems(backend))
+        self.problems.report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
@@ -366,7 +368,7 @@ class Snapshot:
         # The table gives a name to one backend. Another one of that name only lingers.
         backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.key))
         made, problems = build_scope(label, [*{it.name: it for it in backends}.values()], self.options)
-        self._report(f"made/{label}", problems)
+        self.problems.report(f"made/{label}", problems)
         return _by_key([made]) if made is not None else {(SCOPE, label): None}
 
     def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
@@ -374,7 +376,7 @@ class Snapshot:
         made, problems = self._ports.assign(
             port, backends, self._table.engine_order, lambda backend: stream_listener(backend, self.options)
         )
-        self._report(f"listener/{port}", problems)
+        self.problems.report(f"listener/{port}", problems)
         return made
 
     def _apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
@@ -389,11 +391,6 @@ class Snapshot:
             else:
                 del self.resources[key]
         return frozenset(changed)
-
-    def _report(self, owner: str, problems: Iterable[Problem]) -> None:
-        self.problems.pop(owner, None)
-        if found := tuple(problems):
-            self.problems[owner] = found
 
 
 def _by_key(resources: Iterable[Resource]) -> dict[Key, Resource | None]:

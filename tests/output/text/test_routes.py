@@ -29,7 +29,7 @@ def test_routes(out: Out, example: View, snapshot: SnapshotAssertion) -> None:
 
 
 def test_the_summary_counts_routes_problems_and_warnings(example: View) -> None:
-    assert summary(example).plain == "13 routes, 4 excluded, 6 problems, 1 warning"
+    assert summary(example).plain == "13 routes, 5 excluded, 6 problems, 1 warning"
     assert summary(example, containers=True).plain.startswith("14 containers, 13 routes")
 
 
@@ -78,7 +78,8 @@ def test_how_a_route_is_depends_on_probes_too(states: list[str], probes: list[st
 
 def test_a_route_that_is_refused_is_not_ready() -> None:
     it = msgspec.structs.replace(route(), endpoints=(endpoint("ready"),))
-    assert route_status(it, refused=True) == ("refused, see below", "red")
+    assert route_status(it, refused=("rules", "bind")) == ("not served: rules, bind", "red")
+    assert route_status(it, refused=()) == ("not served: see below", "red")
 
 
 def test_the_route_list_shows_failing_probes(out: Out) -> None:

@@ -9,7 +9,7 @@ from pilotage.output.facts import has_alias
 from pilotage.output.text.routes import route_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pilotage.containers.container import Container
     from pilotage.output.console import Cell, Out
@@ -35,7 +35,7 @@ def print_containers(out: Out, view: View) -> None:
 
 
 def _container_rows(
-    container: Container, built: Built, view: View, refused: frozenset[str], *, repeat: bool
+    container: Container, built: Built, view: View, refused: Mapping[str, tuple[str, ...]], *, repeat: bool
 ) -> Iterable[list[Cell]]:
     running = "" if container.running else "dim"
     first = [
@@ -60,7 +60,7 @@ def _no_routes(container: Container) -> Cell:
     return "none: no proxy label", "dim"
 
 
-def _outcome(route: Route, view: View, refused: frozenset[str]) -> Cell:
+def _outcome(route: Route, view: View, refused: Mapping[str, tuple[str, ...]]) -> Cell:
     """Return the target of a container's route, or why the route is not served."""
     if route.excluded:
         return route_status(route)
@@ -73,7 +73,7 @@ def _outcome(route: Route, view: View, refused: frozenset[str]) -> Cell:
     if winner.excluded:
         return winner.excluded_reason, "red"
     awake = view.table.wakefulness.get(route.alias)
-    text, style = route_status(route, wakefulness=awake, refused=route.alias in refused)
+    text, style = route_status(route, wakefulness=awake, refused=refused.get(route.alias))
     if route.alias in refused or (awake is not None and awake.state != "ready"):
         return text, style
     return (route.target or text, "" if text == "ready" else style)

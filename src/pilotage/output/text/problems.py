@@ -70,7 +70,7 @@ def _inner_place(problem: Problem) -> str:
     in_message = f"alias {problem.route!r}" in problem.message
     if not problem.label and problem.route and problem.route != problem.container and not in_message:
         parts.append(f"route {problem.route}")
-    if problem.path and not problem.label.endswith(f".{problem.path}"):
+    if problem.path and not problem.is_path_shown:
         parts.append(problem.path)
     place = ": ".join(parts)
     if problem.line:

@@ -11,6 +11,7 @@ from rich.text import Text
 from pilotage.core.text import count
 from pilotage.output.console import print_table
 from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.support import not_served, refused_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ def route_status(
     health: Mapping[str, EndpointHealth] = MappingProxyType({}),
     wakefulness: Wakefulness | None = None,
     *,
-    refused: bool = False,
+    refused: tuple[str, ...] | None = None,
 ) -> Cell:
     """Return the status of a route in a few words, and its style.
 
@@ -37,15 +38,16 @@ def route_status(
         route: the route.
         health: endpoint address -> result of the gateway's probes.
         wakefulness: whether the route's containers are awake; ``None`` if no daemon puts them to sleep.
-        refused: whether the gateway refuses to serve the route.
+        refused: the settings for which the gateway refuses to serve the route; ``None`` if it serves the route.
 
     """
     if route.excluded_reason == ExclusionReason.ERROR:
-        return "error, see below", "red"
+        own = refused_settings(route.problems).get(route.alias)
+        return (not_served(own) if own else "error, see below"), "red"
     if route.excluded:
         return route.excluded_reason, "yellow"
-    if refused:
-        return "refused, see below", "red"
+    if refused is not None:
+        return not_served(refused), "red"
     if wakefulness is not None and wakefulness.state != "ready":
         since = f" since {_clock(wakefulness.since)}" if wakefulness.state == "asleep" else ""
         return wakefulness.remark + since, "red" if wakefulness.state == "failed" else "cyan"
@@ -81,7 +83,7 @@ def print_routes(out: Out, view: View) -> None:
     for route in routes:
         alias = route.alias
         health, wakefulness = view.table.health_of(alias), view.table.wakefulness.get(alias)
-        text, style = route_status(route, health, wakefulness, refused=alias in refused)
+        text, style = route_status(route, health, wakefulness, refused=refused.get(alias))
         listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.listen}" if route.listen else "")
         listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)

@@ -1,0 +1,139 @@
+"""Takes routes out of service that the gateway does not support, and says which label or line is the reason. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.labels.container_options import ALIASES
+from pilotage.labels.key_schema import fold
+from pilotage.routes.exclusion import ExclusionReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pilotage.containers.container import Container
+    from pilotage.core.problems import Problem
+    from pilotage.core.yaml import Located
+    from pilotage.labels.decode import DecodedLabels
+    from pilotage.labels.merge import AliasFields
+    from pilotage.policy import GatewayCheck
+    from pilotage.routes.route import Route
+
+__all__ = ["checked", "located", "not_served", "refused_settings", "supported"]
+
+ALIAS: Final = "alias"
+"""The path of a problem with the name of a route."""
+
+
+def supported(
+    route: Route,
+    container: Container,
+    gateway: GatewayCheck,
+    decode: Callable[[Container], DecodedLabels],
+    *,
+    most: int,
+) -> Route:
+    """Return a container's route as the gateway can serve it; see :func:`checked`.
+
+    Args:
+        route: the route.
+        container: its container.
+        gateway: decides what the gateway supports.
+        decode: decodes the labels of the container again. It is called only if there are problems.
+        most: maximum number of problems of the route to keep.
+
+    """
+    listed = ALIASES in container.actual_labels and route.alias in container.aliases
+    return checked(route, gateway, lambda: decode(container).find(route.alias), listed=listed, most=most)
+
+
+def checked(
+    route: Route,
+    gateway: GatewayCheck,
+    fields: Callable[[], AliasFields],
+    *,
+    listed: bool = False,
+    most: int = 100,
+) -> Route:
+    """Return a route with the problems that the gateway has with it; excluded if the gateway cannot serve it.
+
+    Args:
+        route: a route.
+        gateway: decides what the gateway supports. It is asked only if the route is not excluded.
+        fields: returns the fields that labels or a file set for the route; called only if there are problems.
+        listed: whether the label ``proxy.aliases`` lists the route's alias.
+        most: maximum number of problems of the route to keep.
+
+    """
+    if route.excluded:
+        return route
+    problems, servable = gateway(route)
+    if not problems and servable:
+        return route
+    written = fields()
+    found = [located(problem, written, listed=listed) for problem in problems]
+    found.sort(key=lambda problem: not problem.refused)  # the reasons first, because only some may be kept
+    kept = tuple(found[: max(most - len(route.problems), 1)])
+    if servable:
+        return msgspec.structs.replace(route, problems=(*route.problems, *kept))
+    return msgspec.structs.replace(
+        route,
+        problems=(*route.problems, *kept),
+        endpoints=(),
+        excluded=True,
+        excluded_reason=ExclusionReason.ERROR,
+        health_check=False,
+    )
+
+
+def refused_settings(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:
+    """Return, for each route that the gateway does not serve, the paths of the settings that are the reason."""
+    found: dict[str, dict[str, None]] = {}
+    for problem in problems:
+        if problem.refused:
+            found.setdefault(problem.route, {}).update({problem.path: None} if problem.path else {})
+    return {alias: tuple(paths) for alias, paths in found.items()}
+
+
+def not_served(settings: Iterable[str]) -> str:
+    """Return the status of a route that the gateway does not serve because of these settings, e.g. ``rules``."""
+    return f"not served: {', '.join(settings) or 'see below'}"
+
+
+def located(problem: Problem, fields: AliasFields, *, listed: bool = False) -> Problem:
+    """Return a problem with the label, line and column of the setting that its path names.
+
+    Args:
+        problem: a problem of a route, without a place inside the route.
+        fields: the fields that labels or a file set for the route.
+        listed: whether the label ``proxy.aliases`` lists the route's alias.
+
+    """
+    if problem.path == ALIAS:
+        if listed:
+            return problem.at(label=ALIASES)
+        sources: Iterable[str] = (value.source for value in fields.fields.values())
+        return problem.at(label=next((source for source in sources if f".{fields.alias}" in source.lower()), ""))
+    place = _find(fields.fields, problem.path.split("."))
+    if place is None:
+        return problem
+    return msgspec.structs.replace(problem, label=place.source, line=place.key_line, column=place.key_column)
+
+
+def _find(fields: dict[str, Located], path: list[str]) -> Located | None:
+    """Return the deepest value on a path; ``None`` if nothing sets the first name."""
+    found: Located | None = None
+    for name in path:
+        value = fields.get(name)
+        if value is None:
+            wanted = fold(name)
+            value = next((item for key, item in fields.items() if fold(key) == wanted), None)
+        if value is None:
+            break
+        found = value if value.source or value.key_line else found or value
+        if not isinstance(value.value, dict):
+            break
+        fields = value.value
+    return found

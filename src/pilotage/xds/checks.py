@@ -1,0 +1,48 @@
+"""Builds the filters with which Envoy asks this process about requests, and their per-route configuration. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.service.auth.v3 import external_auth_pb2
+from envoy.type.v3 import http_status_pb2
+from google.rpc import status_pb2
+
+__all__ = ["ROUTE", "SERVICE", "denial", "refuse"]
+
+SERVICE: Final = "service"
+"""Key of a check's context that names the middleware that has to answer."""
+
+ROUTE: Final = "route"
+"""Key of a check's context that names the backend whose request it is: ``route/ALIAS`` or ``pool/NAME``."""
+
+_DENIED: Final = 7  # gRPC's PERMISSION_DENIED
+
+
+def denial(status: int, headers: list[tuple[str, str]], body: str) -> Any:
+    """Return the response to a check with which Envoy answers the client itself.
+
+    Args:
+        status: HTTP status.
+        headers: headers of the response; a name may occur several times.
+        body: its body.
+
+    """
+    action = base_pb2.HeaderValueOption.HeaderAppendAction
+    denied = external_auth_pb2.DeniedHttpResponse(
+        status=http_status_pb2.HttpStatus(code=status),
+        headers=[
+            base_pb2.HeaderValueOption(
+                header=base_pb2.HeaderValue(key=name, value=value), append_action=action.APPEND_IF_EXISTS_OR_ADD
+            )
+            for name, value in headers
+        ],
+        body=body,
+    )
+    return external_auth_pb2.CheckResponse(status=status_pb2.Status(code=_DENIED), denied_response=denied)
+
+
+async def refuse(_request: Any) -> Any:
+    """Refuse a request that nothing can check: the middleware's part of this process does not run."""
+    return denial(503, [("cache-control", "no-store")], "The gateway could not check this request.\n")
