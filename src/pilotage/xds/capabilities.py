@@ -14,6 +14,7 @@ from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.problems import as_refused
+from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -92,7 +93,9 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
 
     if route.scheme == "fileserver":
         refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
-    for field in ("rules", "rule_file", "inbound_mtls_profile"):
+    if settings.rules:
+        _check_rules(route, refuse)
+    for field in ("rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
     if settings.tls_termination:
@@ -115,6 +118,20 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
             harmless=True,
         )
     return found, servable
+
+
+def _check_rules(route: Route, refuse: _Refuse) -> None:
+    """Refuse rules that the gateway cannot apply exactly; report commands that have no effect."""
+    if route.is_stream:
+        refuse("rules", f"rules are only for HTTP, not {route.scheme}", "remove them")
+        return
+    compiled = route_rules(route)
+    if compiled.refused is not None:
+        message, hint = compiled.refused
+        refuse("rules", message, hint or "remove the rule")
+    for name in compiled.skipped:
+        text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
+        refuse("rules", text, "remove it", blocking=False, harmless=True)
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:

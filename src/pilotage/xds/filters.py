@@ -37,6 +37,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
+from pilotage.xds.client_address import ADDRESS_SCRIPT, NEEDS_ADDRESS, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
@@ -134,6 +135,7 @@ end
 # A wildcard alias matches exactly one additional label.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
+    + ADDRESS_SCRIPT
     + """
 function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
@@ -141,9 +143,10 @@ function envoy_on_request(handle)
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if rest then
     look_up(handle, host, "ANY" .. rest)
+    if handle:metadata():get("NEEDS") then tell_address(handle, "ANY" .. rest) end
   end
 end
-""".replace("ANY", ANY_LABEL)
+""".replace("ANY", ANY_LABEL).replace("NEEDS", NEEDS_ADDRESS)
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
@@ -273,6 +276,8 @@ def mark(route: Any, backend: Backend) -> None:
     if backend.route_policy.auth is not None:
         for script in (_FOLD, _WILDCARD):
             route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
+    if backend.rules.address:
+        route.metadata.filter_metadata[_WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -281,7 +286,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    checks_path = policy.prefix or policy.auth is not None or backend.proxy is not None
+    if backend.rules.address and not backend.name.startswith("*."):
+        found[_WILDCARD] = address_settings()
+    checks_path = backend.rules.cases or policy.prefix or policy.auth is not None or backend.proxy is not None
     rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[_ACCESS] = packed(access_rules(backend.route, rules))

@@ -15,11 +15,12 @@ from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
 from pilotage.xds.resources import number, packed
+from pilotage.xds.rule_tests import ADDRESS_HEADER
 
 __all__ = ["FORGEABLE", "access_check", "bad_host", "bad_path", "forget_headers", "host_check"]
 
-_NEVER: Final = ("x-envoy-", "proxy")
-"""Headers removed from every client: Envoy's own, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
+_NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER)
+"""Headers removed from every client: Envoy's own, ours, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
 
 FORGEABLE: Final = (
     *("forwarded", "x-forwarded-", "x-original-", "x-rewrite-url", "x-scheme", "x-url-scheme", "front-end-https"),

@@ -23,7 +23,7 @@ from pilotage.routes.rules import (
     is_about_responses,
     read_rules,
 )
-from pilotage.xds.rule_tests import Literal, Test, all_of, needs_address, starts_with, ways
+from pilotage.xds.rule_tests import Literal, all_of, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -246,8 +246,6 @@ class _Run:
             rest = statements[at + 1 :]
             if isinstance(statement, Choice):
                 return self.choice(statement.branches, state, lambda it, rest=rest: self.body(rest, it, then))  # type: ignore[misc]
-            if statement.name == "rewrite" and not state.ended:
-                return self.rewrite(statement, state, lambda it, rest=rest: self.body(rest, it, then))  # type: ignore[misc]
             state = self.command(statement, state)
         return then(state)
 
@@ -280,6 +278,11 @@ class _Run:
             return msgspec.structs.replace(state, outcome=outcome, ended=True)
         if name in ("set", "add", "remove") and args[0] in _SUPPORTED_TARGETS:
             return self.edit(command, state)
+        if name == "rewrite":
+            if state.outcome.rewrite is not None:
+                raise RuleError("a second rewrite of the same request is not supported", line=command.line)
+            outcome = msgspec.structs.replace(state.outcome, rewrite=(args[0], args[1]))
+            return msgspec.structs.replace(state, outcome=outcome, changed=state.changed | {"path"})
         what = f"{name} {args[0]}" if name in ("set", "add", "remove") else name
         raise RuleError(
             f"the command {what} is a GoDoxy feature that pilotage does not support",
@@ -295,13 +298,13 @@ class _Run:
             case "upstream" | "pass" | "bypass":
                 return outcome
             case "error":
-                return replace(outcome, status=int(args[0]), body=f"{args[1]}\n" if args[1] else "")
+                return replace(_own(outcome), status=int(args[0]), body=f"{args[1]}\n" if args[1] else "")
             case "require_basic_auth":
                 realm = args[0].replace("\\", "\\\\").replace('"', '\\"')
                 challenge = ("www-authenticate", f'Basic realm="{realm}"')
-                return replace(outcome, status=401, body="Unauthorized\n", headers=(challenge,))
+                return replace(_own(outcome), status=401, body="Unauthorized\n", headers=(challenge,))
             case "redirect":
-                return replace(outcome, status=307, headers=(("location", args[0]),))
+                return replace(_own(outcome), status=307, headers=(("location", args[0]),))
             case "proxy" if args[0].startswith("/"):
                 return replace(outcome, path=args[0], rewrite=None)
         raise RuleError(
@@ -329,30 +332,10 @@ class _Run:
         changed = state.changed | {name.lower()} if target == "header" else state.changed
         return msgspec.structs.replace(state, outcome=outcome, changed=changed)
 
-    def rewrite(
-        self, command: Command, state: _State, then: Callable[[_State], list[Case]]
-    ) -> list[Case]:
-        old, new = command.args
-        if state.outcome.rewrite is not None:
-            raise RuleError("a second rewrite of the same request is not supported", line=command.line)
 
-        def rewritten(it: _State) -> list[Case]:
-            outcome = msgspec.structs.replace(it.outcome, rewrite=(old, new))
-            return then(msgspec.structs.replace(it, outcome=outcome, changed=it.changed | {"path"}))
-
-        if old == "/":
-            return rewritten(state)
-        test = starts_with(old)
-        known = dict(state.known)
-        if test in known:
-            return rewritten(state) if known[test] else then(state)
-        entered = msgspec.structs.replace(state, known=(*state.known, (test, True)))
-        cases = [
-            Case(both, case.outcome)
-            for case in rewritten(entered)
-            if (both := all_of(((test, True),), case.tests)) is not None
-        ]
-        return [*cases, *then(msgspec.structs.replace(state, known=(*state.known, (test, False))))]
+def _own(outcome: Outcome) -> Outcome:
+    """Return the outcome without changes to the request, which does not reach the target."""
+    return Outcome(response=outcome.response)
 
 
 def _ended(state: _State, *, ended: bool) -> _State:

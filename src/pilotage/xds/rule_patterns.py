@@ -47,11 +47,12 @@ class _Place:
     Attributes:
         chars: writes a set of characters.
         begin, end: match the beginning and the end of the value.
+        any: matches any character of an encoded value, or a part of an encoded character.
 
     """
 
-    def __init__(self, chars: Callable[[Ranges], str], begin: str = "^", end: str = "$") -> None:
-        self.chars, self.begin, self.end = chars, begin, end
+    def __init__(self, chars: Callable[[Ranges], str], begin: str = "^", end: str = "$", *, others: str = ".") -> None:
+        self.chars, self.begin, self.end, self.any = chars, begin, end, others
 
     def write(self, node: Node) -> str:
         match node:
@@ -61,6 +62,8 @@ class _Place:
                 return "".join(f"(?:{self.write(it)})" if isinstance(it, Alternatives) else self.write(it) for it in items)
             case Alternatives(items):
                 return "|".join(self.write(item) for item in items)
+            case Repeat(item, least, None) if item == ANY and least < 2:
+                return f"{self.any}{_count(least, None)}"
             case Repeat(item, least, most):
                 return f"(?:{self.write(item)}){_count(least, most)}"
             case Edge(is_end):
@@ -189,12 +192,12 @@ def _path_chars(ranges: Ranges) -> str:
 _ENCODED_PATH: Final = _encoded("?#")
 _ENCODED_QUERY: Final = _encoded("&#;", plus=True)
 _END_OF_PATH: Final = r"(?:\?.*)?$"
-_PATH: Final = _Place(_path_chars, end=_END_OF_PATH)
+_PATH: Final = _Place(_path_chars, end=_END_OF_PATH, others="[^?]")
 _PREFIX: Final = _Place(lambda ranges: _SLASH if ranges == ((47, 47),) else _ENCODED_PATH(ranges))
-_QUERY: Final = _Place(_ENCODED_QUERY, begin="(?:)", end="(?:)")
 _TEXT: Final = _Place(_class)
 _LISTED: Final = _Place(_class, begin=r"(?:^|,\s*)", end=r"(?:\s*,|$)")
-_COOKIE: Final = _Place(lambda ranges: _class(_without(ranges, ";")))
+_COOKIE: Final = _Place(lambda ranges: _class(_without(ranges, ";")), others="[^;]")
+_QUERY: Final = _Place(_ENCODED_QUERY, others="[^&]")
 
 
 # ---- where patterns are matched --------------------------------------------------------------------------------------
@@ -259,12 +262,10 @@ def query_regex(name: str, pattern: Pattern | None) -> str:
 
 
 def _query_value(pattern: Pattern) -> str:
-    place = _Place(_ENCODED_QUERY, begin="^", end="$")
     if pattern.kind != "regex":
-        return place.search(pattern)
+        return _QUERY.search(pattern)
     before, node, after = _unanchored(_node(pattern))
-    anything = place.write(_EVERYTHING)
-    return f"{anything if before else ''}(?:{place.write(node)}){anything if after else ''}"
+    return f"{'[^&]*' if before else ''}(?:{_QUERY.write(node)}){'[^&]*' if after else ''}"
 
 
 def _unanchored(node: Node) -> tuple[bool, Node, bool]:

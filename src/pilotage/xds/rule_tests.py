@@ -16,7 +16,6 @@ from pilotage.xds.rule_patterns import (
     is_nullable,
     network_regex,
     path_regex,
-    prefix_regex,
     query_regex,
 )
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from pilotage.routes.rules import Check, Condition, Pattern
 
-__all__ = ["ADDRESS_HEADER", "Literal", "Test", "all_of", "header_matchers", "needs_address", "starts_with", "ways"]
+__all__ = ["ADDRESS_HEADER", "Literal", "Test", "all_of", "header_matchers", "needs_address", "ways"]
 
 ADDRESS_HEADER: Final = "x-pilotage-address"
 """The request header with the client's address, which a filter sets for routes whose rules need it."""
@@ -193,11 +192,6 @@ _MAKERS: Final[dict[str, Callable[[Check, str], Test | bool]]] = {
     "route": _route,
     "proto": _protocol,
 }
-
-
-def starts_with(prefix: str) -> Test:
-    """Return the test whether the path begins with a text."""
-    return Test(":path", regex=f"(?s){prefix_regex(prefix)}.*")
 
 
 def needs_address(condition: Condition) -> bool:

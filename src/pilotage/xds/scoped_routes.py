@@ -22,6 +22,7 @@ from pilotage.xds.literals import literal
 from pilotage.xds.local_replies import why_unavailable
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, seconds, version_of
 from pilotage.xds.retries import repeats, retries
+from pilotage.xds.rule_routes import with_rules
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
 from pilotage.xds.templates import FilledTemplate, Template, name_samples, template
@@ -202,7 +203,8 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without its name and address."""
     policy = backend.route_policy
-    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options), options)]
+    closed = while_closed(backend, _routes(backend, options), options)
+    routes = [*_redirect(backend, options), *with_rules(backend, closed)]
     for route in routes:
         mark(route, backend)
     host = route_components_pb2.VirtualHost(

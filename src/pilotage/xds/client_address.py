@@ -1,0 +1,74 @@
+"""Tells Envoy's routes the client's address, for rules about networks. Pure.
+
+Envoy's routes can only test headers. A script writes the address into one, in a form that a regex can compare with a
+network, and has the route looked up again. It runs only for routes that need it. Clients cannot set the header.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+
+from pilotage.xds.resources import packed
+from pilotage.xds.rule_tests import ADDRESS_HEADER
+
+__all__ = ["ADDRESS_SCRIPT", "NEEDS_ADDRESS", "address_settings"]
+
+NEEDS_ADDRESS: Final = "address"
+"""Key of a route's metadata that tells the script for wildcards that the route needs the address."""
+
+ADDRESS_SCRIPT: Final = """
+function hexadecimal(text)
+  local a, b, c, d = text:match("(%d+)%.(%d+)%.(%d+)%.(%d+)$")
+  if a then
+    local head = text:match("^(.*:)%d+%.")
+    if not head or head:lower() == "::ffff:" then
+      return string.format("4:%02x%02x%02x%02x", a, b, c, d)
+    end
+    text = string.format("%s%x:%x", head, a * 256 + b, c * 256 + d)
+  end
+  local left, right = text:match("^(.-)::(.*)$")
+  local function groups(part)
+    local found = {}
+    for group in (part or ""):gmatch("%x+") do
+      found[#found + 1] = string.format("%04x", tonumber(group, 16))
+    end
+    return found
+  end
+  local first, last = groups(left or text), groups(right)
+  local zeros = string.rep("0000", 8 - #first - #last)
+  local found = table.concat(first) .. zeros .. table.concat(last)
+  if found:sub(1, 24) == "00000000000000000000ffff" then return "4:" .. found:sub(25) end
+  return "6:" .. found
+end
+
+function tell_address(handle, as)
+  local address = handle:streamInfo():downstreamRemoteAddress()
+  local plain = address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address
+  local headers = handle:headers()
+  headers:replace("HEADER", hexadecimal(plain))
+  local host = headers:get(":authority")
+  headers:replace(":authority", as)
+  handle:clearRouteCache()
+  handle:metadata()
+  headers:replace(":authority", host)
+end
+""".replace("HEADER", ADDRESS_HEADER)
+
+
+_TELL: Final = """
+function envoy_on_request(handle)
+  local host = handle:headers():get(":authority")
+  if host then tell_address(handle, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1))) end
+end
+"""
+
+
+@lru_cache(maxsize=1)
+def address_settings() -> Any:
+    """Return the settings with which the filter for wildcards tells the address to the routes of another alias."""
+    source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _TELL)
+    return packed(lua_pb2.LuaPerRoute(source_code=source))

@@ -1,0 +1,124 @@
+"""Builds the Envoy routes of a backend with rules: one set of routes for each case. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.type.matcher.v3 import regex_pb2
+
+from pilotage.xds.agents import PROXY_PATH, may_set
+from pilotage.xds.literals import literal
+from pilotage.xds.resources import header
+from pilotage.xds.rule_patterns import prefix_regex
+from pilotage.xds.rule_tests import ADDRESS_HEADER, Test, header_matchers
+from pilotage.xds.sleeping_routes import EVENTS_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.rule_outcomes import Case, HeaderEdit, Outcome
+
+__all__ = ["with_rules"]
+
+_READABLE: Final = Test(":path", regex="(?s).*")
+"""Fails if the path is not valid UTF-8: a regex of Envoy would not match it, whatever it says."""
+_UNREADABLE: Final = "The path of this request is not valid.\n"
+_UNESCAPED: Final = "/$&+,:;=@!'()*~"
+
+
+def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
+    """Return the routes of a backend with its rules; the given ones if it has none.
+
+    Args:
+        backend: the backend.
+        routes: its Envoy routes without rules.
+
+    """
+    cases = backend.rules.cases
+    if not cases:
+        return routes
+    found = []
+    if any(test.header == ":path" for case in cases for test, _ in case.tests):
+        found.append(_answer(400, _text(_UNREADABLE), header_matchers([(_READABLE, False)])))
+    for case in cases:
+        found.extend(_case(case, backend, routes))
+    return found
+
+
+def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
+    outcome, tests = case.outcome, header_matchers(case.tests)
+    if outcome.status:
+        made = _answer(outcome.status, _body(outcome.body), tests)
+        made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
+        yield _edited(made, outcome, backend)
+        return
+    for route in routes:
+        if route.match.path == EVENTS_PATH:
+            yield _copy(route, tests)
+        elif outcome.path:
+            yield _edited(_rewritten(_copy(route, tests), "(?s)^.*$", outcome.path, backend), outcome, backend)
+        elif outcome.rewrite is not None and route.HasField("route"):
+            old, new = outcome.rewrite
+            starts = header_matchers([(Test(":path", regex=f"(?s){prefix_regex(old)}.*"), True)])
+            made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}", new, backend)
+            yield _edited(made, outcome, backend)
+            yield _edited(_copy(route, tests), outcome, backend)
+        else:
+            yield _edited(_copy(route, tests), outcome, backend)
+
+
+def _copy(route: Any, tests: list[Any]) -> Any:
+    made = route_components_pb2.Route()
+    made.CopyFrom(route)
+    made.match.headers.extend(tests)
+    return made
+
+
+def _answer(status: int, body: dict[str, Any], tests: list[Any]) -> Any:
+    return route_components_pb2.Route(
+        match=route_components_pb2.RouteMatch(prefix="/", headers=tests),
+        direct_response=route_components_pb2.DirectResponseAction(status=status, **body),
+    )
+
+
+def _body(text: str) -> dict[str, Any]:
+    return {} if not text else _text(text)
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"body": base_pb2.DataSource(inline_string=text)}
+
+
+def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
+    """Replace what a regex matches of the path by a text. A path prefix of the route or its agent is put before it."""
+    if route.HasField("route"):
+        base = backend.route_policy.prefix.rstrip("/")
+        if backend.proxy is not None:
+            base = f"{PROXY_PATH}{base}"
+        route.route.ClearField("prefix_rewrite")
+        route.route.regex_rewrite.pattern.CopyFrom(regex_pb2.RegexMatcher(regex=old))
+        route.route.regex_rewrite.substitution = f"{base}{quote(new, safe=_UNESCAPED)}".replace("\\", "\\\\")
+    return route
+
+
+def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
+    for edit in outcome.request:
+        if not may_set(backend, edit.name):
+            continue
+        _edit(edit, route.request_headers_to_add, route.request_headers_to_remove)
+    for edit in outcome.response:
+        _edit(edit, route.response_headers_to_add, route.response_headers_to_remove)
+    if backend.rules.address:
+        route.request_headers_to_remove.append(ADDRESS_HEADER)
+    return route
+
+
+def _edit(edit: HeaderEdit, added: Any, removed: Any) -> None:
+    if not edit.values:
+        removed.append(edit.name)
+    for number, value in enumerate(edit.values):
+        added.append(header(edit.name, literal(value), add=edit.keep or number > 0))
