@@ -45,24 +45,24 @@ function hexadecimal(text)
   return "6:" .. found
 end
 
-function tell_address(handle, as)
+function set_address(handle)
   local address = handle:streamInfo():downstreamRemoteAddress()
   local plain = address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address
-  local headers = handle:headers()
-  headers:replace("HEADER", hexadecimal(plain))
-  local host = headers:get(":authority")
-  headers:replace(":authority", as)
-  handle:clearRouteCache()
-  handle:metadata()
-  headers:replace(":authority", host)
+  handle:headers():replace("HEADER", hexadecimal(plain))
 end
 """.replace("HEADER", ADDRESS_HEADER)
 
 
+# The host is changed meanwhile, because Envoy compares hosts case-sensitively.
 _TELL: Final = """
 function envoy_on_request(handle)
   local host = handle:headers():get(":authority")
-  if host then tell_address(handle, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1))) end
+  if not host then return end
+  set_address(handle)
+  handle:headers():replace(":authority", (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
+  handle:clearRouteCache()
+  handle:metadata()
+  handle:headers():replace(":authority", host)
 end
 """
 

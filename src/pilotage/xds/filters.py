@@ -42,6 +42,7 @@ from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
+from pilotage.xds.rule_tests import ADDRESS_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -142,11 +143,14 @@ function envoy_on_request(handle)
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if rest then
+    set_address(handle)
     look_up(handle, host, "ANY" .. rest)
-    if handle:metadata():get("NEEDS") then tell_address(handle, "ANY" .. rest) end
+    if not handle:metadata():get("NEEDS") then handle:headers():remove("HEADER") end
   end
 end
-""".replace("ANY", ANY_LABEL).replace("NEEDS", NEEDS_ADDRESS)
+""".replace("ANY", ANY_LABEL)
+    .replace("NEEDS", NEEDS_ADDRESS)
+    .replace("HEADER", ADDRESS_HEADER)
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))

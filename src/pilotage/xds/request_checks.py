@@ -20,7 +20,7 @@ from pilotage.xds.rule_tests import ADDRESS_HEADER
 __all__ = ["FORGEABLE", "access_check", "bad_host", "bad_path", "forget_headers", "host_check"]
 
 _NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER)
-"""Headers removed from every client: Envoy's own, ours, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
+"""Headers removed from every client: those of Envoy and the gateway, and ``Proxy``, a proxy to CGI (httpoxy)."""
 
 FORGEABLE: Final = (
     *("forwarded", "x-forwarded-", "x-original-", "x-rewrite-url", "x-scheme", "x-url-scheme", "front-end-https"),

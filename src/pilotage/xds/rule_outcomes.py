@@ -6,6 +6,7 @@ case splits into two. The result is a list of cases, of which the first whose te
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from pilotage.routes.rules import (
     is_about_responses,
     read_rules,
 )
-from pilotage.xds.rule_tests import Literal, all_of, needs_address, ways
+from pilotage.xds.rule_tests import Changes, Literal, all_of, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ class _State(msgspec.Struct, frozen=True):
     Attributes:
         known: results of tests.
         outcome: what the rules have done so far.
-        changed: what later tests can no longer see as it was sent.
+        changes: what the rules have changed in the request.
         matched: whether a rule other than the default one has matched.
         ended: whether a command has ended the rules.
 
@@ -155,7 +156,7 @@ class _State(msgspec.Struct, frozen=True):
 
     known: tuple[Literal, ...] = ()
     outcome: Outcome = Outcome()
-    changed: frozenset[str] = frozenset()
+    changes: Changes = Changes()
     matched: bool = False
     ended: bool = False
 
@@ -217,7 +218,7 @@ class _Run:
     ) -> list[Case]:
         """Return the cases in which a condition holds, followed by those in which it does not."""
         try:
-            found = ways(condition, dict(state.known), self.alias, state.changed)
+            found = ways(condition, dict(state.known), self.alias, state.changes)
         except RuleError as error:
             raise RuleError(error.message, error.hint, self.line) from None
         self.address = self.address or needs_address(condition)
@@ -238,9 +239,7 @@ class _Run:
         rest = otherwise(state)
         return rest if _same(cases, rest) else [*cases, *rest]
 
-    def body(
-        self, statements: Sequence[Statement], state: _State, then: Callable[[_State], list[Case]]
-    ) -> list[Case]:
+    def body(self, statements: Sequence[Statement], state: _State, then: Callable[[_State], list[Case]]) -> list[Case]:
         """Return the cases of commands, and of what comes after them."""
         for at, statement in enumerate(statements):
             rest = statements[at + 1 :]
@@ -249,9 +248,7 @@ class _Run:
             state = self.command(statement, state)
         return then(state)
 
-    def choice(
-        self, branches: Sequence[Branch], state: _State, then: Callable[[_State], list[Case]]
-    ) -> list[Case]:
+    def choice(self, branches: Sequence[Branch], state: _State, then: Callable[[_State], list[Case]]) -> list[Case]:
         if not branches or state.ended:
             return then(state)
         first, *others = branches
@@ -274,6 +271,7 @@ class _Run:
         if state.ended:
             return state
         if ends(command):
+            _check_value(command)
             outcome = self.final(command, state.outcome)
             return msgspec.structs.replace(state, outcome=outcome, ended=True)
         if name in ("set", "add", "remove") and args[0] in _SUPPORTED_TARGETS:
@@ -282,7 +280,8 @@ class _Run:
             if state.outcome.rewrite is not None:
                 raise RuleError("a second rewrite of the same request is not supported", line=command.line)
             outcome = msgspec.structs.replace(state.outcome, rewrite=(args[0], args[1]))
-            return msgspec.structs.replace(state, outcome=outcome, changed=state.changed | {"path"})
+            changes = Changes(state.changes.headers, (args[0], args[1]))
+            return msgspec.structs.replace(state, outcome=outcome, changes=changes)
         what = f"{name} {args[0]}" if name in ("set", "add", "remove") else name
         raise RuleError(
             f"the command {what} is a GoDoxy feature that pilotage does not support",
@@ -317,6 +316,7 @@ class _Run:
 
     def edit(self, command: Command, state: _State) -> _State:
         target, name = command.args[:2]
+        _check_value(command)
         if name.lower() in FRAMING:
             raise RuleError(f"the gateway itself sets the header {name}", "remove it", command.line)
         field = "request" if target == "header" else "response"
@@ -329,8 +329,14 @@ class _Run:
         else:
             new = HeaderEdit(name, (*(old.values if old else ()), command.args[2]), keep=old.keep if old else True)
         outcome = msgspec.structs.replace(state.outcome, **{field: (*edits.values(), new)})
-        changed = state.changed | {name.lower()} if target == "header" else state.changed
-        return msgspec.structs.replace(state, outcome=outcome, changed=changed)
+        headers = state.changes.headers | ({name.lower()} if target == "header" else set())
+        changes = Changes(headers, state.changes.rewrite)
+        return msgspec.structs.replace(state, outcome=outcome, changes=changes)
+
+
+def _check_value(command: Command) -> None:
+    if any(re.search(r"(?<!\$)(?:\$\$)*\$[A-Za-z_]", arg) for arg in command.args):
+        raise RuleError("variables in rules are a GoDoxy feature that pilotage does not support", line=command.line)
 
 
 def _own(outcome: Outcome) -> Outcome:

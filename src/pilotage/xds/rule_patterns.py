@@ -1,8 +1,8 @@
-r"""Writes the patterns of rules as regular expressions for Envoy, which match the whole of a header. Pure.
+"""Writes the patterns of rules as regular expressions for Envoy, which match the whole of a header. Pure.
 
-GoDoxy compares decoded values. Envoy has the request as it was sent: paths and queries are percent-encoded, and repeated
-headers are joined by commas. So each character of a pattern also matches its encoded forms. Otherwise a client could
-write ``/%61dmin`` to get past a rule about ``/admin``.
+GoDoxy compares decoded values. Envoy has the request as it was sent: paths and queries are percent-encoded. So each
+character of a pattern also matches its encoded forms. Otherwise a client could write ``/%61dmin`` to get past a rule
+about ``/admin``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from pilotage.routes.rules import ANY, Alternatives, Chars, Edge, Repeat, Sequence, literal_node
+from pilotage.routes.rules import ANY, Alternatives, Chars, Edge, Repeat, Sequence, literal_node, remainder
+from pilotage.routes.rules import is_nullable as nullable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_REGEX",
+    "canonical_path",
     "cookie_regex",
     "header_regex",
     "host_regex",
@@ -29,6 +31,7 @@ __all__ = [
     "path_regex",
     "prefix_regex",
     "query_regex",
+    "rewritten_path_regex",
 ]
 
 LONGEST_REGEX: Final = 8_000
@@ -59,7 +62,9 @@ class _Place:
             case Chars(ranges):
                 return self.chars(ranges)
             case Sequence(items):
-                return "".join(f"(?:{self.write(it)})" if isinstance(it, Alternatives) else self.write(it) for it in items)
+                return "".join(
+                    f"(?:{self.write(it)})" if isinstance(it, Alternatives) else self.write(it) for it in items
+                )
             case Alternatives(items):
                 return "|".join(self.write(item) for item in items)
             case Repeat(item, least, None) if item == ANY and least < 2:
@@ -90,38 +95,43 @@ def _node(pattern: Pattern) -> Node:
 
 def is_nullable(pattern: Pattern) -> bool:
     """Return whether the empty text matches."""
-    return _nullable(_node(pattern))
-
-
-def _nullable(node: Node) -> bool:
-    match node:
-        case Sequence(items):
-            return all(map(_nullable, items))
-        case Alternatives(items):
-            return any(map(_nullable, items))
-        case Repeat(item, least, _):
-            return least == 0 or _nullable(item)
-        case _:
-            return isinstance(node, Edge)
+    return nullable(_node(pattern))
 
 
 # ---- sets of characters ----------------------------------------------------------------------------------------------
 
 
 def _class(ranges: Ranges) -> str:
-    """Return the class for characters that are not encoded; a class that nothing matches if there are none."""
-    if not ranges:
-        return r"[^\x{0}-\x{10FFFF}]"
-    if ranges == ((0, _LAST),):
-        return "."
+    """Return what matches a character of a set that is not encoded. Envoy's regexes match bytes, so UTF-8 is several.
+
+    Raises ValueError for a set outside ASCII that is too large to list.
+    """
+    parts = [_bytes(within)] if (within := _within(ranges, 0, 0x7F)) else []
+    beyond = _within(ranges, 0x80, _LAST)
+    if beyond == ((0x80, _LAST),):
+        parts += [r"[\xC2-\xF4][\x80-\xBF]{1,3}", r"[\x80-\xFF]"]
+    else:
+        parts += ["".join(f"\\x{byte:02x}" for byte in char.encode()) for char in _listed(beyond)]
+    if not parts:
+        return r"[^\x00-\xFF]"
+    return parts[0] if len(parts) == 1 and not beyond else f"(?:{'|'.join(parts)})"
+
+
+def _bytes(ranges: Ranges) -> str:
     if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
         return _escape(ranges[0][0])
     return "[" + "".join(_escape(low) + (f"-{_escape(high)}" if high > low else "") for low, high in ranges) + "]"
 
 
+def _listed(ranges: Ranges) -> list[str]:
+    if sum(high - low + 1 for low, high in ranges) > _MOST_CHARS:
+        raise ValueError(f"a set of more than {_MOST_CHARS} characters outside ASCII is not supported")
+    return [chr(code) for low, high in ranges for code in range(low, high + 1) if not 0xD800 <= code <= 0xDFFF]
+
+
 def _escape(code: int) -> str:
     char = chr(code)
-    return char if char.isascii() and char.isalnum() else f"\\x{{{code:x}}}"
+    return char if char.isascii() and char.isalnum() else f"\\x{code:02x}"
 
 
 def _without(ranges: Ranges, codes: str) -> Ranges:
@@ -179,10 +189,7 @@ def _hex_beyond(ranges: Ranges) -> list[str]:
     """Return the encoded forms of other characters. Raises ValueError for a set that is too large to list."""
     if ranges == ((0x80, _LAST),):
         return ["%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){1,3}", "%[89ABab][0-9A-Fa-f]"]
-    if sum(high - low + 1 for low, high in ranges) > _MOST_CHARS:
-        raise ValueError(f"a set of more than {_MOST_CHARS} characters outside ASCII is not supported")
-    codes = [code for low, high in ranges for code in range(low, high + 1) if not 0xD800 <= code <= 0xDFFF]
-    return [re.sub("[A-F]", lambda it: f"[{it[0]}{it[0].lower()}]", quote(chr(code))) for code in codes]
+    return [re.sub("[A-F]", lambda it: f"[{it[0]}{it[0].lower()}]", quote(char)) for char in _listed(ranges)]
 
 
 def _path_chars(ranges: Ranges) -> str:
@@ -211,13 +218,12 @@ def _whole(regex: str, *, flags: str = "s") -> str:
 
 
 def header_regex(name: str, pattern: Pattern) -> str:
-    """Return the regex for a header whose values Envoy joins by commas. One of the values must match.
+    """Return the regex for a value of a header. If it is a list with commas, one of its items must match.
 
-    The names in Connection and Upgrade ignore case (RFC 9110). Raises ValueError if the regex is too large.
+    Envoy tests the values of a repeated header one by one. The names in Connection and Upgrade ignore case (RFC 9110).
+    Raises ValueError if the regex is too large.
     """
     flags = "is" if name.lower() in ("connection", "upgrade") else "s"
-    if pattern.negate:
-        return _whole(_TEXT.search(pattern), flags=flags)
     if pattern.kind == "regex":
         return _whole(_LISTED.search(pattern), flags=flags)
     return _whole(rf"(?:.*,\s*)?{_LISTED.search(pattern)}(?:\s*,.*)?", flags=flags)
@@ -230,6 +236,25 @@ def path_regex(pattern: Pattern) -> str:
     text = canonical_path(pattern.text)
     slash = "" if text.endswith("/") else f"(?:{_SLASHES})?"
     return _whole(rf"{_PATH.write(literal_node(text))}{slash}(?:\?.*)?")
+
+
+def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
+    """Return the regex for ``:path`` of a request whose path matches once ``old`` at its beginning becomes ``new``.
+
+    Raises ValueError if the regex is too large, or has ``^`` or ``$`` in between.
+    """
+    if pattern.kind == "exact":
+        text = canonical_path(pattern.text)
+        whole: Node = literal_node(text)
+        if not text.endswith("/"):
+            whole = Sequence((literal_node(text), Repeat(literal_node("/"), 0, 1)))
+    elif pattern.kind == "glob":
+        whole = _node(pattern)
+    else:
+        before, node, after = _unanchored(_node(pattern))
+        whole = Sequence((*([_EVERYTHING] if before else []), node, *([_EVERYTHING] if after else [])))
+    rest = _PATH.write(remainder(whole, new))
+    return _whole(rf"{prefix_regex(old)}(?:{rest})(?:\?.*)?")
 
 
 def canonical_path(text: str) -> str:

@@ -13,7 +13,7 @@ from pilotage.xds.agents import PROXY_PATH, may_set
 from pilotage.xds.literals import literal
 from pilotage.xds.resources import header
 from pilotage.xds.rule_patterns import prefix_regex
-from pilotage.xds.rule_tests import ADDRESS_HEADER, Test, header_matchers
+from pilotage.xds.rule_tests import ADDRESS_HEADER, header_matchers, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["with_rules"]
 
-_READABLE: Final = Test(":path", regex="(?s).*")
-"""Fails if the path is not valid UTF-8: a regex of Envoy would not match it, whatever it says."""
-_UNREADABLE: Final = "The path of this request is not valid.\n"
 _UNESCAPED: Final = "/$&+,:;=@!'()*~"
 
 
@@ -41,12 +38,7 @@ def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
     cases = backend.rules.cases
     if not cases:
         return routes
-    found = []
-    if any(test.header == ":path" for case in cases for test, _ in case.tests):
-        found.append(_answer(400, _text(_UNREADABLE), header_matchers([(_READABLE, False)])))
-    for case in cases:
-        found.extend(_case(case, backend, routes))
-    return found
+    return [made for case in cases for made in _case(case, backend, routes)]
 
 
 def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
@@ -63,7 +55,7 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
             yield _edited(_rewritten(_copy(route, tests), "(?s)^.*$", outcome.path, backend), outcome, backend)
         elif outcome.rewrite is not None and route.HasField("route"):
             old, new = outcome.rewrite
-            starts = header_matchers([(Test(":path", regex=f"(?s){prefix_regex(old)}.*"), True)])
+            starts = header_matchers([(starts_with(old), True)])
             made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}", new, backend)
             yield _edited(made, outcome, backend)
             yield _edited(_copy(route, tests), outcome, backend)
@@ -86,7 +78,7 @@ def _answer(status: int, body: dict[str, Any], tests: list[Any]) -> Any:
 
 
 def _body(text: str) -> dict[str, Any]:
-    return {} if not text else _text(text)
+    return {} if not text else _text(text.replace("$$", "$"))
 
 
 def _text(text: str) -> dict[str, Any]:
@@ -121,4 +113,4 @@ def _edit(edit: HeaderEdit, added: Any, removed: Any) -> None:
     if not edit.values:
         removed.append(edit.name)
     for number, value in enumerate(edit.values):
-        added.append(header(edit.name, literal(value), add=edit.keep or number > 0))
+        added.append(header(edit.name, literal(value.replace("$$", "$")), add=edit.keep or number > 0))

@@ -16,7 +16,9 @@ from pilotage.xds.rule_patterns import (
     is_nullable,
     network_regex,
     path_regex,
+    prefix_regex,
     query_regex,
+    rewritten_path_regex,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
 
     from pilotage.routes.rules import Check, Condition, Pattern
 
-__all__ = ["ADDRESS_HEADER", "Literal", "Test", "all_of", "header_matchers", "needs_address", "ways"]
+__all__ = [
+    "ADDRESS_HEADER",
+    "Changes",
+    "Literal",
+    "Test",
+    "all_of",
+    "header_matchers",
+    "needs_address",
+    "starts_with",
+    "ways",
+]
 
 ADDRESS_HEADER: Final = "x-pilotage-address"
 """The request header with the client's address, which a filter sets for routes whose rules need it."""
@@ -61,14 +73,27 @@ _ALWAYS: Final[Ways] = ((),)
 _NEVER: Final[Ways] = ()
 
 
-def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changed: frozenset[str]) -> Ways:
+class Changes(msgspec.Struct, frozen=True):
+    """What earlier commands have done to the request.
+
+    Attributes:
+        headers: lower-case names of changed headers.
+        rewrite: the prefix of the path and what replaced it; ``None`` if the path is as it was sent.
+
+    """
+
+    headers: frozenset[str] = frozenset()
+    rewrite: tuple[str, str] | None = None
+
+
+def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: Changes) -> Ways:
     """Return in which ways a condition can hold.
 
     Args:
         condition: the condition.
         known: tests whose result is known.
         alias: the alias of the route.
-        changed: headers, paths (``:path``) and so on that an earlier command has changed.
+        changes: what earlier commands have changed.
 
     Raises:
         RuleError: Envoy cannot do a test, or there are too many ways.
@@ -78,7 +103,7 @@ def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changed: 
     for part in condition:
         alternatives: list[tuple[Literal, ...]] = []
         for check in part:
-            alternatives.extend(_check(check, alias, changed))
+            alternatives.extend(_check(check, alias, changes))
         found = _product(found, _reduced(alternatives, known))
     return found
 
@@ -117,7 +142,7 @@ def all_of(*groups: Iterable[Literal]) -> tuple[Literal, ...] | None:
     return tuple(found.items())
 
 
-def _check(check: Check, alias: str, changed: frozenset[str]) -> Ways:
+def _check(check: Check, alias: str, changes: Changes) -> Ways:
     maker = _MAKERS.get(check.subject)
     if maker is None:
         raise RuleError(f"the condition {check.subject} is a GoDoxy feature that pilotage does not support")
@@ -127,9 +152,11 @@ def _check(check: Check, alias: str, changed: frozenset[str]) -> Ways:
         raise RuleError(f"the condition {check.subject} cannot be applied: {error}") from None
     if isinstance(found, bool):
         return _ALWAYS if found is not check.negate else _NEVER
-    if found.header in changed or (found.header == ":path" and check.subject in changed):
-        what = "the path" if found.header == ":path" else f"the header {found.header}"
-        raise RuleError(f"a rule tests {what} after an earlier command has changed it", "test it in an earlier rule")
+    if found.header in changes.headers:
+        what = f"a rule tests the header {found.header} after an earlier command has changed it"
+        raise RuleError(what, "test it in an earlier rule")
+    if check.subject == "path" and changes.rewrite is not None:
+        return _rewritten(check, found, *changes.rewrite)
     inverted = check.pattern is not None and check.pattern.negate
     if inverted and check.subject in ("header", "query", "cookie"):
         there = _exists(check)
@@ -139,6 +166,22 @@ def _check(check: Check, alias: str, changed: frozenset[str]) -> Ways:
         holds, fails = ((((found, True),),), _failing(check, found))
         holds, fails = (fails, holds) if inverted else (holds, fails)
     return fails if check.negate else holds
+
+
+def _rewritten(check: Check, unchanged: Test, old: str, new: str) -> Ways:
+    """Return the ways in which a path passes: it began with ``old`` and now passes, or is as it was sent and passes."""
+    wanted = _pattern(check).negate is check.negate
+    try:
+        changed = Test(":path", regex=rewritten_path_regex(_pattern(check), old, new))
+    except ValueError as error:
+        raise RuleError(f"the condition path cannot be applied after rewrite: {error}") from None
+    begins = starts_with(old)
+    return (((begins, True), (changed, wanted)), ((begins, False), (unchanged, wanted)))
+
+
+def starts_with(prefix: str) -> Test:
+    """Return the test whether the path begins with a text."""
+    return Test(":path", regex=f"(?s){prefix_regex(prefix)}.*")
 
 
 def _failing(check: Check, test: Test) -> Ways:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pilotage.routes.rules.commands import COMMANDS, CommandSyntax, ends
 from pilotage.routes.rules.conditions import ARGUMENTS, SUBJECTS, is_about_responses, parse_condition
+from pilotage.routes.rules.derivative import is_nullable, remainder
 from pilotage.routes.rules.kind import Rules, read_rules
 from pilotage.routes.rules.matching import matches
 from pilotage.routes.rules.model import (
@@ -62,10 +63,12 @@ __all__ = [
     "Statement",
     "ends",
     "is_about_responses",
+    "is_nullable",
     "literal_node",
     "matches",
     "parse_condition",
     "parse_glob",
     "parse_regex",
     "read_rules",
+    "remainder",
 ]

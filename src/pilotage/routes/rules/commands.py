@@ -63,7 +63,7 @@ def check_command(name: str, args: list[str], line: int) -> Command:
         if name in ("set", "add", "remove"):
             _edit(name, args)
         elif len(args) != len(syntax.arguments):
-            raise _count(name, args, syntax.arguments)  # noqa: TRY301
+            raise _count(name, args, syntax.arguments)
         _check(name, args)
     except RuleError as error:
         raise RuleError(error.message, error.hint, line) from None

@@ -177,7 +177,9 @@ def _remote(name: str, args: list[str]) -> Check:
 def _basic_auth(name: str, args: list[str]) -> Check:
     _arguments(name, args, 2)
     if not _HASH.fullmatch(args[1]):
-        raise RuleError("the password of basic_auth is not a bcrypt hash", "make one with 'htpasswd -nbB user password'")
+        raise RuleError(
+            "the password of basic_auth is not a bcrypt hash", "make one with 'htpasswd -nbB user password'"
+        )
     return Check(name, args[0], value=args[1])
 
 

@@ -32,9 +32,7 @@ def _ends(node: Node, text: str, starts: set[int]) -> set[int]:
     match node:
         case Chars(ranges):
             return {
-                at + 1
-                for at in starts
-                if at < len(text) and any(low <= ord(text[at]) <= high for low, high in ranges)
+                at + 1 for at in starts if at < len(text) and any(low <= ord(text[at]) <= high for low, high in ranges)
             }
         case Sequence(items):
             for item in items:

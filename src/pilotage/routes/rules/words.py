@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pilotage.routes.rules.model import RuleError
@@ -62,34 +63,39 @@ def find(text: str, at: int, wanted: str, end: int | None = None) -> int:
         end: where to stop.
 
     """
-    quote, depth = "", 0
+    depth = 0
     end = len(text) if end is None else end
     while at < end:
         char = text[at]
-        if quote:
-            if char == "\\" and quote != "`":
-                at += 1
-            elif char == quote:
-                quote = ""
-        elif char == "\\":
+        if char == "\\":
             at += 1
         elif char in _QUOTES:
-            quote = char
+            at = _after_quote(text, at, end) - 1
         elif text.startswith("${", at):
             close = text.find("}", at, end)
             at = close if close >= 0 else at + 1
-        elif char in wanted and not depth:
+        elif (char in wanted and not depth) or (char == "\n" and "\n" in wanted):
             return at
-        elif char == "(":
-            depth += 1
-        elif char == ")":
-            depth = max(depth - 1, 0)
-        elif char == "\n":
-            depth = 0  # a parenthesis that is not closed ends with its line
-            if "\n" in wanted:
-                return at
+        else:
+            depth = _depth(char, depth)
         at += 1
     return -1
+
+
+def _depth(char: str, depth: int) -> int:
+    """Return how many parentheses are open after a character. One that is not closed ends with its line."""
+    if char == "\n":
+        return 0
+    return max(depth + (char == "(") - (char == ")"), 0)
+
+
+def _after_quote(text: str, at: int, end: int) -> int:
+    """Return the position after the quote that closes the one at a position; the end if none does."""
+    quote = text[at]
+    at += 1
+    while at < end and text[at] != quote:
+        at += 2 if text[at] == "\\" and quote != "`" else 1
+    return at + 1
 
 
 def split(text: str, separators: str) -> list[tuple[str, int]]:
@@ -107,49 +113,59 @@ def words(text: str) -> list[str]:
     Quotes are removed, escapes such as ``\"`` and ``\n`` are replaced, and unknown ones such as ``\d`` are kept for
     regular expressions. Raises RuleError.
     """
-    found: list[str] = []
-    word: list[str] = []
-    begun, quote, depth, at = False, "", 0, 0
-    inner = ""  # the quote in which a parenthesis does not count
-    while at < len(text):
-        char = text[at]
-        at += 1
-        if text.startswith("${", at - 1) and text[max(at - 2, 0) : at - 1] != "$":
-            raise RuleError(
-                "rules do not read environment variables", "write the value itself, or $${…} for the text ${…}"
-            )
-        if char == "\\" and at < len(text):
-            word.append(_ESCAPES.get(text[at], f"\\{text[at]}"))
-            begun, at = True, at + 1
-        elif quote:
-            quote = "" if char == quote else quote
-            if quote:
-                word.append(char)
-        elif depth:
-            if inner:
-                inner = "" if char == inner else inner
-            elif char in _QUOTES:
-                inner = char
-            else:
-                depth += (char == "(") - (char == ")")
-            word.append(char)
-        elif char in _QUOTES:
-            quote, begun = char, True
-        elif char.isspace():
-            if begun:
-                found.append("".join(word))
-                word.clear()
-            begun = False
-        else:
-            if char == ")":
-                raise RuleError("a ')' closes nothing", "write it in quotes")
-            depth += char == "("
-            word.append(char)
-            begun = True
-    if quote or inner:
-        raise RuleError(f"a quote {quote or inner} is not closed")
-    if depth:
-        raise RuleError("a '(' is not closed")
-    if begun:
-        found.append("".join(word))
-    return found
+    if re.search(r"(?<!\$)(?:\$\$)*\$\{", text):
+        raise RuleError("rules do not read environment variables", "write the value itself, or $${…} for the text ${…}")
+    return _Words(text).read()
+
+
+class _Words:
+    """Reads words one character after another.
+
+    Attributes:
+        word: the characters of the current word; ``None`` between words.
+        quote: the quote around the current part of the word.
+        depth: how many parentheses are open. Quotes inside them stay, because they belong to the pattern.
+
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+        self.word: list[str] | None = None
+        self.quote, self.depth = "", 0
+
+    def read(self) -> list[str]:
+        found: list[str] = []
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            self.at += 1
+            if char.isspace() and not self.quote and not self.depth:
+                if self.word is not None:
+                    found.append("".join(self.word))
+                self.word = None
+                continue
+            self.word = self.word or []
+            self.word.append(self.character(char))
+        if self.quote:
+            raise RuleError(f"a quote {self.quote} is not closed")
+        if self.depth:
+            raise RuleError("a '(' is not closed")
+        return found if self.word is None else [*found, "".join(self.word)]
+
+    def character(self, char: str) -> str:
+        """Return what a character adds to the word."""
+        if char == "\\" and self.at < len(self.text):
+            char = self.text[self.at]
+            self.at += 1
+            return _ESCAPES.get(char, f"\\{char}")
+        if self.quote:
+            if char == self.quote:
+                self.quote = ""
+                return char if self.depth else ""
+            return char
+        if char in _QUOTES:
+            self.quote = char
+            return char if self.depth else ""
+        if char == ")" and not self.depth:
+            raise RuleError("a ')' closes nothing", "write it in quotes")
+        self.depth += (char == "(") - (char == ")")
+        return char
