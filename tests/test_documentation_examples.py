@@ -33,7 +33,7 @@ class Example(NamedTuple):
         """The name under which `pilotage check` knows what it is."""
         if re.search(r"^services:", self.text, re.MULTILINE):
             return "compose.yml"
-        is_config = re.search(r"^(providers|gateway|api|match_domains|policy):", self.text, re.MULTILINE)
+        is_config = re.search(r"^(providers|gateway|api|match_domains|oidc|policy):", self.text, re.MULTILINE)
         return "pilotage.yml" if is_config else "routes.yml"
 
 

@@ -16,12 +16,14 @@ from pilotage.containers import from_docker
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.variables import MAX_VARIABLES, VARIABLES
 
 DOCS = Path(__file__).parent.parent / "docs"
 SERVE = DOCS / "reference" / "serve.md"
 HTTP_API = DOCS / "reference" / "http-api.md"
 CONFIGURATION = DOCS / "reference" / "configuration.md"
 LABEL_RULES = DOCS / "reference" / "label-rules.md"
+MIDDLEWARES = DOCS / "reference" / "middlewares.md"
 
 
 def rows(page: Path, header: str) -> list[str]:
@@ -85,8 +87,8 @@ def test_the_settings_in_the_examples_cover_the_gateway_options() -> None:
         "max_client_connections": "max_connections_per_client",
     }
     keys = {renamed.get(field.name, field.name) for field in msgspec.structs.fields(GatewayOptions)}
-    # from whether pilotage runs the Envoys, and from the engines; the last one is fixed
-    derived = {"report_errors", "has_agents", "max_waiting_in_all"}
+    # from whether pilotage runs the Envoys, from the engines and from the secret of sessions; the last one is fixed
+    derived = {"report_errors", "has_agents", "session_keys", "max_waiting_in_all"}
     assert {key for key in keys if not re.search(rf"^\s*#?\s*{key}:", text, re.MULTILINE)} == derived
 
 
@@ -98,3 +100,8 @@ def test_every_image_that_the_rules_call_a_backend_is_blacklisted() -> None:
     for name in names:
         summary = {"Id": name, "Names": [f"/{name}"], "Image": f"{name}:1", "State": "running"}
         assert is_blacklisted(from_docker(summary, DockerProviderConfig("unix:///engine.sock"))), name
+
+
+def test_the_table_of_variables_lists_all_of_them() -> None:
+    assert sorted(cell.strip("`") for cell in rows(MIDDLEWARES, "variable")) == sorted(f"${it}" for it in VARIABLES)
+    assert f"at most {MAX_VARIABLES} variables" in MIDDLEWARES.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import time
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from pilotage.gateway.binary import find_envoy
 from tests.support.commandline import a_process
-from tests.support.daemon_process import HOST, Served, serving
+from tests.support.daemon_process import HOST, Served, serving, status_of
+from tests.support.envoy import web_server
 from tests.support.images import WEB
 from tests.support.ports import free_port
 from tests.support.service import run_app, run_python
@@ -316,3 +319,44 @@ async def test_a_tcp_connection_survives_a_sleep_that_is_cancelled(engine: Engin
         assert await asyncio.to_thread(starts, engine) == 1
     finally:
         await served.stop()
+
+
+async def test_a_request_that_its_auth_service_approves_late_reaches_the_container_before_it_sleeps(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Envoy chooses where the request goes before it asks the auth service."""
+    asked, approved = asyncio.Event(), asyncio.Event()
+    approved.set()
+
+    async def approve(_: web.BaseRequest) -> web.Response:
+        asked.set()
+        await approved.wait()
+        return web.Response()
+
+    await start(engine, stop_method="pause", **{"shop.middlewares.forwardauth.route": "auth"})
+    async with web_server(approve) as auth:
+        (tmp_path / "routes.yml").write_text(json.dumps({"auth": {"host": "127.0.0.1", "port": auth}}))
+        port = free_port()
+        gateway = {"http": f"127.0.0.1:{port}", "workers": 2}
+        providers = {"docker": {"local": engine.host}, "files": [str(tmp_path / "routes.yml")]}
+        served = Served(tmp_path, port, {"providers": providers, "gateway": gateway})
+        await served.start()
+        try:
+            await served.answers()
+            asked.clear()
+            approved.clear()
+            async with aiohttp.ClientSession() as session:
+                asking = asyncio.create_task(status_of(session, f"http://127.0.0.1:{port}/", patience=30))
+                await asked.wait()
+                await served.post(f"/v1/containers/{NAME}/sleep")
+                for _ in range(15):  # three seconds, in which Envoy reports its load three times
+                    assert await served.phase(NAME) == "quiescing"
+                    await asyncio.sleep(0.2)
+                assert state_of(engine) == "running"
+                approved.set()
+                assert await asking == 200
+            await served.enters(NAME, "asleep")
+            assert await asyncio.to_thread(starts, engine) == 1
+        finally:
+            approved.set()
+            await served.stop()

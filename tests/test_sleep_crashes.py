@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from pilotage.gateway.adoption import end_kept
 from tests.support.daemon_process import HOST, Served, serving
 from tests.support.images import HEALTH
+from tests.support.ports import free_port
 from tests.support.service import run_app
 from tests.support.waiting import until
 
@@ -103,6 +105,35 @@ async def test_a_daemon_killed_while_it_wakes_a_container_goes_on_with_it(engine
             await until(lambda: engine.inspect(NAME)["State"]["Running"])
             await heal(engine)
             assert await asyncio.gather(*requests) == [200] * len(requests)
+
+
+async def test_requests_outlast_restarts_of_the_daemon_in_an_envoy_that_it_keeps(
+    engine: Engine, tmp_path: Path
+) -> None:
+    await create(engine)
+    port = free_port()
+    gateway = {"http": f"127.0.0.1:{port}", "workers": 2, "keep": True}
+    served = Served(tmp_path, port, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
+    try:
+        await served.start()
+        for end in (served.kill, served.stop):  # the first wake lasts until the container is healthy
+            async with waiting(served) as requests:
+                await served.enters(NAME, "waking")
+                await end()
+                async with waiting(served) as others:  # they come while no daemon runs
+                    await served.start()
+                    await until(lambda: engine.inspect(NAME)["State"]["Running"])
+                    await heal(engine)
+                    assert await asyncio.gather(*requests, *others) == [200] * 2 * len(requests), served.log
+            await served.enters(NAME, "ready")
+            await asyncio.to_thread(engine.docker, "stop", NAME)
+            await served.enters(NAME, "asleep")
+            await served.accepted("shop", "pilotage")  # until then, requests go to the container and fail
+        async with waiting(served) as requests:
+            assert await asyncio.gather(*requests) == [200] * len(requests), served.log
+    finally:
+        await served.stop()
+        await end_kept(tmp_path / "api-envoy", 0)
 
 
 async def test_requests_outlast_the_loss_of_envoy_only_as_failures(engine: Engine, tmp_path: Path) -> None:

@@ -76,10 +76,12 @@ def test_files_engines_and_contexts_add_up(tmp_path: Path) -> None:
 
 
 def test_an_address_alone_is_named_after_its_host(tmp_path: Path) -> None:
-    urls = ("unix:///run/a.sock", "unix:///run/b.sock", "tcp://node1:2375", "local-2=tcp://192.0.2.1:2375")
+    others = ("unix:///run/a.sock", "unix:///run/b.sock", "unix:///run/c.sock")
+    urls = (*others, "tcp://node1:2375", "local-2=tcp://192.0.2.1:2375")
     assert [config.name for config in parse_engine_args(urls, env(tmp_path))] == [
         "local",
         "local-3",
+        "local-4",
         "node1",
         "local-2",
     ]

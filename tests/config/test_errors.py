@@ -29,6 +29,9 @@ class Section(BaseModel):
 class Inner(Section):
     file: str
     count: Annotated[int, Field(ge=1, le=9)] = 1
+    size: Annotated[int, Field(ge=16)] | None = None
+    rate: Annotated[int, Field(ge=3)] = 3
+    share: Annotated[int, Field(le=5)] = 5
 
 
 class Outer(Section):
@@ -58,6 +61,9 @@ def told(value: Any) -> tuple[str, str]:
         ({"colour": "mauve"}, "'mauve' is not a valid colour", "use one of red, green"),
         ({"inner": {"file": "x", "count": 10}}, "count 10 is out of range", "write a number between 1 and 9"),
         ({"many": [{"file": "x", "count": 0}]}, "count 0 is out of range", "write a number between 1 and 9"),
+        ({"inner": {"file": "x", "size": 15}}, "size 15 is out of range", "write a number of at least 16"),
+        ({"inner": {"file": "x", "rate": 2}}, "rate 2 is out of range", "write a number of at least 3"),
+        ({"inner": {"file": "x", "share": 6}}, "share 6 is out of range", "write a number of at most 5"),
         ({"inner": {"file": "x", "count": "two"}}, "count must be a whole number, not 'two'", ""),
         ({"inner": {"file": "x", "count": 1.5}}, "count must be a whole number, not a number", ""),
         ({"inner": {"file": None}}, "file must be text, not null", ""),

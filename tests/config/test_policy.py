@@ -125,7 +125,7 @@ def test_a_list_is_short_for_its_rules(tmp_path: Path) -> None:
         ("{who: {}, may: {hosts: [{project: a}]}}", "must be text, not a mapping"),
         ("{who: {}, may: {hosts: '{{project'}}", "has an incomplete placeholder"),
         ("{who: {}, may: {hosts: 'https://a'}}", "'https://a' is not a host"),
-        ("{who: {}, may: {targets: '10.0.0.0/99'}}", "'10.0.0.0/99' is not a target"),
+        ("{who: {}, may: {targets: '10.0.0.0/99'}}", "'10.0.0.0/99' is not a target; write a host, address or network"),
         ("{who: {}, may: {ports: 70000}}", "'70000' is not a port or a range of ports"),
         ("{who: {}, may: {ports: [9100-9000]}}", "is not a port or a range of ports; write one such as"),
         ("{who: {}, may: {files: /srv/../etc}}", "'/srv/../etc' leads out of its folder; write the folder without .."),

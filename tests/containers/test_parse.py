@@ -296,3 +296,11 @@ def test_containers_of_a_rootless_engine_are_not_reached_by_their_address() -> N
     for rootless, address in ((True, ""), (False, ADDRESS)):
         parser.set_rootless(rootless)
         assert parser.decode(json.dumps(summary()).encode()).private_hostname == address
+
+
+def test_the_name_that_an_agent_reports_stays_however_the_engine_turns_out_to_run() -> None:
+    parser = ContainerParser(LOCAL)
+    parser.take_name("attic", "attic-agent")
+    for rootless in (True, False):
+        parser.set_rootless(rootless)
+        assert (parser.config.name, parser.facts.agent) == ("attic", "attic-agent")

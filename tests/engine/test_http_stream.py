@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,26 @@ async def test_one_connection_carries_requests_in_turn() -> None:
     for number in range(3):
         found = await begin(it, CHUNKED + b"1\r\n%d\r\n0\r\n\r\n" % number)
         assert await everything(found) == b"%d" % number
+
+
+async def test_a_large_body_is_read_in_pieces_that_malloc_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    loop, sizes, receive = asyncio.get_running_loop(), set(), HTTPStream.data_received
+
+    def received(it: HTTPStream, data: bytes) -> None:
+        sizes.add(len(data))
+        receive(it, data)
+
+    monkeypatch.setattr(HTTPStream, "data_received", received)
+    theirs.setblocking(False)
+    _, it = await loop.create_connection(HTTPStream, sock=ours)
+    sending = asyncio.create_task(loop.sock_sendall(theirs, OK + b"Content-Length: 1000000\r\n\r\n" + bytes(10**6)))
+    assert len(await everything(await it.request(b"GET / HTTP/1.1\r\n\r\n"))) == 10**6
+    assert max(sizes) == 2**16
+    await sending
+    theirs.close()
+    it.close()
+    await it.closed
 
 
 async def test_the_response_to_head_has_no_body() -> None:

@@ -180,3 +180,8 @@ def test_a_start_endpoint_may_be_a_url_of_4096_characters() -> None:
     longest = "http://example.com/".ljust(4096, "x")
     assert config(idle_timeout="5m", start_endpoint=longest).start_endpoint == longest
     assert reported(idle_timeout="5m", start_endpoint=longest + "x")
+
+
+def test_aliases_are_spelled_as_clients_request_them() -> None:
+    found = options(aliases="Bücher.example.com, shop.example.com., *")
+    assert found.aliases == ("xn--bcher-kva.example.com", "shop.example.com", "*")

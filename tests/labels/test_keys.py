@@ -204,3 +204,8 @@ def test_three_thousand_labels_are_searched_for_misspelt_ones() -> None:
     labels = {"prxy.a.port": "80"} | {f"x{number}": "" for number in range(2_999)}
     assert [label for label, *_ in reported(labels)] == ["prxy.a.port"]
     assert [label for label, *_ in reported(labels | {"one more": ""})] == [""]
+
+
+def test_the_alias_in_a_key_is_spelled_as_clients_request_it() -> None:
+    assert split_key("proxy.Bücher.port") == ("xn--bcher-kva", ("port",))
+    assert split_key("proxy.#².port") == ("#²", ("port",))

@@ -100,6 +100,8 @@ def test_yaml_in_a_mapping_replaces_text_and_extends_a_mapping() -> None:
     assert read("check: {inner: text}", strong) == {"check": {"inner": "b: 2"}}
     assert read("check: {inner: {a: 1}}", strong) == {"check": {"inner": {"a": 1, "b": 2}}}
     assert read("check: {inner: {a: 1}}", "check: {inner: text}") == {"check": {"inner": "text"}}
+    assert read("check: {inner: {a: 1}}", "check: {inner: [b]}") == {"check": {"inner": ["b"]}}
+    assert read("check: {other: {a: 1}}", "check: {other: 'b: 2'}") == {"check": {"other": "b: 2"}}
 
 
 def test_text_for_a_field_that_a_deeper_label_made_a_mapping_merges_with_it() -> None:
@@ -134,6 +136,19 @@ def test_inherited_fields_cost_a_sixteenth_of_a_value_each() -> None:
         return len(merge_entries("web", [entry("80", "port")], SCHEMA, documents, base).fields)
 
     assert (cost(2), cost(1)) == (17, 0)
+
+
+def test_copied_values_cost_a_quarter_of_a_value_each_and_eight_nested_mappings_one() -> None:
+    def cost(base: dict[str, str], *path: str) -> int:
+        inherited = AliasFields("*", {"check": Located({name: Located(text, "x") for name, text in base.items()}, "x")})
+        for budget in range(1, 20):
+            documents = Documents(Budget(values=budget))
+            if merge_entries("web", [entry("80", *path)], SCHEMA, documents, inherited).fields:
+                return budget
+        raise AssertionError
+
+    assert cost({f"f{i}": "x" for i in range(20)}, "check", "f") - cost({}, "check", "f") == 5
+    assert cost({}, "check", *"abcdefg") - cost({}, "check", *"abcdef") == 1
 
 
 def test_a_value_below_single_text_names_its_place_and_the_way_out() -> None:

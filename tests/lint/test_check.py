@@ -156,7 +156,7 @@ def test_a_list_of_middlewares_is_recognized(folder: Path) -> None:
 
 
 def test_a_route_file_is_checked_for_what_the_gateway_supports(folder: Path) -> None:
-    text = "shop:\n  host: 10.0.0.5\n  middlewares:\n    request:\n      set_headers: [{X-A: '1'}]\n"
+    text = "shop:\n  host: 10.0.0.5\n  middlewares:\n    request:\n      set_headers: 5\n"
     (problem,) = said(folder, text, "routes.yml")
     assert problem.startswith("routes.yml:5:7: route shop: middlewares.request.set_headers: expected lines such as")
 

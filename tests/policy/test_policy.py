@@ -55,6 +55,14 @@ def test_a_rule_allows_the_hosts_it_lists_and_no_others(host: str, expected: boo
         )
 
 
+def test_only_a_glob_for_all_hosts_covers_the_default_route() -> None:
+    for hosts in (("*",), ("*.example.com",), ("**.example.com",), ("shop",), ()):
+        policy = Policy(rules=(PolicyRule(hosts=hosts),), domains=("example.com",))
+        assert not policy.may_use_host(A, "*").allowed
+    assert Policy(rules=(PolicyRule(hosts=("**",)),)).may_use_host(A, "*").allowed
+    assert Policy().may_use_host(A, "*").allowed
+
+
 def test_an_alias_and_its_name_below_a_domain_are_one_host() -> None:
     policy = Policy(rules=(PolicyRule(hosts=("shop", "*.a.org")),), domains=("example.com", "a.org"))
     assert policy.may_use_host(A, "shop.example.com").allowed

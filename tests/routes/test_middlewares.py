@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pilotage.core.secrets import HEADER_NAMES, SHOWN, UNSEEN
 from pilotage.routes.mappings import MAX_ELEMENTS
 from pilotage.routes.middlewares import MIDDLEWARES, Middlewares, middleware_name
 from tests.support.field_values import read, read_yaml, reported
@@ -100,3 +101,34 @@ def test_a_thousand_networks_may_be_listed() -> None:
         for written in (f"[{networks}]", f'"{networks}"'):
             _, context = read_yaml(Middlewares(), f"cidr_whitelist: {{allow: {written}}}")
             assert [message for _, message, _ in reported(context)] == faults
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "headers"),
+    [
+        ("request", "add_prefix", "hide_headers"),
+        ("response", "", "hide_headers"),
+        ("oidc", "issuer_url scopes", ""),
+        ("forward_auth", "route auth_endpoint", "headers"),
+        ("crowdsec", "route port endpoint timeout log_only", ""),
+        ("themed", "theme", ""),
+        ("real_ip", "from recursive", "header"),
+        ("cidr_whitelist", "allow status status_code message", ""),
+        ("rate_limit", "average burst period", ""),
+        ("redirect_http", "", ""),
+        ("hcaptcha", "", ""),
+    ],
+)
+def test_a_problem_may_show_an_option_that_holds_no_secret(name: str, shown: str, headers: str) -> None:
+    for option in ("priority", *shown.split()):
+        assert Middlewares.visible.at((name, option)) == SHOWN
+    for option in headers.split():
+        assert Middlewares.visible.at((name, option)) == HEADER_NAMES
+    for option in ("client_secret", "xpriority"):
+        assert Middlewares.visible.at((name, option)) == UNSEEN
+
+
+@pytest.mark.parametrize("number", ["[1]", "{a: 1}", "''", "null"])
+def test_a_rate_is_a_single_value(number: str) -> None:
+    _, context = read_yaml(Middlewares(), f"rate_limit: {{average: {number}, period: 1s}}")
+    assert "is not a whole number of at least 1" in str(reported(context))

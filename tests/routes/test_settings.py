@@ -57,6 +57,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "AccessLog.format": "combined",
         "RouteFile.is_whole": True,
         "Gate.page": True,
+        "OidcDefaults.session_seconds": 86_400.0,
         "Gate.patience": 1200.0,
         "Endpoint.state": "ready",
         "Route.scheme": "http",

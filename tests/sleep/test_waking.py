@@ -165,6 +165,20 @@ async def test_replicas_are_ready_with_the_first_that_answers_and_the_others_are
         assert state_of(engine, problem.container) == "exited"
 
 
+async def test_a_replica_that_does_not_respond_does_not_hold_up_the_others() -> None:
+    labels = {**PROJECT, "com.docker.compose.service": "web", "proxy.aliases": "web", "proxy.idle_timeout": "1h"}
+    replicas = [container(f"shop-web-{number}", labels=labels, state="exited") for number in (1, 2)]
+    async with FakeEngine(replicas) as engine, sleeping(engine) as night:
+        await night.until_state("asleep")
+        night.answers = False
+        night.sleeper.want("web")
+        await until(lambda: len(night.discovery.table.routes["web"].endpoints) == 2)
+        silent, _ = night.discovery.table.routes["web"].endpoints
+        night.silent = {silent.host}
+        night.answers = True
+        await night.until_state("ready")
+
+
 async def test_a_slow_replica_does_not_hold_up_the_others() -> None:
     labels = {**PROJECT, "com.docker.compose.service": "web", "proxy.aliases": "web", "proxy.idle_timeout": "1h"}
     slow = {**labels, "proxy.depends_on": "db:service_healthy"}

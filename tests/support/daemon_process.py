@@ -143,10 +143,10 @@ class Served:
                 await asyncio.sleep(0.01)
 
 
-async def status_of(session: aiohttp.ClientSession, url: str, host: str = HOST) -> int:
-    """Return the status of a GET request, or 0 if there is no answer within two seconds."""
+async def status_of(session: aiohttp.ClientSession, url: str, host: str = HOST, *, patience: float = 2) -> int:
+    """Return the status of a GET request, or 0 if there is no answer within ``patience`` seconds."""
     try:
-        async with session.get(url, headers={"Host": host}, timeout=aiohttp.ClientTimeout(2)) as answer:
+        async with session.get(url, headers={"Host": host}, timeout=aiohttp.ClientTimeout(patience)) as answer:
             return answer.status
     except (aiohttp.ClientError, TimeoutError):
         return 0

@@ -219,7 +219,7 @@ def front_door(
     *,
     descriptors: int = 0,
     memory: int = 0,
-    **environment: str,
+    **environment: Any,
 ) -> Iterator[FrontDoor]:
     """Run a daemon that serves routes from a file.
 

@@ -13,7 +13,7 @@ from tests.support.daemon_process import status_of
 from tests.support.images import GRACEFUL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.support.engines import Engine
 
@@ -33,11 +33,13 @@ def run_app(
     run_python(engine, name, labels, "/app.py", name, end, f"{linger}")
 
 
-def run_python(engine: Engine, name: str, labels: Mapping[str, str] | None, *arguments: str) -> None:
-    """Start a container that runs this machine's Python, mounted into it."""
+def run_python(
+    engine: Engine, name: str, labels: Mapping[str, str] | None, *arguments: str, options: Sequence[str] = ()
+) -> None:
+    """Start a container that runs this machine's Python, mounted into it, with more options of ``docker run``."""
     places = dict.fromkeys(path for path in (sys.base_prefix, "/usr", "/lib", "/lib64") if Path(path).exists())
     mounts = [f"{path}:{path}:ro" for path in places] + [f"{_APP}:/app.py:ro"]
-    options = [option for mount in mounts for option in ("-v", mount)]
+    options = [*options, *(option for mount in mounts for option in ("-v", mount))]
     python = str(Path(sys.executable).resolve())
     engine.run(name, GRACEFUL, labels, *options, command=(python, "-I", "-S", *arguments))
 

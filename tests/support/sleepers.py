@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pilotage import discover
 from pilotage.daemon.sleep import DiscoverySource
 from pilotage.sleep.datagrams import Datagrams
+from pilotage.sleep.readiness import Readiness
 from pilotage.sleep.sleeper import Sleeper
 from tests.support.discoveries import QUICK, config
 from tests.support.waiting import until
@@ -60,6 +61,7 @@ class Night:
         self.discovery = discovery
         self.keeper = keeper
         self.answers = True
+        self.silent: set[str] = set()  # addresses that do not respond
         self.on_probe: Callable[[], object] = lambda: None
         self.reports: list[Report] = []
         self.envoys = 0
@@ -77,9 +79,11 @@ class Night:
         )
         self.datagrams.want, self.datagrams.changed = self.sleeper.want, self.sleeper.sessions_changed
 
-    async def _probe(self, _route: Route, _endpoint: Endpoint) -> bool:
+    async def _probe(self, _route: Route, endpoint: Endpoint) -> Readiness:
         self.on_probe()
-        return self.answers
+        if endpoint.host in self.silent:
+            await asyncio.sleep(60)
+        return Readiness.READY if self.answers else Readiness.REFUSED
 
     async def follow(self) -> None:
         async for update in self.discovery:

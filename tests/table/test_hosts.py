@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pilotage import Endpoint, Route
 from pilotage.policy import Policy
 from pilotage.policy.claims import PolicyRule
@@ -64,6 +66,7 @@ def test_a_container_of_another_project_joins_no_pool() -> None:
     problem = found.refused["two"]
     assert problem is not None
     assert (problem.container, problem.route, problem.path) == ("two", "two", "load_balance.link")
+    assert (problem.provider, problem.file) == ("local", "")
     assert "cannot join the pool 'shop' of one" in problem.message
     assert (
         "add to policy.rules: {who: {engine: local, project: evil, service: two}, may: {pools: [shop]}}" in problem.hint
@@ -129,6 +132,15 @@ def test_a_file_may_join_any_pool_and_leads_it() -> None:
     assert (found.kind, found.routes) == ("pool", (nas,))
     assert set(resolve(pooled=(member("one"), nas)).refused) == {"one"}
     assert route_claimant(nas).engine == "own.yml"
+
+
+def test_the_problem_of_a_route_from_a_file_names_the_file() -> None:
+    pool = RouteSettings(load_balance=LoadBalance(link="app"))
+    holder = msgspec.structs.replace(static("first.yml", settings=pool), alias="nas")
+    found = resolve(name="app", route=static("own.yml"), pooled=(holder,), held=(holder_of(holder),))
+    problem = found.refused["app"]
+    assert problem is not None
+    assert (problem.provider, problem.file, problem.path) == ("", "own.yml", "")
 
 
 def test_a_pool_keeps_its_name_from_a_newer_alias_and_an_older_alias_from_a_pool() -> None:

@@ -14,6 +14,8 @@ from pilotage.table.names import Names
 from tests.support.claims import claim, excluded, linked, owner_of, put, static, stopped, store_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from pilotage import Route
     from pilotage.table.store import RouteStore
 
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 def served(store: RouteStore) -> dict[str, str]:
     """Alias -> container that serves it."""
     return {alias: route.container for alias, route in store.table.routes.items() if not route.excluded}
+
+
+def test_many_names_are_resolved_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.table.names._BATCH", 2)
+    names = Names()
+    for alias in "abcde":
+        names.set_claims(("local", alias), {alias: claim(alias, alias=alias)})
+    assert len(list(names.resolve())) == 2 + 2 + 1  # after each second alias, after each second result, at the end
 
 
 # ---- full names, short aliases, pools, wildcards

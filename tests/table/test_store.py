@@ -9,6 +9,7 @@ from pilotage.core.problems import Problem
 from pilotage.policy import Policy, PolicyRule
 from pilotage.routes.build import Built, build_routes
 from pilotage.routes.file import read_route_file
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointHealth, Route
 from pilotage.routes.schema import LoadBalance, RouteSettings
 from pilotage.table.store import RouteStore, build_table
@@ -313,6 +314,31 @@ def test_while_changes_of_an_engine_are_incomplete_the_table_stays_as_it_is() ->
     assert set(committed.table.routes) == {"web", "db"}
     assert committed.aliases == {"db": "half of a list"}
     assert set(committed.table.engines) == {"local"}
+
+
+def test_tcp_and_udp_routes_have_pools_of_their_own_with_the_same_rules() -> None:
+    store = RouteStore()
+    settings = RouteSettings(load_balance=LoadBalance(link="db.internal"))
+
+    def add(alias: str, created: int, scheme: str, **more: Any) -> None:
+        made = route(alias, alias, created, settings=settings, scheme=scheme, port=PortPair(5432, 5432), **more)
+        store.set_routes(("local", alias), built(made), "start")
+
+    add("one", 1, "tcp", service=("local", "shop", "one"))
+    add("two", 2, "tcp", service=("local", "shop", "two"))
+    add("three", 3, "udp", service=("local", "shop", "three"))
+    add("web", 4, "http", service=("local", "shop", "web"))
+    add("stranger", 5, "tcp", service=("local", "evil", "stranger"))
+    table = store.commit().table
+    assert dict(table.pool_members) == {
+        "tcp/db.internal": ("one", "two"),
+        "udp/db.internal": ("three",),
+        "db.internal": ("web",),
+    }
+    assert table.routes["stranger"].excluded
+    (problem,) = [it for it in table.problems if it.route == "stranger"]
+    assert "cannot join the pool 'tcp/db.internal' of one" in problem.message
+    assert "pools: [db.internal]" in problem.hint
 
 
 def test_members_of_a_pool_that_belong_to_one_container_are_in_alphabetical_order() -> None:

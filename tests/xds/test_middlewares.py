@@ -46,7 +46,8 @@ def test_all_supported_middlewares_are_parsed() -> None:
 @pytest.mark.parametrize(
     ("middlewares", "servable"),
     [
-        ({"oidc": {}}, False),
+        ({"oidc": {"scope": "openid"}}, False),
+        ({"oidc": {"issuer_url": "auth.example.com"}}, False),
         ({"crowdsec": {}}, False),
         ({"hcaptcha": {}}, False),
         ({"modify_html": {}}, True),
@@ -197,7 +198,7 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
 @pytest.mark.parametrize(
     ("middlewares", "message", "hint"),
     [
-        ({"oidc": {}}, "oidc is a GoDoxy middleware that pilotage does not support", "remove it"),
+        ({"crowdsec": {}}, "crowdsec is a GoDoxy middleware that pilotage does not support", "remove it"),
         (
             {"redirect_http": {"bypass": ["path /"]}},
             "bypass is not supported by pilotage's gateway: the middleware applies to every request",

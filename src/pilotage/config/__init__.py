@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.config.engines import DEFAULT_POLICY, ChosenEngines, EngineChoice, choose_engines, find_config_file
     from pilotage.config.load import Config, load_config
+    from pilotage.config.oidc import oidc_of_env
     from pilotage.config.serve import API_PORT, GatewaySettings
     from pilotage.config.substitute import redact
 
@@ -27,12 +28,14 @@ __all__ = [
     "choose_engines",
     "find_config_file",
     "load_config",
+    "oidc_of_env",
     "redact",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "oidc_of_env": "oidc",
         "DEFAULT_POLICY": "engines",
         "DEFAULT_PORTS": "engines",
         "ChosenEngines": "engines",

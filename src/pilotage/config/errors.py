@@ -57,8 +57,13 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         ) or f"use one of {', '.join(known)}"
     if kind in {"greater_than_equal", "less_than_equal"}:
         field = _model_at(model, details["loc"][:-1]).model_fields[key]
-        limits = [getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)]
-        return f"{key} {value} is out of range", f"write a number between {limits[0]} and {limits[-1]}"
+        limits = {side: getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)}
+        limits |= context  # the limit that was exceeded; the field itself lacks it if the field may be null
+        if len(limits) == 2:
+            hint = f"write a number between {limits['ge']} and {limits['le']}"
+        else:
+            hint = f"write a number of at {'least' if 'ge' in limits else 'most'} {next(iter(limits.values()))}"
+        return f"{key} {value} is out of range", hint
     if kind in _EXPECTED:
         text = shorten(value)
         shown = f"{text!r}" if isinstance(value, str) and text else kind_name(value)
@@ -67,7 +72,7 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         return f"{key} is missing", "add it"
     if kind == ERROR_TYPE:
         return str(context["message"]), str(context["hint"])
-    return f"{key}: {details['msg']}", str(context.get("hint", ""))
+    return f"{key}: {details['msg']}", ""
 
 
 def _display_name(path: Path) -> str:

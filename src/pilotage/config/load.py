@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pilotage.config.agents import read_agents
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
+from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
@@ -114,6 +115,7 @@ class _Providers(Section):
 class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
+    oidc: OidcSection | None = None
 
 
 _HOST_NAME = re.compile(
@@ -185,6 +187,9 @@ class _Reader:
         sections = self.sections(tree)
         files = tuple(self.route_files(sections))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
+        options = msgspec.structs.replace(
+            options, oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         policy = self.policy(sections, options)
@@ -349,11 +354,8 @@ class _Reader:
         shown = shorten(str(path), 200)
         try:
             if not path.is_file():
-                self.add_problem(
-                    place,
-                    f"{shown} does not exist",
-                    "check the name, and whether the file is mounted in this container",
-                )
+                hint = "check the name, and whether the file is mounted in this container"
+                self.add_problem(place, f"{shown} does not exist", hint)
         except OSError as error:
             self.add_problem(place, f"cannot read {shown}: {error.strerror}", "give this user access to its folder")
         return str(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from pilotage.config.serve import PortRange, Section, config_error, list_of_one
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.yaml import kind_name
@@ -57,7 +58,7 @@ def _claim(value: Any) -> str:
 
 
 def _host(value: Any) -> str:
-    text = _claim(value).lower()
+    text = ascii_host(_claim(value))
     if not _HOST_GLOB.fullmatch(_FILLED.sub("x", text)):
         hint = "write a name or glob such as shop, *.example.com or {{project}}-*"
         raise config_error(f"{shorten(text)!r} is not a host", hint)

@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.tempdirs import MAX_SOCKET_PATH
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError, parse_duration
@@ -183,13 +184,12 @@ def _network(value: Any) -> Any:
         ) from None
 
 
-_SUFFIX: Final = re.compile(
-    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
-)
+_LABEL: Final = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_SUFFIX: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
 def _domain(value: Any) -> Any:
-    text = str(value).lower().removeprefix("*").removeprefix(".").removesuffix(".")
+    text = ascii_host(str(value).removeprefix("*").removeprefix("."))
     if not isinstance(value, str) or not _SUFFIX.fullmatch(text):
         raise config_error(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
     return text

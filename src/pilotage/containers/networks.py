@@ -6,7 +6,7 @@ Rules: LABELS II.3.6, decisions 15, 16 and 21.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -34,7 +34,7 @@ __all__ = [
 _SHARED: Final = "container:"
 
 
-class ChosenNetwork(NamedTuple):
+class ChosenNetwork(msgspec.Struct, frozen=True, gc=False):
     """A network and the container's address on it.
 
     Attributes:

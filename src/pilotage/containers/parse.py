@@ -61,13 +61,14 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     name = container_name(summary.Names)
     running = summary.State == "running" or summary.Status == "running"
     project = labels.get(COMPOSE_PROJECT, "")
-    errors = [*facts.errors, *options.errors]
+    errors = [*facts.errors, *options.errors] if facts.errors or options.errors else []
     network, address = options.network, ""
     networks = (summary.NetworkSettings and summary.NetworkSettings.Networks) or {}
     unreached: Problem | None = None
     if facts.reaches_containers and networks and (network or running):
         usable = reachable(networks, facts.routes_to)
-        if running and len(usable) < len(networks) and (not usable or (network and network not in usable)):
+        lost = len(networks) - len(usable)
+        if lost and running and (not usable or (network and network not in usable)):
             unreached = unreachable(networks.keys() - usable.keys())
         if network and network in networks and network not in usable:
             chosen = ChosenNetwork(network)
@@ -82,19 +83,20 @@ def parse(summary: Summary, facts: EngineFacts, own: OwnLabels, options: Contain
     if running and not address and not public_host:
         errors.append(_NO_ADDRESS)
     problems = options.problems
-    where = {"provider": facts.config.name, "container": name}
+    provider = facts.config.name
     if errors or problems:
-        errors = [problem.at(**where) for problem in errors]
-        problems = tuple(problem.at(**where) for problem in problems)
+        errors = [problem.at(provider=provider, container=name) for problem in errors]
+        problems = tuple(problem.at(provider=provider, container=name) for problem in problems)
     if unreached is not None:
-        unreached = unreached.at(provider=facts.config.name, container=name)
+        unreached = unreached.at(provider=provider, container=name)
     host_config = summary.HostConfig
     mode = host_config.NetworkMode if host_config is not None else ""
     depends_on, idle = options.depends_on, options.idle
     if not depends_on and (text := labels.get(COMPOSE_DEPENDS_ON)):
         depends_on = split_names(text)
         if text.count(",") >= MAX_NAMES:
-            problems = (*problems, too_many("dependencies", COMPOSE_DEPENDS_ON).at(**where))
+            problem = too_many("dependencies", COMPOSE_DEPENDS_ON)
+            problems = (*problems, problem.at(provider=provider, container=name))
         if idle is not None:
             idle = msgspec.structs.replace(idle, depends_on=depends_on)
     return Container(  # by position, because keywords would double the time for this many fields

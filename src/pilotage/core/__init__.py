@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     )
     from pilotage.core.filewatch import watch_files
     from pilotage.core.gc import gc_paused
+    from pilotage.core.hostnames import ascii_host
     from pilotage.core.index import Index
+    from pilotage.core.pacing import pause_between_attempts
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
         EVERYTHING,
@@ -80,6 +82,7 @@ __all__ = [
     "Severity",
     "UnreadableFile",
     "Visibility",
+    "ascii_host",
     "bare",
     "beginning",
     "bind_private",
@@ -106,6 +109,7 @@ __all__ = [
     "owned_tempdir",
     "parse_duration",
     "parse_yaml",
+    "pause_between_attempts",
     "permissions",
     "private_folder_of",
     "read_text",
@@ -158,6 +162,7 @@ __getattr__, __dir__ = lazy_exports(
         "comma_list": "values",
         "container_budget": "budget",
         "count": "text",
+        "ascii_host": "hostnames",
         "did_you_mean": "suggest",
         "edit_distance": "suggest",
         "escape": "text",
@@ -173,6 +178,7 @@ __getattr__, __dir__ = lazy_exports(
         "nearest": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
+        "pause_between_attempts": "pacing",
         "lock_file": "tempdirs",
         "owned_tempdir": "tempdirs",
         "private_folder_of": "tempdirs",

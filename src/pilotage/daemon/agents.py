@@ -68,7 +68,7 @@ async def start_agents(
 
     def members(alias: str) -> Iterable[Member]:
         route = ads.snapshot.table.routes.get(alias)
-        link = route.settings.load_balance.link if route is not None else ""
+        link = route.pool_name if route is not None else ""
         backend = ads.snapshot.backend(f"pool/{link}" if link else f"route/{alias}")
         found = backend.members if backend is not None else ()
         ids = {endpoint.container_id for endpoint in route.endpoints} if route is not None else set()
@@ -104,7 +104,7 @@ def _tunnels_of(ads: AdsServer, alias: str) -> Iterable[Tunnel]:
     route = ads.snapshot.table.routes.get(alias)
     if route is None or not route.agent:
         return ()
-    link = route.settings.load_balance.link
+    link = route.pool_name
     backend = ads.snapshot.backend(f"pool/{link}" if link else f"route/{alias}")
     members = backend.members if backend is not None else ()
     return [tunnel for member in members if backend is not None and (tunnel := backend.tunnel(member)) is not None]

@@ -28,6 +28,7 @@ from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.readiness import envoy_trouble
 from pilotage.daemon.reload import Reloader, log_warnings
 from pilotage.daemon.settings import build_settings, rebuild_settings
+from pilotage.daemon.sign_in import SignInKeeper, start_sign_in
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
@@ -126,6 +127,7 @@ class Daemon:
     ads: AdsServer
     sleeper: Sleeper
     _agents: AgentKeeper
+    _sign_in: SignInKeeper
 
     def __init__(
         self,
@@ -225,11 +227,9 @@ class Daemon:
             PilotageError: a resource that the daemon needs is missing or in use.
 
         """
-        settings = self.settings
-        log_warnings(settings)
+        log_warnings(settings := self.settings)
         async with AsyncExitStack() as stack:
-            # Start with the checks that need no running component.
-            folder = stack.enter_context(envoy_folder(settings))
+            folder = stack.enter_context(envoy_folder(settings))  # first the checks that need no running component
             if settings.with_gateway:
                 await free_ports(settings, folder)
                 external = settings.gateway.keep == "external"
@@ -241,6 +241,7 @@ class Daemon:
                 AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
             )
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
+            self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
@@ -293,12 +294,10 @@ class Daemon:
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()
-        if self.gateway is None:
-            return
-        if self.settings.keep_folder:
+        if self.gateway is not None and self.settings.keep_folder:
             self.gateway.leave()
             log.info("stopping; Envoy keeps serving (to stop it, too, run 'pilotage stop')")
-        else:
+        elif self.gateway is not None:
             await shut_down(self.gateway, self.settings.gateway.drain, self._stop_now)
 
     # ---- tables for Envoys
@@ -377,7 +376,8 @@ class Daemon:
         return TargetGuard(settings.policy, settings.reserved_ports, self._local_addresses, self._own_container)
 
     def _configure(self, settings: DaemonSettings) -> None:
-        self.ads.configure(settings.options, self._guard(settings))  # the server exists only while the daemon runs
+        options = self._sign_in.complete(settings.options)  # it and the server exist only while the daemon runs
+        self.ads.configure(options, self._guard(settings))
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
         done = await self.discovery.apply_config(

@@ -14,7 +14,7 @@ from pilotage.engine.pool import new_client
 from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
 from pilotage.sleep.page_server import PageServer
-from pilotage.sleep.readiness import answers
+from pilotage.sleep.readiness import Readiness, check_readiness
 from pilotage.sleep.sleeper import Sleeper
 from pilotage.sleep.state import Phase
 from pilotage.xds.sleeping_routes import EVENTS_PATH
@@ -154,8 +154,8 @@ class Pages:
         return render_page(status, events_path=EVENTS_PATH, target=path), headers
 
 
-async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> bool:
-    """Return whether an endpoint accepts connections at an address that the gateway has checked.
+async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> Readiness:
+    """Return whether an endpoint is ready for requests at an address that the gateway has checked.
 
     The agent checks an endpoint that is behind an agent. A route from a file is checked at any address.
     """
@@ -167,14 +167,15 @@ async def _answers(ads: AdsServer, source: DiscoverySource, route: Route, endpoi
         query = health_query(route, found, scheme="" if checks else "tcp")
         try:
             async with source.connect(route.provider) as client:
-                return (await client.agent_health(query, timeout=route.settings.healthcheck.timeout)).healthy
+                health = await client.agent_health(query, timeout=route.settings.healthcheck.timeout)
         except EngineError:
-            return False
+            return Readiness.STARTING
+        return Readiness.READY if health.healthy else Readiness.STARTING
     if route.sleeps_with:
-        return await answers(route, endpoint)  # a route from a file may lead anywhere
+        return await check_readiness(route, endpoint)  # a route from a file may lead anywhere
     if found is None or not is_address(found.host):
-        return False
-    return await answers(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
+        return Readiness.REFUSED
+    return await check_readiness(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
 
 
 def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
@@ -208,7 +209,7 @@ async def start_sleeper(
         source.connect,
         reports=lambda: ads.loads.reports,
         envoys=lambda: len(ads.nodes),
-        probe=lambda route, endpoint: _answers(ads, source, route, endpoint),
+        probe=lambda route, endpoint: _check(ads, source, route, endpoint),
         may_act=source.may_idle,
         on_state=source.show,
         datagrams=datagrams,

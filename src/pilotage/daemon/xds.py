@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.daemon.change_log import log_problems
-from pilotage.request_service.service import RequestService
 
 if TYPE_CHECKING:
     from pilotage.daemon.settings import DaemonSettings
@@ -30,7 +29,6 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
 
     """
     ads.snapshot.problems.listener = log_problems
-    ads.on_check = RequestService({}).check
     ads.envoys.on_silent = lambda problem: log.error("%s", problem)
     try:
         await ads.start(address)

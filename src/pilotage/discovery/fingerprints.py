@@ -8,7 +8,10 @@ import msgspec
 
 from pilotage.engine.types import DECODE_ERRORS
 
-__all__ = ["Fingerprints"]
+__all__ = ["Fingerprint", "Fingerprints"]
+
+Fingerprint = tuple[int, int]
+"""Hash of the fields of a list entry that can change, and hash of all its bytes."""
 
 
 class _RawFields(msgspec.Struct, gc=False):
@@ -60,33 +63,37 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self._of) + len(self._entries) + len(self._entries_of)
 
-    def compare(self, raw: msgspec.Raw) -> tuple[str, int, bool]:
+    def compare(self, raw: msgspec.Raw) -> tuple[str, Fingerprint, bool]:
         """Compare a list entry with the earlier entries of the same container.
 
         Returns:
-            The container's ID (``""`` for an unreadable entry), its fingerprint, and whether the fingerprint is
-            unchanged.
+            The container's ID (``""`` for an unreadable entry), its fingerprint, and whether the fields that can
+            change are unchanged.
 
         """
         entry = hash(bytes(raw))
         container_id = self._entries.get(entry, "")
         if container_id:
-            return container_id, self._of[container_id], True
-        container_id, fingerprint = _fingerprint(raw)
-        if not container_id or self._of.get(container_id) != fingerprint:
-            return container_id, fingerprint, False
+            return container_id, (self._of[container_id], entry), True
+        container_id, fields = _fingerprint(raw)
+        is_same = bool(container_id) and self._of.get(container_id) == fields
+        if is_same:
+            self._add_entry(container_id, entry)
+        return container_id, (fields, entry), is_same
+
+    def remember(self, container_id: str, fingerprint: Fingerprint) -> None:
+        """Store the fingerprint of a container that has changed."""
+        self._forget_entries(container_id)
+        self._of[container_id], entry = fingerprint
+        self._add_entry(container_id, entry)
+
+    def _add_entry(self, container_id: str, entry: int) -> None:
         known = self._entries_of.get(container_id, ())
         if len(known) == _VARIANTS:
             self._entries.pop(known[0], None)
             known = known[1:]
         self._entries[entry] = container_id
         self._entries_of[container_id] = (*known, entry)
-        return container_id, fingerprint, True
-
-    def remember(self, container_id: str, fingerprint: int) -> None:
-        """Store the fingerprint of a container that has changed."""
-        self._of[container_id] = fingerprint
-        self._forget_entries(container_id)
 
     def forget(self, container_id: str) -> None:
         """Forget a container: its next entry counts as changed."""

@@ -11,7 +11,7 @@ from pilotage.containers.networks import join_shared_network, shared_network_id
 from pilotage.containers.swarm import is_task, task_id
 from pilotage.core.index import Index
 from pilotage.discovery.events import Effect
-from pilotage.discovery.fingerprints import Fingerprints
+from pilotage.discovery.fingerprints import Fingerprint, Fingerprints
 from pilotage.engine.config import is_explicit_only
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder
@@ -46,7 +46,7 @@ class ListDiff(NamedTuple):
 
     unchanged: set[str]
     changed: list[Container]
-    fingerprints: dict[str, int]
+    fingerprints: dict[str, Fingerprint]
     without_id: dict[str, int]
 
     @property
@@ -196,7 +196,7 @@ class EngineState:
         self,
         changed: Iterable[Container],
         *,
-        fingerprints: Mapping[str, int] | None = None,
+        fingerprints: Mapping[str, Fingerprint] | None = None,
         gone: Iterable[str] = (),
         present: set[str] | None = None,
     ) -> dict[str, Built | None]:

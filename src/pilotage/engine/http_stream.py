@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CutShortError", "DisconnectedError", "HTTPStream", "NotHTTPError"]
 
+_READ_SIZE: Final = 2**16  # bytes; asyncio's 2**18 would have malloc map and unmap memory for each read
 _HEAD_LIMIT: Final = 2**16  # bytes
 _LINE_LIMIT: Final = 2**12  # bytes between chunks
 _MOST_PARTS: Final = 2**13  # parts that one read may return; an event is one chunk, which is parsed as three parts
@@ -91,8 +92,10 @@ class HTTPStream(asyncio.Protocol):
     # ---- called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, and let it read less at a time if it is asyncio's own."""
         self.transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):  # not with TLS, which has a small buffer
+            transport.max_size = _READ_SIZE
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the current response, with an error unless the end of the connection marks the end of its body."""

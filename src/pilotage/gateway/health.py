@@ -148,7 +148,7 @@ class HealthPoller:
         if before:
             self._aliases[before].discard(alias)
         if route is not None and route.probed and not route.agent:
-            link = route.settings.load_balance.link
+            link = route.pool_name
             now = self._cluster_of[alias] = f"pool/{link}" if link else f"route/{alias}"
             self._aliases.setdefault(now, set()).add(alias)
         return {before, now} - {""}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.core.budget import container_budget
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import holds_secret
 from pilotage.core.suggest import did_you_mean
@@ -98,8 +99,8 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Options that labels set for a container.
 
     Attributes:
-        aliases: the aliases that ``proxy.aliases`` lists, lower-cased, in the order of the label, with duplicates;
-            empty if it lists none.
+        aliases: the aliases that ``proxy.aliases`` lists, in the order of the label, with duplicates; empty if it lists
+            none. :func:`~pilotage.core.hostnames.ascii_host` has spelled them.
         exclude: whether to serve none of the container's routes; ``None`` if no label says.
         network: name of the network through which to reach the container; ``""`` for the default.
         idle: how the container sleeps and wakes; ``None`` if it never sleeps, or if an idle label is invalid.
@@ -132,8 +133,12 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     if not labels:
         return NO_OPTIONS
     listed = labels.get(ALIASES, "").lower()
+    if len(labels) == 1 and _ONE_NAME.fullmatch(listed):
+        return ContainerOptions(aliases=(ascii_host(listed),))
+    is_plain = listed.isascii() and "." not in listed
     aliases = tuple(comma_list(listed, MAX_NAMES))
     is_harmless = _HARMLESS.fullmatch(listed) is not None
+    aliases = aliases if is_plain else tuple(map(ascii_host, aliases))
     if len(labels) == 1 and 0 < len(aliases) <= MAX_NAMES and is_harmless:
         return ContainerOptions(aliases=aliases)
     budget = container_budget()
@@ -148,7 +153,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     if holds_secrets:
         parts = listed.split(",", MAX_NAMES)
         kept = ",".join(part for part in parts if _HARMLESS.fullmatch(part) or not budget.holds_secret(part))
-        aliases = tuple(comma_list(kept, MAX_NAMES))
+        aliases = tuple(map(ascii_host, comma_list(kept, MAX_NAMES)))
         if aliases:
             problems = (*problems, _SECRET_ALIAS)
         else:
@@ -164,6 +169,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
     )
 
 
+_ONE_NAME: Final = re.compile(r"[\w.*-]+")
 _HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
 _SECRET_ALIAS: Final = Problem(
     message="an alias contains a password or another secret, or is too long to be searched, so it has no effect",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.budget import MAX_PROBLEMS
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import edit_distance
 from pilotage.core.text import count, shorten
@@ -133,19 +134,20 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
     """
     warnings: tuple[Problem, ...] = ()
     if len(labels) > _MAX_CHECKED:
-        ours = [key for key in labels if key.startswith(_NAMESPACE)]
+        ours = sorted(key for key in labels if key.startswith(_NAMESPACE))
         warnings = (_unchecked(len(labels)),)
     else:
         foreign = set() if foreign is None else foreign
         unknown = [key for key in labels if key not in foreign]
         if not unknown:
             return NO_OWN_LABELS
-        ours = [key for key in unknown if key[:_AFTER_NAMESPACE] == _NAMESPACE]
-        if len(ours) < len(unknown):
+        unknown.sort()
+        ours = unknown
+        if unknown[0][:_AFTER_NAMESPACE] != _NAMESPACE or unknown[-1][:_AFTER_NAMESPACE] != _NAMESPACE:
+            ours = [key for key in unknown if key[:_AFTER_NAMESPACE] == _NAMESPACE]
             warnings = _other_warnings(set(unknown).difference(ours), foreign)
     if not ours:
         return OwnLabels(warnings=warnings) if warnings else NO_OWN_LABELS
-    ours.sort()
     options: dict[str, str] = {}
     routes: dict[str, str] = {}
     size = 0
@@ -188,12 +190,13 @@ def _size_error(number: int) -> Problem:
 
 
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
-    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case, and the path.
+    """Split ``proxy.<alias>.<path>`` at every dot; return the alias in lower case and in ASCII, and the path.
 
     At most 65 path segments are kept, one more than ``MAX_DEPTH``, so the caller can tell that a key is too deep.
     """
     _, alias, *path = key.split(".", MAX_DEPTH + 3)
-    return alias.lower(), tuple(path[: MAX_DEPTH + 1])
+    is_plain = alias.isascii() or alias[0] in _SIGNS
+    return alias.lower() if is_plain else ascii_host(alias), tuple(path[: MAX_DEPTH + 1])
 
 
 def shown_key(key: str) -> str:
@@ -238,8 +241,7 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
 
 
 def _first_word(key: str) -> str:
-    first = _FIRST_WORD.match(key)
-    return first.group() if first else ""
+    return str(next(_FIRST_WORD.finditer(key))[0])  # it matches any key, if only an empty part of it
 
 
 def _is_misspelt(key: str) -> bool:

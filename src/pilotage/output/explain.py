@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.text import format_duration
@@ -19,6 +20,7 @@ from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.build import decode_labels
 from pilotage.routes.exclusion import ExclusionReason
+from pilotage.routes.hosts import caught_by, served_name
 from pilotage.routes.schema import ROUTE
 from pilotage.routes.support import refused_settings
 from pilotage.routes.target import resolve_static_target, resolve_target
@@ -167,15 +169,15 @@ def explain_name(
 
     """
     explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible)
-    named, claiming = [], []
+    named, claiming, host = [], [], ascii_host(name)
     for snapshot in snapshots:
         names = {container.container_id: container.container_name for container in snapshot.containers}
         for container, built in zip(snapshot.containers, snapshot.built, strict=True):
             if _is_called(container, name):
                 named.append(explainer.container(container, built, built.routes, names, snapshot.agent))
-            elif routes := [route for route in built.routes if _answers(route, name.lower())]:
+            elif routes := [route for route in built.routes if _answers(route, host)]:
                 claiming.append(explainer.container(container, built, routes, names, snapshot.agent))
-    found = (explainer.file(file, name.lower()) for file in files)
+    found = (explainer.file(file, host) for file in files)
     return Explanation(name, (*named, *claiming), tuple(each for each in found if each.routes))
 
 
@@ -274,6 +276,8 @@ class _Explainer:
 
     def _notes(self, route: Route, winner: Route) -> Iterator[str]:
         """Yield sentences about a route's replicas, competing claims, probe results, sleep and pool."""
+        if caught := caught_by(served_name(route)):
+            yield f"answers for {caught}"
         members = {endpoint.container_id for endpoint in winner.endpoints}
         if len(members) > 1:
             names = ", ".join(endpoint.container for endpoint in winner.endpoints)

@@ -258,11 +258,10 @@ engines whose name ends in `!`.
 | --- | --- |
 | `homepage`, except for `name` and `icon` on the page of a sleeping service | served |
 | `access_log.path`, `retention`, `rotate_interval`, `fields.headers`, `fields.cookies` | served |
-| `load_balance.options` | served |
 | the middlewares `modify_html`, `themed`, `error_page`, `cloudflare_real_ip` | served |
 | `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver` | not served |
 | `bind` or a listening port on an HTTP route | not served |
-| the middlewares `oidc`, `crowdsec`, `hcaptcha` | not served |
+| the middlewares `crowdsec`, `hcaptcha` | not served |
 """
 
 
@@ -281,7 +280,7 @@ def markdown() -> str:
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
     parts.append(
         "\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options. "
-        "[The Envoy page](../background/envoy.md#middlewares) says what they do:\n\n"
+        "[Middlewares](middlewares.md) says what they do:\n\n"
     )
     parts.append(", ".join(f"`{name}`" for name in sorted(set(MIDDLEWARES.values()))) + ".\n")
     parts.append("\n## Not supported\n\npilotage reports these GoDoxy fields, because labels cannot set them:\n\n")

@@ -111,6 +111,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
         """
         host = host.lower().removesuffix(".")
+        if host == "*":  # all hosts that nobody else has; a glob for single names does not cover them
+            return self._decide(claimant, "hosts", "claim all other hosts (*)", lambda glob: glob == "**")
         alias = host
         for domain in self.domains:
             if host.endswith(f".{domain}") and "." not in host.removesuffix(f".{domain}"):

@@ -11,8 +11,34 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.request_service.asked import Asked
+    from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
+    from pilotage.request_service.pages import error_page
+    from pilotage.request_service.providers import Providers
     from pilotage.request_service.service import RequestService
+    from pilotage.request_service.sign_in import Protected, SignIn
 
-__all__ = ["RequestService"]
+__all__ = [
+    "SHORTEST_SECRET",
+    "Asked",
+    "Protected",
+    "Providers",
+    "RequestService",
+    "SessionKeys",
+    "SignIn",
+    "error_page",
+]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"RequestService": "service"})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "error_page": "pages",
+        "SignIn": "sign_in",
+        "SessionKeys": "keys",
+        "SHORTEST_SECRET": "keys",
+        "Providers": "providers",
+        "Protected": "sign_in",
+        "Asked": "asked",
+        "RequestService": "service",
+    },
+)

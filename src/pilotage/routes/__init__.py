@@ -16,13 +16,24 @@ if TYPE_CHECKING:
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
     from pilotage.routes.exclusion import ExclusionReason
-    from pilotage.routes.fields import Duration
+    from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
-    from pilotage.routes.hosts import ANY_LABEL, clean_domains, first_label, is_host, served_name
+    from pilotage.routes.hosts import (
+        ANY_LABEL,
+        DEFAULT,
+        caught_by,
+        clean_domains,
+        first_label,
+        is_host,
+        is_stream_pool,
+        mistake_in,
+        served_name,
+    )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
+    from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -44,8 +55,10 @@ __all__ = [
     "ANY_LABEL",
     "BY_FILE",
     "BY_LABEL",
+    "DEFAULT",
     "IDLEWATCHER",
     "MIDDLEWARES",
+    "OIDC_OPTIONS",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
@@ -68,6 +81,8 @@ __all__ = [
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
+    "OidcDefaults",
+    "OidcOptions",
     "Opening",
     "PortPair",
     "Route",
@@ -76,21 +91,28 @@ __all__ = [
     "RouteSettings",
     "StructKind",
     "Target",
+    "audience",
     "bracketed",
     "build_routes",
+    "caught_by",
     "clean_domains",
     "decode_labels",
     "first_label",
     "is_host",
+    "is_stream_pool",
+    "merge_oidc",
     "middleware_name",
+    "mistake_in",
     "not_served",
     "nowhere",
+    "read_oidc",
     "read_route_file",
     "read_settings",
     "refused_settings",
     "resolve_static_target",
     "resolve_target",
     "route_json",
+    "scalar_text",
     "secrets_of",
     "served_name",
     "unexpected",
@@ -99,6 +121,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "read_oidc": "oidc",
+        "merge_oidc": "oidc",
+        "audience": "oidc",
+        "OidcOptions": "oidc",
+        "OidcDefaults": "oidc",
+        "OIDC_OPTIONS": "oidc",
         "unexpected": "problems",
         "Gate": "gate",
         "Opening": "gate",
@@ -139,8 +167,12 @@ __getattr__, __dir__ = lazy_exports(
         "bracketed": "route",
         "build_routes": "build",
         "decode_labels": "build",
+        "is_stream_pool": "hosts",
         "served_name": "hosts",
+        "DEFAULT": "hosts",
+        "caught_by": "hosts",
         "is_host": "hosts",
+        "mistake_in": "hosts",
         "first_label": "hosts",
         "clean_domains": "hosts",
         "middleware_name": "middlewares",
@@ -151,6 +183,7 @@ __getattr__, __dir__ = lazy_exports(
         "resolve_static_target": "target",
         "resolve_target": "target",
         "route_json": "route",
+        "scalar_text": "fields",
         "secrets_of": "route",
     },
 )

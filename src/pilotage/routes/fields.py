@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from pilotage.core.budget import Budget, container_budget
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import HIDDEN, SHOWN, UNSEEN, Visibility, redact
 from pilotage.core.text import SEARCHED, shorten, shorten_value
@@ -196,7 +197,7 @@ class Name(Text):
     def read(self, value: Located, context: FieldContext) -> Any:
         text = super().read(value, context)
         if text is UNSET or not context.budget.holds_secret(text):
-            return text if text is UNSET else text.strip().lower()
+            return text if text is UNSET else ascii_host(text.strip())
         context.refused = True
         return self.wrong(value, context, "write a host such as shop")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.core.values import ParseError
@@ -20,6 +21,7 @@ from pilotage.labels.merge import AliasFields, FieldError
 from pilotage.routes.build import RESERVED_PORTS, check_target, default_bind
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.fields import problem_at
+from pilotage.routes.hosts import mistake_in
 from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher, read_idlewatcher
 from pilotage.routes.reach import nowhere, reserved_target
 from pilotage.routes.route import Endpoint, Route
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RouteFile", "read_route_file"]
 
-_ALIAS: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+_ALIAS: Final = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _TEMPLATE: Final = "x-"
 _AGENT: Final = "agent"
 
@@ -104,7 +106,7 @@ def read_route_file(
     fields: dict[str, dict[str, Located]] = {}
     idlewatchers: dict[str, Idlewatcher] = {}
     for key, value in document.value.items():
-        alias = key.strip().lower()
+        alias = ascii_host(key.strip())
         if alias.startswith(_TEMPLATE):
             continue
         wrong = _alias_error(alias, fields)
@@ -128,7 +130,11 @@ def read_route_file(
 def _alias_error(alias: str, known: dict[str, dict[str, Located]]) -> tuple[str, str] | None:
     """Return message and hint of the error if an alias is invalid or already defined; otherwise ``None``."""
     if not _ALIAS.fullmatch(alias):
-        return f"{shorten(alias)!r} is not an alias", "write a name such as shop, shop.example.com or *.example.com"
+        message, hint = (
+            f"{shorten(alias)!r} is not an alias",
+            "write a name such as shop, shop.example.com or *.example.com",
+        )
+        return mistake_in(alias) or (message, hint)
     if alias in known:
         return f"the alias {alias!r} is already defined in this file", "case does not matter; keep one"
     return None

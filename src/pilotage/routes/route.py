@@ -192,7 +192,17 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     @property
     def pool(self) -> str:
         """Name of the pool under which it answers instead of its alias; ``""`` if it is in no pool."""
-        return "" if self.excluded else self.settings.load_balance.link
+        return "" if self.excluded else self.pool_name
+
+    @property
+    def pool_name(self) -> str:
+        """Name of the pool that it wants to join; ``""`` if there is none.
+
+        This is ``load_balance.link``. For tcp and udp, the scheme precedes it, as in ``tcp/db``, because the name of
+        such a pool is not a host.
+        """
+        link = self.settings.load_balance.link
+        return f"{self.scheme}/{link}" if link and self.is_stream else link
 
     @property
     def is_stream(self) -> bool:

@@ -108,14 +108,17 @@ class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
     link: Annotated[str, Field(Name(), "Name of the pool; its members share the requests for this name.", "shop")] = ""
     mode: Annotated[
         str,
-        Field(_TEXT, "round_robin, least_conn or ip_hash; anything else is round_robin.", "least_conn"),
+        Field(_TEXT, "round_robin, least_conn or ip_hash.", "least_conn"),
     ] = ""
     weight: Annotated[
         int, Field(Integer(0, 10_000), "Share of the pool's requests, at most 10000; 0 for an equal share.", "20")
     ] = 0
-    sticky: Annotated[bool, Field(_BOOLEAN, "Keep each client on one member with a cookie.", "true")] = False
+    sticky: Annotated[bool, Field(_BOOLEAN, "Keep each client on one member, with a cookie.", "true")] = False
     sticky_max_age: Annotated[float, Field(_SECONDS, "How long that cookie lasts.", "2h", default="1h")] = 0.0
-    options: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of the mode. Not in effect yet.")] = None
+    options: Annotated[
+        dict[str, Any] | None,
+        Field(FreeMapping(), "For ip_hash: header and from, as in real_ip.", "{header: X-Real-IP, from: [10.0.0.0/8]}"),
+    ] = None
 
 
 class Homepage(msgspec.Struct, frozen=True, kw_only=True):

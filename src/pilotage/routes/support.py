@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.labels.container_options import ALIASES
 from pilotage.labels.key_schema import fold
+from pilotage.labels.keys import split_key
 from pilotage.routes.exclusion import ExclusionReason
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def located(problem: Problem, fields: AliasFields, *, listed: bool = False) -> P
         if listed:
             return problem.at(label=ALIASES)
         sources: Iterable[str] = (value.source for value in fields.fields.values())
-        return problem.at(label=next((source for source in sources if f".{fields.alias}" in source.lower()), ""))
+        return problem.at(label=next((key for key in sources if key and split_key(key)[0] == fields.alias), ""))
     place = _find(fields.fields, problem.path.split("."))
     if place is None:
         return problem

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pilotage.sleep.engine_actions import SleepError
     from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
     from pilotage.sleep.page_server import PageServer
-    from pilotage.sleep.readiness import answers
+    from pilotage.sleep.readiness import Readiness, check_readiness
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.sleep.state import Phase
     from pilotage.sleep.status import SleepStatus, describe
@@ -25,11 +25,12 @@ __all__ = [
     "Datagrams",
     "PageServer",
     "Phase",
+    "Readiness",
     "SleepError",
     "SleepStatus",
     "Sleeper",
     "WakeStatus",
-    "answers",
+    "check_readiness",
     "describe",
     "page_headers",
     "render_page",
@@ -38,7 +39,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "answers": "readiness",
+        "check_readiness": "readiness",
+        "Readiness": "readiness",
         "Datagrams": "datagrams",
         "render_page": "loading_page",
         "page_headers": "loading_page",

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
-"""Seconds between two inspections of a container while waiting for it to complete or to become healthy."""
-
 _SHORT_POLL: Final = 0.05
-"""Seconds until the first inspection of a container that was sent a signal. The interval grows to :data:`_POLL`."""
+"""Seconds between two inspections of a container that completes, becomes healthy or exits. The interval grows from the
+latter to the former."""
+
+_POLL_SHARE: Final = 0.05
+"""An interval, as a share of the time waited so far."""
 
 
 class SleepError(Exception):
@@ -89,12 +91,14 @@ class EngineActions:
                 engine fails.
 
         """
+        now = asyncio.get_running_loop().time
+        began = now()
         async with self._client(container) as client:
             while True:
                 state = (await client.inspect(container.container_id)).State or InspectState()
                 if _is_met(container.container_name, state, condition):
                     return
-                await asyncio.sleep(_POLL)
+                await asyncio.sleep(min(_POLL, max(_SHORT_POLL, (now() - began) * _POLL_SHARE)))
 
     async def ended(self, container: Container) -> str:
         """Return why a container is not running, or the engine's error; ``""`` if it runs or its state is unknown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -11,7 +12,7 @@ import aiohttp
 if TYPE_CHECKING:
     from pilotage.routes.route import Endpoint, Route
 
-__all__ = ["answers"]
+__all__ = ["Readiness", "check_readiness"]
 
 _TIMEOUT: Final = 2.0
 """Seconds that one attempt may take, unless the route's health check sets another limit."""
@@ -19,7 +20,22 @@ _TIMEOUT: Final = 2.0
 _BROKEN: Final = 500
 
 
-async def answers(route: Route, endpoint: Endpoint) -> bool:
+class Readiness(StrEnum):
+    """What a server that has been started does with a request.
+
+    Attributes:
+        READY: it would answer.
+        STARTING: it would not answer yet, or does not respond.
+        REFUSED: it refuses connections, which costs neither side more than a packet to find out.
+
+    """
+
+    READY = "ready"
+    STARTING = "starting"
+    REFUSED = "refused"
+
+
+async def check_readiness(route: Route, endpoint: Endpoint) -> Readiness:
     """Return whether an endpoint is ready for requests.
 
     If labels configure a health check for the route, the endpoint must answer it with a status below 500 (LABELS
@@ -27,20 +43,22 @@ async def answers(route: Route, endpoint: Endpoint) -> bool:
     counts as ready.
     """
     if route.scheme == "udp":
-        return True
+        return Readiness.READY
     host = endpoint.addresses[0] if endpoint.addresses else endpoint.host
     if "healthcheck" in route.labelled and not route.settings.healthcheck.disable and not route.is_stream:
-        return await _passes_check(route, host, endpoint.port)
+        return await _check_health(route, host, endpoint.port)
     try:
         async with asyncio.timeout(_TIMEOUT):
             _, writer = await asyncio.open_connection(host, endpoint.port)
+    except ConnectionRefusedError:
+        return Readiness.REFUSED
     except (OSError, TimeoutError, ValueError):
-        return False
+        return Readiness.STARTING
     writer.close()
-    return True
+    return Readiness.READY
 
 
-async def _passes_check(route: Route, host: str, port: int) -> bool:
+async def _check_health(route: Route, host: str, port: int) -> Readiness:
     health = route.settings.healthcheck
     scheme = "https" if route.scheme == "https" else "http"
     where = f"[{host}]" if ":" in host else host
@@ -55,6 +73,8 @@ async def _passes_check(route: Route, host: str, port: int) -> bool:
                 method, f"{scheme}://{where}:{port}{health.path}", ssl=unverified, allow_redirects=False
             ) as r,
         ):
-            return r.status < _BROKEN
+            return Readiness.READY if r.status < _BROKEN else Readiness.STARTING
+    except aiohttp.ClientConnectorError as error:
+        return Readiness.REFUSED if isinstance(error.os_error, ConnectionRefusedError) else Readiness.STARTING
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        return False
+        return Readiness.STARTING

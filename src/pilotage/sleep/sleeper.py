@@ -16,7 +16,7 @@ from pilotage.sleep.activity import Activity
 from pilotage.sleep.datagrams import Datagrams
 from pilotage.sleep.engine_actions import EngineActions, SleepError
 from pilotage.sleep.quiescing import Quiescing
-from pilotage.sleep.readiness import answers
+from pilotage.sleep.readiness import Readiness, check_readiness
 from pilotage.sleep.registry import Registry
 from pilotage.sleep.schedule import Schedule, Watchers
 from pilotage.sleep.state import QUIESCE_LIMIT, Action, Phase
@@ -53,7 +53,7 @@ class Sleeper:
         reports: returns the last load report of each connected Envoy.
         envoys: returns the number of connected Envoys.
         may_act: returns whether containers of an engine may be started and stopped.
-        probe: returns whether an endpoint answers.
+        probe: returns whether an endpoint is ready for requests.
         on_state: called with an alias and the state of its containers; ``None`` if they can no longer sleep.
         datagrams: queues and forwards the datagrams of udp routes.
 
@@ -69,7 +69,7 @@ class Sleeper:
         envoys: Callable[[], int] = lambda: 0,
         may_act: Callable[[str], bool] = lambda _engine: True,
         on_state: Callable[[str, Wakefulness | None], object] = lambda _alias, _state: None,
-        probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
+        probe: Callable[[Route, Endpoint], Awaitable[Readiness]] = check_readiness,
         datagrams: Datagrams | None = None,
     ) -> None:
         self._activity = Activity(reports, envoys)

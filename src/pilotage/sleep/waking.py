@@ -8,11 +8,12 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.pacing import pause_between_attempts
 from pilotage.core.text import format_duration
 from pilotage.engine.singleflight import SingleFlight
 from pilotage.sleep.dependencies import Directory, plan_wake
 from pilotage.sleep.engine_actions import SleepError, all_of
-from pilotage.sleep.readiness import answers
+from pilotage.sleep.readiness import Readiness, check_readiness
 from pilotage.sleep.turns import MOST_AT_ONCE, Turns
 from pilotage.sleep.units import by_engine, members_of, running_endpoints
 
@@ -38,11 +39,13 @@ QUEUES: Final = "waiting for other services to wake"
 LONGEST_WAKE: Final = 900.0
 """Maximum number of seconds that an attempt may take, whatever the label says."""
 
-_PROBE_INTERVAL: Final = 0.01
-_LONGEST_PROBE_INTERVAL: Final = 0.5
-_PROBE_SHARE: Final = 0.05
-"""Seconds between two attempts to connect to a server that is starting: this share of the time since its container got
-an address, within these bounds."""
+_LONGEST_CHECK_INTERVAL: Final = 0.5
+_CHECK_SHARE: Final = 0.05
+"""Seconds between two health checks of a server that accepts connections: at most the former, and at least this share
+of the time since its container got an address, because servers may log each check."""
+
+_CHECKS_AT_ONCE: Final = 16
+"""How many endpoints of a unit are checked at the same time, so that one that does not respond does not delay all."""
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the engine is asked whether a container that does not answer yet is still running."""
@@ -55,7 +58,7 @@ class Waker:
         source: routes and containers.
         engine: returns the object that sends commands to an engine, given the engine's name.
         on_step: called whenever the step of a unit has changed.
-        probe: returns whether an endpoint answers.
+        probe: returns whether an endpoint is ready for requests.
 
     """
 
@@ -64,7 +67,7 @@ class Waker:
         source: Source,
         engine: Callable[[str], EngineActions],
         on_step: Callable[[Unit], object],
-        probe: Callable[[Route, Endpoint], Awaitable[bool]] = answers,
+        probe: Callable[[Route, Endpoint], Awaitable[Readiness]] = check_readiness,
     ) -> None:
         self._probe = probe
         self._source = source
@@ -75,6 +78,7 @@ class Waker:
         self._starting: dict[UnitKey, asyncio.Task[None]] = {}
         self._shared: dict[tuple[str, str, Condition], SingleFlight[None]] = {}
         self._changed = asyncio.Event()
+        self._checked: dict[UnitKey, int] = {}  # unit that is waking -> number of its endpoints that are checked
 
     def notify(self) -> None:
         """Let all waiting tasks check the table again, because it has changed."""
@@ -125,6 +129,8 @@ class Waker:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             raise
+        finally:
+            self._checked.pop(unit.key, None)
         self._starting[unit.key] = starting
         starting.add_done_callback(partial(self._started, unit))
 
@@ -209,9 +215,10 @@ class Waker:
         while True:
             changed = self._changed
             ready = [it for it in running_endpoints(unit, self._source.table) if it[1].state == "ready"]
-            for route, endpoint in ready:
-                if await self._probe(route, endpoint):
-                    return
+            self._checked[unit.key] = len(ready)
+            found = await self._check(ready)
+            if found is Readiness.READY:
+                return
             if starting.done():
                 starting.result()
                 if loop.time() >= look_at:
@@ -222,9 +229,30 @@ class Waker:
             if ready:
                 began = began or loop.time()
                 waited = loop.time() - began
-                await asyncio.sleep(min(_LONGEST_PROBE_INTERVAL, max(_PROBE_INTERVAL, waited * _PROBE_SHARE)))
+                pause = pause_between_attempts(waited, sum(self._checked.values()))
+                if found is Readiness.STARTING:
+                    pause = max(pause, min(_LONGEST_CHECK_INTERVAL, waited * _CHECK_SHARE))
+                await asyncio.sleep(pause)
             else:
                 await _event(changed, _LOOK_AGAIN)
+
+    async def _check(self, endpoints: list[tuple[Route, Endpoint]]) -> Readiness:
+        """Return the state of the endpoint that is closest to being ready."""
+        found = Readiness.REFUSED
+        for start in range(0, len(endpoints), _CHECKS_AT_ONCE):
+            tasks = [asyncio.ensure_future(self._probe(*it)) for it in endpoints[start : start + _CHECKS_AT_ONCE]]
+            try:
+                for next_done in asyncio.as_completed(tasks):
+                    match await next_done:
+                        case Readiness.READY:
+                            return Readiness.READY
+                        case Readiness.STARTING:
+                            found = Readiness.STARTING
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        return found
 
     def _step(self, unit: Unit, step: str, *, done: str = "") -> None:
         unit.step = step

@@ -158,15 +158,20 @@ def _bar(route: Route, leader: Route, name: str, rules: HostRules) -> tuple[str,
     """
     claimant = route_claimant(route)
     free = route.is_static or holder_of(route) == holder_of(leader)
-    verdict = None if free else rules.policy.may_join_pool(claimant, name, route_claimant(leader))
+    verdict = None if free else rules.policy.may_join_pool(claimant, _link(name), route_claimant(leader))
     if verdict is None or verdict.allowed:
         return None
-    return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, name, rules.policy)
+    return verdict.reason, verdict.hint if verdict.rule is not None else _join_hint(claimant, _link(name), rules.policy)
+
+
+def _link(pool: str) -> str:
+    """Return the ``load_balance.link`` of a pool. The name of a pool of tcp or udp routes begins with the scheme."""
+    return pool.rpartition("/")[2]
 
 
 def _refusal(route: Route, winner: _Party, claims: HostClaims, rules: HostRules) -> Problem:
     first, name = winner.routes[0], shorten(claims.name)
-    pooled = route.settings.load_balance.link == claims.name
+    pooled = route.pool_name == claims.name
     if pooled and winner.kind == "pool":
         reason, hint = _bar(route, first, claims.name, rules) or ("it came later", "")
         return _problem(route, f"cannot join the pool {name!r} of {name_of(first, route)}: {reason}", hint)

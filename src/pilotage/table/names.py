@@ -14,7 +14,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.policy import NO_POLICY
 from pilotage.routes.exclusion import ExclusionReason
-from pilotage.routes.hosts import clean_domains, first_label, is_host, served_name
+from pilotage.routes.hosts import clean_domains, first_label, is_host, is_stream_pool, served_name
 from pilotage.routes.route import Route
 from pilotage.table.conflicts import resolve_claims
 from pilotage.table.hosts import HostClaims, HostResolution, HostRules, lost_names, resolve_host
@@ -227,7 +227,7 @@ class Names:
                 holding = () if now.excluded else (holder_of(now),)
                 if known != holding:
                     held[alias] = successor(known, holding, set(map(holder_of, claims.values())))
-        was, link = (route.settings.load_balance.link if route is not None else "" for route in (before, now))
+        was, link = (route.pool_name if route is not None else "" for route in (before, now))
         if "." not in alias and not was and not link:
             # Almost every host is plain: the route with the same alias has it, and nothing else claims it.
             contested = alias in self._pooled or alias in self._full or alias in self._hosts
@@ -258,14 +258,16 @@ class Names:
             return
         now = HostResolution()
         held[name] = ()
-        if (pooled or label) and (pooled or claims) and is_host(name):
+        if (pooled or label) and (pooled or claims) and (is_host(name) or is_stream_pool(name)):
             known = self._held_hosts.get(name) or (*self._held.get(name, ()), *self._held_by(label))
             above = self._serving(label) if label else ()
             found = HostClaims(
                 name=name,
                 route=self._unpooled(name),
                 pooled=tuple(
-                    route for route in map(self._won.__getitem__, sorted(pooled)) if served_name(route) == name
+                    route
+                    for route in map(self._won.__getitem__, sorted(pooled))
+                    if served_name(route) == name and route.is_stream is is_stream_pool(name)
                 ),
                 above=above,
                 held=known,

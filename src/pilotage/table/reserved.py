@@ -118,7 +118,7 @@ class ReservedNames:
 
     def _claimed(self, route: Route, domains: Collection[str]) -> Iterator[str]:
         """Yield the names that a route takes, except an alias or pool that its own engine held before."""
-        for name in filter(None, (route.alias, route.settings.load_balance.link)):
+        for name in filter(None, (route.alias, route.pool_name)):
             own = self._held.get(name)
             if own is not None and own.engine == route.provider:
                 continue

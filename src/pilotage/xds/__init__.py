@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.load_reports import LoadReports, Report
+    from pilotage.xds.login import (
+        CALLBACK_PATH,
+        IDENTITY_HEADERS,
+        LOGOUT_PATH,
+        OIDC,
+        SECURE_COOKIE,
+        SESSION_COOKIE,
+        SESSION_ISSUER,
+        options_of,
+    )
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
@@ -34,14 +44,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTH_TIMEOUT",
+    "CALLBACK_PATH",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
+    "IDENTITY_HEADERS",
+    "LOGOUT_PATH",
+    "OIDC",
     "PROBED",
     "RESTART_HOLD",
     "ROUTE",
     "ROUTE_HEADER",
+    "SECURE_COOKIE",
     "SERVICE",
+    "SESSION_COOKIE",
+    "SESSION_ISSUER",
     "SHARED",
     "STATS",
     "AdsServer",
@@ -66,6 +83,7 @@ __all__ = [
     "is_probed",
     "limits_for",
     "look_up",
+    "options_of",
     "pool_gate",
     "route_policy",
 ]
@@ -73,6 +91,14 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "options_of": "login",
+        "SESSION_ISSUER": "login",
+        "SESSION_COOKIE": "login",
+        "SECURE_COOKIE": "login",
+        "OIDC": "login",
+        "LOGOUT_PATH": "login",
+        "IDENTITY_HEADERS": "login",
+        "CALLBACK_PATH": "login",
         "Tunnel": "agent",
         "ROUTE": "checks",
         "SERVICE": "checks",

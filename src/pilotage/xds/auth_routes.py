@@ -25,7 +25,7 @@ def restricts_access(route: Route | None) -> bool:
     if route is None:
         return False
     policy = route_policy(route.settings.middlewares)
-    return bool(policy.allow) or policy.auth is not None
+    return bool(policy.allow) or policy.is_protected
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:

@@ -21,6 +21,8 @@ from pilotage.xds.rule_outcomes import Compiled, route_rules
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pilotage.routes.schema import LoadBalance
+
 __all__ = [
     "RESTART_HOLD",
     "Backend",
@@ -266,6 +268,8 @@ def pool_backend(
     joined, problems = [leader], []
     for route in others:
         different = [name for name in _COMMON if getattr(route.settings, name) != getattr(leader.settings, name)]
+        if route.is_stream and (route.bind, route.port.listening) != (leader.bind, leader.port.listening):
+            different.insert(0, "listening port")
         if route.scheme != leader.scheme:
             different.insert(0, "scheme")
         if not _look_alike(agents.get(route.agent), agents.get(leader.agent)):
@@ -292,9 +296,10 @@ def pool_backend(
         if (route.agent, e) in chosen
     )
     policy = route_policy(leader.settings.middlewares)
+    settings = msgspec.structs.replace(leader.settings, load_balance=_common_balance(joined))
     return Backend(
         name=link,
-        route=leader,
+        route=msgspec.structs.replace(leader, settings=settings),
         members=members,
         route_policy=policy,
         backing="own" if members or waits or gate else "none",
@@ -303,6 +308,19 @@ def pool_backend(
         names=gate_names(pool_gate(link), gate) if gate is not None else None,
         agent=agents.get(leader.agent),
     ), tuple(problems)
+
+
+def _common_balance(routes: Sequence[Route]) -> LoadBalance:
+    """Return the settings of a pool: those of its first member, and what only others set."""
+    found = [route.settings.load_balance for route in routes]
+    sticky = next((each for each in found if each.sticky), found[0])
+    return msgspec.structs.replace(
+        found[0],
+        mode=next((each.mode for each in found if each.mode), ""),
+        options=next((each.options for each in found if each.options), None),
+        sticky=sticky.sticky,
+        sticky_max_age=sticky.sticky_max_age,
+    )
 
 
 def _look_alike(one: Agent | None, other: Agent | None) -> bool:
@@ -326,6 +344,8 @@ _COMMON: Final = (
     "compression",
     "disable_compression",
     "healthcheck",
+    "relay_proxy_protocol_header",
+    "tls_termination",
 )
 
 

@@ -9,7 +9,9 @@ import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
-from pilotage.routes.hosts import is_host
+from pilotage.routes.hosts import mistake_in
+from pilotage.routes.oidc import merge_oidc
+from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -52,7 +54,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     @classmethod
     def of_options(cls, options: GatewayOptions) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
-        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies))
+        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes))
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
@@ -108,16 +110,9 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
+    _check_sign_in(route_policy(settings.middlewares), options, refuse)
     _check_addresses(route_policy(settings.middlewares), options, refuse)
-    if settings.load_balance.options:
-        refuse(
-            "load_balance.options",
-            f"options of the load-balancing mode are {_UNSUPPORTED}",
-            "remove them",
-            blocking=False,
-            harmless=True,
-        )
-    return found, servable
+    return [*found, *balance_problems(route, options)], servable
 
 
 def _check_rules(route: Route, refuse: _Refuse) -> None:
@@ -163,26 +158,11 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
             f"{shorten_value(server)!r} is not a valid server name",
             "write a name such as app.internal",
         )
-    if settings.load_balance.link:
-        if not is_host(settings.load_balance.link):
-            hint = "name the pool with letters, digits, dashes and dots"
-            refuse(
-                "load_balance.link",
-                f"no client can request the host {shorten_value(settings.load_balance.link)!r}",
-                hint,
-            )
-    elif not (route.is_stream or is_host(route.alias)):
-        refuse("alias", f"no client can request the host {shorten_value(route.alias)!r}", _ascii_hint(route.alias))
-
-
-def _ascii_hint(alias: str) -> str:
-    try:
-        encoded = alias.encode("idna").decode()
-    except UnicodeError:
-        encoded = ""
-    if encoded != alias and is_host(encoded):
-        return f"clients request it as {encoded!r}; write that instead"
-    return "write an alias of letters, digits, dashes and dots; a wildcard looks like *.example.com"
+    if settings.load_balance.link and not route.is_stream:
+        if (wrong := mistake_in(settings.load_balance.link)) is not None:
+            refuse("load_balance.link", *wrong)
+    elif not route.is_stream and (wrong := mistake_in(route.alias)) is not None:
+        refuse("alias", *wrong)
 
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:
@@ -192,8 +172,13 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
-    if route.settings.load_balance.link:
-        refuse("load_balance.link", f"a pool of {route.scheme} routes is {_UNSUPPORTED}", "remove it")
+
+
+def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
+    if missing:
+        refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:

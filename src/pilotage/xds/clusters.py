@@ -33,6 +33,7 @@ from pilotage.routes.route import Endpoint
 from pilotage.xds.agents import address_of, speak_through_agents, target_metadata
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
+from pilotage.xds.load_balancing import lb_policy
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
 from pilotage.xds.usual_routes import usual_cluster
@@ -167,7 +168,7 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout(static=route.is_static)),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
-        lb_policy=_policy(backend),
+        lb_policy=lb_policy(backend),
         circuit_breakers=_limits(backend, options),
         load_assignment=_assignment(backend, name + suffix),
     )
@@ -225,15 +226,6 @@ def _assignment(backend: Backend, name: str) -> Any:
 def _is_silent(backend: Backend) -> bool:
     """Return whether requests in progress wait at a silent address, because no member answers and ``hold`` is 0."""
     return not backend.reachable and not backend.route.settings.hold
-
-
-def _policy(backend: Backend) -> int:
-    balance = backend.route.settings.load_balance
-    mode = balance.mode.lower().replace("_", "")
-    kinds = cluster_pb2.Cluster
-    if balance.sticky or mode == "iphash":
-        return int(kinds.RING_HASH)
-    return int(kinds.LEAST_REQUEST if mode == "leastconn" else kinds.ROUND_ROBIN)
 
 
 @lru_cache(maxsize=256)

@@ -39,6 +39,7 @@ from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.client_address import ADDRESS_SCRIPT, NEEDS_ADDRESS, address_settings
 from pilotage.xds.compression import compression_switch, compressor
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
@@ -98,10 +99,11 @@ _LONGEST_CHECK: Final = 60.0
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
 _REMEMBERED_CLIENTS: Final = 10_000
-FOUND: Final = "*"
+FOUND: Final = "+"
 """Route name that many backends share."""
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
+_SIGNS_IN: Final = "signs_in"
 
 # Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
 # route is looked up again with its host lower-cased and without port. Then the original host is restored for the
@@ -114,13 +116,16 @@ function look_up(handle, host, as)
   handle:clearRouteCache()
   local route = handle:metadata()
   handle:headers():replace(":authority", host)
-  if handle:streamInfo():routeName() ~= "" and not route:get("ASKS") then
-    handle:streamInfo():dynamicMetadata():set("AUTH", "SPARED", true)
-  end
+  if handle:streamInfo():routeName() == "" then return end
+  local metadata = handle:streamInfo():dynamicMetadata()
+  if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
+  if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
 end
 """.replace("ASKS", _ASKS)
     .replace("AUTH", _AUTH)
     .replace("SPARED", _SPARED)
+    .replace("SIGNS_IN", _SIGNS_IN)
+    .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
 )
 _FOLD_SCRIPT: Final = (
     _LOOK_UP
@@ -133,7 +138,7 @@ function envoy_on_request(handle)
 end
 """
 )
-# A wildcard alias matches exactly one additional label.
+# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
     + ADDRESS_SCRIPT
@@ -142,9 +147,9 @@ function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
-  if rest then
+  if host then
     set_address(handle)
-    look_up(handle, host, "ANY" .. rest)
+    look_up(handle, host, "ANY" .. (rest or ""))
     if not handle:metadata():get("NEEDS") then handle:headers():remove("HEADER") end
   end
 end
@@ -167,6 +172,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
+        *(_filter(name, it) for name, it in login_filters(options.session_keys).items()),
         _filter(_AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
@@ -268,20 +274,20 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, *LOGIN_FILTERS, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
     """Add metadata for the Lua filters: a name, to show that a route was found, and whether it uses forwardauth."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
-    may_answer = backend.measured and (backend.is_closed or backend.route_policy.auth is not None)
+    may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
-    if backend.route_policy.auth is not None:
-        for script in (_FOLD, _WILDCARD):
-            route.metadata.filter_metadata[script].fields[_ASKS].bool_value = True
-    if backend.rules.address:
-        route.metadata.filter_metadata[_WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
+    policy = backend.route_policy
+    needs = ((_ASKS, policy.auth), (_SIGNS_IN, policy.oidc), (NEEDS_ADDRESS, backend.rules.address or None))
+    for flag, needed in needs:
+        for script in (_FOLD, _WILDCARD) if needed is not None else ():
+            route.metadata.filter_metadata[script].fields[flag].bool_value = True
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -290,7 +296,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found: dict[str, Any] = {}
-    if backend.rules.address and not backend.name.startswith("*."):
+    if backend.rules.address and not backend.name.startswith("*"):
         found[_WILDCARD] = address_settings()
     checks_path = backend.rules.cases or policy.prefix or policy.auth is not None or backend.proxy is not None
     rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
@@ -301,8 +307,10 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if policy.rate is not None:
         found[_RATE] = packed(_rate(policy.rate))
     if policy.auth is not None:
-        found[_STRIP] = packed(_strip(policy.auth.headers))
         found[_AUTH] = packed(_forward(policy.auth))
+    if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
+        found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
+    found |= login_settings(backend, options)
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
         found |= waiting_settings(options.max_waiting_requests)

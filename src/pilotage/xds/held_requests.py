@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.pacing import pause_between_attempts
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.holds import LINGER, SLICES
 
@@ -26,7 +27,7 @@ because each new cluster changes the route in all Envoys, as often as a label sa
 _PROBE_INTERVAL: Final = 0.02
 _PROBES_SLOW_DOWN: Final = 1.1
 _LONGEST_PROBE_INTERVAL: Final = 0.5
-"""Seconds between two attempts to connect to a server that is starting. The interval grows with each attempt."""
+"""Seconds between two attempts to connect to a server that is stopping. The interval grows with each attempt."""
 
 _PROBE_TIMEOUT: Final = 0.5
 """Seconds that a connection attempt may take. If the server has not started yet, the attempt is refused at once."""
@@ -140,11 +141,13 @@ class HeldRequests:
 
     async def _open(self, key: str) -> None:
         """Let a backend's requests through as soon as one of its endpoints accepts connections."""
-        holds, interval = self._snapshot.holds, _PROBE_INTERVAL
+        holds, now = self._snapshot.holds, asyncio.get_running_loop().time
+        began = now()
         try:
-            while key in holds.opening and not await accepts_connections(_endpoints(self._snapshot.backend(key))):
-                await asyncio.sleep(interval)
-                interval = min(_LONGEST_PROBE_INTERVAL, interval * _PROBES_SLOW_DOWN)
+            while key in holds.opening:
+                if await accepts_connections(_endpoints(self._snapshot.backend(key))):
+                    break
+                await asyncio.sleep(pause_between_attempts(now() - began, len(self._opening)))
         finally:
             del self._opening[key]
         if key in holds.opening and holds.open(key):

@@ -27,6 +27,7 @@ from xds.type.matcher.v3 import matcher_pb2
 from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import http_filters
+from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
@@ -275,7 +276,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
     if route.scheme == "udp":
         # By default Envoy drops datagrams of more than 1,500 bytes.
         message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
-        message.listener_filters.append(_udp(backend.cluster))
+        message.listener_filters.append(_udp(backend))
     else:
         message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
@@ -287,11 +288,12 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
     return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
 
 
-def _udp(cluster: str) -> Any:
+def _udp(backend: Backend) -> Any:
     on_match = matcher_pb2.Matcher.OnMatch()
     on_match.action.name = "route"
-    on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=cluster)))
+    on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=backend.cluster)))
     proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
+    proxy.hash_policies.extend(udp_hash(backend))
     proxy.upstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
     return listener_components_pb2.ListenerFilter(
         name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy)

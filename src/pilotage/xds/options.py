@@ -6,7 +6,9 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
+from pilotage.routes.oidc import OidcDefaults
+
+__all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
 
 _SHORTEST_ATTEMPT: Final = 0.1
@@ -25,6 +27,16 @@ def longest_pauses(retries: int) -> float:
     """Return the maximum total of the pauses before a number of retries, in seconds."""
     least, most = RETRY_PAUSES
     return sum(min(most, least * 2.0**number) for number in range(retries))
+
+
+FORGEABLE: Final = (
+    *("forwarded", "x-forwarded-", "x-original-", "x-rewrite-url", "x-scheme", "x-url-scheme", "front-end-https"),
+    *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "true-client-ip"),
+    *("cf-connecting-", "cf-visitor", "cf-ipcountry", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"),
+    *("remote-", "x-remote-user", "x-remote-group", "x-auth-request-", "x-authentik-", "x-webauth-", "x-proxy-user"),
+    *("x-ssl-", "ssl-client-", "x-client-cert", "client-cert", "x-client-verify", "x-tls-client-"),
+)
+"""Headers that only a proxy or an auth service may set, removed from other clients. A final dash marks a prefix."""
 
 
 class CertificateFiles(msgspec.Struct, frozen=True):
@@ -62,6 +74,9 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             statistics.
         has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
             filter, and Envoys warn at startup that this filter is work in progress.
+        oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
+        session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys verify no
+            sessions, and ask the daemon about each request.
         debug: whether error pages include advice for the operator.
         access_log: path of a file; ``-`` for standard output, which Envoy shares with pilotage; ``""`` for no access
             log.
@@ -99,6 +114,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     compression: bool = False
     report_errors: bool = False
     has_agents: bool = False
+    oidc: OidcDefaults = OidcDefaults()
+    session_keys: str = ""
     debug: bool = False
     access_log: str = ""
     trusted_proxies: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
+from pilotage.xds.options import FORGEABLE
 from pilotage.xds.resources import number, packed
 from pilotage.xds.rule_tests import ADDRESS_HEADER
 
@@ -21,15 +22,6 @@ __all__ = ["FORGEABLE", "access_check", "bad_host", "bad_path", "forget_headers"
 
 _NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER)
 """Headers removed from every client: those of Envoy and the gateway, and ``Proxy``, a proxy to CGI (httpoxy)."""
-
-FORGEABLE: Final = (
-    *("forwarded", "x-forwarded-", "x-original-", "x-rewrite-url", "x-scheme", "x-url-scheme", "front-end-https"),
-    *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "true-client-ip"),
-    *("cf-connecting-", "cf-visitor", "cf-ipcountry", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"),
-    *("remote-", "x-remote-user", "x-remote-group", "x-auth-request-", "x-authentik-", "x-webauth-", "x-proxy-user"),
-    *("x-ssl-", "ssl-client-", "x-client-cert", "client-cert", "x-client-verify", "x-tls-client-"),
-)
-"""Headers that only a proxy or an auth service may set, removed from other clients. A final dash marks a prefix."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
 _VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"

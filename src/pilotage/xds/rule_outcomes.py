@@ -6,7 +6,6 @@ case splits into two. The result is a list of cases, of which the first whose te
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ from pilotage.routes.rules import (
     read_rules,
 )
 from pilotage.xds.rule_tests import Changes, Literal, all_of, needs_address, ways
+from pilotage.xds.variables import VariableError, expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -271,7 +271,7 @@ class _Run:
         if state.ended:
             return state
         if ends(command):
-            _check_value(command)
+            _check_values(command, response=False)
             outcome = self.final(command, state.outcome)
             return msgspec.structs.replace(state, outcome=outcome, ended=True)
         if name in ("set", "add", "remove") and args[0] in _SUPPORTED_TARGETS:
@@ -316,7 +316,7 @@ class _Run:
 
     def edit(self, command: Command, state: _State) -> _State:
         target, name = command.args[:2]
-        _check_value(command)
+        _check_values(command, response=target == "resp_header")
         if name.lower() in FRAMING:
             raise RuleError(f"the gateway itself sets the header {name}", "remove it", command.line)
         field = "request" if target == "header" else "response"
@@ -334,9 +334,14 @@ class _Run:
         return msgspec.structs.replace(state, outcome=outcome, changes=changes)
 
 
-def _check_value(command: Command) -> None:
-    if any(re.search(r"(?<!\$)(?:\$\$)*\$[A-Za-z_]", arg) for arg in command.args):
-        raise RuleError("variables in rules are a GoDoxy feature that pilotage does not support", line=command.line)
+def _check_values(command: Command, *, response: bool) -> None:
+    """Check the variables in the values that a command writes."""
+    texts = command.args[2:] if command.name in ("set", "add") else command.args[1:] if command.name == "error" else ()
+    for text in texts:
+        try:
+            expand(text, response=response)
+        except VariableError as error:
+            raise RuleError(error.message, error.hint, command.line) from None
 
 
 def _own(outcome: Outcome) -> Outcome:

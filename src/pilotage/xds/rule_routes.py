@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from envoy.config.core.v3 import base_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import regex_pb2
 
@@ -15,6 +15,7 @@ from pilotage.xds.resources import header
 from pilotage.xds.rule_patterns import prefix_regex
 from pilotage.xds.rule_tests import ADDRESS_HEADER, header_matchers, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
+from pilotage.xds.variables import expand, upstream_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
 def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
     outcome, tests = case.outcome, header_matchers(case.tests)
     if outcome.status:
-        made = _answer(outcome.status, _body(outcome.body), tests)
+        made = _answer(outcome.status, _body(outcome.body, backend), tests)
         made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
         yield _edited(made, outcome, backend)
         return
@@ -77,12 +78,15 @@ def _answer(status: int, body: dict[str, Any], tests: list[Any]) -> Any:
     )
 
 
-def _body(text: str) -> dict[str, Any]:
-    return {} if not text else _text(text.replace("$$", "$"))
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"body": base_pb2.DataSource(inline_string=text)}
+def _body(text: str, backend: Backend) -> dict[str, Any]:
+    if not text:
+        return {}
+    format_ = expand(text, upstream_of(backend.name, backend.route))
+    plain = format_.replace("%%", "%")
+    if literal(plain) == format_:
+        return {"body": base_pb2.DataSource(inline_string=plain)}
+    source = base_pb2.DataSource(inline_string=format_)
+    return {"body_format": substitution_format_string_pb2.SubstitutionFormatString(text_format_source=source)}
 
 
 def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
@@ -99,18 +103,19 @@ def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
 
 def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
     for edit in outcome.request:
-        if not may_set(backend, edit.name):
-            continue
-        _edit(edit, route.request_headers_to_add, route.request_headers_to_remove)
+        if may_set(backend, edit.name):
+            _edit(edit, route.request_headers_to_add, route.request_headers_to_remove, backend)
     for edit in outcome.response:
-        _edit(edit, route.response_headers_to_add, route.response_headers_to_remove)
+        _edit(edit, route.response_headers_to_add, route.response_headers_to_remove, backend, response=True)
     if backend.rules.address:
         route.request_headers_to_remove.append(ADDRESS_HEADER)
     return route
 
 
-def _edit(edit: HeaderEdit, added: Any, removed: Any) -> None:
+def _edit(edit: HeaderEdit, added: Any, removed: Any, backend: Backend, *, response: bool = False) -> None:
     if not edit.values:
         removed.append(edit.name)
+    upstream = upstream_of(backend.name, backend.route)
     for number, value in enumerate(edit.values):
-        added.append(header(edit.name, literal(value.replace("$$", "$")), add=edit.keep or number > 0))
+        written = expand(value, upstream, response=response)
+        added.append(header(edit.name, written, add=edit.keep or number > 0))

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-from pilotage.routes.hosts import ANY_LABEL, clean_domains
-from pilotage.xds.agents import PROXY_PATH, may_set, proxy_headers, removed_headers
+from pilotage.routes.hosts import ANY_LABEL, DEFAULT, clean_domains
+from pilotage.xds.agents import PROXY_PATH
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
-from pilotage.xds.literals import literal
+from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
-from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, header, seconds, version_of
+from pilotage.xds.login import identity_headers
+from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
+from pilotage.xds.route_headers import edit_headers, target_host
 from pilotage.xds.rule_routes import with_rules
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
@@ -37,19 +39,12 @@ if TYPE_CHECKING:
 __all__ = ["domains", "scope", "scope_label"]
 
 _SAFE: Final = "GET|HEAD|OPTIONS"
-_FORWARDED: Final = (
-    "x-forwarded-for",
-    "x-forwarded-method",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-uri",
-)
 
 
 def scope_label(name: str) -> str:
     """Return the scope key of an alias, its first DNS label; ``""`` if no host can match it."""
     first, _, rest = name.partition(".")
-    if first == "*" and rest and "*" not in rest:
+    if first == "*" and "*" not in rest:
         return ANY_LABEL
     return "" if "*" in name else first
 
@@ -59,12 +54,15 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
 
     Args:
         name: the alias. An alias without dots matches itself and every host whose first label it is. An alias with dots
-            matches only the host of that name. ``*.example.com`` matches every host with one additional label.
+            matches only the host of that name. ``*.example.com`` matches every host with one additional label, and
+            ``*`` every host that no other route has.
         suffixes: domains that may follow an alias without dots; if empty, any may.
 
     """
     if "." in name:
         return [ANY_LABEL + name[1:] if name.startswith("*.") else name]
+    if name == DEFAULT:
+        return ["*"]
     wanted = clean_domains(suffixes)
     return [name, *(f"{name}.{suffix}" for suffix in wanted)] if wanted else ["*"]
 
@@ -202,7 +200,6 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without its name and address."""
-    policy = backend.route_policy
     closed = while_closed(backend, _routes(backend, options), options)
     routes = [*_redirect(backend, options), *with_rules(backend, closed)]
     for route in routes:
@@ -211,38 +208,10 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         routes=routes,
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
-        request_headers_to_add=[
-            *(header(name, literal(value)) for name, value in policy.request.put if may_set(backend, name)),
-            *(header(name, literal(value), add=True) for name, value in policy.request.add if may_set(backend, name)),
-            *proxy_headers(backend),
-        ],
-        request_headers_to_remove=[*policy.request.hide, *removed_headers(backend)],
-        response_headers_to_add=[
-            *(header(name, literal(value)) for name, value in policy.answer.put),
-            *(header(name, literal(value), add=True) for name, value in policy.answer.add),
-        ],
-        response_headers_to_remove=policy.answer.hide,
+        request_headers_to_add=identity_headers(backend, options),
     )
-    if policy.forwarded == "set":
-        host.request_headers_to_add.extend(header(name, value) for name, value in _SEEN.items())
-    elif policy.forwarded == "hide":
-        host.request_headers_to_remove.extend(_FORWARDED)
+    edit_headers(host, backend)
     return host
-
-
-_SEEN: Final = dict(
-    zip(
-        _FORWARDED,
-        (
-            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-            "%REQ(:METHOD)%",
-            "%REQ(X-FORWARDED-PROTO)%",
-            "%REQ(:AUTHORITY)%",
-            "%REQ(:PATH)%",
-        ),
-        strict=True,
-    )
-)
 
 
 def _redirect(backend: Backend, options: GatewayOptions) -> list[Any]:
@@ -323,24 +292,11 @@ def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) 
         timeout=seconds(0),  # no timeout: streams can last
         idle_timeout=seconds(silence),
         retry_policy=policy,
-        hash_policy=_hash_policy(backend),
+        hash_policy=hash_policies(backend),
         prefix_rewrite=backend.route_policy.prefix,
     )
     if backend.proxy is not None:
         action.prefix_rewrite = PROXY_PATH + (backend.route_policy.prefix or "/")
-    if backend.route_policy.host:
-        action.host_rewrite_literal = backend.route_policy.host
+    if wanted := target_host(backend):
+        action.host_rewrite_literal = wanted
     return action
-
-
-def _hash_policy(backend: Backend) -> list[Any]:
-    balance = backend.route.settings.load_balance
-    policy = route_components_pb2.RouteAction.HashPolicy
-    if backend.backing != "own":
-        return []
-    if balance.sticky:
-        cookie = policy.Cookie(name="pilotage_member", ttl=seconds(balance.sticky_max_age or 3600), path="/")
-        return [policy(cookie=cookie)]
-    if balance.mode.lower().replace("_", "") == "iphash":
-        return [policy(connection_properties=policy.ConnectionProperties(source_ip=True))]
-    return []

@@ -24,7 +24,7 @@ from pilotage.xds.removals import RemovalHold
 from pilotage.xds.resolver import look_up
 from pilotage.xds.resources import CLUSTER
 from pilotage.xds.secrets import read_certificates
-from pilotage.xds.services import grpc_server
+from pilotage.xds.services import grpc_server, stop_server
 from pilotage.xds.session import Session
 from pilotage.xds.session_state import HTTP_LISTENERS
 from pilotage.xds.sleep_gates import SleepGates
@@ -145,7 +145,7 @@ class AdsServer:
         for wake in self._sessions.values():
             wake.set()
         for server in servers:
-            await server.stop(_SHUTDOWN_GRACE)
+            await stop_server(server, _SHUTDOWN_GRACE)
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()

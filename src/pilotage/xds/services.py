@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     Stream = Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
 
-__all__ = ["grpc_server"]
+__all__ = ["grpc_server", "stop_server"]
 
 _LIMITS: Final = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -61,3 +62,22 @@ def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], 
         tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
     )
     return server
+
+
+async def stop_server(server: grpc.aio.Server, grace: float) -> None:
+    """Stop a server and wait until its calls have ended.
+
+    Args:
+        server: the server.
+        grace: number of seconds after which calls are cancelled, and for which they may then take to end.
+
+    """
+    await server.stop(grace)
+    # ``stop`` does not wait for cancelled calls. If the event loop ends before they do, gRPC prints a traceback.
+    calls = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == _CALL]
+    if calls:
+        await asyncio.wait(calls, timeout=grace)
+
+
+_CALL: Final = "_schedule_rpc_coro"
+"""Name of the coroutine of gRPC that runs a call."""

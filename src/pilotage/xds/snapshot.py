@@ -262,7 +262,7 @@ class Snapshot:
         for known, index in ((old, Index.discard), (route, Index.add)):
             if known is None:
                 continue
-            if link := known.settings.load_balance.link:
+            if link := known.pool_name:
                 index(self._pools, link, alias)
                 affected.add(f"{_POOL}/{link}")
             auth = route_policy(known.settings.middlewares).auth
@@ -280,14 +280,14 @@ class Snapshot:
 
     def _backend_keys(self, alias: str) -> list[str]:
         """Return the keys of the backends that a route belongs to."""
-        link = self._routes[alias].settings.load_balance.link
+        link = self._routes[alias].pool_name
         return [f"{_POOL}/{link}"] if link else [f"{_ROUTE}/{alias}"]
 
     def _build_backend(self, key: str) -> Backend | None:
         kind, _, name = key.partition("/")
         if kind == _ROUTE:
             route = self._routes.get(name)
-            if route is None or route.settings.load_balance.link:
+            if route is None or route.pool_name:
                 self.problems.report(f"auth/{key}", ())
                 return None
             used, restarting = name in self._auth_users, name in self.restarting

@@ -17,6 +17,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from pilotage.xds.clusters import own_clusters
 from pilotage.xds.filters import on_demand
+from pilotage.xds.load_balancing import tcp_hash
 from pilotage.xds.resources import EXTENSION, Resource, number, packed, resource, seconds
 from pilotage.xds.waiting_limit import connection_limit
 
@@ -74,6 +75,7 @@ def _proxy(backend: Backend, options: GatewayOptions) -> Any:
         cluster=backend.cluster,
         max_connect_attempts=number(3),
         idle_timeout=seconds(options.tcp_timeout),
+        hash_policy=tcp_hash(backend),
     )
     if backend.gate is not None:
         source, timeout = on_demand(backend.longest_wait)

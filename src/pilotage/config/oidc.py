@@ -1,0 +1,97 @@
+"""Reads the section ``oidc``: how users sign in to routes whose labels leave that open. Pure.
+
+What the file does not say, environment variables may say, under our names or GoDoxy's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from pydantic import AfterValidator
+
+from pilotage.config.serve import Seconds, Section, config_error
+from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, read_oidc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pilotage.config.substitute import Path as DocumentPath
+
+__all__ = ["OidcSection", "oidc_defaults", "oidc_of_env"]
+
+_PREFIXES: Final = ("PILOTAGE_OIDC_", "GODOXY_OIDC_", "GOPROXY_OIDC_", "OIDC_")
+_KEYS: Final = ("PILOTAGE_SESSION_KEY", "GODOXY_API_JWT_SECRET", "GOPROXY_API_JWT_SECRET", "API_JWT_SECRET")
+_SHORTEST_KEY: Final = 32
+_SHORTEST_SESSION: Final = 60.0
+_LONGEST_SESSION: Final = 400 * 86_400.0  # browsers keep no cookie for longer
+
+
+def _session(seconds: float) -> float:
+    if not _SHORTEST_SESSION <= seconds <= _LONGEST_SESSION:
+        raise config_error("a session cannot be that short or long", "write a duration from 1m to 9600h")
+    return seconds
+
+
+class OidcSection(Section):
+    """The section ``oidc``. The options that labels can set, too, are checked like those."""
+
+    issuer_url: Any = None
+    client_id: Any = None
+    client_secret: Any = None
+    scopes: Any = None
+    allowed_users: Any = None
+    allowed_groups: Any = None
+    session: Annotated[Seconds, AfterValidator(_session)] = OidcDefaults().session_seconds
+    session_key_file: str = ""
+
+
+def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
+    """Return the settings that environment variables make. Invalid values are left out."""
+    found = {
+        name: value
+        for name in OIDC_OPTIONS
+        if (value := next((env[f"{it}{name.upper()}"] for it in _PREFIXES if env.get(f"{it}{name.upper()}")), None))
+    }
+    options, problems = read_oidc(found)
+    valid = {name: getattr(options, name) for name in OIDC_OPTIONS if name not in {it[0] for it in problems}}
+    key = next((env[name] for name in _KEYS if len(env.get(name, "").encode()) >= _SHORTEST_KEY), "")
+    return OidcDefaults(**valid, session_key=key)
+
+
+def oidc_defaults(
+    section: OidcSection | None,
+    env: Mapping[str, str],
+    add_problem: Callable[[DocumentPath, str, str], None],
+    file: Callable[[str, DocumentPath], str],
+) -> OidcDefaults:
+    """Return the settings of the configuration file, completed by the environment.
+
+    Args:
+        section: the section; ``None`` if the file has none.
+        env: the environment.
+        add_problem: takes the document path of an error, a message and a hint, and reports the error.
+        file: takes a file name and its document path; returns the file's path, and reports a missing file.
+
+    """
+    inherited = oidc_of_env(env)
+    if section is None:
+        return inherited
+    own, problems = read_oidc({name: getattr(section, name) for name in OIDC_OPTIONS})
+    for option, message, hint in problems:
+        add_problem(("oidc", option), message, hint)
+    # A secret from the environment never goes to a provider or client that only the file names.
+    merged = _merged(own, inherited)
+    return msgspec.structs.replace(
+        inherited,
+        **{name: getattr(merged, name) for name in OIDC_OPTIONS},
+        session_seconds=section.session,
+        session_key_file=file(section.session_key_file, ("oidc", "session_key_file")),
+    )
+
+
+def _merged(own: OidcOptions, inherited: OidcDefaults) -> OidcOptions:
+    same = own.issuer_url in {"", inherited.issuer_url} and own.client_id in {"", inherited.client_id}
+    if not same:
+        return own
+    return OidcOptions(**{name: getattr(own, name) or getattr(inherited, name) for name in OIDC_OPTIONS})

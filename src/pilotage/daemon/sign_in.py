@@ -1,0 +1,202 @@
+"""Lets users sign in to routes with the middleware ``oidc``: keeps the secret of sessions, and answers Envoys' checks.
+
+Without such a route, it does nothing and imports nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.core.errors import PilotageError
+from pilotage.core.sockets import permissions
+from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
+from pilotage.request_service.pages import error_page
+from pilotage.request_service.service import RequestService
+from pilotage.routes.oidc import audience
+from pilotage.xds.login import OIDC, options_of
+from pilotage.xds.middlewares import route_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AsyncExitStack
+
+    from pilotage.request_service.asked import Asked
+    from pilotage.request_service.providers import Providers
+    from pilotage.request_service.sign_in import Protected, SignIn
+    from pilotage.routes.oidc import OidcDefaults
+    from pilotage.table.table import Table
+    from pilotage.xds.options import GatewayOptions
+    from pilotage.xds.server import AdsServer
+
+__all__ = ["SignInKeeper", "start_sign_in"]
+
+log = logging.getLogger(__name__)
+
+_FILE: Final = "session.key"
+_LARGEST: Final = 64 * 1024  # bytes of a file with a secret
+
+
+class SignInKeeper:
+    """Begins to sign users in as soon as a route needs it.
+
+    Args:
+        ads: the xDS server, whose Envoys get the public keys of sessions.
+        env: the environment. ``STATE_DIRECTORY``, which systemd sets, names the folder for the secret of sessions.
+        folder: another folder for it, if there is no such variable; ``""`` if there is none.
+
+    """
+
+    def __init__(self, ads: AdsServer, env: Mapping[str, str], folder: str) -> None:
+        self._ads = ads
+        self._folder = env.get("STATE_DIRECTORY", "").partition(":")[0] or folder
+        self._keys: SessionKeys | None = None
+        self._secret = b""
+        self._failure = ""
+        self._providers: Providers | None = None
+        self._sign_in: SignIn | None = None
+
+    def complete(self, options: GatewayOptions) -> GatewayOptions:
+        """Return new settings of the gateway with the public keys of sessions, if sessions are in use."""
+        self._failure = ""
+        if self._keys is None:
+            return options
+        with contextlib.suppress(PilotageError):  # keep the old keys if the new ones cannot be read
+            self._begin(options.oidc)
+        return msgspec.structs.replace(options, session_keys=self._keys.public)
+
+    def follow(self, table: Table, aliases: Iterable[str]) -> None:
+        """Begin soon if one of these routes needs it."""
+        if self._keys is not None or self._failure:
+            return
+        routes = (table.routes.get(alias) for alias in aliases)
+        if any(it is not None and route_policy(it.settings.middlewares).oidc is not None for it in routes):
+            asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
+
+    def _begin_now(self) -> None:
+        options = self._ads.snapshot.options
+        try:
+            self._begin(options.oidc)
+        except PilotageError as error:
+            self._failure = str(error)
+            log.error("%s; requests to routes with the middleware oidc are refused", error)  # noqa: TRY400
+        else:
+            self._ads.configure(self.complete(options))
+
+    async def check(self, asked: Asked) -> Any:
+        """Answer a check of the middleware."""
+        if self._sign_in is None:
+            return error_page(asked, 503, "Signing in does not work at the moment.", "Try again in a moment.")
+        return await self._sign_in.check(asked)
+
+    async def close(self) -> None:
+        """Close the connections to providers."""
+        if self._providers is not None:
+            await self._providers.close()
+
+    def _begin(self, defaults: OidcDefaults) -> None:
+        from pilotage.request_service.providers import Providers  # noqa: PLC0415  # not needed without such a route
+        from pilotage.request_service.sign_in import SignIn  # noqa: PLC0415
+
+        secret = self._read_secret(defaults)
+        if self._keys is None or secret != self._secret:
+            self._keys, self._secret = SessionKeys(secret), secret
+        self._providers = self._providers or Providers()
+        self._sign_in = SignIn(self._keys, self._providers, self._find, session_seconds=int(defaults.session_seconds))
+
+    def _find(self, key: str) -> Protected | None:
+        from pilotage.request_service.sign_in import Protected  # noqa: PLC0415
+
+        snapshot = self._ads.snapshot
+        backend = snapshot.backend(key)
+        options = options_of(backend, snapshot.options) if backend is not None else None
+        if backend is None or options is None:
+            return None
+        named = options.issuer_url.rstrip("/") == snapshot.options.oidc.issuer_url.rstrip("/")
+        return Protected(
+            options=options,
+            valid_for=audience(backend.key, options),
+            name=backend.name,
+            trusted=backend.route.is_static or named,
+        )
+
+    # ---- the secret of sessions
+
+    def _read_secret(self, defaults: OidcDefaults) -> bytes:
+        """Return the configured secret, or the one from the folder, which is made if it does not exist yet.
+
+        Raises:
+            PilotageError: a file cannot be read, or its secret is too short.
+
+        """
+        if defaults.session_key_file:
+            return _secret_in(Path(defaults.session_key_file))
+        if defaults.session_key:
+            return defaults.session_key.encode()
+        if not self._folder:
+            return self._secret or self._temporary("there is no folder for state")
+        path = Path(self._folder) / _FILE
+        try:
+            return _made_secret(path)
+        except OSError as error:
+            return self._secret or self._temporary(f"{path}: {error.strerror or type(error).__name__}")
+
+    @staticmethod
+    def _temporary(why: str) -> bytes:
+        log.warning(
+            "users have to sign in again after each restart, because the secret of sessions cannot be kept (%s); "
+            "set oidc.session_key_file",
+            why,
+        )
+        return secrets.token_bytes(SHORTEST_SECRET)
+
+
+def _secret_in(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            secret = file.read(_LARGEST).strip()
+    except OSError as error:
+        raise PilotageError(f"{path} cannot be read: {error.strerror}; give this user access to it") from error
+    if len(secret) < SHORTEST_SECRET:
+        message = f"the secret of sessions in {path} is shorter than {SHORTEST_SECRET} characters"
+        raise PilotageError(f"{message}; create one with: openssl rand -hex 32")
+    return secret
+
+
+def _made_secret(path: Path) -> bytes:
+    """Return the secret in a file. If the file does not exist, make it, whole and readable only for this user."""
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}-{os.getpid()}")
+        with permissions(0o600):
+            temporary.write_text(f"{secrets.token_hex(SHORTEST_SECRET)}\n")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:  # another process was first
+            pass
+        finally:
+            temporary.unlink()
+    return _secret_in(path)
+
+
+def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: AsyncExitStack) -> SignInKeeper:
+    """Let the xDS server answer the checks of our middlewares.
+
+    Args:
+        ads: the xDS server.
+        env: the environment.
+        folder: as for :class:`SignInKeeper`.
+        stack: closes the connections to providers.
+
+    """
+    keeper = SignInKeeper(ads, env, folder)
+    ads.on_check = RequestService({OIDC: keeper.check}).check
+    ads.targets.on_touched.append(keeper.follow)
+    stack.push_async_callback(keeper.close)
+    return keeper

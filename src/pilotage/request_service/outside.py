@@ -1,0 +1,91 @@
+"""Makes HTTP clients for servers outside, with or without those that only this machine can reach."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
+
+__all__ = ["OutsideResolver", "check_url", "is_outside", "outside_session"]
+
+_REFUSED: Final = "only the configuration may name a provider on this machine or its link"
+
+
+def is_outside(address: str) -> bool:
+    """Return whether an IP address may be asked for a stranger: not this machine, nor what only its link can reach."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None) or found
+    return (
+        not (mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast)
+        and str(mapped) != "255.255.255.255"
+    )
+
+
+class OutsideResolver(AbstractResolver):
+    """Resolves names, and refuses addresses that strangers may not reach through this process.
+
+    Args:
+        resolver: resolves names; by default, the system's resolver in a thread.
+
+    """
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = resolver or ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a name.
+
+        Raises:
+            OSError: none of them may be reached.
+
+        """
+        found = [it for it in await self._resolver.resolve(host, port, family) if is_outside(it["host"])]
+        if not found:
+            raise OSError(None, _REFUSED)
+        return found
+
+    async def close(self) -> None:
+        """Close the resolver."""
+        await self._resolver.close()
+
+
+def check_url(url: str) -> None:
+    """Check a URL with an IP address, which needs no resolver.
+
+    Raises:
+        OSError: strangers may not reach this address.
+
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return
+    if not is_outside(host):
+        raise OSError(None, _REFUSED)
+
+
+def outside_session(*, anywhere: bool) -> aiohttp.ClientSession:
+    """Return an HTTP client without cookies and proxies.
+
+    Args:
+        anywhere: whether it may connect to any address; otherwise only to those that :func:`is_outside` allows.
+
+    """
+    connector = (
+        aiohttp.TCPConnector(limit=64) if anywhere else aiohttp.TCPConnector(limit=64, resolver=OutsideResolver())
+    )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)

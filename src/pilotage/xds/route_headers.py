@@ -1,0 +1,65 @@
+"""Builds the changes that a route's middlewares make to the headers of requests and responses. Pure.
+
+GoDoxy sets and adds headers before it removes others, so a value may name a header that is removed. Within one level,
+Envoy removes first, but it applies a route before its virtual host. If both happen, headers are therefore set by the
+routes and removed by the virtual host.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pilotage.xds.agents import may_set, proxy_headers, removed_headers
+from pilotage.xds.resources import header
+from pilotage.xds.variables import Upstream, expand, fixed, upstream_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.middlewares import Edits
+
+__all__ = ["edit_headers", "target_host"]
+
+_FORWARDED: Final = {
+    "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "x-forwarded-method": "%REQ(:METHOD)%",
+    "x-forwarded-proto": "%REQ(X-FORWARDED-PROTO)%",
+    "x-forwarded-host": "%REQ(:AUTHORITY)%",
+    "x-forwarded-uri": "%REQ(:PATH)%",
+}
+_NAMES: Final = "client-cert client-ip email groups path port prefix preferred-username protocol scheme server ssl user"
+_FURTHER: Final = tuple(f"x-forwarded-{name}" for name in _NAMES.split())
+"""Further headers to hide. Only trusted proxies can send them. Envoy can remove headers only by their full names."""
+
+
+def edit_headers(host: Any, backend: Backend) -> None:
+    """Add the changes that a backend's middlewares make to a virtual host, whose routes are complete."""
+    policy, upstream = backend.route_policy, upstream_of(backend.name, backend.route)
+    put = [it for it in _options(policy.request, upstream) if may_set(backend, it.header.key)]
+    if policy.forwarded == "set":
+        put += [header(name, value) for name, value in _FORWARDED.items()]
+    gone = list(policy.request.hide)
+    if policy.forwarded == "hide":
+        gone += [*_FORWARDED, *_FURTHER]
+    for level in host.routes if gone else [host]:
+        level.request_headers_to_add.extend(put)
+    host.request_headers_to_add.extend(proxy_headers(backend))
+    host.request_headers_to_remove.extend([*gone, *removed_headers(backend)])
+
+    for level in host.routes if policy.answer.hide else [host]:
+        level.response_headers_to_add.extend(_options(policy.answer, upstream, response=True))
+    host.response_headers_to_remove.extend(policy.answer.hide)
+
+
+def _options(edits: Edits, upstream: Upstream, *, response: bool = False) -> Iterator[Any]:
+    for name, value in edits.put:
+        yield header(name, expand(value, upstream, response=response))
+    for name, value in edits.add:
+        yield header(name, expand(value, upstream, response=response), add=True)
+
+
+def target_host(backend: Backend) -> str:
+    """Return the Host header for a backend's requests; ``""`` to keep the client's."""
+    wanted = backend.route_policy.host
+    return fixed(wanted, upstream_of(backend.name, backend.route)) if wanted else ""

@@ -1,0 +1,96 @@
+"""What clients may send. Whole sign-ins are in ``tests/daemon/test_sign_in_flow.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotage.request_service.asked import Asked
+from pilotage.request_service.keys import SessionKeys
+from pilotage.request_service.providers import Metadata, ProviderError
+from pilotage.request_service.sign_in import Protected, SignIn
+from pilotage.routes.oidc import OidcOptions
+
+KEYS = SessionKeys(b"s" * 32)
+ROUTE = Protected(
+    options=OidcOptions(issuer_url="https://id", client_id="gate", client_secret="canary", scopes=("openid",)),
+    valid_for="a" * 32,
+    name="app",
+)
+
+
+class Offline:
+    """A provider that has been read, and refuses every code."""
+
+    def find(self, _issuer: str, *, trusted: bool) -> Offline:
+        assert not trusted
+        return self
+
+    async def metadata(self) -> Metadata:
+        return Metadata("https://id", "https://id/auth?a=b", "https://id/token", "https://id/keys")
+
+    async def check_issuer(self, _issuer: str) -> None:
+        pass
+
+    async def exchange(self, *_: Any) -> Any:
+        raise ProviderError("refused")
+
+
+def ask(path: str, method: str = "GET", *, find: Any = lambda _: ROUTE, **headers: str) -> Any:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    asked = Asked(service="oidc", route="route/app", method=method, host="app", path=path, headers=given)
+    return asyncio.run(SignIn(KEYS, Offline(), find).check(asked))  # type: ignore[arg-type]
+
+
+def test_a_route_that_is_not_known_is_closed() -> None:
+    assert ask("/", find=lambda _: None).denied_response.status.code == 503
+
+
+def test_a_provider_without_logout_ends_only_the_session_here() -> None:
+    answer = ask("/auth/logout", accept="text/html").denied_response
+    assert (answer.status.code, "You have signed out." in answer.body) == (200, True)
+
+
+def test_parameters_are_added_to_those_of_the_provider() -> None:
+    answer = ask("/", accept="text/html").denied_response
+    (location,) = [it.header.value for it in answer.headers if it.header.key == "location"]
+    assert location.startswith("https://id/auth?a=b&client_id=gate&")
+    assert len(location) < 2000
+    state = parse_qs(urlsplit(location).query)["state"][0]
+    assert "canary" not in str(KEYS.open("login", state))
+
+
+def test_a_failed_exchange_is_no_session() -> None:
+    begun = ask("/", accept="text/html").denied_response
+    headers = {it.header.key: it.header.value for it in begun.headers}
+    state = parse_qs(urlsplit(headers["location"]).query)["state"][0]
+    cookie = headers["set-cookie"].partition(";")[0]
+    path = f"/auth/callback?{urlencode({'code': 'x', 'state': state})}"
+    assert ask(path, accept="text/html", cookie=cookie).denied_response.status.code == 503
+    assert ask(f"{path}&state={state}", accept="text/html", cookie=cookie).denied_response.status.code == 302
+
+
+@given(
+    path=st.sampled_from(
+        ["/", "/auth/callback", "/auth/logout", "/auth/callback?state=", "/auth/callback?code=1&state="]
+    ),
+    more=st.text(max_size=300),
+    cookie=st.text(max_size=300),
+    name=st.sampled_from(["pilotage_session=", "pilotage_login=", "pilotage_hint=", ""]),
+    method=st.sampled_from(["GET", "POST", "HEAD"]),
+    accept=st.sampled_from(["text/html", "*/*"]),
+)
+def test_nothing_that_a_client_makes_up_lets_it_pass(
+    path: str, more: str, cookie: str, name: str, method: str, accept: str
+) -> None:
+    answer = ask(path + more, method, cookie=name + cookie, accept=accept)
+    assert answer.status.code != 0
+    assert answer.denied_response.status.code in {200, 302, 400, 401, 403}
+    for it in answer.denied_response.headers:
+        assert it.header.value.isprintable()
+        assert not (it.header.key == "location" and not it.header.value.startswith(("http://app/", "https://id/")))
+        assert not it.header.value.startswith("pilotage_session=e")

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pilotage.request_service.keys import SessionKeys
+from pilotage.request_service.sessions import User, issue_session
+from pilotage.routes.oidc import OidcDefaults, OidcOptions, audience, merge_oidc
+from pilotage.xds.backend import route_backend
+from pilotage.xds.filters import backend_settings, http_filters
+from pilotage.xds.login import LOGIN_FILTERS, SESSION_ISSUER, identity_headers, login_filters, options_of
+from pilotage.xds.options import GatewayOptions
+from tests.support.gateway import route, target
+
+if TYPE_CHECKING:
+    from tests.xds.conftest import Envoy
+
+KEYS = SessionKeys(b"s" * 32)
+DEFAULTS = OidcDefaults(issuer_url="https://id", client_id="gate", client_secret="canary", allowed_users=("ann",))
+OPTIONS = GatewayOptions(oidc=DEFAULTS, session_keys=KEYS.public)
+APP = {"oidc": None}
+
+
+def session(alias: str, **claims: Any) -> str:
+    options = merge_oidc(OidcOptions(), DEFAULTS)[0]
+    valid_for = audience(f"route/{alias}", options)
+    if not claims:
+        return issue_session(KEYS, User("ann"), valid_for, options, 60)
+    return KEYS.sign({"iss": SESSION_ISSUER, "exp": time.time() + 60, valid_for: {"ok": True}} | claims)
+
+
+def test_the_filters_that_protect_are_always_in_the_chain() -> None:
+    for options in (GatewayOptions(), OPTIONS):
+        chain = {it.name: it.disabled for it in http_filters(options, https=False)}
+        assert not [chain[name] for name in LOGIN_FILTERS[1:] if chain[name]]
+    assert list(login_filters("")) == list(LOGIN_FILTERS[1:])
+
+
+def test_a_route_without_the_middleware_has_no_settings() -> None:
+    backend = route_backend(route("app", 80))
+    assert not set(backend_settings(backend, OPTIONS)) & set(LOGIN_FILTERS)
+    assert identity_headers(backend, OPTIONS) == []
+    assert options_of(backend, OPTIONS) is None
+
+
+def test_envoy_never_gets_a_secret() -> None:
+    backend = route_backend(route("app", 80, middlewares=APP))
+    text = str(backend_settings(backend, OPTIONS)) + str(http_filters(OPTIONS, https=True))
+    assert "canary" not in text
+    assert '"d"' not in text
+
+
+@pytest.mark.slow
+async def test_sessions_need_no_daemon_and_nothing_passes_without_one(envoy: Envoy) -> None:
+    async with target() as it, envoy(oidc=DEFAULTS, session_keys=KEYS.public) as gw:
+        asked = 0
+
+        async def refuse(_: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            from pilotage.xds.checks import denial
+
+            return denial(401, [], "")
+
+        gw.ads.on_check = refuse
+        await gw.publish(
+            *(route(name, it.port, middlewares=APP) for name in ("app", "*.wild.org")), route("free", it.port)
+        )
+        good = f"pilotage_session={session('app')}"
+        for host in ("app.example.com", "APP.example.com"):
+            answer = await gw.ask(host, headers={"Cookie": good, "Remote-User": "root"})
+            assert (answer.status, answer.json["headers"]["remote-user"], asked) == (200, "ann", 0)
+        wild = f"pilotage_session={session('*.wild.org')}"
+        assert (await gw.ask("a.wild.org", headers={"Cookie": wild})).status == 200
+        assert (await gw.ask("FREE.example.com")).status == 200
+        assert asked == 0
+        wrong = [
+            "",
+            good[:-4] + "AAAA",
+            f"x={session('app')}",
+            f"pilotage_session={session('other')}",
+            f"pilotage_session={session('app', exp=time.time() - 600)}",
+            f"pilotage_session={session('app', iss='other')}",
+            f"__Host-pilotage_session={session('app')}",  # over HTTP, this cookie does not count
+            f"pilotage_session={SessionKeys(b't' * 32).sign({'iss': SESSION_ISSUER, 'exp': time.time() + 60})}",
+        ]
+        for number, cookie in enumerate(wrong, 1):
+            answer = await gw.ask("app.example.com", headers={"Cookie": cookie})
+            assert (answer.status, asked) == (401, number), cookie
+        for path in ("/auth/callback", "/auth/logout", "/auth/logout?x"):
+            assert (await gw.ask("app.example.com", path, headers={"Cookie": good})).status == 401
+        assert (await gw.ask("APP.example.com")).status == 401
+        assert (await gw.ask("A.wild.org")).status == 401
+        await gw.ads.close()
+        assert (await gw.ask("app.example.com", headers={"Cookie": good})).status == 200
+        for host in ("app.example.com", "APP.example.com", "a.wild.org"):
+            assert (await gw.ask(host)).status == 503
+        assert len(it.seen) == 5
+        assert gw.refused == []
+        assert "Deprecated field: type envoy.config.rbac" not in gw.log
+
+
+@pytest.mark.slow
+async def test_without_keys_the_daemon_is_asked_about_every_request(envoy: Envoy) -> None:
+    from pilotage.request_service.pages import passes
+
+    async with target() as it, envoy(oidc=DEFAULTS) as gw:
+
+        async def allow(_: Any) -> Any:
+            return passes({"user": "ann"})
+
+        gw.ads.on_check = allow
+        await gw.publish(route("app", it.port, middlewares=APP))
+        answer = await gw.ask("app.example.com", headers={"Remote-User": "root", "Remote-Groups": "root"})
+        headers = {name: value for name, value in answer.json["headers"].items() if name.startswith("remote-")}
+        assert headers == {"remote-user": "ann"}
