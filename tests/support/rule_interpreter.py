@@ -89,8 +89,9 @@ class _Run:
                 address = ipaddress.ip_address(request.address)
                 address = getattr(address, "ipv4_mapped", None) or address
                 network = ipaddress.ip_network(check.value)
-                if getattr(network.network_address, "ipv4_mapped", None) and network.prefixlen >= 96:
-                    network = ipaddress.ip_network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+                mapped = getattr(network.network_address, "ipv4_mapped", None)
+                if mapped is not None and network.prefixlen >= 96:
+                    network = ipaddress.ip_network((mapped, network.prefixlen - 96))
                 return address.version == network.version and address in network
             case "path":
                 assert check.pattern is not None

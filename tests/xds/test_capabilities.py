@@ -23,7 +23,9 @@ def test_an_ordinary_route_is_supported() -> None:
     ("fields", "path", "servable"),
     [
         ({"scheme": "fileserver"}, "scheme", False),
-        ({"rules": "default { }"}, "rules", False),
+        ({"rules": "default { serve /srv }"}, "rules", False),
+        ({"rules": "default { log info /dev/stdout x }"}, "rules", True),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "rules": "default { pass }"}, "rules", False),
         ({"rule_file": "embed://x"}, "rule_file", False),
         ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "tls_termination": True}, "tls_termination", False),
@@ -113,7 +115,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
     ("fields", "hint"),
     [
         ({"scheme": "fileserver"}, "run a web server in a container for the files"),
-        ({"rules": "default { }"}, "remove it"),
+        ({"rules": "default { serve /srv }"}, "run a web server in a container for the files"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},
             "set access_log.stdout: true, and send pilotage's standard output to a file",

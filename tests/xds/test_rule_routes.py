@@ -32,12 +32,15 @@ query debug true { error 404 hidden }
 cookie sid abc { error 409 cookie }
 host app.other.example { redirect https://app.example/login?from=other }
 path /login { redirect /auth }
+path glob("/told/*") { error 404 "100% nothing at $req_path for $req_method, $$5" }
 path /secret { require_basic_auth "Staff \"only\"" }
 !remote 127.0.0.0/8 { error 403 elsewhere }
 
 path glob("/v1/*") {
   rewrite /v1 /v2
   set header X-Version 2
+  add header X-Host "$req_host $upstream_name"
+  set resp_header X-Was $status_code
   remove header X-Internal
   method GET {
     set resp_header X-Mode get
@@ -69,6 +72,7 @@ CASES = [
     ("/?debug=truest", {}, 200, None),
     ("/", {"Cookie": "a=b; sid=abc"}, 409, "cookie\n"),
     ("/", {"Cookie": "xsid=abc"}, 200, None),
+    ("/told/x%20y?a", {}, 404, "100% nothing at /told/x%20y for GET, $5\n"),
 ]
 
 
@@ -105,6 +109,7 @@ async def test_rules_decide_what_happens_to_a_request(envoy: Envoy) -> None:
             assert answer.headers["X-Mode"] == mode
             assert answer.json["path"] == "/v2/x%20y?q=1"
             assert answer.json["headers"]["x-version"] == "2"
+            assert (answer.json["headers"]["x-host"], answer.headers["X-Was"]) == ("app app", "200")
             assert {"x-internal", "x-pilotage-address"}.isdisjoint(answer.json["headers"])
         assert (await gw.ask("app", "/fixed?y=2")).json["path"] == "/health%3Fx?y=2"
         answer = await gw.ask("app", "/other")

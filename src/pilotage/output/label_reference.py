@@ -259,7 +259,8 @@ engines whose name ends in `!`.
 | `homepage`, except for `name` and `icon` on the page of a sleeping service | served |
 | `access_log.path`, `retention`, `rotate_interval`, `fields.headers`, `fields.cookies` | served |
 | the middlewares `modify_html`, `themed`, `error_page`, `cloudflare_real_ip` | served |
-| `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver` | not served |
+| some [conditions and commands](rules.md) of `rules` | not served |
+| `rule_file`, `inbound_mtls_profile`, `tls_termination`, `scheme: fileserver` | not served |
 | `bind` or a listening port on an HTTP route | not served |
 | the middlewares `crowdsec`, `hcaptcha` | not served |
 """

@@ -220,7 +220,10 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     inbound_mtls_profile: Annotated[
         str, Field(_TEXT, "Profile of allowed client certificates. Not in effect yet.", "staff", protective=True)
     ] = ""
-    rules: Annotated[Any, Field(Rules(), "Rules for requests. Not in effect yet.", protective=True)] = None
+    rules: Annotated[
+        Any,
+        Field(Rules(), "Rules for requests: conditions and commands.", "path /old { redirect /new }", protective=True),
+    ] = None
     rule_file: Annotated[
         str, Field(_PATH, "File or embed:// preset with rules. Not in effect yet.", protective=True)
     ] = ""

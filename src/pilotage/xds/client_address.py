@@ -7,7 +7,7 @@ network, and has the route looked up again. It runs only for routes that need it
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
@@ -15,7 +15,13 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from pilotage.xds.resources import packed
 from pilotage.xds.rule_tests import ADDRESS_HEADER
 
-__all__ = ["ADDRESS_SCRIPT", "NEEDS_ADDRESS", "address_settings"]
+if TYPE_CHECKING:
+    from pilotage.xds.backend import Backend
+
+__all__ = ["ADDRESS_SCRIPT", "NEEDS_ADDRESS", "WILDCARD", "address_settings"]
+
+WILDCARD: Final = "pilotage.wildcard"
+"""Name of the filter that looks up wildcards, which also tells the address."""
 
 NEEDS_ADDRESS: Final = "address"
 """Key of a route's metadata that tells the script for wildcards that the route needs the address."""
@@ -67,8 +73,15 @@ end
 """
 
 
+def address_settings(backend: Backend) -> dict[str, Any]:
+    """Return the per-route configuration with which the filter for wildcards tells the address to a backend's routes.
+
+    For a wildcard alias, the filter's own script does that: it is the one that finds the route.
+    """
+    return {WILDCARD: _settings()} if backend.rules.address and not backend.name.startswith("*") else {}
+
+
 @lru_cache(maxsize=1)
-def address_settings() -> Any:
-    """Return the settings with which the filter for wildcards tells the address to the routes of another alias."""
+def _settings() -> Any:
     source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _TELL)
     return packed(lua_pb2.LuaPerRoute(source_code=source))

@@ -37,7 +37,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
-from pilotage.xds.client_address import ADDRESS_SCRIPT, NEEDS_ADDRESS, address_settings
+from pilotage.xds.client_address import ADDRESS_SCRIPT, NEEDS_ADDRESS, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
@@ -69,7 +69,6 @@ CONTROL_CLUSTER: Final = "pilotage"
 """The control plane's name in Envoy's bootstrap."""
 
 _FOLD: Final = "pilotage.fold"
-_WILDCARD: Final = "pilotage.wildcard"
 _HOST: Final = "pilotage.host"
 _ACCESS: Final = "pilotage.access"
 _RATE: Final = "pilotage.rate"
@@ -168,7 +167,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_HOST, host_check()),
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
-        _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
         _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -274,7 +273,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, *LOGIN_FILTERS, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, WILDCARD, _ACCESS, _RATE, _STRIP, *LOGIN_FILTERS, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -283,10 +282,8 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
-    policy = backend.route_policy
-    needs = ((_ASKS, policy.auth), (_SIGNS_IN, policy.oidc), (NEEDS_ADDRESS, backend.rules.address or None))
-    for flag, needed in needs:
-        for script in (_FOLD, _WILDCARD) if needed is not None else ():
+    for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
+        for script in (_FOLD, WILDCARD) if needed is not None else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
@@ -295,9 +292,7 @@ def mark(route: Any, backend: Backend) -> None:
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
-    found: dict[str, Any] = {}
-    if backend.rules.address and not backend.name.startswith("*"):
-        found[_WILDCARD] = address_settings()
+    found = address_settings(backend)
     checks_path = backend.rules.cases or policy.prefix or policy.auth is not None or backend.proxy is not None
     rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:

@@ -101,6 +101,9 @@ def is_nullable(pattern: Pattern) -> bool:
 # ---- sets of characters ----------------------------------------------------------------------------------------------
 
 
+_NOTHING: Final = r"[^\x00-\xFF]"
+
+
 def _class(ranges: Ranges) -> str:
     """Return what matches a character of a set that is not encoded. Envoy's regexes match bytes, so UTF-8 is several.
 
@@ -113,7 +116,7 @@ def _class(ranges: Ranges) -> str:
     else:
         parts += ["".join(f"\\x{byte:02x}" for byte in char.encode()) for char in _listed(beyond)]
     if not parts:
-        return r"[^\x00-\xFF]"
+        return _NOTHING
     return parts[0] if len(parts) == 1 and not beyond else f"(?:{'|'.join(parts)})"
 
 
@@ -166,6 +169,8 @@ def _encoded(special: str, *, plus: bool = False) -> Callable[[Ranges], str]:
             parts.append(r"\+")
         parts += _hex_pairs(_within(ranges, 0, 0x7F))
         parts += _hex_beyond(_within(ranges, 0x80, _LAST))
+        if not parts:
+            return _NOTHING
         return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
     return write

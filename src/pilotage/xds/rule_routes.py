@@ -10,10 +10,12 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import regex_pb2
 
 from pilotage.xds.agents import PROXY_PATH, may_set
+from pilotage.xds.client_address import NEEDS_ADDRESS, WILDCARD
 from pilotage.xds.literals import literal
 from pilotage.xds.resources import header
+from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
-from pilotage.xds.rule_tests import ADDRESS_HEADER, header_matchers, starts_with
+from pilotage.xds.rule_tests import ADDRESS_HEADER, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
 
@@ -39,7 +41,11 @@ def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
     cases = backend.rules.cases
     if not cases:
         return routes
-    return [made for case in cases for made in _case(case, backend, routes)]
+    found = [made for case in cases for made in _case(case, backend, routes)]
+    for made in found if backend.rules.address else ():
+        made.request_headers_to_remove.append(ADDRESS_HEADER)
+        made.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
+    return found
 
 
 def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
@@ -107,8 +113,6 @@ def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
             _edit(edit, route.request_headers_to_add, route.request_headers_to_remove, backend)
     for edit in outcome.response:
         _edit(edit, route.response_headers_to_add, route.response_headers_to_remove, backend, response=True)
-    if backend.rules.address:
-        route.request_headers_to_remove.append(ADDRESS_HEADER)
     return route
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from envoy.config.route.v3 import route_components_pb2
-from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.rules import RuleError, matches
 from pilotage.xds.rule_patterns import (
@@ -32,7 +30,6 @@ __all__ = [
     "Literal",
     "Test",
     "all_of",
-    "header_matchers",
     "needs_address",
     "starts_with",
     "ways",
@@ -240,29 +237,3 @@ _MAKERS: Final[dict[str, Callable[[Check, str], Test | bool]]] = {
 def needs_address(condition: Condition) -> bool:
     """Return whether a condition tests the client's address."""
     return any(check.subject == "remote" for part in condition for check in part)
-
-
-def header_matchers(tests: Iterable[Literal]) -> list[Any]:
-    """Return Envoy's matchers for tests, which must all have their wanted result."""
-    return [matcher for test, wanted in tests for matcher in _matchers(test, wanted=wanted)]
-
-
-def _matchers(test: Test, *, wanted: bool) -> list[Any]:
-    kind = route_components_pb2.HeaderMatcher
-    if not test.exact and not test.regex:
-        return [kind(name=test.header, present_match=True, invert_match=not wanted)]
-    match = (
-        string_pb2.StringMatcher(exact=test.exact)
-        if test.exact
-        else string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=test.regex))
-    )
-    # While the address is unknown, no test of it succeeds, so it opens nothing.
-    lenient = not wanted and test.header != ADDRESS_HEADER
-    return [
-        kind(
-            name=test.header,
-            string_match=match,
-            invert_match=not wanted,
-            treat_missing_header_as_empty=lenient,
-        )
-    ]

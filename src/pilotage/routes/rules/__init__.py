@@ -9,6 +9,7 @@ from __future__ import annotations
 from pilotage.routes.rules.commands import COMMANDS, CommandSyntax, ends
 from pilotage.routes.rules.conditions import ARGUMENTS, SUBJECTS, is_about_responses, parse_condition
 from pilotage.routes.rules.derivative import is_nullable, remainder
+from pilotage.routes.rules.globs import parse_glob
 from pilotage.routes.rules.kind import Rules, read_rules
 from pilotage.routes.rules.matching import matches
 from pilotage.routes.rules.model import (
@@ -23,7 +24,7 @@ from pilotage.routes.rules.model import (
     RuleSet,
     Statement,
 )
-from pilotage.routes.rules.regex import (
+from pilotage.routes.rules.nodes import (
     ANY,
     Alternatives,
     Chars,
@@ -33,9 +34,8 @@ from pilotage.routes.rules.regex import (
     Repeat,
     Sequence,
     literal_node,
-    parse_glob,
-    parse_regex,
 )
+from pilotage.routes.rules.regex import parse_regex
 
 __all__ = [
     "ANY",

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten_value
+from pilotage.routes.rules.globs import parse_glob
 from pilotage.routes.rules.model import Check, Condition, Pattern, RuleError
-from pilotage.routes.rules.regex import parse_glob, parse_regex
+from pilotage.routes.rules.regex import parse_regex
 from pilotage.routes.rules.words import split, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pilotage.routes.rules.regex import Node
+    from pilotage.routes.rules.nodes import Node
 
 __all__ = ["ARGUMENTS", "SUBJECTS", "is_about_responses", "parse_condition"]
 
@@ -73,8 +74,6 @@ def parse_condition(text: str) -> Condition:
                 raise RuleError(error.message, error.hint, text.count("\n", 0, at)) from None
         if checks:
             found.append(tuple(checks))
-        elif part.strip():
-            raise RuleError("a condition is missing beside '|'")
     return tuple(found)
 
 

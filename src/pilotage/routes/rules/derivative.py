@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pilotage.routes.rules.regex import Alternatives, Chars, Edge, Node, Repeat, Sequence
+from pilotage.routes.rules.nodes import Alternatives, Chars, Edge, Node, Repeat, Sequence
 
 __all__ = ["is_nullable", "remainder"]
 

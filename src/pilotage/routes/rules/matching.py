@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pilotage.routes.rules.regex import Alternatives, Chars, Edge, Repeat, Sequence
+from pilotage.routes.rules.nodes import Alternatives, Chars, Edge, Repeat, Sequence
 
 if TYPE_CHECKING:
     from pilotage.routes.rules.model import Pattern
-    from pilotage.routes.rules.regex import Node
+    from pilotage.routes.rules.nodes import Node
 
 __all__ = ["matches"]
 

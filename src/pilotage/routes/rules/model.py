@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from pilotage.routes.rules.regex import Node
+from pilotage.routes.rules.nodes import Node
 
 __all__ = ["Branch", "Check", "Choice", "Command", "Condition", "Pattern", "Rule", "RuleError", "RuleSet", "Statement"]
 

@@ -142,7 +142,8 @@ class _Body:
         line, start = self.line, self.at
         first = re.match(r"!?\w*", self.text[start : self.end])
         word = first.group() if first else ""
-        if word.lstrip("!") in SUBJECTS and self.opens_block():
+        bare = self.text[start + len(word) : self.end].lstrip()[:1] == "{"
+        if word.lstrip("!") in SUBJECTS and self.opens_block() and not (bare and word in COMMANDS):
             return self.choice()
         stop = self.logical_end()
         brace = find(self.text, start, "{", stop)

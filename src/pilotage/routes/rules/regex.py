@@ -1,85 +1,33 @@
-"""Parses regular expressions in Go's syntax (RE2), and globs, into one form. Pure.
+"""Parses regular expressions in Go's syntax (RE2). Pure.
 
-Envoy matches percent-encoded paths and joined headers, so a pattern is not passed on as written: a later step encodes
-each set of characters for the place where it is matched. Patterns are bounded in length, depth and size.
+Envoy matches percent-encoded paths, so a regex is not passed on as written: a later step encodes each set of characters
+for the place where it is matched.
 """
 
 from __future__ import annotations
 
 from typing import Final, NoReturn
 
-import msgspec
+from pilotage.routes.rules.nodes import (
+    ANY,
+    DOT,
+    Alternatives,
+    Chars,
+    Edge,
+    Node,
+    Ranges,
+    Repeat,
+    Sequence,
+    bounded,
+    invert,
+    merge,
+)
+from pilotage.routes.rules.pattern_reader import PatternReader
 
-__all__ = ["ANY", "Alternatives", "Chars", "Edge", "Node", "Ranges", "Repeat", "Sequence", "literal_node", "parse_glob"]
-__all__ += ["parse_regex"]
-
-Ranges = tuple[tuple[int, int], ...]
+__all__ = ["parse_regex"]
 
 _LAST: Final = 0x10FFFF
-_LONGEST: Final = 1_000
-_DEEPEST: Final = 20
 _MOST_REPEATS: Final = 1_000
-_LARGEST: Final = 2_000
-
-
-class Chars(msgspec.Struct, frozen=True, tag=True):
-    """One character of a set. ``ranges`` are sorted and do not overlap."""
-
-    ranges: Ranges
-
-
-class Sequence(msgspec.Struct, frozen=True, tag=True):
-    """Items one after another; without items, the empty text."""
-
-    items: tuple[Node, ...]
-
-
-class Alternatives(msgspec.Struct, frozen=True, tag=True):
-    """One of several items."""
-
-    items: tuple[Node, ...]
-
-
-class Repeat(msgspec.Struct, frozen=True, tag=True):
-    """An item ``least`` to ``most`` times; ``None`` for no limit."""
-
-    item: Node
-    least: int
-    most: int | None
-
-
-class Edge(msgspec.Struct, frozen=True, tag=True):
-    """A position: the beginning or end of the text."""
-
-    is_end: bool
-
-
-Node = Chars | Sequence | Alternatives | Repeat | Edge
-
-ANY: Final = Chars(((0, _LAST),))
-_DOT: Final = Chars(((0, 9), (11, _LAST)))
-
-
-def _merge(ranges: list[tuple[int, int]]) -> Ranges:
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return tuple(merged)
-
-
-def _invert(ranges: Ranges) -> Ranges:
-    found, start = [], 0
-    for low, high in ranges:
-        if low > start:
-            found.append((start, low - 1))
-        start = high + 1
-    if start <= _LAST:
-        found.append((start, _LAST))
-    return tuple(found)
-
 
 _DIGIT: Final[Ranges] = ((48, 57),)
 _SPACE: Final[Ranges] = ((9, 10), (12, 13), (32, 32))
@@ -88,9 +36,9 @@ _PERL: Final[dict[str, Ranges]] = {
     "d": _DIGIT,
     "s": _SPACE,
     "w": _WORD,
-    "D": _invert(_DIGIT),
-    "S": _invert(_SPACE),
-    "W": _invert(_WORD),
+    "D": invert(_DIGIT),
+    "S": invert(_SPACE),
+    "W": invert(_WORD),
 }
 _POSIX: Final[dict[str, Ranges]] = {
     "alnum": ((48, 57), (65, 90), (97, 122)),
@@ -106,126 +54,12 @@ _POSIX: Final[dict[str, Ranges]] = {
 _CONTROLS: Final = {"n": 10, "t": 9, "r": 13, "f": 12, "v": 11, "a": 7}
 
 
-def literal_node(text: str) -> Node:
-    """Return the pattern that matches exactly this text."""
-    return Sequence(tuple(Chars(((ord(char), ord(char)),)) for char in text))
-
-
-def parse_glob(text: str) -> Node:
-    """Parse a glob: ``*`` and ``**`` match any text, ``?`` any character, ``[a-z]``, ``[!a]`` and ``{a,b}``.
-
-    As in GoDoxy, no character separates: ``*`` also matches slashes. Raises ValueError.
-    """
-    return _bounded(_Glob(text).parse())
-
-
 def parse_regex(text: str) -> Node:
     """Parse a regular expression of Go. Raises ValueError for one that is invalid, too large or not supported."""
-    return _bounded(_Regex(text).parse())
+    return bounded(_Regex(text).parse())
 
 
-def _bounded(node: Node) -> Node:
-    if size(node) > _LARGEST:
-        raise ValueError("the pattern is too large; use fewer or smaller repetitions")
-    return node
-
-
-def size(node: Node) -> int:
-    """Return how many single steps a pattern takes after its repetitions are written out."""
-    match node:
-        case Sequence(items) | Alternatives(items):
-            return 1 + sum(map(size, items))
-        case Repeat(item, least, most):
-            return 1 + size(item) * max(least, most or 1, 1)
-        case _:
-            return 1
-
-
-class _Reader:
-    def __init__(self, text: str) -> None:
-        if len(text) > _LONGEST:
-            raise ValueError(f"the pattern has more than {_LONGEST:,} characters")
-        self.text, self.at, self.depth = text, 0, 0
-
-    @property
-    def next(self) -> str:
-        return self.text[self.at : self.at + 1]
-
-    def take(self, expected: str = "") -> str:
-        char = self.next
-        if not char or (expected and char != expected):
-            raise ValueError(f"the pattern lacks {expected!r}" if expected else "the pattern ends too early")
-        self.at += 1
-        return char
-
-    def deeper(self) -> None:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise ValueError(f"the pattern has more than {_DEEPEST} levels")
-
-
-class _Glob(_Reader):
-    def parse(self) -> Node:
-        node = self.sequence("")
-        if self.next:
-            raise ValueError(f"{self.next!r} at character {self.at + 1} of the glob closes nothing")
-        return node
-
-    def sequence(self, ends: str) -> Node:
-        items: list[Node] = []
-        while (char := self.next) and char not in ends:
-            self.at += 1
-            if char == "*":
-                if not (items and items[-1] == _EVERYTHING):
-                    items.append(_EVERYTHING)
-            elif char == "?":
-                items.append(ANY)
-            elif char == "[":
-                items.append(self.chars())
-            elif char == "{":
-                items.append(self.choice())
-            else:
-                items.append(_char(self.take() if char == "\\" else char))
-        return Sequence(tuple(items))
-
-    def choice(self) -> Node:
-        self.deeper()
-        items = [self.sequence(",}")]
-        while self.next == ",":
-            self.at += 1
-            items.append(self.sequence(",}"))
-        self.take("}")
-        self.depth -= 1
-        return Alternatives(tuple(items))
-
-    def chars(self) -> Node:
-        negate = self.next == "!"
-        self.at += negate
-        ranges: list[tuple[int, int]] = []
-        while self.next != "]" or not ranges:
-            low = self.take()
-            low = self.take() if low == "\\" else low
-            high = low
-            if self.next == "-" and self.text[self.at + 1 : self.at + 2] not in ("]", ""):
-                self.at += 1
-                high = self.take()
-                high = self.take() if high == "\\" else high
-            if high < low:
-                raise ValueError(f"{low}-{high} is not a range of characters")
-            ranges.append((ord(low), ord(high)))
-        self.take("]")
-        found = _merge(ranges)
-        return Chars(_invert(found) if negate else found)
-
-
-_EVERYTHING: Final = Repeat(ANY, 0, None)
-
-
-def _char(char: str) -> Chars:
-    return Chars(((ord(char), ord(char)),))
-
-
-class _Regex(_Reader):
+class _Regex(PatternReader):
     """A recursive-descent parser. ``folds`` and ``dot_all`` are the flags ``i`` and ``s`` of the current group."""
 
     folds = False
@@ -293,7 +127,7 @@ class _Regex(_Reader):
             case "[":
                 return Chars(self.folded(self.char_class()))
             case ".":
-                return ANY if self.dot_all else _DOT
+                return ANY if self.dot_all else DOT
             case "^":
                 return Edge(is_end=False)
             case "$":
@@ -408,14 +242,14 @@ class _Regex(_Reader):
                 low = ((low[0][0], high[0][1]),)
             ranges.extend(low)
         self.take("]")
-        found = self.folded(_merge(ranges))
-        return _invert(found) if negate else found
+        found = self.folded(merge(ranges))
+        return invert(found) if negate else found
 
     def posix(self, name: str) -> Ranges:
         found = _POSIX.get(name.removeprefix("^"))
         if found is None:
             raise ValueError(f"the regex has no class [:{name[:20]}:]")
-        return _invert(found) if name.startswith("^") else found
+        return invert(found) if name.startswith("^") else found
 
     def class_item(self) -> Ranges:
         char = self.take()
@@ -431,4 +265,4 @@ class _Regex(_Reader):
                 a, b = max(low, start), min(high, end)
                 if a <= b:
                     more.append((a + shift, b + shift))
-        return _merge(more)
+        return merge(more)
