@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import random
 import resource
+import signal
 import statistics
 import tempfile
 import time
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from support import busy, engine, row
 
-from tests.support.daemon_process import Served
+from tests.support.daemon_process import Served, another_envoy, in_another_network
 from tests.support.engines import Engine, own_docker
 from tests.support.ports import free_port
 from tests.support.service import run_app, run_python
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _SERVICES: Final = 5
-_RATE: Final = 10
-"""Requests each second to each service."""
+_RATE: Final = 50
+"""Requests each second to each service, until it may fall asleep: about 50 in all, because all take turns."""
 _SOCKETS: Final = 5
 _HELD: Final = 3000
 _AT_REST: Final = 20.0
@@ -73,7 +74,8 @@ def _kinds(failed: list[tuple[int, str]]) -> str:
 class _Place:
     """An engine and a daemon with its Envoy."""
 
-    def __init__(self, engine: Engine, served: Served, session: aiohttp.ClientSession) -> None:
+    def __init__(self, engine: Engine, served: Served, session: aiohttp.ClientSession, xds: str) -> None:
+        self.xds = xds
         self.engine = engine
         self.served = served
         self.session = session
@@ -172,7 +174,7 @@ async def _cycles(place: _Place, cycles: int) -> None:
         done = 0
         while done < cycles // _SERVICES:
             sent: list[asyncio.Task[tuple[int, str]]] = []
-            for _ in range(random.randrange(5, 15)):
+            for _ in range(random.randrange(25, 75)):
                 sent.append(asyncio.create_task(place.get(name)))
                 await asyncio.sleep(random.expovariate(_RATE))  # open loop: not after the answer
             found.extend(await asyncio.gather(*sent))
@@ -210,6 +212,42 @@ async def _sockets(place: _Place) -> None:
     row(f"{_SOCKETS} WebSockets, silent for 10 idle timeouts: cut", cut, "0")
 
 
+async def _frozen(place: _Place) -> None:
+    """Wake a service for the requests of one Envoy while another one, whose request waits as well, is frozen."""
+    await asyncio.to_thread(run_python, place.engine, "bench-two", _labels("two", idle_timeout="1h"), "-c", _APP)
+    await place.served.enters("bench-two", "ready")
+    folder = place.served.folder
+    async with another_envoy(folder, place.xds, *in_another_network(), workers=1) as envoy:
+        await place.served.accepted("two", "edge")
+        port = place.served.port
+        inside = ("nsenter", f"--net=/proc/{envoy.pid}/ns/net", "curl", "-s", "-m", "60", "-H", "Host: two.example.com")
+        for what in ("running", "frozen"):
+            while True:
+                try:
+                    await place.sleep("bench-two")
+                    break
+                except AssertionError:  # the other Envoy has not reported yet
+                    await asyncio.sleep(0.2)
+            other = await asyncio.create_subprocess_exec(
+                *inside, f"http://127.0.0.1:{port}/", stdout=asyncio.subprocess.PIPE
+            )
+            await place.served.enters("bench-two", "waking")
+            if what == "frozen":
+                envoy.send_signal(signal.SIGSTOP)
+            began = time.perf_counter()
+            found = await asyncio.gather(*(place.get("two") for _ in range(100)))
+            took = time.perf_counter() - began
+            failed = _kinds([answer for answer in found if answer[0] != 200])
+            row(
+                f"100 requests while another Envoy is {what}: failed / seconds until all are answered",
+                f"{failed} / {took:.1f} s",
+                "0",
+            )
+            envoy.send_signal(signal.SIGCONT)
+            body, _ = await other.communicate()
+            row("the request that waits in the other Envoy, which runs again", body.decode() or "failed", "serving!")
+
+
 async def _at_rest(sleeping: int) -> None:
     """Measure the processor time of the daemon and its Envoy with many sleeping containers and no requests."""
     with engine(sleeping, 9, sleeping=True) as url, tempfile.TemporaryDirectory() as folder:
@@ -234,6 +272,7 @@ _SCENARIOS: Final[dict[str, Callable[..., Awaitable[None]]]] = {
     "first-answer": _first_answer,
     "cycles": _cycles,
     "sockets": _sockets,
+    "frozen": _frozen,
 }
 
 
@@ -247,6 +286,7 @@ async def _run(chosen: list[str], options: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             port = free_port()
             gateway = {"http": f"127.0.0.1:{port}", "max_connections_per_client": 0, "workers": 1}
+            gateway |= {"max_waiting_requests": _HELD, "xds": {"listen": (xds := f"unix://{folder}/xds/ads.sock")}}
             served = Served(Path(folder), port, {"providers": {"docker": {"local": docker.host}}, "gateway": gateway})
             connector, patience = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(60)
             try:
@@ -254,7 +294,7 @@ async def _run(chosen: list[str], options: Any) -> None:
                 async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
                     for name in scenarios:
                         more = (options.cycles,) if name == "cycles" else ()
-                        await _SCENARIOS[name](_Place(docker, served, session), *more)
+                        await _SCENARIOS[name](_Place(docker, served, session, xds), *more)
             finally:
                 await served.stop()
                 await asyncio.to_thread(docker.close)

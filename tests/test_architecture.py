@@ -36,6 +36,7 @@ SYSTEM = {
     "pilotage.gateway.capacity",
     "pilotage.gateway.client_limit",
     "pilotage.gateway.envoy_log",
+    "pilotage.gateway.file_paths",
     "pilotage.lint.compose",
     "pilotage.lint.policy",
 }

@@ -1,4 +1,4 @@
-"""The label language by example: every case of ``conformance/cases.json`` (its README explains the keys)."""
+"""The label language by example: every case in the folder ``conformance`` (its README explains the keys)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage import EngineSnapshot, build_table
 from pilotage.config.engines import DEFAULT_PORTS
-from pilotage.output.json import document
+from pilotage.discovery.file_routes import FileRoutes
+from pilotage.output.json import container_json, document, problem_json
 from pilotage.recording.replay import read_recordings, replay_recording
+from pilotage.routes.file import read_route_file
+from pilotage.table.store import RouteStore
 
 Case = dict[str, Any]
 
-CASES: list[Case] = json.loads((Path(__file__).parent / "conformance" / "cases.json").read_text())["cases"]
+FOLDER = Path(__file__).parent / "conformance"
+CASES: list[Case] = json.loads((FOLDER / "cases.json").read_text())["cases"]
+FILE_CASES: list[Case] = json.loads((FOLDER / "idlewatcher.json").read_text())["cases"]
 RECORDED = ("provider", "containers", "env", "agents", "inspect_exposed_ports")
 
 
@@ -109,8 +115,46 @@ def test_the_command_line_prints_the_outcome_of_every_case(tmp_path: Path) -> No
     assert {name: mine for name, mine in faults.items() if mine} == {}
 
 
+def outcome_of_file(case: Case) -> dict[str, Any]:
+    """Return the routes and problems of a route file, and how the containers of its routes sleep."""
+    (snapshot,) = (replay_recording(each) for each in read_recordings(recording_of(case)))
+    containers = {it.container_id: it for it in snapshot.containers}
+    name, store = case["provider"]["name"], RouteStore()
+    store.configure(engines=[name])
+    files = FileRoutes(store, {name: containers}.get, lambda: [name])
+    file = read_route_file(json.dumps(case["file"]), "routes.yml")
+    files.replace(file.name, file)
+    table = store.commit().table
+    sleeps = {}
+    for alias, route in table.routes.items():
+        if route.idle_watcher:
+            engine, container_id = route.sleeps_with
+            container = containers[container_id]
+            config = container.idlewatcher_config or files.idle[engine, container_id]
+            shown = container_json(msgspec.structs.replace(container, idlewatcher_config=config))["idlewatcher"]
+            sleeps[alias] = {"container": container.container_name, **shown}
+    problems = [problem_json(problem) for problem in table.problems]
+    found = {"routes": document([], table)["routes"], "sleeps": sleeps, "problems": problems}
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+@pytest.mark.parametrize("case", FILE_CASES, ids=lambda case: str(case["id"]))
+def test_a_route_file_sleeps_as_the_rules_say(case: Case) -> None:
+    expect, found = case["expect"], outcome_of_file(case)
+    assert differences(expect["routes"], found["routes"], "routes") == []
+    assert found["sleeps"].keys() == expect["sleeps"].keys()
+    assert differences(expect["sleeps"], found["sleeps"], "sleeps") == []
+    assert len(found["problems"]) == len(expect["problems"]), found["problems"]
+    told = [json.dumps(problem, ensure_ascii=False) for problem in found["problems"]]
+    assert [text for text in expect["problems"] if not any(text in each for each in told)] == [], told
+    for problem in found["problems"]:
+        assert (problem["file"], problem["route"], problem["line"]) == ("routes.yml", "nas", 1), problem
+
+
 def test_all_cases_are_present_and_have_unique_names() -> None:
-    assert len(CASES) == len({case["id"] for case in CASES}) == 228
+    assert len(CASES) == len({case["id"] for case in CASES}) == 230
+    assert len(FILE_CASES) == len({case["id"] for case in FILE_CASES}) == 20
 
 
 def test_every_difference_is_reported() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.gateway.binary import find_envoy
-from tests.support.daemon_process import Served
+from tests.support.daemon_process import Served, another_envoy, in_another_network
 from tests.support.images import WEB
 from tests.support.ports import free_port
 
@@ -33,33 +31,23 @@ async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
     port, xds = free_port(), f"unix://{tmp_path}/xds/ads.sock"
     gateway = {"http": f"127.0.0.1:{port}", "workers": 1, "xds": {"listen": xds}}
     served = Served(tmp_path, port, {"providers": {"docker": {"local": engine.host}}, "gateway": gateway})
-    bootstrap = (sys.executable, "-m", "pilotage", "envoy-bootstrap", xds, "--node", "edge")
-    printing = await asyncio.create_subprocess_exec(*bootstrap, stdout=asyncio.subprocess.PIPE)
-    (tmp_path / "envoy.json").write_bytes((await printing.communicate())[0])
     await served.start()
-    # its own network, because both listen on the same port
-    start = f"ip link set lo up; exec {find_envoy()} -c envoy.json --use-dynamic-base-id --concurrency 1 -l warning"
-    with (tmp_path / "envoy.log").open("wb") as log:
-        envoy = await asyncio.create_subprocess_exec(
-            *("unshare", "--net", "sh", "-c", start), cwd=tmp_path, stdout=log, stderr=log
-        )
-    try:
-        await served.accepted("shop", "edge")
-        await served.answers()
-        await served.enters(NAME, "asleep")  # so both Envoys report their load
-        envoy.send_signal(signal.SIGSTOP)
-        await served.answers()
-        for _ in range(40):  # eight seconds, four times the idle timeout
-            assert await served.phase(NAME) == "ready"
-            await asyncio.sleep(0.2)
-        assert (await asyncio.to_thread(engine.inspect, NAME))["State"]["Status"] == "running"
-        (unit,) = (await served.get("/v1/sleep"))["units"]
-        assert unit["awake_because"].startswith("waiting for Envoy edge")
-        await served.answers()
-        os.kill(envoy.pid, signal.SIGCONT)
-        await served.enters(NAME, "asleep")
-        await served.answers()
-    finally:
-        envoy.kill()
-        await envoy.wait()
-        await served.stop()
+    async with another_envoy(tmp_path, xds, *in_another_network(), workers=1) as envoy:
+        try:
+            await served.accepted("shop", "edge")
+            await served.answers()
+            await served.enters(NAME, "asleep")  # so both Envoys report their load
+            envoy.send_signal(signal.SIGSTOP)
+            await served.answers()
+            for _ in range(40):  # eight seconds, four times the idle timeout
+                assert await served.phase(NAME) == "ready"
+                await asyncio.sleep(0.2)
+            assert (await asyncio.to_thread(engine.inspect, NAME))["State"]["Status"] == "running"
+            (unit,) = (await served.get("/v1/sleep"))["units"]
+            assert unit["awake_because"].startswith("waiting for Envoy edge")
+            await served.answers()
+            os.kill(envoy.pid, signal.SIGCONT)
+            await served.enters(NAME, "asleep")
+            await served.answers()
+        finally:
+            await served.stop()

@@ -15,6 +15,7 @@ from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.testing import FakeEngine
 from tests.support.agents import AgentCertificates, agent, agent_config
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +30,26 @@ async def test_every_step_succeeds(tmp_path: Path) -> None:
         engine.add("web")
         found = await steps(config)
         assert all(step.ok for step in found)
-        names = ["certificates", "connection", "agent", "engine", "containers", "tcp tunnel"]
+        names = ["certificates", "connection", "agent", "engine", "containers", "tcp tunnel", "udp tunnel"]
         assert [step.name for step in found] == names
         assert [step.result for step in found][2:] == [
             "attic, v0.31.0, for docker",
             "docker 20.10.24, API 1.41",
             "1 listed",
             "works",
+            "works",
         ]
-        assert running.calls["probe"] == 1
+        await until(lambda: running.calls["udp probe"] == running.calls["probe"] == 1)
+
+
+async def test_an_agent_that_no_datagram_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeEngine() as engine, agent(engine.url, tmp_path, udp=None) as (running, config):
+        found = (await steps(config))[-1]
+        assert (found.name, found.result, found.ok) == ("udp tunnel", "failed: connection refused", False)
+        assert f"UDP datagrams to port {running.port}" in found.remedy
+        monkeypatch.setattr("pilotage.agents.steps.find_spec", lambda _: None)
+        found = (await steps(config))[-1]
+        assert (found.result.partition(",")[0], found.ok) == ("not checked", True)
 
 
 async def test_an_old_agent_has_no_tunnel_and_that_is_no_failure(tmp_path: Path) -> None:

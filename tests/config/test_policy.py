@@ -30,6 +30,7 @@ gateway:
   targets: own
   stream_ports: [9000-9100, 9443]
   label_files: [certs, /srv/certs]
+  label_roots: [www]
 match_domains: [.example.com]
 policy:
   default: deny
@@ -59,7 +60,7 @@ def test_everything_can_be_written(tmp_path: Path) -> None:
             PolicyRule(
                 number=1,
                 name="team a",
-                place=f"{tmp_path}/pilotage.yml:11",
+                place=f"{tmp_path}/pilotage.yml:12",
                 engine=("edge", "lab-*"),
                 project=("team-a",),
                 service=("web", "db"),
@@ -74,7 +75,7 @@ def test_everything_can_be_written(tmp_path: Path) -> None:
             ),
             PolicyRule(
                 number=2,
-                place=f"{tmp_path}/pilotage.yml:25",
+                place=f"{tmp_path}/pilotage.yml:26",
                 project=("team-b",),
                 hosts=(),
                 targets=(),
@@ -89,6 +90,7 @@ def test_everything_can_be_written(tmp_path: Path) -> None:
         stream_ports=((9000, 9100), (9443, 9443)),
         addresses=("10.0.0.1",),
         label_files=(f"{tmp_path}/certs", "/srv/certs"),
+        label_roots=(f"{tmp_path}/www",),
         domains=("example.com",),
         gateway=GatewayCapabilities(),
     )
@@ -145,6 +147,7 @@ def test_errors_are_reported_with_their_place_and_a_remedy(tmp_path: Path, rule:
         ("targets: all", "'all' is not a valid targets"),
         ("stream_ports: [http]", "'http' is not a port or a range of ports"),
         ("label_files: [../x]", "'../x' is not a folder"),
+        ("label_roots: [../x]", "'../x' is not a folder"),
         ("label_file: [x]", "unknown key 'label_file'; did you mean 'label_files'?"),
     ],
 )

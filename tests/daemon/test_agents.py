@@ -19,6 +19,7 @@ from pilotage.engine.config import DockerProviderConfig, TLSFiles
 from pilotage.testing import FakeEngine
 from pilotage.xds.agent import Agent
 from tests.support.agents import AgentCertificates, agent
+from tests.support.datagrams import replies, udp_client, udp_echo
 from tests.support.gateway import becomes, target
 from tests.support.ports import free_port
 from tests.support.rpc import grpc_server, grpc_upper
@@ -188,6 +189,53 @@ async def test_a_tcp_route_goes_through_a_tunnel_until_its_container_goes(site: 
 
 
 LARGE = bytes(range(256)) * 16_384
+
+
+def add_udp(site: Site, port: int, **more: Any) -> int:
+    """Add a container with a udp server; return the port of its route."""
+    mine = free_port()
+    labels = {"proxy.dns.scheme": "udp", "proxy.dns.port": f"{mine}:{port}", "proxy.dns.bind": "127.0.0.1"}
+    labels |= more.pop("labels", {})
+    site.engine.add("dns", networks=(), ports=(f"{port}:{port}/udp",), labels=labels, **more)
+    return mine
+
+
+@pytest.mark.slow
+async def test_a_udp_route_goes_through_a_tunnel_until_its_container_goes(site: Site) -> None:
+    async with udp_echo() as server:
+        mine = add_udp(site, server.port)
+        async with site.serving() as served:
+            with udp_client(mine) as client, udp_client(mine) as other:
+                await becomes(lambda: replies(client), b"ping")
+                largest = bytes(16_384)
+                for datagram in (b"a", bytes(1472), largest):
+                    assert await replies(other, datagram, patience=10) == datagram
+                assert await replies(other, largest + b"x", patience=0.2) == b""
+                assert (len(server.clients), site.agent.calls["udp"]) == (2, 2)
+                assert served.daemon.problems() == ()
+                await site.agent.crash()
+                assert await replies(client, patience=0.2) == b""
+                second = AgentCertificates()
+                second.write_zip(site.folder / "certs" / f"{site.agent.address}.zip")
+                site.agent.use(second.server_context(site.folder), second.for_udp())
+                await site.agent.listen()
+                await becomes(lambda: replies(client), b"ping")
+                await becomes(lambda: replies(other), b"ping")
+                site.engine.remove("dns")
+                await becomes(lambda: replies(client, patience=0.2), b"")
+                await until(lambda: not served.daemon.discovery.table.routes)
+
+
+@pytest.mark.slow
+async def test_datagrams_wake_a_container_behind_an_agent(site: Site) -> None:
+    async with udp_echo() as server:
+        mine = add_udp(site, server.port, labels={"proxy.idle_timeout": "1h"}, state="exited")
+        async with site.serving():
+            with udp_client(mine) as client:
+                await becomes(lambda: replies(client, patience=10), b"ping")
+                assert site.engine.calls["start"] == 1
+                assert site.agent.calls["udp"] == 1
+                assert await replies(client, b"more") == b"more"
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
     options = build_settings(Flags(), {}).options
     usual = type(options)()
     same = [name for name in options.__struct_fields__ if getattr(options, name) == getattr(usual, name)]
-    assert same == ["report_errors", "has_agents", "oidc", "session_keys", "max_waiting_in_all"]
+    assert same == ["report_errors", "has_agents", "oidc", "session_keys", "files_socket", "max_waiting_in_all"]
 
 
 def test_without_a_gateway_envoys_report_errors_with_their_loads() -> None:

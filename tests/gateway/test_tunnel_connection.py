@@ -6,6 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
+from pilotage.gateway.tunnel_connection import TunnelConnection
 from tests.support.ports import free_port
 from tests.support.tunnels import LARGE, Site, echoes, wait
 from tests.support.waiting import until
@@ -95,6 +96,7 @@ async def slows_down(site: Site, *, await_reader: bool) -> None:
     await until(is_still)
     assert sizes[-1] > len(LARGE)
     (connection,) = site.tunnels.connections
+    assert isinstance(connection, TunnelConnection)
     for side in (connection._near, connection._far):
         assert side.transport is not None
         assert side.transport.get_write_buffer_size() < 256 * 1024

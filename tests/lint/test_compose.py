@@ -146,7 +146,7 @@ def test_a_label_file_is_read_and_labels_override_it() -> None:
 def test_labels_of_a_swarm_service_are_not_those_of_its_containers(written: str) -> None:
     (problem,) = said(labels("x: y") + f"    deploy:\n      labels: {written}\n")
     assert problem.startswith(
-        "warning: compose.yml:8:7: web: proxy.web.port: labels under 'deploy' belong to the swarm"
+        "warning: compose.yml:8:7: web: proxy.web.port: labels under 'deploy' are those of a swarm"
     )
     assert said(labels("x: y") + "    deploy: {labels: {x: y}}\n") == []
 
@@ -175,4 +175,67 @@ def test_a_word_of_other_proxies_leads_to_the_right_label() -> None:
 def test_half_of_a_refused_port_is_not_in_force() -> None:
     refused, missing = said(labels("proxy.web.scheme: udp", "proxy.web.port: 20000:dns"))
     assert "'dns' in '20000:dns' is not a port number" in refused
-    assert "a udp route needs a port to listen on, but none is set" in missing
+    assert "a udp route needs a port to listen on, and its port is not valid" in missing
+
+
+# ---- services that are made of several definitions
+
+
+def test_a_service_has_the_labels_of_those_that_it_extends() -> None:
+    Path("common.yml").write_text(labels("proxy.web.prot: 80", "proxy.web.port: many").replace("web:", "base:", 1))
+    text = (
+        "services:\n  one:\n    image: acme/one\n    extends: {file: common.yml, service: base}\n"
+        "    labels: {proxy.web.port: '80'}\n  two:\n    extends: one\n"
+    )
+    assert said(text)[0] == "error: common.yml:6:7: one: proxy.web.prot: unknown field; did you mean 'port'?"
+    assert sum("proxy.web.prot" in problem for problem in said(text)) == 1  # once for both services
+    assert not any("many" in problem for problem in said(text))
+    assert set(check_file("compose.yml", {}).files) == {"compose.yml", "common.yml"}
+
+
+def test_what_cannot_be_extended_is_reported() -> None:
+    (missing,) = said("services: {one: {image: x, extends: {file: none.yml, service: base}}}\n")
+    assert "the extended file 'none.yml' cannot be read" in missing
+    (unknown,) = said("services: {one: {image: x, extends: base}}\n")
+    assert "there is no service 'base' to extend" in unknown
+    assert said("services: {one: {image: x, extends: two}, two: {extends: one}}\n") == []
+
+
+def test_services_with_different_profiles_may_have_the_same_name() -> None:
+    def services(one: str, two: str) -> list[str]:
+        return said(
+            f"services:\n  one: {{image: x, labels: {{proxy.aliases: app}}, profiles: {one}}}\n"
+            f"  two: {{image: x, labels: {{proxy.aliases: app}}, profiles: {two}}}\n"
+        )
+
+    assert services("[gpu]", "[cpu]") == []
+    assert "also uses the alias 'app'" in services("[gpu, all]", "[all]")[0]
+    assert "also uses the alias 'app'" in services("[gpu]", "[]")[0]
+
+
+# ---- variables in other places
+
+
+def test_a_whole_item_of_a_list_may_be_a_variable() -> None:
+    text = labels('- "${LABEL}"', '- "proxy.web.${REST:-port=80}"')
+    assert said(text, LABEL="proxy.web.scheme=http") == []
+    (problem,) = said(text, LABEL="proxy.web.prot=80")
+    assert "proxy.web.prot: unknown field" in problem
+    assert "because the variable LABEL is not set" in said(text)[0]
+
+
+def test_a_container_name_with_a_variable_is_the_alias() -> None:
+    text = "services:\n  web:\n    image: x\n    container_name: ${STACK}-web\n"
+    assert said(text, STACK="shop") == []
+    assert said(text) == []
+
+
+def test_an_included_file_has_variables_of_its_own() -> None:
+    Path("shop").mkdir()
+    Path("shop/.env").write_text("PORT=80\nOTHER=1\n")
+    Path("other.env").write_text("PORT=many\n")
+    Path("shop/compose.yaml").write_text(labels("proxy.web.port: ${PORT}"))
+    assert said("include: [shop/compose.yaml]\n") == []
+    (problem,) = said("include:\n  - path: shop/compose.yaml\n    env_file: other.env\n")
+    assert "'${PORT}' is not a port number" in problem
+    assert len(said("include: [shop/compose.yaml]\n", PORT="many")) == 1

@@ -276,3 +276,16 @@ def test_a_rule_whose_placeholders_have_no_value_allows_nothing() -> None:
     assert not policy.may_use_host(odd, "team-x").allowed
     assert not policy.may_use_middleware(odd, "oidc").allowed
     assert policy.may_use_host(A, "team-a").allowed
+
+
+def test_a_folder_is_published_only_below_one_that_the_operator_lists(tmp_path: Path) -> None:
+    (tmp_path / "www" / "site").mkdir(parents=True)
+    site, roots = str(tmp_path / "www" / "site"), (str(tmp_path / "www"),)
+    assert Policy(label_roots=roots).may_publish(A, site).allowed
+    assert Policy(label_roots=roots).may_publish(A, roots[0]).allowed
+    assert not Policy(label_files=roots).may_publish(A, site).allowed
+    assert not Policy(label_roots=(site,)).may_publish(A, str(tmp_path)).allowed
+    assert not Policy(label_roots=roots, default="deny").may_publish(A, site).allowed
+    for files, allowed in ((roots, True), (("/srv",), False), ((), False), (None, True)):
+        rules = (PolicyRule(files=files),)
+        assert Policy(label_roots=roots, rules=rules).may_publish(A, site).allowed is allowed

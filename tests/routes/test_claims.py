@@ -6,7 +6,7 @@ import pytest
 
 from pilotage import build_routes
 from pilotage.policy.claims import PolicyRule
-from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, Policy
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, ROOT_REFUSED, Policy
 from pilotage.routes.access_log import AccessLog
 from pilotage.routes.build import decode_labels
 from pilotage.routes.claims import ContainerClaims
@@ -42,8 +42,10 @@ def refused(labels: dict[str, str], policy: Policy = NO_POLICY) -> list[Problem]
 
 @pytest.mark.parametrize("labels", FILES, ids=str)
 def test_files_of_the_host_are_refused_however_a_label_names_them(labels: dict[str, str]) -> None:
-    assert {problem.message for problem in refused(labels)} == {FILE_REFUSED}
-    allowed = routes(labels, policy=Policy(label_files=("/srv",)))["web"]
+    publishes = "fileserver" in labels.values()
+    assert {problem.message for problem in refused(labels)} == {ROOT_REFUSED if publishes else FILE_REFUSED}
+    policy = Policy(label_roots=("/srv",)) if publishes else Policy(label_files=("/srv",))
+    allowed = routes(labels, policy=policy)["web"]
     assert (allowed.excluded, allowed.folders) == (False, ("/srv",))
 
 

@@ -156,8 +156,8 @@ def test_the_examples_of_the_documentation_are_sound() -> None:
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "routes-from-files.md").read_text()
     examples = re.findall(r"```yaml\n(?!# pilotage.yml)(.*?)```", text, re.DOTALL)
     found = [read(example) for example in examples]
-    assert [len(file.routes) for file in found] == [3, 1]
-    assert [file.all_problems for file in found] == [(), ()]
+    assert [len(file.routes) for file in found] == [3, 1, 2]
+    assert [file.all_problems for file in found] == [(), (), ()]
     assert found[1].routes[0].settings.middlewares
 
 
@@ -184,10 +184,7 @@ def test_no_text_raises(text: str) -> None:
         ),
         (
             "app: [{use: x}]",
-            (
-                "1:6: route app: this is a list of middlewares; middleware files are a GoDoxy feature that pilotage "
-                "does not support; write the middlewares below 'middlewares' of a route"
-            ),
+            ("1:6: route app: this is a list of middlewares, not a route; list the file below providers.middlewares"),
         ),
         (
             "'a b': {host: nas}",

@@ -52,6 +52,7 @@ def test_fields_that_only_some_targets_allow_keep_their_place(labels: dict[str, 
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("routes") == {
+        "_List.usable": True,
         "FieldFilter.default": "drop",
         "LoggedFields.query": FieldFilter(default="keep"),
         "AccessLog.format": "combined",

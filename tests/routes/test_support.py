@@ -10,6 +10,8 @@ from pilotage.policy import Policy
 from pilotage.routes import build_routes, not_served, read_route_file, refused_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pilotage.routes.route import Route
 
 
@@ -26,6 +28,10 @@ class Refuses:
         place = {"provider": route.provider, "container": route.container, "route": route.alias}
         problems = tuple(Problem(message="no", path=path, refused=not self.served, **place) for path in self.paths)
         return problems, self.served
+
+    def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
+        assert "lan@file" not in middlewares
+        return None, ()
 
 
 def routes(gateway: Refuses, **labels: str) -> tuple[Route, ...]:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.engine.credentials import Credentials
 from pilotage.testing import FakeAgent
 from tests.support.ports import free_port
 
@@ -95,6 +96,10 @@ class AgentCertificates:
         context.load_verify_locations(cadata=self.ca.decode())
         return context
 
+    def for_udp(self) -> Credentials:
+        """Return what an agent needs to tunnel udp."""
+        return Credentials(self.ca, self.server_cert, self.server_key)
+
     def environment(self) -> dict[str, str]:
         """Return the variables with which the real program gets its certificates."""
         ca_key = _key_pem(self._key)
@@ -159,6 +164,7 @@ async def agent(
 ) -> AsyncIterator[tuple[FakeAgent, DockerProviderConfig]]:
     """Run an agent of ours in front of an engine; yield it, and the configuration with which it is reached."""
     made = certificates or AgentCertificates()
+    options.setdefault("udp", made.for_udp())
     async with FakeAgent(engine, made.server_context(folder), **options) as running:
         path = made.write_zip(folder / "certs" / f"{running.address}.zip")
         yield running, agent_config(running.address, path)

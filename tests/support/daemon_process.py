@@ -18,7 +18,7 @@ from tests.support.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-__all__ = ["HOST", "Served", "serving", "serving_elsewhere", "status_of"]
+__all__ = ["HOST", "Served", "another_envoy", "in_another_network", "serving", "serving_elsewhere", "status_of"]
 
 HOST: Final = "shop.example.com"
 
@@ -172,28 +172,49 @@ async def serving(
 
 
 @contextlib.asynccontextmanager
-async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Configure an Envoy that pilotage has not started, as in a fleet."""
-    port, xds = free_port(), f"unix://{folder}/xds/ads.sock"
-    gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "xds": {"listen": xds}}
-    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway}, "--no-gateway")
+async def another_envoy(
+    folder: Path, xds: str, *prefix: str, workers: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run an Envoy that pilotage has not started, as in a fleet.
+
+    Args:
+        folder: the Envoy's configuration and its log.
+        xds: the address of the control plane.
+        prefix: a command that runs another one.
+        workers: its number of threads for requests.
+
+    """
     printing = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pilotage", "envoy-bootstrap", xds, "--node", "edge"), stdout=asyncio.subprocess.PIPE
     )
     printed, _ = await printing.communicate()
     (folder / "envoy.json").write_bytes(printed)
+    command = (str(find_envoy()), "-c", "envoy.json", "--use-dynamic-base-id", "--concurrency", str(workers))
     with (folder / "envoy.log").open("wb") as log:
         envoy = await asyncio.create_subprocess_exec(
-            *(str(find_envoy()), "-c", "envoy.json", "--use-dynamic-base-id", "--concurrency", "2"),
-            *("-l", "warning"),
-            cwd=folder,
-            stdout=log,
-            stderr=log,
+            *(*prefix, *command, "-l", "warning"), cwd=folder, stdout=log, stderr=log
         )
     try:
-        await served.start()
-        yield served
+        yield envoy
     finally:
-        await served.stop()
         envoy.kill()
         await envoy.wait()
+
+
+def in_another_network() -> tuple[str, ...]:
+    """Return a prefix that runs a command in a network of its own, where all ports of loopback are free."""
+    return ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
+
+
+@contextlib.asynccontextmanager
+async def serving_elsewhere(folder: Path, engines: Mapping[str, str]) -> AsyncIterator[Served]:
+    """Configure an Envoy that pilotage has not started, as in a fleet."""
+    port, xds = free_port(), f"unix://{folder}/xds/ads.sock"
+    gateway = {"http": f"127.0.0.1:{port}", "access_log": str(folder / "access.log"), "xds": {"listen": xds}}
+    served = Served(folder, port, {"providers": {"docker": dict(engines)}, "gateway": gateway}, "--no-gateway")
+    async with another_envoy(folder, xds, workers=2):
+        try:
+            await served.start()
+            yield served
+        finally:
+            await served.stop()

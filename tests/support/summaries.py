@@ -25,6 +25,9 @@ class _Lenient(Policy, frozen=True, kw_only=True):
     def may_read(self, claimant: Claimant, path: str) -> Verdict:
         return Verdict(allowed=True)
 
+    def may_publish(self, claimant: Claimant, folder: str) -> Verdict:
+        return Verdict(allowed=True)
+
 
 LENIENT: Final = _Lenient(stream_ports=((1, 65535),))
 

@@ -9,9 +9,12 @@ import ssl
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pilotage.engine.tls_end import TLSEnd
-from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, peek
+from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, listen_at, peek
 from tests.support.agents import AgentCertificates
+from tests.support.datagrams import bound_datagrams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -97,3 +100,17 @@ async def test_what_is_peeked_can_be_read_again() -> None:
         theirs.send(b"hello")
         assert await peek(mine) == b"hello"
         assert await asyncio.get_running_loop().sock_recv(mine, 100) == b"hello"
+
+
+def test_both_ports_have_one_number() -> None:
+    one, two = listen_at(0, udp=True)
+    assert two is not None
+    with one, two:
+        assert one.getsockname() == two.getsockname()
+        with pytest.raises(OSError, match="in use"):
+            listen_at(one.getsockname()[1], udp=True)
+
+
+def test_a_port_whose_datagrams_are_taken_is_not_used() -> None:
+    with bound_datagrams() as taken, pytest.raises(OSError, match="in use"):
+        listen_at(taken.getsockname()[1], udp=True)

@@ -308,11 +308,11 @@ async def test_a_route_from_a_file_names_its_agent(behind: Behind) -> None:
         assert (await behind.gateway.ask("app")).json["headers"]["x-proxy-host"] == f"localhost:{app.port}"
 
 
-async def test_what_an_agent_cannot_carry_is_refused(behind: Behind) -> None:
+async def test_without_a_relay_udp_is_refused(behind: Behind) -> None:
     port = PortPair(free_port(), 80)
     await behind.gateway.publish(behind.route("app", 80, scheme="udp", port=port))
     (problem,) = behind.gateway.ads.problems
-    assert problem.message == "scheme udp is not supported behind an agent, so the route is not served"
+    assert problem.message.startswith("scheme udp behind an agent needs an Envoy that pilotage runs")
 
 
 async def test_a_route_behind_an_agent_approves_no_requests(behind: Behind) -> None:

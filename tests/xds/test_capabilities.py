@@ -22,7 +22,8 @@ def test_an_ordinary_route_is_supported() -> None:
 @pytest.mark.parametrize(
     ("fields", "path", "servable"),
     [
-        ({"scheme": "fileserver"}, "scheme", False),
+        ({"scheme": "fileserver", "agent": "node1:8890"}, "scheme", False),
+        ({"scheme": "fileserver", "load_balance": LoadBalance(link="x")}, "load_balance.link", False),
         ({"rules": "default { serve /srv }"}, "rules", False),
         ({"rules": "default { log info /dev/stdout x }"}, "rules", True),
         ({"scheme": "tcp", "port": PortPair(1, 2), "rules": "default { pass }"}, "rules", False),
@@ -114,7 +115,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
 @pytest.mark.parametrize(
     ("fields", "hint"),
     [
-        ({"scheme": "fileserver"}, "run a web server in a container for the files"),
+        ({"scheme": "fileserver", "agent": "node1:8890"}, "run a web server in a container for the files"),
         ({"rules": "default { serve /srv }"}, "run a web server in a container for the files"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.routes.middlewares import MIDDLEWARES
-from pilotage.xds.middlewares import Edits, ForwardAuth, Rate, route_policy
+from pilotage.xds.combining import Edits
+from pilotage.xds.middlewares import ForwardAuth, Rate, route_policy
 
 
 def test_middleware_and_option_names_ignore_case_and_underscores() -> None:
@@ -265,3 +266,39 @@ def test_options_have_defaults() -> None:
     read = route_policy({"forwardauth": {"route": "AUTH", "headers": ["A", None, " "]}})
     assert read.problems == ()
     assert read.auth == ForwardAuth("auth", "/api/auth/traefik", ("A",))
+
+
+@pytest.mark.parametrize(
+    ("own", "listed", "message"),
+    [
+        ("cidr_whitelist", {"allow": "192.168.0.0/16"}, "no client is in all lists of networks of this route"),
+        ("rate_limit", {"average": 5}, "a route can have only one middleware of this kind"),
+        ("forwardauth", {"route": "other"}, "a route can have only one middleware of this kind"),
+    ],
+)
+def test_middlewares_that_contradict_each_other_close_the_route(own: str, listed: Any, message: str) -> None:
+    first: dict[str, Any] = {
+        "cidr_whitelist": {"allow": "10.0.0.0/8"},
+        "rate_limit": {"average": 1},
+        "forwardauth": None,
+    }
+    read = route_policy({own: first[own], f"x@file\n000\n{own}": listed})
+    assert [problem.message for problem in read.problems] == [message]
+    assert not read.servable
+
+
+def test_the_order_follows_priorities_and_not_the_mapping() -> None:
+    one = {"x@file\n000\nrequest": {"set_headers": {"A": "file"}, "add_prefix": "/in"}}
+    for priority, value, prefix in ((9, "file", "/in/out/"), ("11", "own", "/out/in/")):
+        own = {"request": {"set_headers": {"A": "own"}, "add_prefix": "out", "priority": priority}}
+        for both in ({**one, **own}, {**own, **one}):
+            read = route_policy(both)
+            assert (read.request.put, read.prefix, read.problems) == ((("A", value),), prefix, ())
+    (problem,) = route_policy({"request": {"priority": "first"}}).problems
+    assert (problem.path, problem.message) == ("middlewares.request.priority", "'first' is not a whole number")
+
+
+def test_lists_that_nothing_has_filled_in_close_the_route() -> None:
+    read = route_policy({"lan@file": None})
+    assert not read.servable
+    assert read.problems[0].path == "middlewares.lan@file"

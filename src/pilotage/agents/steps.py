@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -11,7 +13,7 @@ import msgspec
 from pilotage.core.errors import EngineError
 from pilotage.engine.address import parse_address
 from pilotage.engine.agents import TUNNEL_PROTOCOL, tunnel_header
-from pilotage.engine.archive import check_credentials
+from pilotage.engine.archive import check_credentials, read_credentials
 from pilotage.engine.credentials import AGENT_NAME, CredentialsError
 from pilotage.engine.pool import Pool, new_client
 from pilotage.engine.sockets import failure_text, open_tcp
@@ -90,7 +92,10 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
     if info is not None and not info.tunnels:
         yield Step("tcp tunnel", "the agent is too old for it")
         return
-    yield await _probe(address.host, address.port, files)
+    tcp = await _probe(address.host, address.port, files)
+    yield tcp
+    if tcp.ok:
+        yield await _probe_udp(address.host, address.port, files)
 
 
 async def _probe(host: str, port: int, files: TLSFiles) -> Step:
@@ -114,3 +119,26 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
     if chosen != TUNNEL_PROTOCOL or left:
         return Step("tcp tunnel", "the agent does not offer it", remedy, ok=False)
     return Step("tcp tunnel", "works")
+
+
+async def _probe_udp(host: str, port: int, files: TLSFiles) -> Step:
+    """Open a test tunnel for udp, and return as a step whether that worked."""
+    if find_spec("OpenSSL") is None:
+        return Step("udp tunnel", "not checked, because pyOpenSSL is not installed (pip install 'pilotage[agents]')")
+    from pilotage.engine.dtls_client import DTLSClient  # noqa: PLC0415  # an optional package
+    from pilotage.engine.dtls_end import dtls_context  # noqa: PLC0415
+
+    remedy = f"let UDP datagrams to port {port} of the agent pass firewalls; only udp routes need them"
+    try:
+        async with asyncio.timeout(_LIMIT):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            place = str(found[0][4][0]), port
+            client = DTLSClient(dtls_context(read_credentials(files)), place, lambda _: None, lambda _: None)
+            try:
+                await client.open(tunnel_header("", 0, probe=True))
+            finally:
+                client.close()
+    except (OSError, CredentialsError) as error:
+        why = error.what if isinstance(error, CredentialsError) else failure_text(error, _LIMIT)
+        return Step("udp tunnel", f"failed: {why}", remedy, ok=False)
+    return Step("udp tunnel", "works")

@@ -282,6 +282,7 @@ class _Gateway(Section):
     targets: Literal["any", "own"] = NO_POLICY.targets
     stream_ports: Annotated[list[PortRange], BeforeValidator(list_of_one)] | None = None
     label_files: Annotated[list[LabelFolder], BeforeValidator(list_of_one)] = []
+    label_roots: Annotated[list[LabelFolder], BeforeValidator(list_of_one)] = []
 
 
 class _Api(Section):
@@ -349,20 +350,19 @@ class ServeSections(Section):
     def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:
         """Return the policy without its rules. ``options`` and ``path`` belong to the file with these sections."""
         section = self.gateway or _Gateway()
-        addresses = [options.http_address] if options.http_port else []
-        addresses += [options.https_address] if options.serves_https else []
+        addresses = [options.http_address] * bool(options.http_port) + [options.https_address] * options.serves_https
         return Policy(
             targets=section.targets,
             stream_ports=None if section.stream_ports is None else tuple(section.stream_ports),
             addresses=tuple(dict.fromkeys(addresses)),
             label_files=tuple(str(path(folder).absolute()) for folder in section.label_files),
+            label_roots=tuple(str(path(folder).absolute()) for folder in section.label_roots),
             domains=options.match_domains,
         )
 
     def gateway_settings(self, file: FileOf, add_problem: AddProblem) -> GatewaySettings:
         """Return the settings for running Envoy. The arguments are those of :meth:`gateway_options`."""
         section = self.gateway or _Gateway()
-        xds = self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings()
         return GatewaySettings(
             drain=section.drain,
             keep=section.keep,
@@ -371,7 +371,7 @@ class ServeSections(Section):
             max_connections=section.max_connections or 0,
             max_client_connections=section.max_connections_per_client,
             log_level=section.log_level,
-            xds=xds,
+            xds=self._xds(section.xds, file, add_problem) if section.xds is not None else XdsSettings(),
         )
 
     @staticmethod
@@ -396,5 +396,5 @@ class ServeSections(Section):
     def api_settings(self, file: FileOf) -> ApiSettings:
         """Return the settings of the API."""
         section = self.api or _Api()
-        listen = None if section.listen is None else tuple(section.listen)
-        return ApiSettings(listen, file(section.token_file, ("api", "token_file")))
+        token_file = file(section.token_file, ("api", "token_file"))
+        return ApiSettings(None if section.listen is None else tuple(section.listen), token_file)

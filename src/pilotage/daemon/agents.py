@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.addresses import is_address
@@ -95,6 +96,7 @@ async def start_agents(
         ads.targets.set_agents(agents)
 
     keeper = AgentKeeper(discovery.agents, apply, relay=str(folder) if tunnels else "")
+    keeper.tunnels = relay
     await keeper.start()
     return keeper
 
@@ -120,6 +122,9 @@ class AgentKeeper:
         relay: folder of the tunnels' sockets; ``""`` if there are no tunnels.
         lookup: returns the addresses of a host name; called in a thread because it blocks.
 
+    Attributes:
+        tunnels: the relay; ``None`` if there are no tunnels.
+
     """
 
     def __init__(
@@ -130,7 +135,9 @@ class AgentKeeper:
         relay: str = "",
         lookup: Callable[[str], tuple[str, ...]] = look_up,
     ) -> None:
+        self.tunnels: Tunnels | None = None
         self._relay = relay
+        self._datagrams = find_spec("OpenSSL") is not None
         self._agents = agents
         self._apply = apply
         self._lookup = lookup
@@ -200,6 +207,7 @@ class AgentKeeper:
             in_host_network=info is None or info.runtime != "podman",
             problem=problem,
             relay=self._relay,
+            datagrams=self._datagrams,
         )
 
     def _read(self, address: str, config: DockerProviderConfig) -> tuple[Credentials | None, str]:

@@ -22,6 +22,7 @@ from pilotage.core.text import count
 from pilotage.daemon.agents import AgentKeeper, start_agents
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
+from pilotage.daemon.files import options_with_files, start_file_server
 from pilotage.daemon.held_names import HeldNames
 from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
@@ -238,15 +239,16 @@ class Daemon:
                     self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
                     self._overload.prepare()
             self.ads = await stack.enter_async_context(
-                AdsServer(settings.options, on_nack=self._on_rejected, guard=self._guard(settings))
+                AdsServer(options_with_files(settings, folder), on_nack=self._on_rejected, guard=self._guard(settings))
             )
+            await start_file_server(self.ads, stack)
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
             self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
-            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, udp=settings.with_gateway)
+            self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, self._agents.tunnels)
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:
@@ -359,8 +361,6 @@ class Daemon:
         while self._systemd.watchdog:
             self._systemd.alive()
             await asyncio.sleep(self._systemd.watchdog)
-
-    # ---- reload
 
     async def _reload_on_request(self) -> None:
         while True:

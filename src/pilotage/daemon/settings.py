@@ -74,6 +74,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         engines: the engines to watch.
         files: names and patterns of route files.
+        middleware_files: names and patterns of files of middlewares.
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         file: the configuration file; ``""`` if there is none.
         options: what Envoys get in addition to the routes.
@@ -93,6 +94,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     engines: tuple[DockerProviderConfig, ...]
     files: tuple[str, ...] = ()
+    middleware_files: tuple[str, ...] = ()
     why: str = ""
     file: str = ""
     options: GatewayOptions = GatewayOptions()
@@ -178,6 +180,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
         policy=policy,
+        middleware_files=config.middleware_files,
     )
     problems = (
         *config.problems,

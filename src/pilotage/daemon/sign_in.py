@@ -77,7 +77,7 @@ class SignInKeeper:
         if self._keys is not None or self._failure:
             return
         routes = (table.routes.get(alias) for alias in aliases)
-        if any(it is not None and route_policy(it.settings.middlewares).oidc is not None for it in routes):
+        if any(it is not None and route_policy(it.middlewares).oidc is not None for it in routes):
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
     def _begin_now(self) -> None:

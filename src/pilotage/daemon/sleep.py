@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.discovery.watcher import EngineWatcher
     from pilotage.engine.shared_client import ClientRequest
+    from pilotage.gateway.tunnels import Tunnels
     from pilotage.routes.route import Endpoint, Route
+    from pilotage.sleep.datagrams import Target
     from pilotage.table.table import Table
     from pilotage.table.wakefulness import Wakefulness
     from pilotage.xds.server import AdsServer
@@ -135,6 +137,7 @@ class Pages:
         state, now = unit.state, time.monotonic()
         return WakeStatus(
             name=route.settings.homepage.name or unit.pool or alias,
+            icon=route.settings.homepage.icon,
             phase=state.phase,
             step=unit.step,
             done=unit.done,
@@ -163,6 +166,8 @@ async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint
     members = backend.members if backend is not None else ()
     found = next((it for it in members if it.endpoint.container_id == endpoint.container_id), None)
     if found is not None and found.agent is not None:
+        if route.scheme == "udp":
+            return Readiness.READY  # a udp server need not reply to anything
         checks = "healthcheck" in route.labelled and not route.settings.healthcheck.disable
         query = health_query(route, found, scheme="" if checks else "tcp")
         try:
@@ -178,15 +183,15 @@ async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint
     return await check_readiness(route, msgspec.structs.replace(found.endpoint, host=found.host, addresses=()))
 
 
-def _targets(ads: AdsServer, alias: str) -> list[tuple[str, int]]:
-    """Return the addresses of a udp route that the gateway has checked, without endpoints behind agents."""
+def _targets(ads: AdsServer, alias: str) -> list[Target]:
+    """Return the addresses of a udp route that the gateway has checked, and tunnels to its endpoints behind agents."""
     backend = ads.snapshot.backend(f"route/{alias}")
-    members = backend.members if backend is not None else ()
-    return [(it.host, it.endpoint.port) for it in members if it.agent is None and is_address(it.host)]
+    found = [(it, backend.tunnel(it)) for it in backend.members] if backend is not None else []
+    return [tunnel or (it.host, it.endpoint.port) for it, tunnel in found if tunnel or is_address(it.host)]
 
 
 async def start_sleeper(
-    discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, *, udp: bool
+    discovery: DiscoveryManager, ads: AdsServer, socket: str, stack: AsyncExitStack, tunnels: Tunnels | None
 ) -> Sleeper:
     """Return a sleeper that wakes containers when the gateway needs them. Serve the events of loading pages.
 
@@ -195,14 +200,17 @@ async def start_sleeper(
         ads: the gateway.
         socket: path of the unix socket for events.
         stack: closes the events server.
-        udp: whether Envoy reaches ports of this process on loopback, so that datagrams can wait here.
+        tunnels: the relay of tunnels to agents; ``None`` if Envoy cannot reach this process on loopback, so that
+            datagrams cannot wait here.
 
     Raises:
         OSError: the socket cannot be created.
 
     """
     source = DiscoverySource(discovery)
-    datagrams = Datagrams(is_enabled=udp)
+    datagrams = Datagrams(is_enabled=tunnels is not None)
+    if tunnels is not None:
+        datagrams.connect = tunnels.connect
     sleeper = Sleeper(
         source,
         ads.gates,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         unverified_warning,
     )
     from pilotage.engine.credentials import AGENT_NAME, Credentials, CredentialsError
+    from pilotage.engine.dtls_client import DTLSClient
+    from pilotage.engine.dtls_end import DTLSEnd, dtls_context
     from pilotage.engine.events import EventStream
     from pilotage.engine.http_response import EngineResponse
     from pilotage.engine.pool import Pool, clients, close_default_pool, new_client
@@ -74,6 +76,8 @@ __all__ = [
     "Connection",
     "Credentials",
     "CredentialsError",
+    "DTLSClient",
+    "DTLSEnd",
     "DockerProviderConfig",
     "Endpoint",
     "EngineClient",
@@ -104,6 +108,7 @@ __all__ = [
     "close_default_pool",
     "default_engine",
     "distinct_name",
+    "dtls_context",
     "failure_text",
     "is_agent_name",
     "is_explicit_only",
@@ -125,6 +130,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "DTLSClient": "dtls_client",
+        "DTLSEnd": "dtls_end",
+        "dtls_context": "dtls_end",
         "TLSEnd": "tls_end",
         "failure_text": "sockets",
         "TUNNEL_PROTOCOL": "agents",

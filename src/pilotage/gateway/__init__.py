@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pilotage.gateway.capacity import descriptor_limit, memory_limit, raise_descriptor_limit
     from pilotage.gateway.client_limit import module_folder
     from pilotage.gateway.external import ExternalLauncher
+    from pilotage.gateway.file_paths import FileRoot
+    from pilotage.gateway.file_server import FileServer
     from pilotage.gateway.health import HealthPoller
     from pilotage.gateway.launch import ADMIN_SOCKET
     from pilotage.gateway.log_tail import relay_output
@@ -31,6 +33,8 @@ __all__ = [
     "OUTPUT",
     "AdminClient",
     "ExternalLauncher",
+    "FileRoot",
+    "FileServer",
     "Gateway",
     "GatewayStatus",
     "HealthPoller",
@@ -67,6 +71,8 @@ __getattr__, __dir__ = lazy_exports(
         "raise_descriptor_limit": "capacity",
         "module_folder": "client_limit",
         "ExternalLauncher": "external",
+        "FileRoot": "file_paths",
+        "FileServer": "file_server",
         "HealthPoller": "health",
         "OverloadMonitor": "overload",
         "Gateway": "process",

@@ -2,13 +2,16 @@
 
 There is one unix socket for each target behind an agent. Envoy connects to this socket as if it were the target, and
 each connection gets a tunnel of its own: a TLS connection to the agent, which begins with a header that names the
-target. Envoy enforces all limits per connection and per client. Linux only.
+target. For udp, each client has a connection, and a tunnel of its own over DTLS. Envoy enforces all limits per
+connection and per client. Linux only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +21,13 @@ from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.tls import agent_context
 from pilotage.gateway.hangups import Hangups
 from pilotage.gateway.tunnel_connection import BUFFERED, TunnelConnection
+from pilotage.gateway.udp_tunnel import PACKETS, UdpTunnel
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Callable, Iterable, Mapping
+
+    from OpenSSL import SSL
 
     from pilotage.engine.credentials import Credentials
     from pilotage.xds.agent import Agent, Tunnel
@@ -59,7 +64,7 @@ class Tunnels:
     """
 
     def __init__(self, folder: str, tunnels: Callable[[str], Iterable[Tunnel]]) -> None:
-        self.connections: set[TunnelConnection] = set()
+        self.connections: set[TunnelConnection | UdpTunnel] = set()
         self.most = share_of_descriptors(4, MOST_TUNNELS)
         self.buffer = memoryview(bytearray(BUFFERED))
         self._folder = folder
@@ -67,12 +72,13 @@ class Tunnels:
         self._agents: dict[str, Agent] = {}
         self._credentials: dict[str, Credentials] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._dtls: dict[str, SSL.Context] = {}
         self._used: dict[str, frozenset[Tunnel]] = {}  # alias -> its tunnels
         self._users: dict[Tunnel, set[str]] = {}
         self._sockets: dict[Tunnel, socket.socket] = {}
         self._endings: dict[Tunnel, asyncio.TimerHandle] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
-        self._failures: dict[Tunnel, tuple[str, float]] = {}  # what was logged last, and when
+        self._failures: dict[tuple[Tunnel, str], tuple[str, float]] = {}  # what was logged last, and when
         self._is_full = False
         self.hangups = Hangups()
         for left in Path(folder).glob("tunnel-*"):
@@ -88,16 +94,22 @@ class Tunnels:
             if credentials is not None:
                 self._credentials[agent.address] = credentials
                 self._contexts.pop(agent.address, None)
+                self._dtls.pop(agent.address, None)
         for address in self._credentials.keys() - self._agents.keys():
             del self._credentials[address]
             self._contexts.pop(address, None)
+            self._dtls.pop(address, None)
             self._turns.pop(address, None)
         for connection in tuple(self.connections):
             if connection.tunnel.agent not in self._agents:
                 connection.abort()
 
     def follow(self, _table: object, aliases: Iterable[str]) -> None:
-        """Open and close the sockets of the aliases whose routes may have changed. Existing connections stay open."""
+        """Open and close the sockets of the aliases whose routes may have changed.
+
+        Existing connections stay open. Sessions of udp clients end with their tunnel, because they have no end of their
+        own that Envoy could wait for.
+        """
         for alias in aliases:
             wanted = frozenset(self._tunnels(alias))
             before = self._used.pop(alias, frozenset())
@@ -110,6 +122,7 @@ class Tunnels:
                 self._users[tunnel].discard(alias)
                 if not self._users[tunnel]:
                     del self._users[tunnel]
+                    self._end_sessions(tunnel)
                     self._endings[tunnel] = asyncio.get_running_loop().call_later(_LINGER, self._close, tunnel)
 
     async def close(self) -> None:
@@ -122,6 +135,20 @@ class Tunnels:
             await asyncio.sleep(0)
         self.hangups.close()
 
+    def connect(self, tunnel: Tunnel) -> socket.socket:
+        """Return a socket for the datagrams of one client, which a udp tunnel carries; the session ends with it.
+
+        Raises:
+            OSError: there are too many connections.
+
+        """
+        if len(self.connections) >= self.most:
+            raise OSError(errno.EUSERS, "there are too many connections through agents")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, PACKETS)
+        theirs.setblocking(False)  # noqa: FBT003
+        self.connections.add(UdpTunnel(self, tunnel, ours))
+        return theirs
+
     def context(self, agent: str) -> ssl.SSLContext:
         """Return the TLS settings for the agent with this address.
 
@@ -130,10 +157,26 @@ class Tunnels:
 
         """
         if agent not in self._contexts:
-            if (credentials := self._credentials.get(agent)) is None:
-                raise CredentialsError("it has no certificates", "")
-            self._contexts[agent] = agent_context(credentials, TUNNEL_PROTOCOL)
+            self._contexts[agent] = agent_context(self._credentials_of(agent), TUNNEL_PROTOCOL)
         return self._contexts[agent]
+
+    def dtls_context(self, agent: str) -> SSL.Context:
+        """Return the DTLS settings for the agent with this address.
+
+        Raises:
+            CredentialsError: the agent's certificates are missing or cannot be used.
+
+        """
+        if agent not in self._dtls:
+            from pilotage.engine.dtls_end import dtls_context  # noqa: PLC0415  # needs an optional package
+
+            self._dtls[agent] = dtls_context(self._credentials_of(agent))
+        return self._dtls[agent]
+
+    def _credentials_of(self, agent: str) -> Credentials:
+        if (credentials := self._credentials.get(agent)) is None:
+            raise CredentialsError("it has no certificates", "")
+        return credentials
 
     def turn(self, agent: str) -> asyncio.Semaphore:
         """Return the semaphore that limits how many tunnels to an agent (its address) are opened at once."""
@@ -143,17 +186,24 @@ class Tunnels:
         """Return the agent with this address; ``None`` if it is no longer configured."""
         return self._agents.get(address)
 
-    def left(self, connection: TunnelConnection) -> None:
+    def left(self, connection: TunnelConnection | UdpTunnel) -> None:
         """Forget a connection that has ended."""
         self.connections.discard(connection)
 
-    def note(self, tunnel: Tunnel, failure: str) -> None:
-        """Log why a tunnel cannot be opened, unless the same reason was logged a short time ago."""
+    def note(self, tunnel: Tunnel, failure: str, what: str = "no tunnel") -> None:
+        """Log why a tunnel cannot be opened, unless the same reason was logged a short time ago.
+
+        Args:
+            tunnel: the tunnel.
+            failure: the reason.
+            what: what it is the reason for.
+
+        """
         now = asyncio.get_running_loop().time()
-        before, then = self._failures.get(tunnel, ("", now))
+        before, then = self._failures.get((tunnel, what), ("", now))
         if failure != before or now - then > _LOG_AGAIN:
-            self._failures[tunnel] = failure, now
-            log.warning("no tunnel to %s through agent %s: %s", tunnel.place, tunnel.agent, failure)
+            self._failures[tunnel, what] = failure, now
+            log.warning("%s to %s through agent %s: %s", what, tunnel.place, tunnel.agent, failure)
 
     def _listen(self, tunnel: Tunnel) -> None:
         if (ending := self._endings.pop(tunnel, None)) is not None:
@@ -170,11 +220,17 @@ class Tunnels:
     def _close(self, tunnel: Tunnel) -> None:
         if (ending := self._endings.pop(tunnel, None)) is not None:
             ending.cancel()
-        self._failures.pop(tunnel, None)
+        self._end_sessions(tunnel)
+        for key in [key for key in self._failures if key[0] == tunnel]:
+            del self._failures[key]
         if (bound := self._sockets.pop(tunnel, None)) is not None:
             asyncio.get_running_loop().remove_reader(bound)
             bound.close()
             Path(self._folder, tunnel.name).unlink(missing_ok=True)
+
+    def _end_sessions(self, tunnel: Tunnel) -> None:
+        for connection in [it for it in self.connections if tunnel.udp and it.tunnel == tunnel]:
+            connection.abort()
 
     def _accept(self, tunnel: Tunnel, bound: socket.socket) -> None:
         for _ in range(_BATCH):
@@ -190,7 +246,8 @@ class Tunnels:
                 return
             if len(self.connections) < self.most:
                 self._is_full = False
-                self.connections.add(TunnelConnection(self, tunnel, accepted))
+                made = UdpTunnel(self, tunnel, accepted) if tunnel.udp else TunnelConnection(self, tunnel, accepted)
+                self.connections.add(made)
                 continue
             accepted.close()
             if not self._is_full:  # clients must not be able to fill the log

@@ -173,17 +173,17 @@ class _Decoder:
             return False
         if document is None or isinstance(document.value, dict):
             return True
-        message = f"a mapping of fields is needed here, not {kind_name(document.value)}"
+        message, hint = f"a mapping of fields is needed here, not {kind_name(document.value)}", self._hint_for(alias)
         problem = Problem(
-            message=message,
-            hint=self._missing_alias_hint(alias),
+            message="unknown label" if hint.startswith("did you mean") else message,
+            hint=hint,
             label=entry.key,
             value=self._shown(entry.text, (alias,)),
         )
         self._error_everywhere(problem, self.schema.find(alias).name)
         return False
 
-    def _missing_alias_hint(self, written: str) -> str:
+    def _hint_for(self, written: str) -> str:
         own = self.first_alias
         name = written if written in CONTAINER_OPTIONS else self.budget.nearest(written, _NAMES)
         name = _OTHER_WORDS.get(written.lower().replace("_", ""), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,10 +13,12 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.values import ParseError
-from pilotage.core.yaml import Located, kind_name, parse_yaml
+from pilotage.core.yaml import Located, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
+from pilotage.lint.compose_labels import Label, Layer, collect_labels, in_file
+from pilotage.lint.compose_variables import env_lines, fill_in
 from pilotage.lint.names import ClaimedNames
 from pilotage.lint.published import published_ports
 from pilotage.policy import NO_POLICY, Policy
@@ -35,10 +36,6 @@ __all__ = ["Site", "check_compose", "compose_containers", "is_compose"]
 
 _MAX_FILES: Final = 100
 _LONGEST_NAME: Final = 255  # characters of a container's name
-_VARIABLE: Final = re.compile(
-    r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?[-+?])(?P<word>[^}]*))?\})"
-)
-_ENV_LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
 
 def is_compose(top: Mapping[str, Located]) -> bool:
@@ -78,7 +75,7 @@ def check_compose(
         The names of the included files, and all problems.
 
     """
-    project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, site)
+    project = _Project(name, top, _dot_env(Path(name).parent / ".env", env), site)
     problems = list(project.check(name, top))
     return project.included, problems
 
@@ -88,44 +85,18 @@ def compose_containers(
 ) -> list[tuple[str, Container]]:
     """Return each service of a Compose file and of the files that it includes, with its first container."""
     site = Site(engines=(engine,))
-    project = _Project(name, top, {**_dot_env(Path(name).parent / ".env"), **env}, site)
+    project = _Project(name, top, _dot_env(Path(name).parent / ".env", env), site)
     list(project.check(name, top))
     return project.containers
 
 
-def _dot_env(path: Path) -> dict[str, str]:
-    """Return the variables from a file ``.env``; an empty mapping if the file does not exist."""
+def _dot_env(path: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return ``env`` and the variables from a file ``.env``, if it exists. Those in ``env`` take precedence."""
     try:
-        lines = read_text(path).splitlines()
+        text = read_text(path)
     except UnreadableFile:
-        return {}
-    found = {}
-    for line in lines:
-        match = _ENV_LINE.fullmatch(line)
-        if match is not None:
-            value = match[2]
-            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-            found[match[1]] = value[1:-1] if quoted else value.partition(" #")[0].rstrip()
-    return found
-
-
-class _Label(msgspec.Struct, frozen=True):
-    """A label of a service.
-
-    Attributes:
-        value: the label's text as written, with its position.
-        file: the file that contains it.
-        text: the label's text after Compose has substituted variables.
-        unset: the name of the first variable in the text that is not set; ``""`` if all are set.
-        variables: the variables in the text that are set, name -> value.
-
-    """
-
-    value: Located
-    file: str
-    text: str
-    unset: str
-    variables: dict[str, str]
+        return dict(env)
+    return {name: value for _, name, value in env_lines(text, env)} | dict(env)
 
 
 class _Project:
@@ -141,156 +112,114 @@ class _Project:
         self.names = ClaimedNames(site.options.match_domains)
         self.containers: list[tuple[str, Container]] = []
         self._visited = {Path(name).resolve()}
+        self._told: set[tuple[str, int, int, str]] = set()
 
     def check(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
         """Yield the problems of one file and of the files that it includes."""
         services = top["services"].value if "services" in top else None
-        for service, definition in services.items() if isinstance(services, dict) else ():
+        services = services if isinstance(services, dict) else {}
+        for service, definition in services.items():
             if isinstance(definition.value, dict):
-                labels: dict[str, _Label] = {}
-                yield from self._label_files(name, service, definition.value.get("label_file"), labels)
-                yield from self._gather(name, service, definition.value.get("labels"), labels)
-                yield from self._deployed(name, service, definition.value.get("deploy"))
-                yield from self._service(name, service, definition.value, labels)
+                layers: list[Layer] = []
+                yield from self._layers(name, service, services, layers, set())
+                labels: dict[str, Label] = {}
+                for problem in collect_labels(service, layers, labels):
+                    yield from self._once(problem)
+                yield from self._service(service, layers, labels)
         include = top.get("include")
         for entry in include.value if include is not None and isinstance(include.value, list) else ():
-            paths = entry.value.get("path") if isinstance(entry.value, dict) else entry
+            options = entry.value if isinstance(entry.value, dict) else {"path": entry}
+            paths = options.get("path")
             for path in paths.value if paths is not None and isinstance(paths.value, list) else [paths]:
                 if path is not None and isinstance(path.value, str):
-                    yield from self._include(name, path)
+                    yield from self._include(name, path, options.get("env_file"))
 
-    def _include(self, name: str, written: Located) -> Iterator[Problem]:
-        text, unset, _ = self._fill_in(written.value)
-        path, shown = Path(name).parent / text, shorten_value(written.value)
-        if unset or "://" in text:
+    def _include(self, name: str, written: Located, env_file: Located | None) -> Iterator[Problem]:
+        filled = fill_in(written.value, self.env)
+        path, shown = Path(name).parent / filled.text, shorten_value(written.value)
+        if filled.unset or "://" in filled.text:
             message = f"the included file {shown!r} is not checked"
             problem = Problem(message=message, severity="warning", hint="check a local copy of it")
-            yield self._at(problem, name, "", written.line, written.column)
+            yield in_file(problem, name, "", written.line, written.column)
             return
         if path.resolve() in self._visited or len(self._visited) >= _MAX_FILES:
             return
         self._visited.add(path.resolve())
+        top: list[dict[str, Located]] = []
+        yield from self._read(path, f"the included file {shown!r}", name, written, top)
+        self.included += [str(path)] * len(top)
+        before = self.env
+        given = fill_in(str(env_file.value), before).text if env_file is not None else ""
+        self.env = _dot_env(Path(name).parent / given if given else path.parent / ".env", before)
+        for found in top:
+            yield from self.check(str(path), found)
+        self.env = before
+
+    def _read(
+        self, path: Path, what: str, name: str, written: Located, top: list[dict[str, Located]]
+    ) -> Iterator[Problem]:
+        """Add the content of another file to ``top``, or yield why that is impossible."""
         try:
             document = parse_yaml(read_text(path))
         except UnreadableFile as error:
-            problem = Problem(message=f"the included file {shown!r} {error.message}", hint=error.hint)
-            yield self._at(problem, name, "", written.line, written.column)
+            problem = Problem(message=f"{what} {error.message}", hint=error.hint)
+            yield in_file(problem, name, "", written.line, written.column)
             return
         except ParseError as error:
             yield Problem(message=error.message, file=str(path), line=error.line, column=error.column)
             return
-        self.included.append(str(path))
         if document is not None and isinstance(document.value, dict):
-            yield from self.check(str(path), document.value)
+            top.append(document.value)
 
-    # ---- labels
-
-    def _fill_in(self, text: str) -> tuple[str, str, dict[str, str]]:
-        """Substitute variables as Compose does; return the text, the first unset name or ``""``, and used values."""
-        unset = ""
-        used: dict[str, str] = {}
-
-        def value(match: re.Match[str]) -> str:
-            nonlocal unset
-            if match["dollar"]:
-                return "$"
-            name = match["plain"] or match["name"]
-            known, operator = self.env.get(name), match["operator"] or ""
-            is_given = known is not None and not (known == "" and operator.startswith(":"))
-            if operator.endswith("+"):
-                return match["word"] if is_given else ""
-            if is_given and known is not None:
-                used[name] = known
-                return known
-            if operator.endswith("-"):
-                return match["word"]
-            unset = unset or name
-            return ""
-
-        return _VARIABLE.sub(value, text), unset, used
-
-    def _gather(self, file: str, service: str, written: Located | None, labels: dict[str, _Label]) -> Iterator[Problem]:
-        """Collect the labels of a service from a mapping or a list of ``key=value``; yield their problems."""
-        entries: list[tuple[str, Located]] = []
-        if written is not None and isinstance(written.value, dict):
-            # Compose substitutes variables in the values of a mapping, but not in its keys.
-            entries = list(written.value.items())
-        elif written is not None and isinstance(written.value, list):
-            for item in written.value:
-                if isinstance(item.value, dict | list):
-                    yield self._at(_not_an_item(item), file, service, item.line, item.column)
-                    continue
-                key, _, text = str(item.value).partition("=")
-                filled, unset, _ = self._fill_in(key)
-                if unset:
-                    yield self._at(_unset_in_key(key, unset), file, service, item.line, item.column)
-                else:
-                    entries.append((filled, msgspec.structs.replace(item, value=text)))
-        for key, value in entries:
-            if isinstance(value.value, dict | list):
-                message = f"a label must be text, not {kind_name(value.value)}"
-                hint = "write '|' after the colon, and the mapping on the lines below"
-                problem = Problem(message=message, hint=hint, label=key)
-                yield self._at(problem, file, service, value.key_line, value.key_column)
-                continue
-            labels[key] = _Label(value, file, *self._fill_in(_as_text(value.value)))
-            if labels[key].unset and is_own(key):
-                message = f"only the name of this label is checked, because the variable {labels[key].unset} is not set"
-                hint = "set it in the environment, or in a file .env beside this one"
-                problem = Problem(message=message, severity="warning", hint=hint, label=key)
-                yield self._at(problem, file, service, value.key_line, value.key_column)
-
-    def _label_files(
-        self, file: str, service: str, written: Located | None, labels: dict[str, _Label]
+    def _layers(
+        self, file: str, service: str, services: dict[str, Located], layers: list[Layer], seen: set[tuple[str, str]]
     ) -> Iterator[Problem]:
-        """Collect the labels from the files in ``label_file``. Compose substitutes no variables there."""
-        if written is None:
-            return
-        for name in written.value if isinstance(written.value, list) else [written]:
-            path = Path(file).parent / str(name.value)
-            try:
-                lines = read_text(path).splitlines()
-            except UnreadableFile as error:
-                problem = Problem(
-                    message=f"the label file {shorten_value(name.value)!r} {error.message}", hint=error.hint
-                )
-                yield self._at(problem, file, service, name.line, name.column)
-                continue
-            for number, line in enumerate(lines, 1):
-                key, equals, text = line.strip().partition("=")
-                if key and not key.startswith("#") and equals:
-                    value = Located(text, "", number, 1, number, 1)
-                    labels[key.strip()] = _Label(value, str(path), text.strip(), "", {})
+        """Add the definitions that make up a service: first those of the services that it extends."""
+        definition = services[service].value
+        seen.add((file, service))
+        extends = definition.get("extends")
+        if extends is not None:
+            options = extends.value if isinstance(extends.value, dict) else {"service": extends}
+            texts = {key: fill_in(str(item.value), self.env).text for key, item in options.items()}
+            base, other = texts.get("service", ""), texts.get("file", "")
+            path, top = str(Path(file).parent / other) if other else file, [{"services": Located(services)}]
+            if other:
+                top = []
+                yield from self._read(Path(path), f"the extended file {shorten_value(other)!r}", file, extends, top)
+                self.included += [path] * (bool(top) and path not in self.included)
+            known = top[0]["services"].value if top and "services" in top[0] else None
+            if isinstance(known, dict) and base in known and isinstance(known[base].value, dict):
+                if (path, base) not in seen and len(seen) < _MAX_FILES:
+                    yield from self._layers(path, base, known, layers, seen)
+            elif top:
+                message = f"there is no service {shorten_value(base)!r} to extend"
+                problem = Problem(message=message, hint="correct its name")
+                yield in_file(problem, file, service, extends.key_line, extends.key_column)
+        layers.append(Layer(file, definition, self.env))
 
-    def _deployed(self, file: str, service: str, deploy: Located | None) -> Iterator[Problem]:
-        """Yield a warning if a swarm service has pilotage labels, because its containers do not get them."""
-        written = deploy.value.get("labels") if deploy is not None and isinstance(deploy.value, dict) else None
-        if written is None or not isinstance(written.value, dict | list):
-            return
-        names = written.value if isinstance(written.value, dict) else map(str, (item.value for item in written.value))
-        own = next((name.partition("=")[0] for name in names if is_own(name)), "")
-        if own:
-            message = "labels under 'deploy' belong to the swarm service; its containers do not get them"
-            problem = Problem(message=message, severity="warning", hint="move them to 'labels'", label=own)
-            yield self._at(problem, file, service, written.key_line, written.key_column)
+    def _once(self, problem: Problem) -> Iterator[Problem]:
+        """Yield a problem, unless a service that has the same label by ``extends`` has already been told."""
+        place = (problem.file, problem.line, problem.column, problem.message)
+        if not problem.line or place not in self._told:
+            self._told.add(place)
+            yield problem
 
     # ---- services
 
-    def _service(
-        self, file: str, service: str, definition: dict[str, Located], labels: dict[str, _Label]
-    ) -> Iterator[Problem]:
+    def _service(self, service: str, layers: list[Layer], labels: dict[str, Label]) -> Iterator[Problem]:
         texts = {key: label.text for key, label in labels.items()}
-        summary = _summary(self.project, service, definition, texts)
+        file, definition = layers[-1].file, _merged(layers)
+        summary = _summary(self.project, service, definition, texts, layers[-1].env)
         built = self._built(service, summary)
         for problem in built.problems:
             label = labels.get(problem.label)
             if label is None or not label.unset or _is_about_a_name(problem):
-                yield self._placed(problem, file, service, label)
+                yield from self._once(self._placed(problem, file, service, label))
         is_unsure = any(label.unset for label in labels.values())
         for route in built.routes if is_unsure else ():
             yield from self._unsure(route, file, service, labels)
         place = labels.get(ALIASES)
-        for problem in self.names.add(service, built.routes):
+        for problem in self.names.add(service, built.routes, _profiles(definition)):
             yield self._placed(problem, file, service, place)
 
     def _built(self, service: str, summary: dict[str, Any]) -> Built:
@@ -301,7 +230,7 @@ class _Project:
         found = (build_routes(it, explicit_only=False, policy=policy, reserved_ports=reserved) for it in containers)
         return min(found, key=lambda built: sum(route.excluded for route in built.routes))
 
-    def _unsure(self, route: Route, file: str, service: str, labels: dict[str, _Label]) -> Iterator[Problem]:
+    def _unsure(self, route: Route, file: str, service: str, labels: dict[str, Label]) -> Iterator[Problem]:
         """Yield problems with the names of options in labels whose values are unknown, because these exclude routes."""
         gateway = self.site.policy.gateway
         for problem in gateway(route)[0] if gateway is not None and route.excluded else ():
@@ -309,24 +238,15 @@ class _Project:
             if label is not None and labels[label].unset and _is_about_a_name(problem):
                 yield self._placed(problem.at(label=label), file, service, labels[label])
 
-    def _placed(self, problem: Problem, file: str, service: str, label: _Label | None) -> Problem:
+    def _placed(self, problem: Problem, file: str, service: str, label: Label | None) -> Problem:
         """Return a problem with its position in the file: that of its label, or of a line in the label's value."""
         if label is None:
-            return self._at(problem, file, service, 0, 0)
+            return in_file(problem, file, service, 0, 0)
         problem = redact(problem, label.variables)
         value = label.value
         if problem.line and "\n" in str(value.value):  # a block scalar starts on the line below its indicator
-            return self._at(problem, label.file, service, value.line + problem.line, 0)
-        return self._at(problem, label.file, service, value.key_line, value.key_column)
-
-    def _at(self, problem: Problem, file: str, service: str, line: int, column: int) -> Problem:
-        place = {"file": file, "line": line, "column": column, "provider": "", "container": service}
-        return msgspec.structs.replace(problem, **place)
-
-
-def _as_text(value: Any) -> str:
-    """Return a single value as Compose passes it on."""
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            return in_file(problem, label.file, service, value.line + problem.line, 0)
+        return in_file(problem, label.file, service, value.key_line, value.key_column)
 
 
 def _is_about_a_name(problem: Problem) -> bool:
@@ -334,22 +254,26 @@ def _is_about_a_name(problem: Problem) -> bool:
     return problem.message.startswith("unknown ") or problem.label.endswith(".")
 
 
-def _not_an_item(item: Located) -> Problem:
-    example = ""
-    if isinstance(item.value, dict) and len(item.value) == 1:
-        ((key, value),) = item.value.items()
-        if not isinstance(value.value, dict | list):
-            example = f"; write - {key}={_as_text(value.value)}"
-    message = f"a label in a list must be key=value, not {kind_name(item.value)}{example}"
-    return Problem(message=message, hint="" if example else "write - key=value")
+def _merged(layers: list[Layer]) -> dict[str, Located]:
+    """Return the definition of a service with what it extends; lists of ports are joined."""
+    found: dict[str, Located] = {}
+    for layer in layers:
+        ports = [it.value for it in (found.get("ports"), layer.definition.get("ports")) if it is not None]
+        found |= layer.definition
+        if len(ports) > 1 and all(isinstance(each, list) for each in ports):
+            found["ports"] = Located([item for each in ports for item in each])
+    return found
 
 
-def _unset_in_key(key: str, name: str) -> Problem:
-    message = f"this label is not checked, because the variable {name} is not set"
-    return Problem(message=message, severity="warning", hint="set it in the environment", label=key)
+def _profiles(definition: dict[str, Located]) -> frozenset[str]:
+    """Return the profiles of a service. A service without profiles always runs."""
+    written = definition.get("profiles")
+    return (
+        frozenset(str(it.value) for it in written.value) if written and isinstance(written.value, list) else frozenset()
+    )
 
 
-def _label_of(path: str, alias: str, labels: Mapping[str, _Label]) -> str | None:
+def _label_of(path: str, alias: str, labels: Mapping[str, Label]) -> str | None:
     """Return the key of the label that most likely set a field of a route; ``None`` if no label can have."""
     field = fold(path.partition(".")[0])
     found = []
@@ -361,12 +285,15 @@ def _label_of(path: str, alias: str, labels: Mapping[str, _Label]) -> str | None
     return max(found)[1] if found else None
 
 
-def _summary(project: str, service: str, definition: dict[str, Located], labels: dict[str, str]) -> dict[str, Any]:
+def _summary(
+    project: str, service: str, definition: dict[str, Located], labels: dict[str, str], env: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what an engine would list for a service's first container, as far as its labels need it."""
 
     def text(key: str) -> str:
         value = definition.get(key)
-        return str(value.value) if value is not None and isinstance(value.value, str) else ""
+        filled = fill_in(value.value if value is not None and isinstance(value.value, str) else "", env)
+        return "" if filled.unset else filled.text
 
     network = labels.get(NETWORK) or f"{project}_default"
     return {

@@ -27,14 +27,25 @@ class ClaimedNames:
 
     def __init__(self, domains: Iterable[str]) -> None:
         self._domains = clean_domains(domains)
+        self._profiles: dict[str, frozenset[str]] = {}
         self._aliases: dict[str, str] = {}  # alias -> service
         self._hosts: dict[str, tuple[str, bool]] = {}  # host -> service, and whether it is the name of its pool
         self._below: dict[str, list[str]] = {}  # first label -> full names
 
-    def add(self, service: str, routes: Iterable[Route]) -> Iterator[Problem]:
-        """Add the routes of a service; yield a warning for each name that a service added earlier claims, too."""
+    def add(self, service: str, routes: Iterable[Route], profiles: frozenset[str] = frozenset()) -> Iterator[Problem]:
+        """Add the routes of a service; yield a warning for each name that a service added earlier claims, too.
+
+        Args:
+            service: name of the service.
+            routes: its routes.
+            profiles: its profiles. Services without a common profile are alternatives, unless one always runs.
+
+        """
+        self._profiles[service] = profiles
         for route in routes:
             owner = self._aliases.setdefault(route.alias, service)
+            if owner != service and self._are_alternatives(owner, service):
+                continue
             if owner != service:
                 yield _warning(f"service {owner!r} also uses the alias {route.alias!r}", _OLDER)
             elif name := served_name(route):
@@ -42,7 +53,7 @@ class ClaimedNames:
 
     def _add_host(self, service: str, name: str, *, is_pool: bool) -> Iterator[Problem]:
         other, was_pool = self._hosts.setdefault(name, (service, is_pool))
-        if other != service and was_pool is not is_pool:
+        if other != service and was_pool is not is_pool and not self._are_alternatives(other, service):
             what = f"has the alias {name!r}" if is_pool else f"is in the pool {name!r}"
             hint = "a pool and an alias cannot have the same name, and the older one gets it; rename one of them"
             yield _warning(f"service {other!r} {what}", hint)
@@ -54,11 +65,16 @@ class ClaimedNames:
             names = [each for each in self._below.get(name, ()) if self._covers(each)]
         for each in names:
             owner, _ = self._hosts.get(each, (service, False))
-            if owner != service:
+            if owner != service and not self._are_alternatives(owner, service):
                 short, full = (each, name) if label else (name, each)
                 message = f"service {owner!r} claims {each!r}, and the alias {short!r} also answers for {full!r}"
                 hint = "the older container gets it; use another alias, or list your domains in match_domains"
                 yield _warning(message, hint)
+
+    def _are_alternatives(self, one: str, other: str) -> bool:
+        """Return whether two services never run together as far as their profiles say."""
+        mine, theirs = self._profiles.get(one, frozenset()), self._profiles.get(other, frozenset())
+        return bool(mine and theirs) and not mine & theirs
 
     def _covers(self, name: str) -> bool:
         """Return whether an alias that equals a full name's first label also answers for the full name."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pilotage.policy.claims import Claimant, Kind, PolicyRule, Verdict, claimant_of
 from pilotage.policy.engines import unknown_engines
-from pilotage.policy.files import read_below
+from pilotage.policy.files import is_below, read_below
 from pilotage.policy.globs import PLACEHOLDERS, placeholders
-from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, GatewayCheck, Policy
+from pilotage.policy.policy import FILE_REFUSED, NO_POLICY, ROOT_REFUSED, GatewayCheck, Policy
 from pilotage.policy.ports import parse_range
 from pilotage.policy.target_addresses import (
     KIND_NAMES,
@@ -31,6 +31,7 @@ __all__ = [
     "KIND_NAMES",
     "NO_POLICY",
     "PLACEHOLDERS",
+    "ROOT_REFUSED",
     "Claimant",
     "GatewayCheck",
     "Kind",
@@ -40,6 +41,7 @@ __all__ = [
     "Verdict",
     "claimant_of",
     "hint_for",
+    "is_below",
     "is_ordinary",
     "is_target_glob",
     "leads_here",

@@ -19,16 +19,18 @@ from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
 from pilotage.policy.target_addresses import KIND_NAMES, hint_for, matches_target, special_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pilotage.core.problems import Problem
 
-__all__ = ["FILE_REFUSED", "NO_POLICY", "GatewayCheck", "Policy"]
+__all__ = ["FILE_REFUSED", "NO_POLICY", "ROOT_REFUSED", "GatewayCheck", "Policy"]
 
 FILE_REFUSED: Final = (
     "a label may refer only to a readable file below a folder that gateway.label_files or a rule allows"
 )
 """The same message for every refused file, so that it does not reveal whether the file exists."""
+
+ROOT_REFUSED: Final = "a label may publish only the files of a folder below one that gateway.label_roots lists"
 
 _EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
 
@@ -38,6 +40,9 @@ class GatewayCheck(Protocol):
 
     def __call__(self, route: Any) -> tuple[tuple[Problem, ...], bool]:
         """Return the problems with a route, and whether it may be served despite them."""
+
+    def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
+        """Return middlewares with those from files, or ``None`` if none is from a file; and what cannot be found."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             any.
         label_files: absolute paths of the folders below which files named in labels must lie: the built-in limit for
             files (decision 33).
+        label_roots: absolute paths of the folders below which the folders must lie whose files labels publish.
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
         gateway: decides which routes the gateway cannot serve; ``None`` if there is no gateway. Unlike the rest of the
             policy, it also applies to routes from files.
@@ -65,6 +71,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     stream_ports: tuple[tuple[int, int], ...] | None = None
     addresses: tuple[str, ...] = ()
     label_files: tuple[str, ...] = ()
+    label_roots: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     gateway: GatewayCheck | None = None
 
@@ -198,6 +205,26 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             return Verdict(allowed=True, rule=rule if rule is not None and rule.files is not None else None)
         hint = "remove it, or ask the operator to allow its folder" + (f" in {rule}" if rule is not None else "")
         return Verdict(allowed=False, rule=rule, reason=FILE_REFUSED, hint=hint)
+
+    def may_publish(self, claimant: Claimant, folder: str) -> Verdict:
+        """Decide whether a label may make the files in a folder available to clients (``scheme: fileserver``).
+
+        The folder must lie below :attr:`label_roots`. If a rule says which files the container may use, it must also
+        lie below one of these.
+
+        Args:
+            claimant: the container.
+            folder: as written in the label.
+
+        """
+        rule = self.rule_for(claimant)
+        limits = [self.label_roots]
+        if (rule is not None and rule.files is not None) or self.default == "deny":
+            limits.append(self.folders_for(claimant))
+        if all(is_below(folder, limit) for limit in limits):
+            return ALLOWED
+        hint = "ask the operator to list its folder in gateway.label_roots"
+        return Verdict(allowed=False, rule=rule, reason=ROOT_REFUSED, hint=hint)
 
     def folders_for(self, claimant: Claimant) -> tuple[str, ...]:
         """Return the folders below which the files named in a container's labels must lie."""

@@ -62,8 +62,6 @@ class Protected(msgspec.Struct, frozen=True, kw_only=True):
         valid_for: from :func:`pilotage.routes.oidc.audience`.
         name: its name, for messages.
         trusted: whether the operator named the provider.
-        https: the origin to which a request over plain HTTP is redirected first, without the host; ``""`` if the route
-            does not ask for that.
 
     """
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims
+    from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions, is_composition, read_compositions
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
     from pilotage.routes.mappings import StructKind
-    from pilotage.routes.middlewares import MIDDLEWARES, middleware_name
+    from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
@@ -84,12 +85,15 @@ __all__ = [
     "BY_FILE",
     "BY_LABEL",
     "DEFAULT",
+    "FROM_FILE",
     "IDLEWATCHER",
     "MIDDLEWARES",
+    "NO_COMPOSITIONS",
     "OIDC_OPTIONS",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
+    "STEP",
     "UNSUPPORTED",
     "AccessLog",
     "Alternatives",
@@ -100,6 +104,7 @@ __all__ = [
     "Choice",
     "Claim",
     "Command",
+    "Compositions",
     "Condition",
     "ContainerClaims",
     "Duration",
@@ -145,6 +150,7 @@ __all__ = [
     "ends",
     "first_label",
     "is_about_responses",
+    "is_composition",
     "is_host",
     "is_nullable",
     "is_stream_pool",
@@ -155,6 +161,7 @@ __all__ = [
     "mistake_in",
     "not_served",
     "nowhere",
+    "read_compositions",
     "read_oidc",
     "read_route_file",
     "read_rules",
@@ -211,7 +218,13 @@ __getattr__, __dir__ = lazy_exports(
         "read_settings": "settings",
         "ContainerClaims": "claims",
         "Claim": "claims",
+        "Compositions": "compositions",
+        "FROM_FILE": "middlewares",
         "MIDDLEWARES": "middlewares",
+        "NO_COMPOSITIONS": "compositions",
+        "STEP": "middlewares",
+        "is_composition": "compositions",
+        "read_compositions": "compositions",
         "PROTECTIVE": "schema",
         "RESERVED_PORTS": "build",
         "ROUTE": "schema",

@@ -36,6 +36,7 @@ __all__ = ["STREAMS", "Claim", "ContainerClaims"]
 
 STREAMS: Final = frozenset({"tcp", "udp"})
 _LOG: Final = "access_log"
+_ROOT: Final = ("root",)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -105,7 +106,8 @@ class ContainerClaims:
                 labelled=tuple(name for name in settings.labelled if kept is not None or name != _LOG),
                 problems=(*settings.problems, *self._refusal(alias, (_LOG, "path"), verdict)),
             )
-        return settings, self.policy.folders_for(self.claimant)
+        publishes = found.scheme == "fileserver"
+        return settings, self.policy.label_roots if publishes else self.policy.folders_for(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
         """Return why a route is not served, whatever the policy says; ``""`` if the policy decides.
@@ -136,9 +138,10 @@ class ContainerClaims:
         if target.scheme in STREAMS and settings.bind:
             yield Claim("ports", settings.bind, ("bind",), policy.may_bind(settings.bind))
         for names, path in named_paths(settings):
-            yield Claim("files", path, names, policy.may_read(claimant, path))
+            verdict = policy.may_publish(claimant, path) if names == _ROOT else policy.may_read(claimant, path)
+            yield Claim("files", path, names, verdict)
         for written in settings.middlewares:
-            name = middleware_name(written) or written
+            name = middleware_name(written) or written.lower()
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
 
     def of_target(self, target: Target) -> Iterator[Claim]:

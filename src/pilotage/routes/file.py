@@ -40,6 +40,7 @@ __all__ = ["RouteFile", "read_route_file"]
 _ALIAS: Final = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _TEMPLATE: Final = "x-"
 _AGENT: Final = "agent"
+_ONLY_IN_FILES: Final = (_AGENT, IDLEWATCHER)
 
 
 class RouteFile(msgspec.Struct, frozen=True):
@@ -150,16 +151,13 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
     if not isinstance(value.value, dict):
         message, hint = f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port"
         if isinstance(value.value, list) and any(_is_middleware(item) for item in value.value):
-            message = (
-                "this is a list of middlewares; middleware files are a GoDoxy feature that pilotage does not support"
-            )
-            hint = "write the middlewares below 'middlewares' of a route"
+            message, hint = "this is a list of middlewares, not a route", "list the file below providers.middlewares"
         problem = problem_at(value, "", message, hint)
         return AliasFields(alias, errors=(FieldError(problem, protective=True),))
     fields: dict[str, Located] = {}
     errors = []
     for key, item in value.value.items():
-        name = ROUTE_KEYS.find(key).name
+        name = next((it for it in _ONLY_IN_FILES if fold(key) == it), ROUTE_KEYS.find(key).name)
         if name in fields:
             message = f"{key} is the same field as one on line {fields[name].key_line}"
             errors.append(FieldError(problem_at(item, name, message, "keep one", at_key=True), name))
@@ -263,6 +261,6 @@ def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem
         message, hint = problem.message, problem.hint
         if problem.path == "alias":
             message, hint = "this field has no effect, because the name above the fields is the alias", "remove it"
-        if problem.path not in (_AGENT, IDLEWATCHER) and fold(problem.path) in UNSUPPORTED:
+        if problem.path not in _ONLY_IN_FILES and fold(problem.path) in UNSUPPORTED:
             message = f"{problem.path} is a GoDoxy field that pilotage does not support"
         yield msgspec.structs.replace(problem, message=message, hint=hint, file=file, route=alias, label="")

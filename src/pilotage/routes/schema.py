@@ -172,13 +172,9 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
             default="the gateway's for tcp and udp",
         ),
     ] = ""
-    root: Annotated[str, Field(Folder(), "Folder for scheme fileserver. Not in effect yet.", "/srv/www")] = ""
-    spa: Annotated[
-        bool, Field(_BOOLEAN, "fileserver: respond with the index for unknown paths. Not in effect yet.", "true")
-    ] = False
-    index: Annotated[
-        str, Field(Index(), "fileserver: file to return for a folder. Not in effect yet.", "/index.html")
-    ] = "/index.html"
+    root: Annotated[str, Field(Folder(), "Folder for scheme fileserver.", "/srv/www")] = ""
+    spa: Annotated[bool, Field(_BOOLEAN, "fileserver: respond with the index for unknown paths.", "true")] = False
+    index: Annotated[str, Field(Index(), "fileserver: file to return for a folder.", "/index.html")] = "/index.html"
     hold: Annotated[
         float, Field(_SECONDS, "How long requests wait instead of failing while the route has no endpoint.", "5s")
     ] = 0.0
@@ -246,7 +242,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         Homepage,
         Field(
             StructKind(Homepage),
-            "How the route is shown. Only name and icon have an effect: on the page of a sleeping service.",
+            "How the route is shown. Only name and icon (a path) have an effect: on the page of a sleeping service.",
             "{name: Photos}",
         ),
     ] = Homepage()

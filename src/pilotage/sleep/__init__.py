@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.sleep.datagrams import Datagrams
+    from pilotage.sleep.datagrams import Datagrams, Target
     from pilotage.sleep.engine_actions import SleepError
     from pilotage.sleep.loading_page import WakeStatus, page_headers, render_page
     from pilotage.sleep.page_server import PageServer
@@ -29,6 +29,7 @@ __all__ = [
     "SleepError",
     "SleepStatus",
     "Sleeper",
+    "Target",
     "WakeStatus",
     "check_readiness",
     "describe",
@@ -42,6 +43,7 @@ __getattr__, __dir__ = lazy_exports(
         "check_readiness": "readiness",
         "Readiness": "readiness",
         "Datagrams": "datagrams",
+        "Target": "datagrams",
         "render_page": "loading_page",
         "page_headers": "loading_page",
         "describe": "status",

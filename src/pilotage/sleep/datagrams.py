@@ -2,13 +2,14 @@
 
 Envoy can neither queue datagrams nor report udp clients. So it sends the datagrams of these routes here, to one
 loopback port per route. As in Envoy, each client has a session with its own socket, so that the server's replies reach
-the right client.
+the right client. If the server is behind an agent, the other end of that socket is a tunnel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import random
 import socket
@@ -16,13 +17,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.sockets import share_of_descriptors
+from pilotage.xds.agent import Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pilotage.routes.gate import Opening
 
-__all__ = ["MOST_BYTES", "MOST_HELD", "SESSION_IDLE", "Datagrams"]
+__all__ = ["MOST_BYTES", "MOST_HELD", "SESSION_IDLE", "Datagrams", "Target"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ _REFUSED_FOR: Final = 10.0  # seconds after waking during which a server may not
 _SEND_AGAIN: Final = 0.1
 
 _Address = tuple[str, int]
+Target = _Address | Tunnel
+"""Where the datagrams of a session go."""
 
 
 class Datagrams:
@@ -60,7 +64,8 @@ class Datagrams:
         is_enabled: whether an Envoy sends datagrams here.
         want: called with a route's alias when a datagram arrives that must wait.
         changed: called with a route's alias when its number of sessions has changed.
-        targets: returns the addresses of a route's servers, given its alias.
+        targets: returns the addresses of a route's servers, or the tunnels to them, given its alias.
+        connect: returns a new socket whose datagrams a tunnel carries; raises OSError.
         sessions: total number of sessions.
         most_sessions: maximum total number of sessions.
 
@@ -70,7 +75,8 @@ class Datagrams:
         self.is_enabled = is_enabled
         self.want: Callable[[str], object] = lambda _alias: None
         self.changed: Callable[[str], object] = lambda _alias: None
-        self.targets: Callable[[str], Sequence[_Address]] = lambda _alias: ()
+        self.targets: Callable[[str], Sequence[Target]] = lambda _alias: ()
+        self.connect: Callable[[Tunnel], socket.socket] = _no_tunnel
         self.sessions = 0
         self.most_sessions = share_of_descriptors(8, MOST_SESSIONS)
         self._relays: dict[str, _Relay] = {}
@@ -242,14 +248,18 @@ class _Relay:
 class _Session:
     """Forwards datagrams between one client and one server, through a socket of its own."""
 
-    def __init__(self, relay: _Relay, client: _Address, target: _Address) -> None:
+    def __init__(self, relay: _Relay, client: _Address, target: Target) -> None:
         self.client = client
         self.target = target
         self.used = relay.loop.time()
         self._relay = relay
         self._unanswered: list[bytes] | None = []  # until the server, which was just started, has answered
         self._again: asyncio.TimerHandle | None = None
-        self._socket = _socket(target, connect=True)
+        self._has_end = isinstance(target, Tunnel)
+        if isinstance(target, Tunnel):
+            self._socket = relay.owner.connect(target)
+        else:
+            self._socket = _socket(target, connect=True)
         relay.loop.add_reader(self._socket, self._receive)
 
     def expect_start(self) -> None:
@@ -293,6 +303,9 @@ class _Session:
                 return
             except OSError:
                 return
+            if self._has_end and not data:  # the tunnel has ended; the client's next datagram opens another one
+                self.close()
+                return
             self._keep_none()
             self.used = self._relay.loop.time()
             with contextlib.suppress(OSError):
@@ -315,6 +328,10 @@ class _Session:
                 return
             except OSError:
                 return
+
+
+def _no_tunnel(_tunnel: Tunnel) -> socket.socket:
+    raise OSError(errno.ENETUNREACH, "there are no tunnels")
 
 
 def _socket(address: _Address, *, connect: bool) -> socket.socket:

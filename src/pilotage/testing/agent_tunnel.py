@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pilotage.engine.tls_end import TLSEnd
 
-__all__ = ["Wire", "copy_to_client", "copy_to_target", "peek"]
+__all__ = ["Wire", "copy_to_client", "copy_to_target", "listen_at", "peek"]
 
 _HEADER: Final = 275
 _CHUNK: Final = 64 * 1024
@@ -81,6 +81,35 @@ async def copy_to_client(target: StreamReader, client: Wire) -> None:
     while data := await target.read(_CHUNK):
         await client.write(data)
     await client.end()
+
+
+def listen_at(port: int, *, udp: bool) -> tuple[socket.socket, socket.socket | None]:
+    """Return a listening socket on loopback and, with ``udp``, a socket for datagrams to the port of the same number.
+
+    Args:
+        port: the port; 0 for one that is free.
+        udp: whether the second socket is wanted.
+
+    Raises:
+        OSError: the port is in use.
+
+    """
+    while True:
+        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        listener.setblocking(False)  # noqa: FBT003
+        if not udp:
+            return listener, None
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.setblocking(False)  # noqa: FBT003
+        try:
+            datagrams.bind(listener.getsockname())
+        except OSError:
+            datagrams.close()
+            listener.close()
+            if port:
+                raise
+        else:
+            return listener, datagrams
 
 
 async def peek(connection: socket.socket) -> bytes:

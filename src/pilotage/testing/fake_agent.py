@@ -8,7 +8,6 @@ import binascii
 import contextlib
 import json
 import os
-import socket
 import ssl
 import time
 import urllib.parse
@@ -18,12 +17,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pilotage.engine.tls_end import TLSEnd
-from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, peek
+from pilotage.testing.agent_tunnel import Wire, copy_to_client, copy_to_target, listen_at, peek
 from pilotage.testing.http_forward import Head, forward, read_head
 
 if TYPE_CHECKING:
+    import socket
     from asyncio import StreamReader, StreamWriter
     from collections.abc import Coroutine
+
+    from pilotage.engine.credentials import Credentials
+    from pilotage.testing.agent_udp import UdpTunnels
 
 __all__ = ["FakeAgent"]
 
@@ -49,9 +52,12 @@ class FakeAgent:
         runtime: ``docker`` or ``podman``.
         port: the loopback port on which the agent listens; 0 for any free port.
         has_info: whether the agent has the path ``/info``; older agents have ``/name``, ``/version`` and ``/runtime``.
+        udp: the certificate and key of its server, and the CA of its clients, if it tunnels udp, too. This needs
+            pyOpenSSL.
 
     Attributes:
-        calls: number of requests by kind: ``info``, ``health``, ``proxy``, ``engine``, ``tunnel``, ``probe``.
+        calls: number of requests by kind: ``info``, ``health``, ``proxy``, ``engine``, ``tunnel``, ``probe``, ``udp``,
+            ``udp probe``.
         proxied: method, path and headers of each request to a container.
         is_silent: set this to accept connections, but never respond.
         latency: seconds by which each health check is delayed.
@@ -68,6 +74,7 @@ class FakeAgent:
         runtime: str = "docker",
         port: int = 0,
         has_info: bool = True,
+        udp: Credentials | None = None,
     ) -> None:
         self.engine = engine
         self.name = name
@@ -79,7 +86,8 @@ class FakeAgent:
         self.proxied: list[tuple[str, str, dict[str, str]]] = []
         self.is_silent = False
         self.latency = 0.0
-        self.use(context)
+        self.use(context, udp)
+        self._udp: UdpTunnels | None = None
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._undecided: set[socket.socket] = set()  # connections that asyncio does not own
@@ -98,13 +106,17 @@ class FakeAgent:
 
     async def listen(self) -> None:
         """Start listening, at the previous port if the agent has listened before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
-        self._listener.setblocking(False)  # noqa: FBT003
+        self._listener, datagrams = listen_at(self.port, udp=self._udp_credentials is not None)
         self.port = self._listener.getsockname()[1]
+        if self._udp_credentials is not None and datagrams is not None:
+            from pilotage.testing.agent_udp import UdpTunnels  # noqa: PLC0415  # needs an optional package
+
+            self._udp = UdpTunnels(datagrams, self._udp_credentials, self.calls)
         self._start(self._accept_all(self._listener))
 
-    def use(self, context: ssl.SSLContext) -> None:
-        """Use another TLS context, starting with the next :meth:`listen`."""
+    def use(self, context: ssl.SSLContext, udp: Credentials | None = None) -> None:
+        """Use another TLS context, and other certificates for udp, starting with the next :meth:`listen`."""
+        self._udp_credentials = udp
         context.set_alpn_protocols(["http/1.1", _STREAM])
         self._context = context
 
@@ -114,6 +126,9 @@ class FakeAgent:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+        if self._udp is not None:
+            self._udp.close()
+            self._udp = None
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TUNNELLED", "Agent", "Tunnel", "host_of", "is_of_machine"]
 
-TUNNELLED: Final = frozenset({"tcp", "h2c"})
+TUNNELLED: Final = frozenset({"tcp", "udp", "h2c"})
 """Schemes of routes that reach their containers through tunnels. All others use the agent's HTTP proxy."""
 
 
@@ -42,21 +42,24 @@ def is_of_machine(agent: str, endpoint: Endpoint) -> bool:
 class Tunnel(msgspec.Struct, frozen=True):
     """A tunnel through an agent to one port.
 
-    Envoy connects to a relay on its own machine, which opens a tunnel for each connection.
+    Envoy connects to a relay on its own machine, which opens a tunnel for each connection or, for udp, each client.
 
     Attributes:
         agent: address of the agent.
         place: the ``host:port`` to which the agent connects for the tunnel.
+        udp: whether it carries datagrams.
 
     """
 
     agent: str
     place: str
+    udp: bool = False
 
     @property
     def name(self) -> str:
         """File name of the relay's socket for this tunnel."""
-        return f"tunnel-{hashlib.sha256(f'{self.agent} {self.place}'.encode()).hexdigest()[:12]}"
+        kind = " udp" if self.udp else ""
+        return f"tunnel-{hashlib.sha256(f'{self.agent} {self.place}{kind}'.encode()).hexdigest()[:12]}"
 
     @property
     def host(self) -> str:
@@ -77,10 +80,11 @@ class Agent(msgspec.Struct, frozen=True):
         name: the name of its engine.
         ip: the address to which its host was resolved; ``""`` if its host could not be resolved.
         is_old: whether it is older than 0.18.6 and so expects different headers.
-        tunnels: whether it can tunnel tcp.
+        tunnels: whether it can tunnel tcp and udp.
         in_host_network: whether it uses its machine's network, as agents for Docker do.
         problem: why it cannot be used at all; ``""`` if it can be used.
         relay: the folder with the sockets of its tunnels; ``""`` if no relay opens tunnels.
+        datagrams: whether that relay can tunnel udp, which needs pyOpenSSL.
 
     """
 
@@ -92,6 +96,7 @@ class Agent(msgspec.Struct, frozen=True):
     in_host_network: bool = True
     problem: str = ""
     relay: str = ""
+    datagrams: bool = True
 
     @property
     def host(self) -> str:
@@ -119,6 +124,6 @@ class Agent(msgspec.Struct, frozen=True):
         own = self.in_host_network and is_of_machine(self.address, endpoint)
         return f"{'127.0.0.1' if own else bracketed(address)}:{endpoint.port}"
 
-    def tunnel_to(self, endpoint: Endpoint, address: str) -> Tunnel:
+    def tunnel_to(self, endpoint: Endpoint, address: str, *, udp: bool = False) -> Tunnel:
         """Return the tunnel to an endpoint; see :meth:`place_of`."""
-        return Tunnel(self.address, self.place_of(endpoint, address))
+        return Tunnel(self.address, self.place_of(endpoint, address), udp)

@@ -99,8 +99,6 @@ def _refusal(route: Route, agent: Agent | None, names: Iterable[str]) -> Problem
 def _no_tunnel(scheme: str, agent: Agent) -> tuple[str, str]:
     """Return why an agent cannot tunnel a route's scheme, and a hint; two empty texts if it can or need not."""
     elsewhere = "reach this engine by ssh:// or tls:// instead"
-    if scheme == "udp":
-        return "scheme udp is not supported behind an agent", elsewhere
     if scheme not in TUNNELLED:
         return "", ""
     if not agent.tunnels:
@@ -110,4 +108,6 @@ def _no_tunnel(scheme: str, agent: Agent) -> tuple[str, str]:
             f"scheme {scheme} behind an agent needs an Envoy that pilotage runs",
             f"remove --no-gateway, or {elsewhere}",
         )
+    if scheme == "udp" and not agent.datagrams:
+        return "scheme udp behind an agent needs pyOpenSSL", "install it: pip install 'pilotage[agents]'"
     return "", ""

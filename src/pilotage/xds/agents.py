@@ -4,8 +4,8 @@ An agent serves all containers of its machine at one address, behind mutual TLS.
 begins with ``/godoxy/agent/proxy/http/``, and headers say which container it is for. The agent takes any other path as
 a request to itself or to its engine, so no client's request may reach an agent without this prefix.
 
-Routes with the scheme tcp or h2c use tunnels instead: Envoy connects to a relay on its own machine, which opens the
-tunnels.
+Routes with the scheme tcp, udp or h2c use tunnels instead: Envoy connects to a relay on its own machine, which opens
+the tunnels.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def restricts_access(route: Route | None) -> bool:
     """Return whether a route restricts who may send requests to it."""
     if route is None:
         return False
-    policy = route_policy(route.settings.middlewares)
+    policy = route_policy(route.middlewares)
     return bool(policy.allow) or policy.is_protected
 
 

@@ -128,7 +128,12 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         """Return the tunnel to a member; ``None`` if there is none."""
         if member.agent is None or self.route.scheme not in TUNNELLED:
             return None
-        return member.agent.tunnel_to(member.endpoint, member.host)
+        return member.agent.tunnel_to(member.endpoint, member.host, udp=self.route.scheme == "udp")
+
+    @property
+    def streams_datagrams(self) -> bool:
+        """Whether Envoy sends the datagrams of a udp route over streams to the relay of tunnels."""
+        return self.route.scheme == "udp" and self.agent is not None and not (self.gate is not None and self.gate.relay)
 
     @property
     def hold(self) -> float:
@@ -236,7 +241,7 @@ def route_backend(
         name=route.alias,
         route=route,
         members=members,
-        route_policy=route_policy(route.settings.middlewares),
+        route_policy=route_policy(route.middlewares),
         restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
@@ -295,7 +300,7 @@ def pool_backend(
         for e in route.endpoints
         if (route.agent, e) in chosen
     )
-    policy = route_policy(leader.settings.middlewares)
+    policy = route_policy(leader.middlewares)
     settings = msgspec.structs.replace(leader.settings, load_balance=_common_balance(joined))
     return Backend(
         name=link,
@@ -363,7 +368,7 @@ def _shares(routes: Sequence[Route]) -> list[tuple[Route, int]]:
 
 def _backing(route: Route, members: tuple[Member, ...], *, used_for_auth: bool, restarting: bool) -> Backing:
     settings = route.settings
-    if restarting:
+    if restarting or route.scheme == "fileserver":
         return "own"
     if not members:
         return "own" if settings.hold else "none"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
+from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
 from pilotage.routes.oidc import merge_oidc
 from pilotage.xds.balance_problems import balance_problems
@@ -19,6 +20,7 @@ from pilotage.xds.problems import as_refused
 from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Protocol
 
     from pilotage.core.problems import Severity
@@ -46,15 +48,22 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
 
     Attributes:
         options: the gateway's settings. Others than those in :func:`of_options` make no difference.
+        compositions: the middlewares from files.
 
     """
 
     options: GatewayOptions = GatewayOptions()
+    compositions: Compositions = NO_COMPOSITIONS
 
     @classmethod
-    def of_options(cls, options: GatewayOptions) -> GatewayCapabilities:
+    def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
-        return cls(GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes))
+        kept = GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes)
+        return cls(kept, compositions)
+
+    def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
+        """Return what :meth:`~pilotage.routes.compositions.Compositions.fill_in` returns."""
+        return self.compositions.fill_in(middlewares)
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
@@ -75,7 +84,7 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
     """
     options = GatewayCapabilities.of_options(options or GatewayOptions()).options
     found, servable = _check(route, options)
-    policy = route_policy(route.settings.middlewares)
+    policy = route_policy(route.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
     servable = servable and policy.servable
     where = {"provider": route.provider, "container": route.container, "route": route.alias}
@@ -94,7 +103,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         found.append(Problem(message=message, hint=hint, path=field, severity=severity, refused=blocking))
 
     if route.scheme == "fileserver":
-        refuse("scheme", f"scheme fileserver is {_UNSUPPORTED}", "run a web server in a container for the files")
+        _check_file_server(route, refuse)
     if settings.rules:
         _check_rules(route, refuse)
     for field in ("rule_file", "inbound_mtls_profile"):
@@ -110,8 +119,8 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
-    _check_sign_in(route_policy(settings.middlewares), options, refuse)
-    _check_addresses(route_policy(settings.middlewares), options, refuse)
+    _check_sign_in(route_policy(route.middlewares), options, refuse)
+    _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
 
 
@@ -127,6 +136,13 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     for name in compiled.skipped:
         text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
         refuse("rules", text, "remove it", blocking=False, harmless=True)
+
+
+def _check_file_server(route: Route, refuse: _Refuse) -> None:
+    if route.agent:
+        refuse("scheme", "files of another machine cannot be served", "run a web server in a container for the files")
+    if route.settings.load_balance.link:
+        refuse("load_balance.link", "a file server cannot be in a pool", "remove it")
 
 
 def _check_access_log(route: Route, log: AccessLog, refuse: _Refuse) -> None:
@@ -167,8 +183,12 @@ def _check_names(route: Route, refuse: _Refuse) -> None:
 
 def _check_stream(route: Route, refuse: _Refuse) -> None:
     if not route.port.listening:
+        invalid = any(problem.path == "port" and problem.severity == "error" for problem in route.problems)
         hint = f"write both ports: proxy.{route.alias}.port: {route.port.proxy}:{route.port.proxy}"
-        refuse("port", f"a {route.scheme} route needs a port to listen on, but none is set", hint)
+        message = f"a {route.scheme} route needs a port to listen on, but none is set"
+        if invalid:
+            message, hint = f"a {route.scheme} route needs a port to listen on, and its port is not valid", "correct it"
+        refuse("port", message, hint)
     for field in ("middlewares", "hold"):
         if getattr(route.settings, field):
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")

@@ -56,7 +56,11 @@ function set_address(handle)
   local plain = address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address
   handle:headers():replace("HEADER", hexadecimal(plain))
 end
-""".replace("HEADER", ADDRESS_HEADER)
+
+function keep_address(handle)
+  if not handle:metadata():get("NEEDS") then handle:headers():remove("HEADER") end
+end
+""".replace("HEADER", ADDRESS_HEADER).replace("NEEDS", NEEDS_ADDRESS)
 
 
 # The host is changed meanwhile, because Envoy compares hosts case-sensitively.

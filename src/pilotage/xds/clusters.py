@@ -16,14 +16,11 @@ from envoy.config.core.v3 import (
     base_pb2,
     health_check_pb2,
     protocol_pb2,
-    proxy_protocol_pb2,
     socket_option_pb2,
 )
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
-from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
-from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
@@ -34,6 +31,7 @@ from pilotage.xds.agents import address_of, speak_through_agents, target_metadat
 from pilotage.xds.backend import Backend, Member
 from pilotage.xds.label_files import data_source
 from pilotage.xds.load_balancing import lb_policy
+from pilotage.xds.proxy_protocol import relaying
 from pilotage.xds.resources import CLUSTER, OFF, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.retries import shared_retries
 from pilotage.xds.usual_routes import usual_cluster
@@ -163,6 +161,8 @@ def _existing(backend: Backend) -> tuple[str, ...]:
 def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> Resource:
     route, settings = backend.route, backend.route.settings
     named = backend.agent is None and not all(is_address(member.host) for member in backend.reachable)
+    if route.scheme == "fileserver":
+        return _file_server(backend, options, name)
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
         type=cluster_pb2.Cluster.STATIC,
@@ -188,7 +188,7 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
     if route.scheme == "https" and backend.agent is None:
         cluster.transport_socket.CopyFrom(_tls(_context(backend), h2=bool(suffix)))
     if settings.relay_proxy_protocol_header:
-        cluster.transport_socket.CopyFrom(_relaying())
+        cluster.transport_socket.CopyFrom(relaying())
     checks = _checks(backend)
     answers = (backend.name,)
     plain = resource(CLUSTER, cluster.name, cluster, answers=answers)
@@ -196,6 +196,25 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         return plain
     _probe(cluster, checks, backend, h2=h2)
     return resource(CLUSTER, cluster.name, cluster, answers=answers, first=plain)
+
+
+def _file_server(backend: Backend, options: GatewayOptions, name: str) -> Resource:
+    """Return the cluster for the daemon's file server."""
+    pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=options.files_socket or _NOWHERE))
+    endpoint = endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=pipe))
+    cluster = cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.STATIC,
+        connect_timeout=seconds(options.attempt_timeout()),
+        per_connection_buffer_limit_bytes=number(_BUFFERED),
+        circuit_breakers=_limits(backend, options),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(
+            cluster_name=name,
+            endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])],
+        ),
+    )
+    _speak(cluster, _packed_protocol(h2=False))
+    return resource(CLUSTER, name, cluster, answers=(backend.name,))
 
 
 def _assignment(backend: Backend, name: str) -> Any:
@@ -251,7 +270,8 @@ def _breakers(most: int, connections: int = _NO_LIMIT, *, waiting: int = _NO_LIM
 def _limits(backend: Backend, options: GatewayOptions) -> Any:
     most = options.max_target_connections
     if backend.route.scheme == "udp":
-        return _breakers(most, options.max_udp_clients)
+        each = 2 if backend.streams_datagrams else 1  # Envoy counts a session and its stream
+        return _breakers(most, each * options.max_udp_clients)
     if backend.route.scheme == "tcp":  # a client that waits for a connection takes as many resources as one that has it
         return _breakers(min(backend.route.settings.max_conns_per_host or most, most), most, waiting=most)
     return _breakers(min(backend.route.settings.max_conns_per_host or most, most))
@@ -317,17 +337,6 @@ def _context(backend: Backend) -> Any:
     if name and not is_address(name):  # an IP address is not a valid server name (RFC 6066)
         context.sni = name
     return context
-
-
-def _relaying() -> Any:
-    raw = base_pb2.TransportSocket(
-        name="envoy.transport_sockets.raw_buffer", typed_config=packed(raw_buffer_pb2.RawBuffer())
-    )
-    version = proxy_protocol_pb2.ProxyProtocolConfig(version=proxy_protocol_pb2.ProxyProtocolConfig.V2)
-    message = upstream_proxy_protocol_pb2.ProxyProtocolUpstreamTransport(config=version, transport_socket=raw)
-    return base_pb2.TransportSocket(
-        name="envoy.transport_sockets.upstream_proxy_protocol", typed_config=packed(message)
-    )
 
 
 # ---- health checks --------------------------------------------------------------------------------------------------

@@ -37,13 +37,12 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
-from pilotage.xds.client_address import ADDRESS_SCRIPT, NEEDS_ADDRESS, WILDCARD, address_settings
+from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
-from pilotage.xds.rule_tests import ADDRESS_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -149,12 +148,10 @@ function envoy_on_request(handle)
   if host then
     set_address(handle)
     look_up(handle, host, "ANY" .. (rest or ""))
-    if not handle:metadata():get("NEEDS") then handle:headers():remove("HEADER") end
+    keep_address(handle)
   end
 end
 """.replace("ANY", ANY_LABEL)
-    .replace("NEEDS", NEEDS_ADDRESS)
-    .replace("HEADER", ADDRESS_HEADER)
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
@@ -171,7 +168,8 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
-        *(_filter(name, it) for name, it in login_filters(options.session_keys).items()),
+        # Only the last one protects. Without the others, it asks about each request.
+        *(_filter(name, it, disabled=name != LOGIN) for name, it in login_filters(options.session_keys).items()),
         _filter(_AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
@@ -273,7 +271,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, WILDCARD, _ACCESS, _RATE, _STRIP, *LOGIN_FILTERS, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, WILDCARD, _ACCESS, _RATE, _STRIP, LOGIN, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -282,6 +280,10 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
+    if route.HasField("redirect") and backend.route_policy.is_protected:
+        for name in (*LOGIN_FILTERS, _AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
+            route.typed_per_filter_config[name].CopyFrom(_OFF)
+        return
     for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
         for script in (_FOLD, WILDCARD) if needed is not None else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True

@@ -7,13 +7,15 @@ allowed folder and its use, and a file that disappears affects only its own rout
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from envoy.config.core.v3 import base_pb2
 
 from pilotage.core.problems import Problem
-from pilotage.policy import FILE_REFUSED, read_below
+from pilotage.core.text import shorten_value
+from pilotage.policy import FILE_REFUSED, ROOT_REFUSED, is_below, read_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +55,8 @@ class LabelFiles:
         """
         alias = route.alias
         self.refused.discard(alias)
+        if route.scheme == "fileserver":
+            return self._check_root(route)
         found: dict[str, bytes] = {}
         for field in _FIELDS if route.scheme == "https" and route.folders is not None else ():
             path = getattr(route.settings, field)
@@ -69,6 +73,17 @@ class LabelFiles:
         else:
             self._contents.pop(alias, None)
         return ()
+
+    def _check_root(self, route: Route) -> tuple[Problem, ...]:
+        """Return a problem if the folder of a file server does not exist or must not be published."""
+        root = route.settings.root
+        allowed = route.folders is None or is_below(root, route.folders)
+        if allowed and Path(root).is_dir():
+            return ()
+        self.refused.add(route.alias)
+        message = f"there is no folder {shorten_value(root)!r} that pilotage can read" if allowed else ROOT_REFUSED
+        problem = Problem(message=message, hint="the operator can check that it exists and is a folder", path="root")
+        return (problem.at(provider=route.provider, container=route.container, route=route.alias),)
 
     def forget(self, alias: str) -> None:
         """Forget the contents for a route that is no longer served."""

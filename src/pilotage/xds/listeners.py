@@ -19,6 +19,7 @@ from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.filters.udp.udp_proxy.session.http_capsule.v3 import http_capsule_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
@@ -26,7 +27,7 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
-from pilotage.xds.filters import http_filters
+from pilotage.xds.filters import http_filters, scope_settings
 from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
@@ -60,6 +61,8 @@ _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
 _LARGEST_DATAGRAM: Final = 65535
+_HELD_DATAGRAMS: Final = 64  # datagrams, and bytes, of a client that wait until a tunnel is open
+_HELD_BYTES: Final = 128 * 1024
 
 # Linux's numbers, because Envoy runs there; a pure module does not import ``socket``.
 _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
@@ -202,7 +205,10 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
         )
         everything = route_components_pb2.VirtualHost(name="redirect", domains=["*"], routes=[route])
-        manager.route_config.CopyFrom(route_pb2.RouteConfiguration(name="redirect", virtual_hosts=[everything]))
+        redirect = route_pb2.RouteConfiguration(
+            name="redirect", virtual_hosts=[everything], typed_per_filter_config=scope_settings(plain=False)
+        )
+        manager.route_config.CopyFrom(redirect)
     else:
         manager.scoped_routes.CopyFrom(_scoped())
     return listener_components_pb2.Filter(
@@ -295,6 +301,15 @@ def _udp(backend: Backend) -> Any:
     proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
     proxy.hash_policies.extend(udp_hash(backend))
     proxy.upstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
+    if backend.streams_datagrams:
+        tunneling = proxy.tunneling_config
+        tunneling.proxy_host, tunneling.target_host = "pilotage", "target"  # the socket determines both
+        tunneling.default_target_port = 1
+        tunneling.buffer_options.max_buffered_datagrams.value = _HELD_DATAGRAMS
+        tunneling.buffer_options.max_buffered_bytes.value = _HELD_BYTES
+        proxy.session_filters.add(
+            name="envoy.filters.udp.session.http_capsule", typed_config=packed(http_capsule_pb2.FilterConfig())
+        )
     return listener_components_pb2.ListenerFilter(
         name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy)
     )

@@ -15,9 +15,11 @@ from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten_value
 from pilotage.core.values import ParseError, parse_duration
-from pilotage.routes.middlewares import middleware_name
+from pilotage.labels.key_schema import fold
+from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
-from pilotage.xds.middleware_options import OptionReader, Pairs
+from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
+from pilotage.xds.middleware_options import OptionReader
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
 if TYPE_CHECKING:
@@ -25,14 +27,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
-
-
-class Edits(msgspec.Struct, frozen=True):
-    """Changes to the headers of requests or responses: set (replaced), added, removed."""
-
-    put: Pairs = ()
-    add: Pairs = ()
-    hide: tuple[str, ...] = ()
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -108,10 +102,13 @@ def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
     if not middlewares:
         return PLAIN
     parser = _Parser()
-    for written, options in middlewares.items():
-        name = middleware_name(written)
+    for written, options in sorted(middlewares.items(), key=_order):
+        origin, use = written.partition(STEP)[0], written.rpartition(STEP)[2]
+        name = middleware_name(use)
         if name is not None:  # unknown middlewares are already reported, and exclude the route
-            parser.middleware(name, written, options)
+            parser.middleware(name, origin, options)
+        elif FROM_FILE in use:
+            parser.unfilled(written)
     return RoutePolicy(**parser.found, problems=tuple(parser.problems), servable=parser.servable)
 
 
@@ -128,7 +125,9 @@ class _Parser(OptionReader):
             return
         handler, known = _HANDLERS[name]
         folded = {key.lower().replace("_", ""): value for key, value in (options or {}).items()}
-        folded.pop("priority", None)
+        if (priority := folded.pop("priority", None)) is not None and _priority(priority) is None:
+            text = f"{shorten_value(str(priority))!r} is not a whole number"
+            self.problem(text, "write one such as 10; lower numbers come first", option="priority")
         if folded.pop("bypass", None):
             self.problem(
                 "bypass is not supported by pilotage's gateway: the middleware applies to every request",
@@ -137,6 +136,16 @@ class _Parser(OptionReader):
         for key in folded.keys() - {option.replace("_", "") for option in known}:
             self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
+
+    def unfilled(self, written: str) -> None:
+        """Refuse the route, because nothing has filled in a list of middlewares from a file."""
+        self.path, self.restricts_access = f"middlewares.{written}", True
+        self.problem("middlewares from files need a configuration that lists the files", "use pilotage.yml")
+
+    def once(self, setting: str) -> None:
+        """Report a second middleware of a kind that a route can have only once."""
+        if setting in self.found:
+            self.problem("a route can have only one middleware of this kind", "remove one, here or in the file")
 
     # ---- middlewares
 
@@ -153,7 +162,7 @@ class _Parser(OptionReader):
         if any(map(_is_host, edits.hide)):
             self.problem("the Host header cannot be removed", "remove it", option="hide_headers")
         hide = tuple(name for name in edits.hide if not _is_host(name))
-        self.found["request"] = Edits(put, add, hide)
+        self.found["request"] = combined(self.found.get("request", NO_EDITS), Edits(put, add, hide))
         prefix = options.get("addprefix")
         if prefix and str(prefix).strip("/"):
             text = str(prefix).strip("/")
@@ -161,7 +170,7 @@ class _Parser(OptionReader):
                 hint = "percent-encode other characters, such as %20"
                 self.problem(f"{shorten_value(text)!r} is not a valid path prefix", hint, option="add_prefix")
             else:
-                self.found["prefix"] = f"/{text}/"
+                self.found["prefix"] = f"/{text}" + self.found.get("prefix", "/")
 
     def host(self, value: str) -> None:
         """Set the Host header for the target. Envoy cannot compute it from a request."""
@@ -189,7 +198,8 @@ class _Parser(OptionReader):
             if any(map(_is_host, names)):
                 self.problem("a response has no Host header", "remove it", option=option)
         put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
-        self.found["answer"] = Edits(put, add, tuple(name for name in edits.hide if not _is_host(name)))
+        changes = Edits(put, add, tuple(name for name in edits.hide if not _is_host(name)))
+        self.found["answer"] = combined(self.found.get("answer", NO_EDITS), changes)
 
     def set_forwarded(self, _options: dict[str, Any]) -> None:
         self.found["forwarded"] = "set"
@@ -204,6 +214,10 @@ class _Parser(OptionReader):
         allow = self.networks(options, "allow")
         if not self.texts(options, "allow"):
             self.problem("'allow' needs at least one network", "write allow: [10.0.0.0/8]")
+        if allow and "allow" in self.found:
+            allow = common_networks(self.found["allow"], allow)
+            if not allow:
+                self.problem("no client is in all lists of networks of this route", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a different status grants no access
         status = options.get("status", options.get("statuscode"))
@@ -223,6 +237,7 @@ class _Parser(OptionReader):
                 self.problem(error.message, option="period")
         if length < 1:
             self.problem("the period is too short; it must be at least 1s", option="period")
+        self.once("rate")
         self.found["rate"] = Rate(average, burst, max(length, 1.0))
 
     def auth(self, options: dict[str, Any]) -> None:
@@ -237,10 +252,12 @@ class _Parser(OptionReader):
                 "the Host header cannot be taken from the auth service's response", "remove it", option="headers"
             )
         headers = tuple(name for name in headers if self.is_name(name, "headers") and self.is_free(name, "headers"))
+        self.once("auth")
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
     def oidc(self, options: dict[str, Any]) -> None:
         named = {name: options[name.replace("_", "")] for name in OIDC_OPTIONS if name.replace("_", "") in options}
+        self.once("oidc")
         self.found["oidc"], problems = read_oidc(named)
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
@@ -250,10 +267,25 @@ class _Parser(OptionReader):
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
 
 
+def _order(entry: tuple[str, Any]) -> tuple[int, str, str]:
+    """Return the position of a middleware. GoDoxy leaves the order of equal priorities open; here, names decide."""
+    written, options = entry
+    priority = None
+    if isinstance(options, dict) and STEP not in written:  # a list has its own order
+        priority = next((_priority(value) for key, value in options.items() if key.lower() == "priority"), None)
+    return _DEFAULT_PRIORITY if priority is None else priority, fold(written), written
+
+
+def _priority(value: Any) -> int | None:
+    text = str(value).strip()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else None
+
+
 def _is_host(name: str) -> bool:
     return name.lower() == "host"
 
 
+_DEFAULT_PRIORITY: Final = 10
 _PATH: Final = re.compile(r"(?:(?![?#])[!-~])+")
 _SOME_UPSTREAM: Final = Upstream("app", "http", "10.0.0.1", "80", "10.0.0.1:80")
 _AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)

@@ -80,6 +80,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         debug: whether error pages include advice for the operator.
         access_log: path of a file; ``-`` for standard output, which Envoy shares with pilotage; ``""`` for no access
             log.
+        files_socket: path of the unix socket on which the daemon serves files; ``""`` if no Envoy can reach it. Reloads
+            do not change it.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds after which a request fails if Envoy cannot connect to any endpoint. It covers all
             attempts together. For routes from files, it is at most 2 s.
@@ -118,6 +120,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     session_keys: str = ""
     debug: bool = False
     access_log: str = ""
+    files_socket: str = ""
     trusted_proxies: tuple[str, ...] = ()
     connect_timeout: float = 7.0
     retries: int = 8

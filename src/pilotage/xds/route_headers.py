@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pilotage.xds.backend import Backend
-    from pilotage.xds.middlewares import Edits
+    from pilotage.xds.combining import Edits
 
 __all__ = ["edit_headers", "target_host"]
 

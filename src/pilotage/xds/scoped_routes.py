@@ -297,6 +297,8 @@ def _action(backend: Backend, cluster: str, silence: float, policy: Any = None) 
     )
     if backend.proxy is not None:
         action.prefix_rewrite = PROXY_PATH + (backend.route_policy.prefix or "/")
-    if wanted := target_host(backend):
+    if backend.route.scheme == "fileserver":
+        action.host_rewrite_literal = backend.route.alias  # tells the file server which folder to serve
+    elif wanted := target_host(backend):
         action.host_rewrite_literal = wanted
     return action

@@ -167,6 +167,7 @@ class Snapshot:
     def configure(self, options: GatewayOptions, guard: TargetGuard | None = None) -> frozenset[Key]:
         """Apply new settings, and read the files named in labels again; return the changed keys."""
         guard = guard or self.targets.guard
+        options = msgspec.structs.replace(options, files_socket=options.files_socket or self.options.files_socket)
         if options == self.options and guard == self.targets.guard:
             return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
@@ -265,7 +266,7 @@ class Snapshot:
             if link := known.pool_name:
                 index(self._pools, link, alias)
                 affected.add(f"{_POOL}/{link}")
-            auth = route_policy(known.settings.middlewares).auth
+            auth = route_policy(known.middlewares).auth
             if auth is not None:
                 index(self._auth_users, auth.route, alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
