@@ -270,6 +270,24 @@ async def test_without_javascript_the_page_reloads_itself_and_a_failure_has_a_li
     await tab.shows("service", "the shop")
 
 
+async def test_without_javascript_the_page_shows_each_step_and_makes_way_for_the_service(
+    site: tuple[Site, str], tab: Tab
+) -> None:
+    shop, url = site
+    await tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    await tab.call("Page.navigate", url=url)
+    await tab.shows("headline", "Starting db")
+    shop.set(WAKING, step="waiting for shop to answer", done=("started db", "started shop"), waited=65)
+    await tab.shows("headline", "Waiting for shop to answer")
+    assert await tab.text("elapsed") == "1 min 5 s"
+    assert await tab.text("done") == "Started db\nStarted shop"
+    assert await tab.text("failure") == await tab.text("action") == ""
+    shop.is_there = True
+    await tab.shows("service", "the shop")
+    assert await tab.value("location.href") == url.partition("#")[0]
+    assert shop.streams == 0
+
+
 async def test_the_page_fits_a_phone(site: tuple[Site, str], tab: Tab) -> None:
     shop, url = site
     shop.set(FAILED, name="n" * 80, failure="f" * 900, done=("s" * 100,) * 30)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
+    from pilotage.routes.path_patterns import PathPattern, parse_pattern
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -126,6 +127,7 @@ __all__ = [
     "OidcDefaults",
     "OidcOptions",
     "Opening",
+    "PathPattern",
     "Pattern",
     "PortPair",
     "Ranges",
@@ -161,6 +163,7 @@ __all__ = [
     "mistake_in",
     "not_served",
     "nowhere",
+    "parse_pattern",
     "read_compositions",
     "read_oidc",
     "read_route_file",
@@ -258,6 +261,8 @@ __getattr__, __dir__ = lazy_exports(
         "build_routes": "build",
         "decode_labels": "build",
         "is_stream_pool": "hosts",
+        "PathPattern": "path_patterns",
+        "parse_pattern": "path_patterns",
         "served_name": "hosts",
         "DEFAULT": "hosts",
         "caught_by": "hosts",

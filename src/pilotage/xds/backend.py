@@ -349,6 +349,7 @@ _COMMON: Final = (
     "compression",
     "disable_compression",
     "healthcheck",
+    "path_patterns",
     "relay_proxy_protocol_header",
     "tls_termination",
 )

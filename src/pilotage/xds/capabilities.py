@@ -189,9 +189,9 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
         if invalid:
             message, hint = f"a {route.scheme} route needs a port to listen on, and its port is not valid", "correct it"
         refuse("port", message, hint)
-    for field in ("middlewares", "hold"):
+    for field in ("middlewares", "path_patterns", "hold"):
         if getattr(route.settings, field):
-            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
+            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field != "hold")
 
 
 def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:

@@ -295,7 +295,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found = address_settings(backend)
-    checks_path = backend.rules.cases or policy.prefix or policy.auth is not None or backend.proxy is not None
+    limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases
+    checks_path = limited or policy.auth is not None or backend.proxy is not None
     rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[_ACCESS] = packed(access_rules(backend.route, rules))
