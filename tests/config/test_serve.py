@@ -172,6 +172,10 @@ def test_one_place_needs_no_list(folder: Path) -> None:
             "gateway: {xds: {listen: '127.0.0.1:18000'}}",
             "gateway.xds.listen: 127.0.0.1:18000 would give all routes and",
         ),
+        (
+            "gateway: {xds: {listen: 'unix:///" + "x" * 200 + "'}}",
+            "is not a unix socket; write unix:// and an absolute path",
+        ),
         ("gateway: {xds: {listen: 'unix://a'}}", "'unix://a' is not a unix socket; write unix:// and an absolute path"),
         (
             "gateway: {xds: {listen: 'unix:///a', tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}}}",

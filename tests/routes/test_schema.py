@@ -171,7 +171,7 @@ def test_an_error_in_a_protective_field_refuses_the_route(text: str, fatal: bool
     assert context.refused is fatal
 
 
-@pytest.mark.parametrize("key", ["idlewatcher", "path_patterns", "proxmox"])
+@pytest.mark.parametrize("key", ["idlewatcher", "proxmox"])
 def test_fields_that_only_godoxy_has_are_reported_as_unsupported(key: str) -> None:
     _, context = read_route(f"{key}: {{}}")
     ((path, _, _, message, hint),) = reported_at(context)

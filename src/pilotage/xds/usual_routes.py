@@ -33,7 +33,8 @@ def is_plain(backend: Backend) -> bool:
     compresses = settings.compression or settings.disable_compression
     logs = settings.access_log is not None
     plain = backend.backing == "shared" and backend.measured
-    return plain and not (settings.middlewares or settings.response_header_timeout or compresses or logs)
+    edits = settings.middlewares or settings.path_patterns or settings.rules
+    return plain and not (edits or settings.response_header_timeout or compresses or logs)
 
 
 def is_usual(backend: Backend) -> bool:
