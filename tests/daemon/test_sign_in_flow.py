@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -11,8 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from tests.support.browser import chromium, open_tab
 from tests.support.front_door import front_door, raw_target
 from tests.support.openid_provider import Person, openid_provider
+from tests.support.ports import free_port
 from tests.support.required import required
 
 if TYPE_CHECKING:
@@ -81,13 +84,15 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("oidc")
     origins = [f"{scheme}://{host}" for host in HOSTS for scheme in ("http", "https")]
-    client = {
+    client: dict[str, Any] = {
         "client_id": "gate",
         "client_secret": SECRET,
         "redirect_uris": [f"{origin}/auth/callback" for origin in origins],
-        "post_logout_redirect_uris": origins,
+        "post_logout_redirect_uris": [*origins],
     }
-    with required(), openid_provider([client]) as issuer, raw_target() as target:
+    port = free_port()
+    issuer = f"http://127.0.0.1:{port}"
+    with raw_target() as target:
         target.answers["/socket"] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
         where = {"host": "127.0.0.1", "port": target.port}
         routes = {
@@ -102,7 +107,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "STATE_DIRECTORY": str(folder),
         }
         with front_door(folder, routes, {"trusted_proxies": [PROXY]}, **environment) as door:
-            yield Place(door, target, issuer)
+            local = f"http://app.localhost:{door.port}"
+            client["redirect_uris"].append(f"{local}/auth/callback")
+            client["post_logout_redirect_uris"].append(local)
+            with required(), openid_provider([client], port):
+                yield Place(door, target, issuer)
 
 
 def test_a_user_signs_in_and_the_target_learns_who_it_is(place: Place) -> None:
@@ -264,3 +273,35 @@ def test_sessions_survive_a_restart_of_the_daemon(place: Place, tmp_path: Path) 
         other = Place(door, place.target, place.issuer)
         assert other.ask("app.example.com", Cookie=cookie).status == 200
         assert other.ask("app.example.com").status == 401
+
+
+async def test_a_person_signs_in_and_out_with_a_real_browser(place: Place) -> None:
+    app = f"http://app.localhost:{place.door.port}"
+    with required(), chromium() as browser:
+        async with open_tab(browser) as tab:
+
+            async def at(script: str) -> None:
+                async with asyncio.timeout(30):
+                    while not await tab.value(script):  # noqa: ASYNC110  it happens in the browser
+                        await asyncio.sleep(0.05)
+
+            form = "document.querySelector('[name=login]')"
+            submit = "document.querySelector('form').requestSubmit()"
+            await tab.call("Page.navigate", url=f"{app}/orders?page=2")
+            await at(f"{form} !== null")
+            assert str(await tab.value("location.href")).startswith(place.issuer)
+            await tab.value(f"{form}.value = 'ann'")
+            await tab.value("document.querySelector('[name=password]').value = 'x'")
+            await tab.value(submit)
+            await at("document.querySelector('form') !== null && !document.querySelector('[name=login]')")
+            await tab.value(submit)  # the user's consent
+            await at(f"location.href === '{app}/orders?page=2'")
+            assert place.target.last().headers["remote-user"] == "ann"
+            assert await tab.value("document.cookie") == ""  # hidden from scripts
+            fetched = "fetch('/api', {method: 'POST'}).then(it => { window.status_ = it.status })"
+            await tab.value(f"{fetched}, 0")
+            await at("window.status_ === 200")
+            await tab.call("Page.navigate", url=f"{app}/auth/logout")
+            await at("document.querySelector('form') !== null && location.href.includes('/session/end')")
+            await tab.value("document.querySelector('[name=logout][value=yes]').click()")
+            await at(f"{form} !== null")  # signed out everywhere, so the provider asks again

@@ -24,7 +24,9 @@ def test_an_ordinary_route_is_supported() -> None:
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "scheme", False),
         ({"scheme": "fileserver", "load_balance": LoadBalance(link="x")}, "load_balance.link", False),
-        ({"rules": "default { }"}, "rules", False),
+        ({"rules": "default { serve /srv }"}, "rules", False),
+        ({"rules": "default { log info /dev/stdout x }"}, "rules", True),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "rules": "default { pass }"}, "rules", False),
         ({"rule_file": "embed://x"}, "rule_file", False),
         ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "tls_termination": True}, "tls_termination", False),
@@ -114,7 +116,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
     ("fields", "hint"),
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "run a web server in a container for the files"),
-        ({"rules": "default { }"}, "remove it"),
+        ({"rules": "default { serve /srv }"}, "run a web server in a container for the files"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},
             "set access_log.stdout: true, and send pilotage's standard output to a file",

@@ -227,7 +227,10 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
             default="all paths",
         ),
     ] = ()
-    rules: Annotated[Any, Field(Rules(), "Rules for requests. Not in effect yet.", protective=True)] = None
+    rules: Annotated[
+        Any,
+        Field(Rules(), "Rules for requests: conditions and commands.", "path /old { redirect /new }", protective=True),
+    ] = None
     rule_file: Annotated[
         str, Field(_PATH, "File or embed:// preset with rules. Not in effect yet.", protective=True)
     ] = ""

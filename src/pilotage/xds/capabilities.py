@@ -17,6 +17,7 @@ from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.problems import as_refused
+from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +104,9 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
 
     if route.scheme == "fileserver":
         _check_file_server(route, refuse)
-    for field in ("rules", "rule_file", "inbound_mtls_profile"):
+    if settings.rules:
+        _check_rules(route, refuse)
+    for field in ("rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
     if settings.tls_termination:
@@ -119,6 +122,20 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     _check_sign_in(route_policy(route.middlewares), options, refuse)
     _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _check_rules(route: Route, refuse: _Refuse) -> None:
+    """Refuse rules that the gateway cannot apply exactly; report commands that have no effect."""
+    if route.is_stream:
+        refuse("rules", f"rules are only for HTTP, not {route.scheme}", "remove them")
+        return
+    compiled = route_rules(route)
+    if compiled.refused is not None:
+        message, hint = compiled.refused
+        refuse("rules", message, hint or "remove the rule")
+    for name in compiled.skipped:
+        text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
+        refuse("rules", text, "remove it", blocking=False, harmless=True)
 
 
 def _check_file_server(route: Route, refuse: _Refuse) -> None:

@@ -38,6 +38,7 @@ from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
+from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.request_checks import access_check, host_check
@@ -68,7 +69,6 @@ CONTROL_CLUSTER: Final = "pilotage"
 """The control plane's name in Envoy's bootstrap."""
 
 _FOLD: Final = "pilotage.fold"
-_WILDCARD: Final = "pilotage.wildcard"
 _HOST: Final = "pilotage.host"
 _ACCESS: Final = "pilotage.access"
 _RATE: Final = "pilotage.rate"
@@ -140,13 +140,16 @@ end
 # A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
+    + ADDRESS_SCRIPT
     + """
 function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if host then
+    set_address(handle)
     look_up(handle, host, "ANY" .. (rest or ""))
+    keep_address(handle)
   end
 end
 """.replace("ANY", ANY_LABEL)
@@ -162,7 +165,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_HOST, host_check()),
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
-        _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
         _filter(_ACCESS, rbac_filter_pb2.RBAC()),
         _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -270,7 +273,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, LOGIN, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, WILDCARD, _ACCESS, _RATE, _STRIP, LOGIN, _AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -284,7 +287,7 @@ def mark(route: Any, backend: Backend) -> None:
             route.typed_per_filter_config[name].CopyFrom(_OFF)
         return
     for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
-        for script in (_FOLD, _WILDCARD) if needed is not None else ():
+        for script in (_FOLD, WILDCARD) if needed is not None else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
@@ -293,8 +296,8 @@ def mark(route: Any, backend: Backend) -> None:
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
-    found: dict[str, Any] = {}
-    limited = policy.prefix or backend.route.settings.path_patterns
+    found = address_settings(backend)
+    limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases
     checks_path = limited or policy.auth is not None or backend.proxy is not None
     rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:

@@ -16,11 +16,12 @@ from envoy.type.v3 import percent_pb2
 
 from pilotage.xds.options import FORGEABLE
 from pilotage.xds.resources import number, packed
+from pilotage.xds.rule_tests import ADDRESS_HEADER
 
 __all__ = ["FORGEABLE", "access_check", "bad_host", "bad_path", "forget_headers", "host_check"]
 
-_NEVER: Final = ("x-envoy-", "proxy")
-"""Headers removed from every client: Envoy's own, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
+_NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER)
+"""Headers removed from every client: those of Envoy and the gateway, and ``Proxy``, a proxy to CGI (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
 _VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"

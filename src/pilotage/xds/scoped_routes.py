@@ -25,6 +25,7 @@ from pilotage.xds.path_patterns import refusing_routes
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.route_headers import edit_headers, target_host
+from pilotage.xds.rule_routes import with_rules
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
 from pilotage.xds.templates import FilledTemplate, Template, name_samples, template
@@ -200,8 +201,8 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without its name and address."""
-    served = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options), options)]
-    routes = [*refusing_routes(backend.route.settings.path_patterns), *served]
+    served = with_rules(backend, while_closed(backend, _routes(backend, options), options))
+    routes = [*refusing_routes(backend.route.settings.path_patterns), *_redirect(backend, options), *served]
     for route in routes:
         mark(route, backend)
     host = route_components_pb2.VirtualHost(
