@@ -19,7 +19,6 @@ from envoy.config.core.v3 import (
     substitution_format_string_pb2,
 )
 from envoy.config.route.v3 import route_components_pb2
-from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
@@ -33,7 +32,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
-from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
+from envoy.type.v3 import http_status_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
@@ -41,14 +40,15 @@ from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
+from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import access_check, host_check
-from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
+from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
-    from pilotage.xds.middlewares import ForwardAuth, Rate
+    from pilotage.xds.middlewares import ForwardAuth
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -97,7 +97,6 @@ _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
-_REMEMBERED_CLIENTS: Final = 10_000
 FOUND: Final = "+"
 """Route name that many backends share."""
 _ASKS: Final = "asks"
@@ -305,7 +304,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.rate is not None:
-        found[_RATE] = packed(_rate(policy.rate))
+        found[_RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
         found[_AUTH] = packed(_forward(policy.auth))
     if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
@@ -336,33 +335,6 @@ def on_demand(patience: float) -> tuple[Any, Any]:
 def _ask(patience: float) -> Any:
     source, timeout = on_demand(patience)
     return packed(on_demand_pb2.PerRouteConfig(odcds=on_demand_pb2.OnDemandCds(source=source, timeout=timeout)))
-
-
-def _rate(rate: Rate) -> Any:
-    """Return the limit of requests per client address. When its table is full, the oldest addresses are dropped."""
-    bucket = token_bucket_pb2.TokenBucket(
-        max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
-    )
-    everybody = token_bucket_pb2.TokenBucket(
-        max_tokens=2**32 - 1, tokens_per_fill=number(2**32 - 1), fill_interval=seconds(rate.period)
-    )
-    always = base_pb2.RuntimeFractionalPercent(
-        default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
-    )
-    by_address = route_components_pb2.RateLimit.Action(
-        remote_address=route_components_pb2.RateLimit.Action.RemoteAddress()
-    )
-    entry = ratelimit_pb2.RateLimitDescriptor.Entry(key="remote_address")
-    return local_rate_limit_pb2.LocalRateLimit(
-        stat_prefix="rate",
-        token_bucket=everybody,
-        filter_enabled=always,
-        filter_enforced=always,
-        rate_limits=[route_components_pb2.RateLimit(actions=[by_address])],
-        descriptors=[ratelimit_pb2.LocalRateLimitDescriptor(entries=[entry], token_bucket=bucket)],
-        always_consume_default_token_bucket=OFF,
-        max_dynamic_descriptors=number(_REMEMBERED_CLIENTS),
-    )
 
 
 def _strip(names: tuple[str, ...]) -> Any:

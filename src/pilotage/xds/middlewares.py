@@ -231,7 +231,7 @@ class _Parser(OptionReader):
     def rate(self, options: dict[str, Any]) -> None:
         average = self.count(options, "average", 1)
         burst = self.count(options, "burst", average)
-        period = options.get("period")
+        period = options.get("period", options.get("periods"))
         length = 1.0
         if period is not None:
             try:
@@ -313,7 +313,7 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "hide_x_forwarded": (_Parser.hide_forwarded, ()),
     "redirect_http": (_Parser.redirect, ()),
     "cidr_whitelist": (_Parser.whitelist, ("allow", "status", "status_code", "message")),
-    "rate_limit": (_Parser.rate, ("average", "burst", "period")),
+    "rate_limit": (_Parser.rate, ("average", "burst", "period", "periods")),
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
     "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
