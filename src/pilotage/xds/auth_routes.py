@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
+    from pilotage.xds.middlewares import RoutePolicy
 
 __all__ = ["approval", "auth_problem", "restricts_access", "without_auth_route"]
 
@@ -57,6 +58,10 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
 def without_auth_route(backend: Backend) -> Backend:
     """Return a copy of a backend that rejects all requests, because no route can approve them."""
-    policy = backend.route_policy
+    return msgspec.structs.replace(backend, route_policy=_nowhere(backend.route_policy))
+
+
+def _nowhere(policy: RoutePolicy) -> RoutePolicy:
     auth = msgspec.structs.replace(policy.auth, route=_NOWHERE) if policy.auth is not None else None
-    return msgspec.structs.replace(backend, route_policy=msgspec.structs.replace(policy, auth=auth))
+    variants = tuple(msgspec.structs.replace(it, policy=_nowhere(it.policy)) for it in policy.variants)
+    return msgspec.structs.replace(policy, auth=auth, variants=variants)

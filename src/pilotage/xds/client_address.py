@@ -82,7 +82,8 @@ def address_settings(backend: Backend) -> dict[str, Any]:
 
     For a wildcard alias, the filter's own script does that: it is the one that finds the route.
     """
-    return {WILDCARD: _settings()} if backend.rules.address and not backend.name.startswith("*") else {}
+    needed = backend.rules.address or backend.route_policy.tests_address
+    return {WILDCARD: _settings()} if needed and not backend.name.startswith("*") else {}
 
 
 @lru_cache(maxsize=1)

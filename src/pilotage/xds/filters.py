@@ -52,11 +52,14 @@ if TYPE_CHECKING:
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
+    "ACCESS",
     "ADDRESS",
+    "AUTH",
     "AUTH_TIMEOUT",
     "CONTROL_CLUSTER",
     "FOUND",
     "PAGE_FILTER",
+    "RATE",
     "TARGET",
     "backend_settings",
     "http_filters",
@@ -70,10 +73,10 @@ CONTROL_CLUSTER: Final = "pilotage"
 
 _FOLD: Final = "pilotage.fold"
 _HOST: Final = "pilotage.host"
-_ACCESS: Final = "pilotage.access"
-_RATE: Final = "pilotage.rate"
+ACCESS: Final = "pilotage.access"
+RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
-_AUTH: Final = "pilotage.auth"
+AUTH: Final = "pilotage.auth"
 PAGE_FILTER: Final = "pilotage.page"
 _ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
@@ -120,7 +123,7 @@ function look_up(handle, host, as)
   if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
 end
 """.replace("ASKS", _ASKS)
-    .replace("AUTH", _AUTH)
+    .replace("AUTH", AUTH)
     .replace("SPARED", _SPARED)
     .replace("SIGNS_IN", _SIGNS_IN)
     .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
@@ -165,12 +168,12 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
         _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
-        _filter(_ACCESS, rbac_filter_pb2.RBAC()),
-        _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
+        _filter(ACCESS, rbac_filter_pb2.RBAC()),
+        _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         # Only the last one protects. Without the others, it asks about each request.
         *(_filter(name, it, disabled=name != LOGIN) for name, it in login_filters(options.session_keys).items()),
-        _filter(_AUTH, _approval()),
+        _filter(AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After all filters that restrict access, so that refused requests wake nothing.
@@ -245,7 +248,7 @@ def _approval() -> Any:
     """Return the ext_authz filter for forwardauth. It is skipped only for routes known not to use forwardauth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
-        filter=_AUTH,
+        filter=AUTH,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=_SPARED)],
         value=value_pb2.ValueMatcher(bool_match=True),
         invert=True,
@@ -272,7 +275,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, WILDCARD, _ACCESS, _RATE, _STRIP, LOGIN, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, WILDCARD, ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -282,7 +285,7 @@ def mark(route: Any, backend: Backend) -> None:
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
     if route.HasField("redirect") and backend.route_policy.is_protected:
-        for name in (*LOGIN_FILTERS, _AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
+        for name in (*LOGIN_FILTERS, AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
             route.typed_per_filter_config[name].CopyFrom(_OFF)
         return
     for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
@@ -296,17 +299,17 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found = address_settings(backend)
-    limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases
+    limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
     rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:
-        found[_ACCESS] = packed(access_rules(backend.route, rules))
+        found[ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.rate is not None:
-        found[_RATE] = packed(rate_limit(policy.rate))
+        found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
-        found[_AUTH] = packed(_forward(policy.auth))
+        found[AUTH] = packed(_forward(policy.auth))
     if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)

@@ -7,6 +7,7 @@ skipped and reported.
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,13 +19,15 @@ from pilotage.core.values import ParseError, parse_duration
 from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
+from pilotage.routes.rules import RuleError
+from pilotage.xds.bypass import MAX_BYPASSES, Conditions, bypass_ways, read_bypass, tests_address
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
 from pilotage.xds.html_changes import HtmlChange, modify_html, themed
 from pilotage.xds.middleware_options import OptionReader
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 __all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
@@ -68,6 +71,8 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         oidc: how users have to sign in.
         changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
+        variants: the policies for requests that bypass middlewares; the first whose conditions hold applies.
+        has_bypass: whether this is one of these policies, or there are any.
         problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
 
@@ -84,6 +89,8 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     auth: ForwardAuth | None = None
     oidc: OidcOptions | None = None
     changes: tuple[HtmlChange, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    has_bypass: bool = False
     address_from: tuple[str, tuple[str, ...]] | None = None
     problems: tuple[Problem, ...] = ()
     servable: bool = True
@@ -92,6 +99,18 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     def is_protected(self) -> bool:
         """Whether something other than this gateway decides which requests pass."""
         return self.auth is not None or self.oidc is not None
+
+    @property
+    def tests_address(self) -> bool:
+        """Whether a bypass is about the client's address."""
+        return tests_address(conditions for variant in self.variants for conditions in variant.bypasses)
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """What the middlewares require of requests for which several ``bypass`` options hold."""
+
+    bypasses: tuple[Conditions, ...]
+    policy: RoutePolicy
 
 
 PLAIN: Final = RoutePolicy()
@@ -104,23 +123,58 @@ def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
     """Parse the middlewares of :class:`~pilotage.routes.schema.RouteSettings`. Never raises."""
     if not middlewares:
         return PLAIN
+    entries = sorted(middlewares.items(), key=_order)
+    parser = _parsed(entries)
+    variants = tuple(_variants(entries, parser))
+    return RoutePolicy(
+        **parser.found,
+        variants=variants,
+        has_bypass=bool(variants),
+        problems=tuple(parser.problems),
+        servable=parser.servable,
+    )
+
+
+def _parsed(entries: Iterable[tuple[str, Any]]) -> _Parser:
     parser = _Parser()
-    for written, options in sorted(middlewares.items(), key=_order):
+    for written, options in entries:
         origin, use = written.partition(STEP)[0], written.rpartition(STEP)[2]
         name = middleware_name(use)
         if name is not None:  # unknown middlewares are already reported, and exclude the route
-            parser.middleware(name, origin, options)
+            parser.middleware(name, origin, options, written)
         elif FROM_FILE in use:
             parser.unfilled(written)
-    return RoutePolicy(**parser.found, problems=tuple(parser.problems), servable=parser.servable)
+    return parser
+
+
+def _variants(entries: list[tuple[str, Any]], parser: _Parser) -> Iterator[Variant]:
+    """Yield the policy for each set of bypasses that may hold together, the largest sets first."""
+    bypasses = parser.bypasses
+    if len(bypasses) > MAX_BYPASSES:
+        parser.restricts_access = True
+        text = f"a route has more than {MAX_BYPASSES} different bypass lists"
+        parser.problem(text, "write the same list for several middlewares")
+        return
+    for size in range(len(bypasses), 0, -1):
+        for chosen in combinations(bypasses, size):
+            try:
+                bypass_ways(chosen, "")
+            except RuleError as error:
+                parser.restricts_access = True
+                parser.problem(error.message, error.hint, option="bypass")
+                return
+            skipped = {written for it in chosen for written in bypasses[it]}
+            found = _parsed(entry for entry in entries if entry[0] not in skipped).found
+            yield Variant(chosen, RoutePolicy(**found, has_bypass=True))
 
 
 class _Parser(OptionReader):
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, Any] = {}
+        self.bypasses: dict[Conditions, list[str]] = {}  # conditions -> the middlewares to which they belong
 
-    def middleware(self, name: str, written: str, options: Any) -> None:
+    def middleware(self, name: str, written: str, options: Any, entry: str) -> None:
         self.path, self.restricts_access = f"middlewares.{written}", name in _PROTECTIVE
         self.of_response = name == "response"
         if name in _UNSUPPORTED:
@@ -131,11 +185,12 @@ class _Parser(OptionReader):
         if (priority := folded.pop("priority", None)) is not None and _priority(priority) is None:
             text = f"{shorten_value(str(priority))!r} is not a whole number"
             self.problem(text, "write one such as 10; lower numbers come first", option="priority")
-        if folded.pop("bypass", None):
-            self.problem(
-                "bypass is not supported by pilotage's gateway: the middleware applies to every request",
-                "remove bypass",
-            )
+        if (bypass := folded.pop("bypass", None)) not in (None, "", []):
+            try:
+                self.bypasses.setdefault(read_bypass(bypass), []).append(entry)
+            except RuleError as error:
+                message = f"{error.message}, so the middleware applies to every request"
+                self.problem(message, error.hint, option="bypass", harmless=True)
         for key in folded.keys() - {option.replace("_", "") for option in known}:
             self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)

@@ -15,7 +15,7 @@ from pilotage.xds.resources import OFF, number, seconds
 if TYPE_CHECKING:
     from pilotage.xds.middlewares import Rate
 
-__all__ = ["rate_limit"]
+__all__ = ["no_limit", "rate_limit"]
 
 _REMEMBERED_CLIENTS: Final = 10_000
 
@@ -25,9 +25,7 @@ def rate_limit(rate: Rate) -> Any:
     bucket = token_bucket_pb2.TokenBucket(
         max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
     )
-    everybody = token_bucket_pb2.TokenBucket(
-        max_tokens=2**32 - 1, tokens_per_fill=number(2**32 - 1), fill_interval=seconds(rate.period)
-    )
+    everybody = _endless(rate.period)
     always = base_pb2.RuntimeFractionalPercent(
         default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
     )
@@ -45,3 +43,13 @@ def rate_limit(rate: Rate) -> Any:
         always_consume_default_token_bucket=OFF,
         max_dynamic_descriptors=number(_REMEMBERED_CLIENTS),
     )
+
+
+def no_limit() -> Any:
+    """Return settings without a limit. They are for a filter that cannot be skipped any more."""
+    return local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate", token_bucket=_endless(1.0))
+
+
+def _endless(period: float) -> Any:
+    most = 2**32 - 1
+    return token_bucket_pb2.TokenBucket(max_tokens=most, tokens_per_fill=number(most), fill_interval=seconds(period))
