@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage.routes.rules import RuleError
-from pilotage.xds.bypass import MAX_BYPASSES, bypass_ways, read_bypass, tests_address
+from pilotage.xds.bypass import MAX_BYPASSES, asks_address, bypass_ways, read_bypass
 from pilotage.xds.middlewares import route_policy
 
 
@@ -56,8 +56,8 @@ def test_several_bypasses_hold_in_the_ways_in_which_all_do() -> None:
 
 
 def test_only_conditions_about_addresses_need_the_address() -> None:
-    assert tests_address([read_bypass("path /a"), read_bypass("method GET & remote 10.0.0.0/8")])
-    assert not tests_address([read_bypass("path /a")])
+    assert asks_address([read_bypass("path /a"), read_bypass("method GET & remote 10.0.0.0/8")])
+    assert not asks_address([read_bypass("path /a")])
 
 
 def test_each_set_of_bypasses_has_a_policy_of_its_own() -> None:

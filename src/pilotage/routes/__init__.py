@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         is_nullable,
         literal_node,
         matches,
+        parse_condition,
         read_rules,
         remainder,
     )
@@ -163,6 +164,7 @@ __all__ = [
     "mistake_in",
     "not_served",
     "nowhere",
+    "parse_condition",
     "parse_pattern",
     "read_compositions",
     "read_oidc",
@@ -207,6 +209,7 @@ __getattr__, __dir__ = lazy_exports(
         "is_nullable": "rules",
         "literal_node": "rules",
         "matches": "rules",
+        "parse_condition": "rules",
         "read_rules": "rules",
         "remainder": "rules",
         "merge_oidc": "oidc",

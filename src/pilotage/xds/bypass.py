@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pilotage.routes.rules import Condition
     from pilotage.xds.rule_tests import Literal
 
-__all__ = ["MAX_BYPASSES", "Conditions", "bypass_ways", "read_bypass", "tests_address"]
+__all__ = ["MAX_BYPASSES", "Conditions", "asks_address", "bypass_ways", "read_bypass"]
 
 Conditions = tuple["Condition", ...]
 """One ``bypass``: requests for which any of the conditions holds."""
@@ -75,6 +75,6 @@ def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[Liter
     return found
 
 
-def tests_address(bypasses: Iterable[Conditions]) -> bool:
+def asks_address(bypasses: Iterable[Conditions]) -> bool:
     """Return whether a condition is about the client's address."""
     return any(needs_address(condition) for conditions in bypasses for condition in conditions)

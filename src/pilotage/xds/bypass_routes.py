@@ -79,7 +79,7 @@ def with_bypass(backend: Backend, build: Callable[[Backend], list[Any]], options
     if edits:
         edit_routes(routes, backend)
     found += routes
-    if policy.tests_address and not backend.rules.address:
+    if policy.asks_address and not backend.rules.address:
         for route in found:
             route.request_headers_to_remove.append(ADDRESS_HEADER)
             route.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True

@@ -82,7 +82,7 @@ def address_settings(backend: Backend) -> dict[str, Any]:
 
     For a wildcard alias, the filter's own script does that: it is the one that finds the route.
     """
-    needed = backend.rules.address or backend.route_policy.tests_address
+    needed = backend.rules.address or backend.route_policy.asks_address
     return {WILDCARD: _settings()} if needed and not backend.name.startswith("*") else {}
 
 

@@ -20,7 +20,7 @@ from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
 from pilotage.routes.rules import RuleError
-from pilotage.xds.bypass import MAX_BYPASSES, Conditions, bypass_ways, read_bypass, tests_address
+from pilotage.xds.bypass import MAX_BYPASSES, Conditions, asks_address, bypass_ways, read_bypass
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
 from pilotage.xds.html_changes import HtmlChange, modify_html, themed
 from pilotage.xds.middleware_options import OptionReader
@@ -101,9 +101,9 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         return self.auth is not None or self.oidc is not None
 
     @property
-    def tests_address(self) -> bool:
+    def asks_address(self) -> bool:
         """Whether a bypass is about the client's address."""
-        return tests_address(conditions for variant in self.variants for conditions in variant.bypasses)
+        return asks_address(conditions for variant in self.variants for conditions in variant.bypasses)
 
 
 class Variant(msgspec.Struct, frozen=True):
