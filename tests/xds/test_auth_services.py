@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.xds.app_sec import APP_SEC_HEADERS
-from pilotage.xds.auth_services import ForwardAuth, read_crowdsec
+from pilotage.xds.auth_services import APP_SEC_HEADERS, ForwardAuth, read_crowdsec
 
 USUAL = {"route": "CrowdSec", "apikey": "k"}
 

@@ -14,7 +14,7 @@ from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from pilotage.xds.literals import literal
 from pilotage.xds.resources import seconds
 
-__all__ = ["APP_SEC_HEADERS", "BUFFERED", "app_sec_check"]
+__all__ = ["BUFFERED", "app_sec_check"]
 
 _NAMES: Final = {
     "Ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
@@ -23,10 +23,7 @@ _NAMES: Final = {
     "Verb": "%REQ(:METHOD)%",
     "User-Agent": "%REQ(USER-AGENT)%",
 }
-_FORGEABLE: Final = ("Api-Key", "Http-Version", "Transaction-Id")
 _PREFIX: Final = "X-Crowdsec-Appsec-"
-APP_SEC_HEADERS: Final = tuple(f"{_PREFIX}{name}" for name in (*_NAMES, *_FORGEABLE))
-"""Headers that are removed from clients' requests, because CrowdSec believes them."""
 
 _INSPECTED: Final = 64 * 1024
 """Bytes of a body that CrowdSec sees. Envoy keeps them until CrowdSec has answered."""

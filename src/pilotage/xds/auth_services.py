@@ -10,14 +10,17 @@ import msgspec
 from pilotage.core.addresses import is_address
 from pilotage.core.text import shorten_value
 from pilotage.core.values import ParseError, parse_duration
-from pilotage.xds.app_sec import APP_SEC_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CROWDSEC_OPTIONS", "ForwardAuth", "read_crowdsec"]
+__all__ = ["APP_SEC_HEADERS", "CROWDSEC_OPTIONS", "ForwardAuth", "read_crowdsec"]
 
 CROWDSEC_OPTIONS: Final = ("route", "port", "api_key", "endpoint", "timeout", "log_blocked", "log_only")
+
+_APP_SEC: Final = ("Ip", "Uri", "Host", "Verb", "Api-Key", "User-Agent", "Http-Version", "Transaction-Id")
+APP_SEC_HEADERS: Final = tuple(f"X-Crowdsec-Appsec-{name}" for name in _APP_SEC)
+"""Headers that are removed from clients' requests, because CrowdSec believes them."""
 
 _PATH: Final = re.compile(r"/(?:(?![?#])[!-~])*")
 _LONGEST_KEY: Final = 1024  # characters
