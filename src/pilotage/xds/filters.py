@@ -42,7 +42,7 @@ from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settin
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.rate_limits import rate_limit
-from pilotage.xds.request_checks import access_check, host_check
+from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
@@ -293,6 +293,8 @@ def mark(route: Any, backend: Backend) -> None:
     for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
         for script in (_FOLD, WILDCARD) if needed is not None else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    if backend.route_policy.refusal.status:
+        route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -303,7 +305,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found = address_settings(backend)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-    rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status)
+    rules = allowed if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:

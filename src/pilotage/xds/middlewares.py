@@ -25,6 +25,7 @@ from pilotage.xds.bypass import MAX_BYPASSES, Conditions, asks_address, bypass_w
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
 from pilotage.xds.html_changes import HtmlChange, modify_html, themed
 from pilotage.xds.middleware_options import OptionReader
+from pilotage.xds.refusal import Refusal, read_refusal
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         prefix: path prefix to add, with a slash at both ends, or ``""``.
         forwarded: ``"set"`` to overwrite X-Forwarded headers, ``"hide"`` to remove them.
         allow: client networks that have access; empty for all.
+        refusal: the response to clients in other networks.
         rate: rate limit per client address.
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
@@ -70,6 +72,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     prefix: str = ""
     forwarded: str = ""
     allow: tuple[str, ...] = ()
+    refusal: Refusal = Refusal()
     rate: Rate | None = None
     redirect: bool = False
     auth: ForwardAuth | None = None
@@ -264,10 +267,7 @@ class _Parser(OptionReader):
                 self.problem("no client is in all lists of networks of this route", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a different status grants no access
-        status = options.get("status", options.get("statuscode"))
-        if (status is not None and str(status) != "403") or options.get("message"):
-            message = "pilotage's gateway answers 403 with its own message"
-            self.problem(message, "remove status_code and message", harmless=True)
+        self.found["refusal"] = read_refusal(options, self.warn)
 
     def rate(self, options: dict[str, Any]) -> None:
         average = self.count(options, "average", 1)
@@ -324,6 +324,9 @@ class _Parser(OptionReader):
     def change(self, change: HtmlChange | None) -> None:
         if change is not None:
             self.found["changes"] = (*self.found.get("changes", ()), change)
+
+    def warn(self, message: str, hint: str, option: str) -> None:
+        self.problem(message, hint, option=option, harmless=True)
 
     def harmless(self, message: str, hint: str, option: str) -> None:
         self.problem(f"{message}, so pages stay unchanged", hint, option=option, harmless=True)
