@@ -11,6 +11,7 @@ from pilotage.policy import Policy
 from pilotage.routes.build import build_routes
 from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.xds.capabilities import GatewayCapabilities
+from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -90,10 +91,12 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
     "request": "{set_headers: {X-Sample: a}}",
     "response": "{set_headers: {X-Sample: a}}",
     "crowdsec": "{route: crowdsec}",
+    "modify_html": "{target: body, html: x}",
+    "themed": "{theme: dark}",
 }
 """Middleware -> options that make it usable."""
 
-_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8",)))
+_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8", *CLOUDFLARE)))
 
 
 def works_by_label() -> dict[str, str]:
