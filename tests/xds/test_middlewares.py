@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.routes.middlewares import MIDDLEWARES
+from pilotage.xds.auth_services import ForwardAuth
 from pilotage.xds.combining import Edits
-from pilotage.xds.middlewares import ForwardAuth, Rate, route_policy
+from pilotage.xds.middlewares import Rate, route_policy
 
 
 def test_middleware_and_option_names_ignore_case_and_underscores() -> None:
@@ -49,7 +50,9 @@ def test_all_supported_middlewares_are_parsed() -> None:
     [
         ({"oidc": {"scope": "openid"}}, False),
         ({"oidc": {"issuer_url": "auth.example.com"}}, False),
-        ({"crowdsec": {}}, False),
+        ({"crowdsec": {"route": "crowdsec"}}, False),
+        ({"crowdsec": {"route": "10.0.0.1", "api_key": "k"}}, False),
+        ({"crowdsec": {"route": "crowdsec", "api_key": "k", "port": 7422}}, True),
         ({"hcaptcha": {}}, False),
         ({"modify_html": {}}, True),
         ({"themed": {}}, True),
@@ -200,7 +203,7 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
 @pytest.mark.parametrize(
     ("middlewares", "message", "hint"),
     [
-        ({"crowdsec": {}}, "crowdsec is a GoDoxy middleware that pilotage does not support", "remove it"),
+        ({"hcaptcha": {}}, "hcaptcha is a GoDoxy middleware that pilotage does not support", "remove it"),
         (
             {"redirect_http": {"bypass": ["pth /"]}},
             "'pth' is not a condition, so the middleware applies to every request",

@@ -90,9 +90,9 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
     "real_ip": "{header: X-Forwarded-For, from: [10.0.0.0/8]}",
     "request": "{set_headers: {X-Sample: a}}",
     "response": "{set_headers: {X-Sample: a}}",
-    "crowdsec": "{route: crowdsec}",
     "modify_html": "{target: body, html: x}",
     "themed": "{theme: dark}",
+    "crowdsec": "{route: crowdsec, api_key: sample}",
 }
 """Middleware -> options that make it usable."""
 

@@ -20,6 +20,7 @@ from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
 from pilotage.routes.rules import RuleError
+from pilotage.xds.auth_services import CROWDSEC_OPTIONS, ForwardAuth, read_crowdsec
 from pilotage.xds.bypass import MAX_BYPASSES, Conditions, asks_address, bypass_ways, read_bypass
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
 from pilotage.xds.html_changes import HtmlChange, modify_html, themed
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-__all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
+__all__ = ["Edits", "Rate", "RoutePolicy", "route_policy"]
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -40,21 +41,6 @@ class Rate(msgspec.Struct, frozen=True):
     average: int
     burst: int
     period: float
-
-
-class ForwardAuth(msgspec.Struct, frozen=True):
-    """Another route must approve every request.
-
-    Attributes:
-        route: its alias.
-        path: path of the authorization request.
-        headers: headers of its response that are passed on to the backend.
-
-    """
-
-    route: str
-    path: str
-    headers: tuple[str, ...]
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
@@ -121,7 +107,7 @@ class Variant(msgspec.Struct, frozen=True):
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"crowdsec", "hcaptcha", "error_page"})
+_UNSUPPORTED: Final = frozenset({"hcaptcha", "error_page"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -318,6 +304,16 @@ class _Parser(OptionReader):
         self.once("auth")
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
+    def crowdsec(self, options: dict[str, Any]) -> None:
+        self.once("auth")
+        self.once("auth")
+        self.found["auth"], problems, warnings = read_crowdsec(options)
+        for option, message, hint in problems:
+            self.problem(message, hint, option=option)
+        self.restricts_access = False  # the others grant no access
+        for option, message, hint in warnings:
+            self.problem(message, hint, option=option, harmless=True)
+
     def oidc(self, options: dict[str, Any]) -> None:
         named = {name: options[name.replace("_", "")] for name in OIDC_OPTIONS if name.replace("_", "") in options}
         self.once("oidc")
@@ -384,6 +380,7 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "cidr_whitelist": (_Parser.whitelist, ("allow", "status", "status_code", "message")),
     "rate_limit": (_Parser.rate, ("average", "burst", "period", "periods")),
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
+    "crowdsec": (_Parser.crowdsec, CROWDSEC_OPTIONS),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
     "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
     "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),
