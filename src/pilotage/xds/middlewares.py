@@ -306,7 +306,6 @@ class _Parser(OptionReader):
 
     def crowdsec(self, options: dict[str, Any]) -> None:
         self.once("auth")
-        self.once("auth")
         self.found["auth"], problems, warnings = read_crowdsec(options)
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
