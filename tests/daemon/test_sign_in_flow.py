@@ -98,6 +98,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         routes = {
             "free": where,
             "app": {**where, "middlewares": {"oidc": {"allowed_users": "ann"}}},
+            "open": {
+                **where,
+                "middlewares": {
+                    "oidc": {"allowed_users": "ann", "bypass": ["path /health", "path glob(/public/*) & method GET"]}
+                },
+            },
             "staff": {**where, "middlewares": {"oidc": {"allowed_groups": ["staff"]}}},
         }
         environment: dict[str, Any] = {
@@ -170,6 +176,16 @@ def test_a_session_is_valid_for_one_route_only(place: Place) -> None:
 def test_no_spelling_of_the_host_gets_around_the_login(place: Place, host: str) -> None:
     assert place.ask(host).status == 401
     assert place.ask("FREE.example.com").status == 200
+
+
+@pytest.mark.parametrize("host", ["open.example.com", "OPEN.example.com"])
+def test_only_what_bypasses_the_login_passes_without_it(place: Place, host: str) -> None:
+    for path in ("/health", "/health?a=b", "/public/x"):
+        assert place.ask(host, path, Remote_User="root").status == 200
+        assert "remote-user" not in place.target.last().headers
+    for path in ("/", "/healthy", "/public/..%2fx", "/private?/health", "/health/../x", "/auth/callback"):
+        assert place.ask(host, path).status in {400, 401}, path
+    assert place.ask(host, "/public/x", method="POST").status == 401
 
 
 def test_a_user_without_access_is_told_so_and_gets_no_session(place: Place) -> None:

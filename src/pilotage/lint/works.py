@@ -89,7 +89,7 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
     "real_ip": "{header: X-Forwarded-For, from: [10.0.0.0/8]}",
     "request": "{set_headers: {X-Sample: a}}",
     "response": "{set_headers: {X-Sample: a}}",
-    "crowdsec": "{route: crowdsec}",
+    "crowdsec": "{route: crowdsec, api_key: sample}",
 }
 """Middleware -> options that make it usable."""
 

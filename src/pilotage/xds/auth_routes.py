@@ -35,7 +35,7 @@ def approval(route: Route | None) -> tuple[bool, bool]:
     return served, restricts_access(route)
 
 
-def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
+def auth_problem(route: Route, name: str, auth_route: Route | None, middleware: str = "forwardauth") -> Problem | None:
     """Return why a route cannot approve requests to another route; ``None`` if it can.
 
     Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve
@@ -44,16 +44,17 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
     Args:
         route: the route whose requests must be approved.
-        name: the alias in this route's ``forwardauth``.
+        name: the alias in this route's middleware.
         auth_route: the route with that alias, if it is served.
+        middleware: the middleware that asks it.
 
     """
     served, restricted = approval(auth_route)
     if auth_route is not None and auth_route.agent:
-        return auth_route_behind_agent(route, name)
+        return auth_route_behind_agent(route, name, middleware)
     if not served:
-        return auth_route_not_served(route, name)
-    return auth_route_restricted(route, name) if restricted else None
+        return auth_route_not_served(route, name, middleware)
+    return auth_route_restricted(route, name, middleware) if restricted else None
 
 
 def without_auth_route(backend: Backend) -> Backend:

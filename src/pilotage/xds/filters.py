@@ -36,19 +36,20 @@ from envoy.type.v3 import http_status_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
+from pilotage.xds.app_sec import app_sec_check
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.rate_limits import rate_limit
-from pilotage.xds.request_checks import access_check, host_check
+from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
+    from pilotage.xds.auth_services import ForwardAuth
     from pilotage.xds.backend import Backend
-    from pilotage.xds.middlewares import ForwardAuth
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -258,7 +259,8 @@ def _approval() -> Any:
 
 
 _SHOWN: Final = (
-    ":authority :method :path accept accept-language authorization cookie origin proxy-authorization referer user-agent"
+    ":authority :method :path accept accept-language authorization content-type cookie origin proxy-authorization "
+    "referer user-agent"
 ).split()
 
 _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
@@ -291,6 +293,8 @@ def mark(route: Any, backend: Backend) -> None:
     for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
         for script in (_FOLD, WILDCARD) if needed is not None else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    if backend.route_policy.refusal.status:
+        route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -301,7 +305,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found = address_settings(backend)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-    rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status)
+    rules = allowed if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:
@@ -309,8 +314,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if policy.rate is not None:
         found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
-        found[AUTH] = packed(_forward(policy.auth))
-    if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
+        found[AUTH] = packed(_ask_route(policy.auth))
+    if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)
     if backend.is_closed:
@@ -346,8 +351,16 @@ def _strip(names: tuple[str, ...]) -> Any:
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
 
 
+def _ask_route(auth: ForwardAuth) -> Any:
+    """Return settings for asking a route. The request's path is fixed, so clients cannot add parameters."""
+    service, body = app_sec_check(auth.route, auth.api_key, auth.timeout) if auth.api_key else (_forward(auth), None)
+    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
+    settings = ext_authz_pb2.CheckSettings(http_service=service, with_request_body=body)
+    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=settings)
+
+
 def _forward(auth: ForwardAuth) -> Any:
-    """Return settings for asking an auth service. The request's path is fixed, so clients cannot add parameters."""
+    """Return the auth service to ask, without the path."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
@@ -355,9 +368,9 @@ def _forward(auth: ForwardAuth) -> Any:
         "X-Forwarded-Uri": "%REQ(:PATH)%",
     }
     exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
-    service = ext_authz_pb2.HttpService(
+    return ext_authz_pb2.HttpService(
         server_uri=http_uri_pb2.HttpUri(
-            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(AUTH_TIMEOUT)
+            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(auth.timeout)
         ),
         authorization_request=ext_authz_pb2.AuthorizationRequest(
             headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
@@ -369,8 +382,6 @@ def _forward(auth: ForwardAuth) -> Any:
             ),
         ),
     )
-    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
-    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings(http_service=service))
 
 
 _PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)

@@ -20,17 +20,19 @@ from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
 from pilotage.routes.rules import RuleError
+from pilotage.xds.auth_services import CROWDSEC_OPTIONS, ForwardAuth, read_crowdsec
 from pilotage.xds.bypass import MAX_BYPASSES, Conditions, asks_address, bypass_ways, read_bypass
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
 from pilotage.xds.html_changes import HtmlChange, modify_html, themed
 from pilotage.xds.middleware_options import OptionReader
+from pilotage.xds.refusal import Refusal, read_refusal
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-__all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
+__all__ = ["Edits", "Rate", "RoutePolicy", "route_policy"]
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -39,21 +41,6 @@ class Rate(msgspec.Struct, frozen=True):
     average: int
     burst: int
     period: float
-
-
-class ForwardAuth(msgspec.Struct, frozen=True):
-    """Another route must approve every request.
-
-    Attributes:
-        route: its alias.
-        path: path of the authorization request.
-        headers: headers of its response that are passed on to the backend.
-
-    """
-
-    route: str
-    path: str
-    headers: tuple[str, ...]
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
@@ -65,6 +52,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         prefix: path prefix to add, with a slash at both ends, or ``""``.
         forwarded: ``"set"`` to overwrite X-Forwarded headers, ``"hide"`` to remove them.
         allow: client networks that have access; empty for all.
+        refusal: the response to clients in other networks.
         rate: rate limit per client address.
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
@@ -84,6 +72,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     prefix: str = ""
     forwarded: str = ""
     allow: tuple[str, ...] = ()
+    refusal: Refusal = Refusal()
     rate: Rate | None = None
     redirect: bool = False
     auth: ForwardAuth | None = None
@@ -116,7 +105,7 @@ class Variant(msgspec.Struct, frozen=True):
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"crowdsec", "hcaptcha", "error_page", "cloudflare_real_ip"})
+_UNSUPPORTED: Final = frozenset({"hcaptcha", "error_page", "cloudflare_real_ip"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -278,10 +267,7 @@ class _Parser(OptionReader):
                 self.problem("no client is in all lists of networks of this route", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a different status grants no access
-        status = options.get("status", options.get("statuscode"))
-        if (status is not None and str(status) != "403") or options.get("message"):
-            message = "pilotage's gateway answers 403 with its own message"
-            self.problem(message, "remove status_code and message", harmless=True)
+        self.found["refusal"] = read_refusal(options, self.warn)
 
     def rate(self, options: dict[str, Any]) -> None:
         average = self.count(options, "average", 1)
@@ -313,6 +299,15 @@ class _Parser(OptionReader):
         self.once("auth")
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
+    def crowdsec(self, options: dict[str, Any]) -> None:
+        self.once("auth")
+        self.found["auth"], problems, warnings = read_crowdsec(options)
+        for option, message, hint in problems:
+            self.problem(message, hint, option=option)
+        self.restricts_access = False  # the others grant no access
+        for option, message, hint in warnings:
+            self.problem(message, hint, option=option, harmless=True)
+
     def oidc(self, options: dict[str, Any]) -> None:
         named = {name: options[name.replace("_", "")] for name in OIDC_OPTIONS if name.replace("_", "") in options}
         self.once("oidc")
@@ -329,6 +324,9 @@ class _Parser(OptionReader):
     def change(self, change: HtmlChange | None) -> None:
         if change is not None:
             self.found["changes"] = (*self.found.get("changes", ()), change)
+
+    def warn(self, message: str, hint: str, option: str) -> None:
+        self.problem(message, hint, option=option, harmless=True)
 
     def harmless(self, message: str, hint: str, option: str) -> None:
         self.problem(f"{message}, so pages stay unchanged", hint, option=option, harmless=True)
@@ -370,6 +368,7 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "cidr_whitelist": (_Parser.whitelist, ("allow", "status", "status_code", "message")),
     "rate_limit": (_Parser.rate, ("average", "burst", "period", "periods")),
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
+    "crowdsec": (_Parser.crowdsec, CROWDSEC_OPTIONS),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
     "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
     "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),

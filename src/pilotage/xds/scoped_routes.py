@@ -17,6 +17,7 @@ from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, DEFAULT, clean_domains
 from pilotage.xds.agents import PROXY_PATH
+from pilotage.xds.app_sec import BUFFERED
 from pilotage.xds.bypass_routes import has_route_headers, with_bypass
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
@@ -215,6 +216,8 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
         request_headers_to_add=identity_headers(backend, options),
     )
+    if backend.route_policy.auth is not None and backend.route_policy.auth.api_key:
+        host.request_body_buffer_limit.value = BUFFERED
     edit_headers(host, msgspec.structs.replace(backend, route_policy=PLAIN) if has_route_headers(backend) else backend)
     return host
 
