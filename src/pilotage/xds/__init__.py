@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.capabilities import GatewayCapabilities
     from pilotage.xds.checks import ROUTE, SERVICE, denial
+    from pilotage.xds.cloudflare import CLOUDFLARE
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTH_TIMEOUT",
     "CALLBACK_PATH",
+    "CLOUDFLARE",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
@@ -111,6 +113,7 @@ __getattr__, __dir__ = lazy_exports(
         "host_of": "agent",
         "Agent": "agent",
         "Member": "backend",
+        "CLOUDFLARE": "cloudflare",
         "HtmlChange": "html_changes",
         "Selector": "html_changes",
         "VOID": "html_changes",

@@ -13,6 +13,7 @@ from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
 from pilotage.routes.oidc import merge_oidc
 from pilotage.xds.balance_problems import balance_problems
+from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
@@ -20,7 +21,7 @@ from pilotage.xds.problems import as_refused
 from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Protocol
 
     from pilotage.core.problems import Severity
@@ -203,19 +204,30 @@ def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
+    if policy.cloudflare and not _trusts(options, CLOUDFLARE):
+        refuse(
+            "middlewares.cloudflare_real_ip",
+            "gateway.trusted_proxies lacks Cloudflare's networks, so clients have the addresses of Cloudflare",
+            "add cloudflare to gateway.trusted_proxies",
+            blocking=bool(policy.allow or policy.rate),
+        )
     if policy.address_from is None:
         return
     header, networks = policy.address_from
-    trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
-    trusted_header = header == "x-forwarded-for" and all(
-        any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
-        for n in map(ipaddress.ip_network, networks)
-    )
-    if trusted_header and networks:
+    if header == "x-forwarded-for" and networks and _trusts(options, networks):
         return
     refuse(
         "middlewares.real_ip",
         "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes",
         "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
         blocking=bool(policy.allow or policy.rate),
+    )
+
+
+def _trusts(options: GatewayOptions, networks: Iterable[str]) -> bool:
+    """Return whether the gateway trusts all of some networks."""
+    trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
+    return all(
+        any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
+        for n in map(ipaddress.ip_network, networks)
     )

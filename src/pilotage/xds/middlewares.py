@@ -57,6 +57,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         oidc: how users have to sign in.
+        cloudflare: whether client addresses are to come from Cloudflare.
         changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
         variants: the policies for requests that bypass middlewares; the first whose conditions hold applies.
@@ -77,6 +78,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     redirect: bool = False
     auth: ForwardAuth | None = None
     oidc: OidcOptions | None = None
+    cloudflare: bool = False
     changes: tuple[HtmlChange, ...] = ()
     variants: tuple[Variant, ...] = ()
     has_bypass: bool = False
@@ -105,7 +107,7 @@ class Variant(msgspec.Struct, frozen=True):
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"hcaptcha", "error_page", "cloudflare_real_ip"})
+_UNSUPPORTED: Final = frozenset({"hcaptcha", "error_page"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -174,7 +176,10 @@ class _Parser(OptionReader):
         if (priority := folded.pop("priority", None)) is not None and _priority(priority) is None:
             text = f"{shorten_value(str(priority))!r} is not a whole number"
             self.problem(text, "write one such as 10; lower numbers come first", option="priority")
-        if (bypass := folded.pop("bypass", None)) not in (None, "", []):
+        if (bypass := folded.pop("bypass", None)) and name in ("real_ip", "cloudflare_real_ip"):
+            text = "bypass has no effect here, because the client's address is found before the route"
+            self.problem(text, "remove bypass", option="bypass", harmless=True)
+        elif bypass not in (None, "", []):
             try:
                 self.bypasses.setdefault(read_bypass(bypass), []).append(entry)
             except RuleError as error:
@@ -334,6 +339,12 @@ class _Parser(OptionReader):
     def real_ip(self, options: dict[str, Any]) -> None:
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
+        if str(options.get("recursive", "true")).lower() == "false":
+            text = "the address is the last one in the header that is not trusted, as with recursive: true"
+            self.problem(text, "remove recursive", option="recursive", harmless=True)
+
+    def cloudflare(self, _options: dict[str, Any]) -> None:
+        self.found["cloudflare"] = True
 
 
 def _order(entry: tuple[str, Any]) -> tuple[int, str, str]:
@@ -372,5 +383,6 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
     "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
     "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),
+    "cloudflare_real_ip": (_Parser.cloudflare, ()),
     "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }
