@@ -198,6 +198,7 @@ def test_an_error_of_an_engine_is_reported_once_with_place_and_remedy(
     assert (problem.file, problem.line, problem.column) == ("pilotage.yml", 3, column)
     assert said in problem.message
     assert remedy in problem.hint
+    assert not problem.hint[:1].isupper()
 
 
 def test_a_password_is_not_repeated(reader: Reader) -> None:
@@ -362,3 +363,8 @@ def test_a_file_in_an_unreadable_directory_is_reported(reader: Reader, monkeypat
         ConfigError, match=r"cannot read .*token: Permission denied; give this user access to its folder"
     ):
         reader.config("api: {token_file: token}")
+
+
+def test_the_address_of_an_engine_with_another_error_is_not_judged(reader: Reader) -> None:
+    (problem,) = reader.faults("a: {url: 'tpc://n:1', tls: {ca_file: gone.pem}}")
+    assert "gone.pem" in problem.message

@@ -125,6 +125,7 @@ def test_a_list_is_short_for_its_rules(tmp_path: Path) -> None:
         ("{who: {}, may: nothin}", "'nothin' does not say what a container may claim; did you mean 'nothing'?"),
         ("{who: {}, may: {hosts: '{{projct}}-*'}}", "'projct' is not a placeholder; did you mean 'project'?"),
         ("{who: {}, may: {hosts: [{project: a}]}}", "must be text, not a mapping"),
+        ("{who: {}, may: {hosts: '{{zz}}-*'}}", "'zz' is not a placeholder; the placeholders are "),
         ("{who: {}, may: {hosts: '{{project'}}", "has an incomplete placeholder"),
         ("{who: {}, may: {hosts: 'project}}'}}", "has an incomplete placeholder"),
         ("{who: {}, may: {hosts: 'https://a'}}", "'https://a' is not a host"),

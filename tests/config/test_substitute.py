@@ -165,3 +165,8 @@ def test_a_short_value_is_replaced_where_it_is_a_word() -> None:
 def test_defaults_and_escaped_references_are_no_variables() -> None:
     assert variables("${A:-x} ${B:-y} $${C} ${D} $DOCKER_HOST", {"B": "1", "C": "2"}) == {"B": "1"}
     assert variables("$DOCKER_HOST", {"DOCKER_HOST": "tcp://h"}) == {"DOCKER_HOST": "tcp://h"}
+
+
+@pytest.mark.parametrize(("part", "shown"), [(SECRET[2:8], "${TOKEN}"), (SECRET[2:7], SECRET[2:7])])
+def test_six_characters_of_a_secret_are_hidden(part: str, shown: str) -> None:
+    assert redact(Problem(message=f"{part}!"), {"TOKEN": SECRET}).message == f"{shown}!"

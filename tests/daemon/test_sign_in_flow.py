@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -87,6 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     client: dict[str, Any] = {
         "client_id": "gate",
         "client_secret": SECRET,
+        "grant_types": ["authorization_code", "refresh_token"],
         "redirect_uris": [f"{origin}/auth/callback" for origin in origins],
         "post_logout_redirect_uris": [*origins],
     }
@@ -116,7 +118,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             local = f"http://app.localhost:{door.port}"
             client["redirect_uris"].append(f"{local}/auth/callback")
             client["post_logout_redirect_uris"].append(local)
-            with required(), openid_provider([client], port):
+            with required(), openid_provider([client], port, refresh=True):
                 yield Place(door, target, issuer)
 
 
@@ -236,7 +238,22 @@ def test_signing_out_ends_the_session_here_and_at_the_provider(place: Place) -> 
     assert query["post_logout_redirect_uri"] == ["http://app.example.com"]
     assert query["id_token_hint"][0].count(".") == 2
     gone = {text.partition("=")[0] for text in out.headers.get_all("Set-Cookie", []) if "Max-Age=0" in text}
-    assert gone == {"pilotage_session", "pilotage_hint", "pilotage_login"}
+    assert gone == {"pilotage_session", "pilotage_hint", "pilotage_login", "pilotage_renewal"}
+
+
+def test_an_expired_session_is_renewed_once_for_all_requests_of_a_page(place: Place) -> None:
+    done = place.signed_in("ann")
+    renewal = f"pilotage_renewal={done.cookies['pilotage_renewal'].partition(';')[0]}"
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: place.ask("app.example.com", method="POST", Cookie=renewal), range(4)))
+    assert [it.status for it in answers] == [200] * 4  # although the provider accepts each refresh token once
+    assert place.target.last().headers["remote-user"] == "ann"
+    renewed = f"pilotage_session={answers[0].cookies['pilotage_session'].partition(';')[0]}"
+    assert place.ask("app.example.com", Cookie=renewed).status == 200
+    again = f"pilotage_renewal={answers[0].cookies['pilotage_renewal'].partition(';')[0]}"
+    assert place.ask("app.example.com", Cookie=again).status == 200
+    assert place.ask("staff.example.com", Cookie=again).status == 401
+    assert place.ask("app.example.com", Cookie=again[:-3] + "AAA").status == 401
 
 
 def test_another_site_cannot_sign_a_user_out(place: Place) -> None:

@@ -70,7 +70,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
-        return check_capabilities(route, self.options)
+        return _checked(route, self.options)
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -85,7 +85,10 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
         if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
-    options = GatewayCapabilities.of_options(options or GatewayOptions()).options
+    return _checked(route, GatewayCapabilities.of_options(options or GatewayOptions()).options)
+
+
+def _checked(route: Route, options: GatewayOptions) -> tuple[tuple[Problem, ...], bool]:
     found, servable = _check(route, options)
     policy = route_policy(route.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
