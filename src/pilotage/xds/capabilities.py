@@ -61,7 +61,9 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     @classmethod
     def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
-        kept = GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes)
+        kept = GatewayOptions(
+            trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes, error_pages=options.error_pages
+        )
         return cls(kept, compositions)
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
@@ -220,6 +222,9 @@ def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
+    if policy.error_page and not options.error_pages:
+        hint = "set error_pages in pilotage.yml"
+        refuse("middlewares.error_page", "no folder of error pages is configured", hint, blocking=False, harmless=True)
     if policy.cloudflare and not _trusts(options, CLOUDFLARE):
         refuse(
             "middlewares.cloudflare_real_ip",
