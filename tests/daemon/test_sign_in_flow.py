@@ -293,7 +293,7 @@ def test_secrets_are_in_no_log_and_no_answer_of_the_api(place: Place) -> None:
     assert (place.door.folder / "session.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_sessions_survive_a_restart_of_the_daemon(place: Place, tmp_path: Path) -> None:
+def test_sessions_survive_a_restart_and_all_routes_can_need_one(place: Place, tmp_path: Path) -> None:
     cookie = place.signed_in("ann").as_request
     routes = yaml.safe_load((place.door.folder / "routes.yml").read_text())
     environment: dict[str, Any] = {
@@ -302,10 +302,19 @@ def test_sessions_survive_a_restart_of_the_daemon(place: Place, tmp_path: Path) 
         "OIDC_CLIENT_SECRET": SECRET,
         "PILOTAGE_SESSION_KEY": (place.door.folder / "session.key").read_text().strip(),
     }
-    with front_door(tmp_path, routes, **environment) as door:
+    everywhere = {"all_routes": True, "allowed_groups": "staff", "bypass": ["route public", "path /health"]}
+    routes["public"] = routes["free"]
+    with front_door(tmp_path, routes, sections={"oidc": everywhere}, **environment) as door:
         other = Place(door, place.target, place.issuer)
         assert other.ask("app.example.com", Cookie=cookie).status == 200
-        assert other.ask("app.example.com").status == 401
+        # With all_routes, every route needs a session, unless it bypasses that.
+        for host in ("app.example.com", "free.example.com", "FREE.example.com"):
+            assert other.ask(host).status == 401
+        assert other.ask("public.example.com").status == 200
+        assert other.ask("free.example.com", "/health").status == 200
+        assert other.ask("app.example.com", "/health").status == 401  # it has a middleware of its own
+        done = other.signed_in("ann", "staff.example.com")
+        assert other.ask("staff.example.com", Cookie=done.as_request).status == 200
 
 
 async def test_a_person_signs_in_and_out_with_a_real_browser(place: Place) -> None:

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from pilotage.request_service.bodies import BodyService
+from pilotage.routes.route import Endpoint
 from tests.support.gateway import Gateway, gateway, route, target
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ async def events(request: web.Request) -> web.StreamResponse:
 def changed_by(gw: Gateway, *, largest: int = 512 * 1024, most: int = 40) -> BodyService:
     def find(key: str) -> Any:
         backend = gw.ads.snapshot.backend(key)
-        return () if backend is None else backend.route_policy.changes
+        if backend is None:
+            return (), ""
+        return backend.route_policy.changes, gw.options.error_pages if backend.route_policy.error_page else ""
 
     service = BodyService(find, largest=largest, most=most)
     gw.ads.on_body = service.process
@@ -112,4 +115,53 @@ async def test_only_complete_pages_are_changed(tmp_path: Path) -> None:
         assert [(await gw.ask("app", "/page")).body.decode() for _ in range(3)] == [CHANGED] * 3  # each gives it back
         await gw.ads.close()
         assert (await gw.ask("app", "/page")).body == PAGE.encode()
+        service.close()
+
+
+async def test_error_pages_replace_texts_for_people(tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / "404.html").write_text("<body>not hére</body>")
+    (folder / "502.html").write_text("<body>down</body>")
+
+    def failing(status: int, kind: str, **headers: str) -> Any:
+        async def answer(_request: web.Request) -> web.Response:
+            given = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+            return web.Response(status=status, body=b"x" * 1_000, headers=given)
+
+        return answer
+
+    async with target() as it, gateway(tmp_path, error_pages=str(folder)) as gw:
+        service = changed_by(gw)
+        it.handlers |= {
+            "/404": failing(404, "text/html", ETag='"1"'),
+            "/500": failing(500, "text/plain"),
+            "/401": failing(401, "text/plain", WWW_Authenticate="Basic"),
+            "/json": failing(404, "application/json"),
+            "/200": failing(200, "text/html"),
+        }
+        pages = {"custom_error_pages": {"bypass": ["path /raw"]}}
+        it.handlers["/raw"] = failing(404, "text/html")
+        both: dict[str, Any] = {"error_page": None, "themed": {"css": "/x.css"}}
+        await gw.publish(
+            route("app", it.port, middlewares=pages),
+            route("down", 9, middlewares=pages, endpoints=(Endpoint("127.0.0.1", 9),)),
+            route("both", it.port, middlewares=both),
+        )
+        found = "<body>not hére</body>".encode()
+        for path, status in (("/404", 404), ("/500", 500), ("/401", 401)):
+            answer = await gw.ask("app", path)
+            assert (answer.status, answer.body) == (status, found), path
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            assert "ETag" not in answer.headers
+        assert (await gw.ask("app", "/401")).headers["WWW-Authenticate"] == "Basic"
+        for path in ("/json", "/200", "/raw"):
+            assert (await gw.ask("app", path)).body == b"x" * 1_000, path
+        head = await gw.ask("app", "/404", "HEAD")
+        assert (head.status, head.body) == (404, b"")
+        down = await gw.ask("down")
+        assert (down.status >= 500, down.body) == (True, found if down.status != 502 else b"<body>down</body>")
+        assert (await gw.ask("both", "/404")).body == found.replace(
+            b"</body>", b'<link rel="stylesheet" href="/x.css"></body>'
+        )
         service.close()

@@ -4,13 +4,15 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.routes.access_log import AccessLog
+from pilotage.routes.oidc import OidcDefaults
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import LoadBalance
-from pilotage.xds.capabilities import check_capabilities
+from pilotage.xds.capabilities import GatewayCapabilities, check_capabilities
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route
 
@@ -180,3 +182,17 @@ def test_no_check_needs_the_packages_of_the_gateway() -> None:
         "import pilotage.lint.check, pilotage.cli.sources, pilotage.config.load"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_all_routes_can_have_the_middleware_oidc() -> None:
+    oidc = OidcDefaults(issuer_url="https://i", client_id="c", client_secret="s", allowed_users=("a",), all_routes=True)
+    gateway = GatewayCapabilities(GatewayOptions(oidc=oidc))
+    assert gateway.fill_in({}) == ({"oidc": None}, ())
+    assert gateway.fill_in({"OIDC": {"allowed_users": "b"}}) == (None, ())
+    assert gateway.fill_in({"request": None}) == ({"request": None, "oidc": None}, ())
+    bypassed = GatewayCapabilities(GatewayOptions(oidc=msgspec.structs.replace(oidc, bypass=("path /x",))))
+    assert bypassed.fill_in({}) == ({"oidc": {"bypass": ["path /x"]}}, ())
+    problems, served = gateway(route("app", 80))  # a route that was built without it
+    assert ([it.path for it in problems], served) == (["middlewares"], False)
+    assert gateway(route("app", 80, middlewares={"oidc": None})) == ((), True)
+    assert gateway(route("app", 22, scheme="tcp", port=PortPair(2222, 22)))[1]

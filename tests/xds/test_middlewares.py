@@ -56,7 +56,7 @@ def test_all_supported_middlewares_are_parsed() -> None:
         ({"hcaptcha": {}}, False),
         ({"modify_html": {}}, True),
         ({"themed": {}}, True),
-        ({"error_page": {}}, True),
+        ({"error_page": {"colour": 1}}, True),
         ({"cloudflare_real_ip": {"bypass": ["path /"]}}, True),
         ({"real_ip": {"from": "10.0.0.0/8", "recursive": False}}, True),
         ({"cidr_whitelist": {}}, False),

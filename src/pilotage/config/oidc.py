@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from pilotage.config.serve import Seconds, Section, config_error
+from pilotage.config.serve import Seconds, Section, config_error, list_of_one
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, read_oidc
+from pilotage.routes.rules import RuleError
+from pilotage.xds.bypass import read_bypass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +44,8 @@ class OidcSection(Section):
     scopes: Any = None
     allowed_users: Any = None
     allowed_groups: Any = None
+    all_routes: bool = False
+    bypass: Annotated[tuple[str, ...], BeforeValidator(list_of_one)] = ()
     session: Annotated[Seconds, AfterValidator(_session)] = OidcDefaults().session_seconds
     session_key_file: str = ""
 
@@ -80,11 +84,21 @@ def oidc_defaults(
     own, problems = read_oidc({name: getattr(section, name) for name in OIDC_OPTIONS})
     for option, message, hint in problems:
         add_problem(("oidc", option), message, hint)
+    try:
+        if section.bypass:
+            read_bypass(list(section.bypass))
+    except RuleError as error:
+        add_problem(("oidc", "bypass"), error.message, error.hint)
+    if section.bypass and not section.all_routes:
+        hint = "add all_routes: true, or write it below the middleware of a route"
+        add_problem(("oidc", "bypass"), "bypass is only for all_routes", hint)
     # A secret from the environment never goes to a provider or client that only the file names.
     merged = _merged(own, inherited)
     return msgspec.structs.replace(
         inherited,
         **{name: getattr(merged, name) for name in OIDC_OPTIONS},
+        all_routes=section.all_routes,
+        bypass=section.bypass,
         session_seconds=section.session,
         session_key_file=file(section.session_key_file, ("oidc", "session_key_file")),
     )

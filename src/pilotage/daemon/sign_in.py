@@ -209,15 +209,18 @@ def _change_bodies(ads: AdsServer, stack: AsyncExitStack) -> Callable[[AsyncIter
     """Return what changes the bodies of responses. Its parts are loaded when a route first needs them."""
     services: list[BodyService] = []
 
-    def changes(key: str) -> tuple[HtmlChange, ...]:
+    def wanted(key: str) -> tuple[tuple[HtmlChange, ...], str]:
         backend = ads.snapshot.backend(key)
-        return () if backend is None else backend.route_policy.changes
+        if backend is None:
+            return (), ""
+        policy = backend.route_policy
+        return policy.changes, ads.snapshot.options.error_pages if policy.error_page else ""
 
     def process(requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
         if not services:
             from pilotage.request_service.bodies import BodyService  # noqa: PLC0415
 
-            services.append(BodyService(changes))
+            services.append(BodyService(wanted))
             stack.callback(services[0].close)
         return services[0].process(requests, backend)
 

@@ -96,7 +96,7 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
 }
 """Middleware -> options that make it usable."""
 
-_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8", *CLOUDFLARE)))
+_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8", *CLOUDFLARE), error_pages="/pages"))
 
 
 def works_by_label() -> dict[str, str]:

@@ -16,6 +16,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2
 
+from pilotage.request_service.error_pages import ErrorPages
 from pilotage.request_service.html_editor import edit_html
 
 if TYPE_CHECKING:
@@ -45,19 +46,20 @@ class BodyService:
     """Changes pages.
 
     Args:
-        find: returns the changes for a backend, given its key.
+        find: returns the changes for a backend and the folder of its error pages, given its key; ``""`` if it has none.
         largest: maximum number of bytes of a page.
         most: maximum number of pages that are held at the same time.
 
     """
 
     def __init__(
-        self, find: Callable[[str], tuple[HtmlChange, ...]], *, largest: int = _LARGEST, most: int = _MOST
+        self, find: Callable[[str], tuple[tuple[HtmlChange, ...], str]], *, largest: int = _LARGEST, most: int = _MOST
     ) -> None:
         self._find = find
         self._largest = largest
         self._most = most
         self._held = 0
+        self._pages = ErrorPages("")
         # One thread, so that pages take at most one processor from everything else.
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="pages")
 
@@ -66,9 +68,15 @@ class BodyService:
         async for request in requests:
             if request.WhichOneof("request") != "response_headers":
                 continue
-            changes = self._find(backend)
+            changes, folder = self._find(backend)
             headers = _headers(request.response_headers.headers)
-            charset = _charset(headers) if changes and not request.response_headers.end_of_stream else ""
+            has_body = not request.response_headers.end_of_stream
+            if folder and has_body and _is_error_page(headers):
+                page = await self._error_page(folder, int(headers[":status"]), changes)
+                if page:
+                    yield _replaced(page)
+                    return
+            charset = _charset(headers) if changes and has_body else ""
             if not charset or self._held >= self._most:
                 yield _PASS
                 return
@@ -80,6 +88,13 @@ class BodyService:
             finally:
                 self._held -= 1
             return
+
+    async def _error_page(self, folder: str, status: int, changes: tuple[HtmlChange, ...]) -> bytes:
+        if folder != self._pages.folder:
+            self._pages = ErrorPages(folder)
+        run = asyncio.get_running_loop().run_in_executor
+        page = await run(self._threads, self._pages.page, status)
+        return await self._changed(page, changes, "utf-8") if page and changes else page
 
     async def _body(
         self, requests: AsyncIterator[Any], changes: tuple[HtmlChange, ...], charset: str
@@ -130,6 +145,29 @@ def _edit(body: bytes, changes: tuple[HtmlChange, ...], charset: str) -> bytes:
 
 def _headers(headers: Any) -> dict[str, str]:
     return {it.key.lower(): it.raw_value.decode("latin-1") if it.raw_value else it.value for it in headers.headers}
+
+
+def _is_error_page(headers: dict[str, str]) -> bool:
+    """Return whether a response is an error with a text for people. Answers for programs stay as they are."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return headers.get(":status", "")[:1] in ("4", "5") and kind in (*_TYPES, "text/plain")
+
+
+def _replaced(page: bytes) -> Any:
+    """Answer with a page instead of the body of the target. Other headers stay, such as ``WWW-Authenticate``."""
+    gone = ["content-length", "content-encoding", "etag", "last-modified", "accept-ranges", "content-md5", "digest"]
+    mutation = external_processor_pb2.HeaderMutation(remove_headers=gone)
+    action = base_pb2.HeaderValueOption.HeaderAppendAction
+    value = base_pb2.HeaderValue(key="content-type", raw_value=b"text/html; charset=utf-8")
+    mutation.set_headers.append(
+        base_pb2.HeaderValueOption(header=value, append_action=action.OVERWRITE_IF_EXISTS_OR_ADD)
+    )
+    common = external_processor_pb2.CommonResponse(
+        status=external_processor_pb2.CommonResponse.CONTINUE_AND_REPLACE,
+        header_mutation=mutation,
+        body_mutation=external_processor_pb2.BodyMutation(body=page),
+    )
+    return _Response(response_headers=external_processor_pb2.HeadersResponse(response=common))
 
 
 def _charset(headers: dict[str, str]) -> str:

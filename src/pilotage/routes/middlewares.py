@@ -39,6 +39,7 @@ MIDDLEWARES: Final = {
     "themed": "themed",
     "errorpage": "error_page",
     "customerrorpage": "error_page",
+    "customerrorpages": "error_page",
     "realip": "real_ip",
     "cloudflarerealip": "cloudflare_real_ip",
     "cidrwhitelist": "cidr_whitelist",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
+    from pilotage.xds.bypass import read_bypass
     from pilotage.xds.capabilities import GatewayCapabilities
     from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.cloudflare import CLOUDFLARE
@@ -91,12 +92,14 @@ __all__ = [
     "look_up",
     "options_of",
     "pool_gate",
+    "read_bypass",
     "route_policy",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "read_bypass": "bypass",
         "options_of": "login",
         "SESSION_ISSUER": "login",
         "SESSION_COOKIE": "login",

@@ -58,7 +58,7 @@ def _only_headers() -> Any:
 
 def body_settings(backend: Backend) -> dict[str, Any]:
     """Return the per-route configuration of a backend; empty if no middleware changes bodies."""
-    if not backend.route_policy.changes:
+    if not (backend.route_policy.changes or backend.route_policy.error_page):
         return {}
     overrides = ext_proc_pb2.ExtProcOverrides(
         processing_mode=_only_headers(), grpc_initial_metadata=[base_pb2.HeaderValue(key=BACKEND, value=backend.key)]

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import bare, parse_yaml
-from pilotage.routes.rules import RuleError, parse_condition
+from pilotage.routes.rules import Condition, RuleError, parse_condition
 from pilotage.xds.rule_tests import Changes, all_of, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.routes.rules import Condition
     from pilotage.xds.rule_tests import Literal
 
 __all__ = ["MAX_BYPASSES", "Conditions", "asks_address", "bypass_ways", "read_bypass"]
 
-Conditions = tuple["Condition", ...]
+Conditions = tuple[Condition, ...]
 """One ``bypass``: requests for which any of the conditions holds."""
 
 MAX_BYPASSES: Final = 3

@@ -46,8 +46,8 @@ def has_route_headers(backend: Backend) -> bool:
     """Return whether a bypass changes which headers are edited, so that routes edit them, not the virtual host."""
     policy = backend.route_policy
     return any(
-        (it.policy.request, it.policy.answer, it.policy.forwarded, it.policy.changes)
-        != (policy.request, policy.answer, policy.forwarded, policy.changes)
+        (it.policy.request, it.policy.answer, it.policy.forwarded, bool(it.policy.changes))
+        != (policy.request, policy.answer, policy.forwarded, bool(policy.changes))
         for it in policy.variants
     )
 

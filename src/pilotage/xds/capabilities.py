@@ -11,6 +11,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
+from pilotage.routes.middlewares import STEP, middleware_name
 from pilotage.routes.oidc import merge_oidc
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.cloudflare import CLOUDFLARE
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GatewayCapabilities", "check_capabilities"]
 
+_OIDC: Final = "oidc"
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
 
@@ -59,16 +61,27 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     @classmethod
     def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
-        kept = GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes)
+        kept = GatewayOptions(
+            trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes, error_pages=options.error_pages
+        )
         return cls(kept, compositions)
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Return what :meth:`~pilotage.routes.compositions.Compositions.fill_in` returns."""
-        return self.compositions.fill_in(middlewares)
+        """Return what :meth:`~pilotage.routes.compositions.Compositions.fill_in` returns, with what all routes have."""
+        found, problems = self.compositions.fill_in(middlewares)
+        own = middlewares if found is None else found
+        if not self.options.oidc.all_routes or _signs_in(own):
+            return found, problems
+        bypass = list(self.options.oidc.bypass)
+        return {**own, _OIDC: {"bypass": bypass} if bypass else None}, problems
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
         return _checked(route, self.options)
+
+
+def _signs_in(middlewares: Iterable[str]) -> bool:
+    return any(middleware_name(written.rpartition(STEP)[2]) == _OIDC for written in middlewares)
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -123,7 +136,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
-    _check_sign_in(route_policy(route.middlewares), options, refuse)
+    _check_sign_in(route_policy(route.middlewares), options, refuse, is_stream=route.is_stream)
     _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
 
@@ -198,8 +211,10 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
             refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field != "hold")
 
 
-def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse, *, is_stream: bool) -> None:
     """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    if policy.oidc is None and options.oidc.all_routes and not is_stream:
+        refuse("middlewares", "users of this route could not sign in, which all routes require", "report this as a bug")
     missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
     if missing:
         refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
@@ -207,6 +222,9 @@ def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
+    if policy.error_page and not options.error_pages:
+        hint = "set error_pages in pilotage.yml"
+        refuse("middlewares.error_page", "no folder of error pages is configured", hint, blocking=False, harmless=True)
     if policy.cloudflare and not _trusts(options, CLOUDFLARE):
         refuse(
             "middlewares.cloudflare_real_ip",

@@ -58,6 +58,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         auth: the route that approves requests.
         oidc: how users have to sign in.
         cloudflare: whether client addresses are to come from Cloudflare.
+        error_page: whether error pages of the operator replace those of the target.
         changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
         variants: the policies for requests that bypass middlewares; the first whose conditions hold applies.
@@ -80,6 +81,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     oidc: OidcOptions | None = None
     cloudflare: bool = False
     changes: tuple[HtmlChange, ...] = ()
+    error_page: bool = False
     variants: tuple[Variant, ...] = ()
     has_bypass: bool = False
     address_from: tuple[str, tuple[str, ...]] | None = None
@@ -107,7 +109,7 @@ class Variant(msgspec.Struct, frozen=True):
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"hcaptcha", "error_page"})
+_UNSUPPORTED: Final = frozenset({"hcaptcha"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -320,6 +322,9 @@ class _Parser(OptionReader):
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
 
+    def error_page(self, _options: dict[str, Any]) -> None:
+        self.found["error_page"] = True
+
     def modify_html(self, options: dict[str, Any]) -> None:
         self.change(modify_html(options, self.harmless))
 
@@ -381,6 +386,7 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
     "crowdsec": (_Parser.crowdsec, CROWDSEC_OPTIONS),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
+    "error_page": (_Parser.error_page, ()),
     "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
     "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),
     "cloudflare_real_ip": (_Parser.cloudflare, ()),
