@@ -104,4 +104,13 @@ def test_a_mistake_has_its_place_and_a_remedy(tmp_path: Path, agents: str, path:
     assert (problem.path, problem.severity) == (path, "error")
     assert message in problem.message
     assert problem.hint
+    assert not problem.hint[:1].isupper()
     assert problem.line == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [("10.0.0.2", "write HOST:PORT, such as 10.0.0.2:8890"), ("a/b:1", "write HOST:PORT")]
+)
+def test_the_remedy_for_an_address_without_a_port_shows_one(tmp_path: Path, text: str, hint: str) -> None:
+    (problem,) = refused(tmp_path, f"['{text}']")
+    assert problem.hint == hint

@@ -368,3 +368,12 @@ def test_a_file_in_an_unreadable_directory_is_reported(reader: Reader, monkeypat
 def test_the_address_of_an_engine_with_another_error_is_not_judged(reader: Reader) -> None:
     (problem,) = reader.faults("a: {url: 'tpc://n:1', tls: {ca_file: gone.pem}}")
     assert "gone.pem" in problem.message
+
+
+def test_a_missing_file_is_reported_at_its_key(reader: Reader) -> None:
+    (problem,) = reader.faults("a: {url: 'tcp://n:1', tls: {cert_file: cert.pem, key_file: gone.pem}}")
+    assert problem.path == "providers.docker.a.tls.key_file"
+
+
+def test_errors_in_a_list_that_is_ignored_are_not_reported(reader: Reader) -> None:
+    assert reader.config("providers: {notification: ['${GONE}', {token: '${GONE}'}]}\n").providers == ()

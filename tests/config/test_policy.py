@@ -122,6 +122,7 @@ def test_a_list_is_short_for_its_rules(tmp_path: Path) -> None:
         ("{who: {project: ''}, may: nothing}", 'must not be empty; write "*" for any'),
         ("{who: {project: '{{engine}}'}, may: nothing}", "use placeholders below 'may', not below 'who'"),
         ("{who: {label: team=a}, may: nothing}", "label must be a mapping, not text"),
+        ("{who: {}, may: all}", "write nothing, or what is allowed: {hosts: [shop]}"),
         ("{who: {}, may: nothin}", "'nothin' does not say what a container may claim; did you mean 'nothing'?"),
         ("{who: {}, may: {hosts: '{{projct}}-*'}}", "'projct' is not a placeholder; did you mean 'project'?"),
         ("{who: {}, may: {hosts: [{project: a}]}}", "must be text, not a mapping"),

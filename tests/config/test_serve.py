@@ -67,6 +67,8 @@ gateway:
   keep: true
   envoy: /usr/bin/envoy
   workers: 2
+  max_connections: 99
+  max_connections_per_client: 9
   log_level: info
   xds:
     listen: "[::1]:18000"
@@ -107,6 +109,8 @@ debug: true
         keep=True,
         envoy="/usr/bin/envoy",
         workers=2,
+        max_connections=99,
+        max_client_connections=9,
         log_level="info",
         xds=XdsSettings(
             "",
@@ -148,6 +152,11 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {hsts: 1x}", "gateway.hsts: '1x': unknown unit 'x'"),
         ("gateway: {keep: maybe}", "gateway.keep"),
         ("gateway: {drain: -1s}", "gateway.drain: '-1s' is negative; write a duration of 0 or more"),
+        ("gateway: {drain: true}", "gateway.drain: 'True' is not a duration"),
+        (
+            "gateway: {xds: {listen: '0.0.0.0:1', tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: no.pem}}}",
+            "gateway.xds.tls.key_file: /",
+        ),
         ("gateway: {drain: {}}", "gateway.drain: '{}' is not a duration"),
         ("gateway: {tls: [{cert_file: cert.pem}]}", "gateway.tls[0].key_file: key_file is missing; add it"),
         ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "/no.pem does not exist; check the name"),
@@ -205,3 +214,15 @@ def test_braces_in_values_are_shown_unchanged(folder: Path) -> None:
 def test_errors_of_several_sections_are_reported_together(folder: Path) -> None:
     told = faults(folder, "gateway: {http: x, drain: y}\napi: {lsten: z}\nproviders: {docker: {a: b}}")
     assert [fault.split(" ")[0] for fault in told] == ["1:17:", "1:27:", "2:7:", "3:25:"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "ports"),
+    [
+        (None, {8888}),
+        ((), set()),
+        (("unix:///run/x:80", "127.0.0.1:81", "[::1]:82", ":83", "84", "0", "x"), {81, 82, 83, 84}),
+    ],
+)
+def test_the_ports_of_the_api_are_those_of_tcp_listeners(listen: tuple[str, ...] | None, ports: set[int]) -> None:
+    assert ApiSettings(listen=listen).ports == ports
