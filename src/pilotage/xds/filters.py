@@ -286,13 +286,13 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
-    if route.HasField("redirect") and backend.route_policy.is_protected:
+    if route.redirect.https_redirect and backend.route_policy.is_protected:
         for name in (*LOGIN_FILTERS, AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
             route.typed_per_filter_config[name].CopyFrom(_OFF)
-        return
-    for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
-        for script in (_FOLD, WILDCARD) if needed is not None else ():
-            route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    else:
+        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
+            for script in (_FOLD, WILDCARD) if needed is not None else ():
+                route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
     for namespace, values in logged(backend.route).items():
