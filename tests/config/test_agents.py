@@ -88,6 +88,7 @@ def test_certificates_that_cannot_be_used_harm_only_their_agent(tmp_path: Path) 
         ("['a:1', 'a:1']", "providers.agents[1]", "the agent a:1 is listed twice"),
         ("[{name: a}]", "providers.agents[0].addr", "addr is missing"),
         ("[{addr: 'a:1', nme: b}]", "providers.agents[0].nme", "unknown key 'nme'"),
+        (f"[{{addr: 'a:1', name: {'x' * 101}}}]", "providers.agents[0].name", "name has more than 100 characters"),
         ("[{addr: 'a:1', name: '!'}]", "providers.agents[0].name", "'!' is not a valid name"),
         ("[{addr: 'a:1', ca_file: x}]", "providers.agents[0].cert_file", "cert_file is missing"),
         (

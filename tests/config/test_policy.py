@@ -129,6 +129,7 @@ def test_a_list_is_short_for_its_rules(tmp_path: Path) -> None:
         ("{who: {}, may: {hosts: '{{zz}}-*'}}", "'zz' is not a placeholder; the placeholders are "),
         ("{who: {}, may: {hosts: '{{project'}}", "has an incomplete placeholder"),
         ("{who: {}, may: {hosts: 'project}}'}}", "has an incomplete placeholder"),
+        ("{who: {}, may: {hosts: '}{{project}}}'}}", "has an incomplete placeholder"),
         ("{who: {}, may: {hosts: 'https://a'}}", "'https://a' is not a host"),
         ("{who: {}, may: {targets: '10.0.0.0/99'}}", "'10.0.0.0/99' is not a target; write a host, address or network"),
         ("{who: {}, may: {ports: 70000}}", "'70000' is not a port or a range of ports"),

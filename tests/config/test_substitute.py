@@ -170,3 +170,9 @@ def test_defaults_and_escaped_references_are_no_variables() -> None:
 @pytest.mark.parametrize(("part", "shown"), [(SECRET[2:8], "${TOKEN}"), (SECRET[2:7], SECRET[2:7])])
 def test_six_characters_of_a_secret_are_hidden(part: str, shown: str) -> None:
     assert redact(Problem(message=f"{part}!"), {"TOKEN": SECRET}).message == f"{shown}!"
+
+
+def test_a_problem_may_show_the_variables_of_other_values() -> None:
+    document = read_document("a: ${X}\nb: 1\n", "f.yml", {"X": "longvalue"})
+    assert document.problem(("a",), "longvalue is wrong").message == "${X} is wrong"
+    assert document.problem(("b",), "longvalue is wrong").message == "longvalue is wrong"
