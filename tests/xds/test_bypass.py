@@ -91,7 +91,7 @@ def test_a_bypass_that_cannot_be_applied_opens_nothing(middlewares: Any, servabl
     (problem,) = policy.problems
     assert (policy.variants, policy.servable, problem.severity) == ((), servable, severity)
     assert problem.path.endswith(".bypass")
-    assert problem.message.endswith("so the middleware applies to every request")
+    assert problem.message.endswith("so the middleware applies to every request") is servable
 
 
 def test_too_many_bypasses_close_the_route() -> None:

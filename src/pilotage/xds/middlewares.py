@@ -185,8 +185,8 @@ class _Parser(OptionReader):
             try:
                 self.bypasses.setdefault(read_bypass(bypass), []).append(entry)
             except RuleError as error:
-                message = f"{error.message}, so the middleware applies to every request"
-                self.problem(message, error.hint, option="bypass", harmless=True)
+                effect = "" if self.restricts_access else ", so the middleware applies to every request"
+                self.problem(f"{error.message}{effect}", error.hint, option="bypass", harmless=True)
         for key in folded.keys() - {option.replace("_", "") for option in known}:
             self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
