@@ -304,3 +304,9 @@ def test_the_name_that_an_agent_reports_stays_however_the_engine_turns_out_to_ru
     for rootless in (True, False):
         parser.set_rootless(rootless)
         assert (parser.config.name, parser.facts.agent) == ("attic", "attic-agent")
+
+
+def test_a_stopped_container_has_no_address_on_the_network_of_its_label() -> None:
+    stopped = {"State": "exited", "Status": "Exited (0) 3 hours ago"}
+    found = container("web", {"proxy.network": "front"}, NetworkSettings=networks(front=ADDRESS), **stopped)
+    assert (found.network, found.private_hostname, found.errors) == ("front", "", ())
