@@ -115,3 +115,8 @@ def test_a_mistake_has_its_place_and_a_remedy(tmp_path: Path, agents: str, path:
 def test_the_remedy_for_an_address_without_a_port_shows_one(tmp_path: Path, text: str, hint: str) -> None:
     (problem,) = refused(tmp_path, f"['{text}']")
     assert problem.hint == hint
+
+
+def test_all_wrong_agents_are_reported(tmp_path: Path) -> None:
+    found = refused(tmp_path, "['10.0.0.2', 'a:1', 'a:1', '']")
+    assert [problem.path for problem in found] == [f"providers.agents[{number}]" for number in (0, 2, 3)]

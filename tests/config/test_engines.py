@@ -97,8 +97,15 @@ def test_without_a_file_streams_listen_where_the_gateway_does() -> None:
     assert DEFAULT_POLICY.addresses == ("0.0.0.0",)
 
 
-def test_the_variable_alone_is_an_address(tmp_path: Path) -> None:
-    (only,) = parse_engine_args(("$DOCKER_HOST",), env(tmp_path, DOCKER_HOST=SOCKET))
+def test_a_word_alone_is_no_address(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_engine_args(("node1",), env(tmp_path))
+    assert "--engine 'node1' has no name" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("written", ["$DOCKER_HOST", "${DOCKER_HOST}"])
+def test_the_variable_alone_is_an_address(tmp_path: Path, written: str) -> None:
+    (only,) = parse_engine_args((written,), env(tmp_path, DOCKER_HOST=SOCKET))
     assert only.name == "local"
 
 

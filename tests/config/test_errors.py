@@ -67,6 +67,7 @@ def told(value: Any) -> tuple[str, str]:
         ({"inner": {"file": "x", "share": 6}}, "share 6 is out of range", "write a number of at most 5"),
         ({"inner": {"file": "x", "count": "two"}}, "count must be a whole number, not 'two'", ""),
         ({"inner": {"file": "x", "count": 1.5}}, "count must be a whole number, not a number", ""),
+        ({"inner": {"file": "x", "count": []}}, "count must be a whole number, not a list", ""),
         ({"inner": {"file": None}}, "file must be text, not null", ""),
         ({"inner": {}}, "file is missing", "add it"),
         ({"inner": "x"}, "inner must be a mapping, not 'x'", ""),

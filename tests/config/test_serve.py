@@ -52,7 +52,7 @@ gateway:
   public_https_port: 8443
   redirect_to_https: true
   hsts: 30d
-  trusted_proxies: [10.0.0.0/8, 192.0.2.7]
+  trusted_proxies: [10.1.2.3/8, 192.0.2.7]
   compression: true
   access_log: "-"
   connect_timeout: 500ms
@@ -152,6 +152,9 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {hsts: 1x}", "gateway.hsts: '1x': unknown unit 'x'"),
         ("gateway: {keep: maybe}", "gateway.keep"),
         ("gateway: {drain: -1s}", "gateway.drain: '-1s' is negative; write a duration of 0 or more"),
+        ("gateway: {public_https_port: 0}", "public_https_port 0 is out of range; write a number of at least 1"),
+        ("gateway: {max_udp_clients: true}", "gateway.max_udp_clients: must be a whole number"),
+        ("api: {listen: true}", "api.listen: listen must be a list, not a boolean"),
         ("gateway: {drain: true}", "gateway.drain: 'True' is not a duration"),
         (
             "gateway: {xds: {listen: '0.0.0.0:1', tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: no.pem}}}",
@@ -223,8 +226,14 @@ def test_errors_of_several_sections_are_reported_together(folder: Path) -> None:
     [
         (None, {8888}),
         ((), set()),
-        (("unix:///run/x:80", "127.0.0.1:81", "[::1]:82", ":83", "84", "0", "x"), {81, 82, 83, 84}),
+        (("unix:///run/x:80", "127.0.0.1:81", "[::1]:82", ":83", "84", "0", "x", ":123456"), {81, 82, 83, 84}),
     ],
 )
 def test_the_ports_of_the_api_are_those_of_tcp_listeners(listen: tuple[str, ...] | None, ports: set[int]) -> None:
     assert ApiSettings(listen=listen).ports == ports
+
+
+def test_one_request_connection_or_client_at_a_time_may_be_enough(folder: Path) -> None:
+    names = ("max_waiting_requests", "max_target_connections", "max_udp_clients")
+    options = read(folder, f"gateway: {{{': 1, '.join(names)}: 1}}").options
+    assert [getattr(options, name) for name in names] == [1, 1, 1]

@@ -77,6 +77,7 @@ def test_an_invalid_reference_is_an_error_with_a_remedy(text: str, message: str)
         fill_in(text, {"NODE": "n1"})
     assert caught.value.message == message
     assert caught.value.hint
+    assert not caught.value.hint[:1].isupper()
 
 
 @settings(deadline=None)
@@ -160,6 +161,10 @@ def test_a_problem_names_a_variable_instead_of_its_value(message: str, shown: st
 def test_a_short_value_is_replaced_where_it_is_a_word() -> None:
     problem = redact(Problem(message="port 70 is out of range 1-700"), {"PORT": "70"})
     assert problem.message == "port ${PORT} is out of range 1-700"
+
+
+def test_a_value_of_six_characters_is_replaced_within_words() -> None:
+    assert redact(Problem(message="xabcdefx"), {"TOKEN": "abcdef"}).message == "x${TOKEN}x"
 
 
 def test_defaults_and_escaped_references_are_no_variables() -> None:

@@ -82,6 +82,12 @@ class SignInKeeper:
         if any(it is not None and route_policy(it.middlewares).oidc is not None for it in routes):
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
+    def resume(self) -> None:
+        """Begin at once if there is a secret already, so that a restart does not change the listeners of Envoys."""
+        kept = bool(self._folder) and (Path(self._folder) / _FILE).exists()
+        if kept or self._ads.snapshot.options.oidc.session_key_file:
+            self._begin_now()
+
     def _begin_now(self) -> None:
         options = self._ads.snapshot.options
         try:
@@ -202,6 +208,7 @@ def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: As
     ads.on_body = _change_bodies(ads, stack)
     ads.targets.on_touched.append(keeper.follow)
     stack.push_async_callback(keeper.close)
+    keeper.resume()
     return keeper
 
 
