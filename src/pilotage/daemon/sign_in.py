@@ -83,8 +83,9 @@ class SignInKeeper:
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
     def resume(self) -> None:
-        """Begin at once if an earlier process has kept a secret, so that Envoys' listeners stay the same."""
-        if self._folder and (Path(self._folder) / _FILE).exists():
+        """Begin at once if there is a secret already, so that a restart does not change the listeners of Envoys."""
+        kept = bool(self._folder) and (Path(self._folder) / _FILE).exists()
+        if kept or self._ads.snapshot.options.oidc.session_key_file:
             self._begin_now()
 
     def _begin_now(self) -> None:
