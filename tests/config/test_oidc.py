@@ -53,7 +53,7 @@ def test_a_key_of_sessions_must_be_long() -> None:
         ("{issuer_url: id}", "oidc.issuer_url: not the URL of an OpenID provider; write one such as https://auth"),
         ("{client_secret: [canary]}", "oidc.client_secret: not a single line of text"),
         ("{scopes: profile}", "oidc.scopes: the scope openid is missing"),
-        ("{all_routes: true, bypass: [pth /]}", "oidc.bypass: "),
+        ("{all_routes: true, bypass: [pth /]}", ": oidc.bypass: "),
         ("{bypass: path /}", "oidc.bypass: bypass is only for all_routes"),
         ("{session: 1s}", "oidc.session: a session cannot be that short or long; write a duration from 1m"),
         ("{session_key_file: none}", "oidc.session_key_file: /nowhere/none does not exist"),

@@ -165,6 +165,7 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "/no.pem does not exist; check the name"),
         ("gateway: {tls: [{cert_file: cert.pem, key_file: key.pem, x: 1}]}", "gateway.tls[0].x: unknown key 'x'"),
         ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "gateway.tls[0].cert_file: /"),
+        ("gateway: {tls: [{cert_file: cert.pem, key_file: no.pem}]}", "gateway.tls[0].key_file: /"),
         ("gateway: {max_connections: 15}", "max_connections 15 is out of range; write a number of at least 16"),
         ("gateway: {max_connections_per_client: -1}", "is out of range; write a number of at least 0"),
         ("gateway: {max_udp_clients: 0}", "is out of range; write a number of at least 1"),
@@ -237,3 +238,16 @@ def test_one_request_connection_or_client_at_a_time_may_be_enough(folder: Path) 
     names = ("max_waiting_requests", "max_target_connections", "max_udp_clients")
     options = read(folder, f"gateway: {{{': 1, '.join(names)}: 1}}").options
     assert [getattr(options, name) for name in names] == [1, 1, 1]
+
+
+def test_the_ports_of_all_listeners_are_reserved(folder: Path) -> None:
+    assert read(folder, "").reserved_ports == {8080, 8888}
+    tls = "tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}"
+    config = read(folder, f"gateway: {{http: 81, xds: {{listen: '127.0.0.1:1', {tls}}}}}\napi: {{listen: '82'}}")
+    assert config.reserved_ports == {1, 81, 82}
+
+
+def test_a_certificate_may_be_the_default(folder: Path) -> None:
+    files = "cert_file: cert.pem, key_file: key.pem"
+    pairs = read(folder, f"gateway: {{tls: [{{{files}}}, {{{files}, default: true}}]}}").options.certificates
+    assert [pair.default for pair in pairs] == [False, True]

@@ -53,6 +53,12 @@ def test_an_address_in_the_ingress_network_is_never_used_and_the_reason_is_given
         (route,) = built(found).routes
         assert (route.endpoints, route.excluded_reason) == ((), "Error")
         assert "overlay network ingress" in built(found).problems[0].message
+        assert found.unreachable is not None
+        assert (found.unreachable.provider, found.unreachable.container) == ("local", "websvc.1.abc")
+
+
+def test_nothing_is_forged_while_the_services_have_not_been_read() -> None:
+    assert not ContainerParser(LOCAL).is_forged(parsed())
 
 
 def test_recorded_tasks_have_no_route_by_way_of_the_ingress_network() -> None:
