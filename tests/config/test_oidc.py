@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.config.load import read_config
-from pilotage.config.oidc import oidc_of_env
+from pilotage.config.oidc_env import oidc_of_env
 from pilotage.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ def test_environment_variables_complete_it() -> None:
 def test_a_secret_of_the_environment_goes_only_where_it_belongs(own: str) -> None:
     env = {"OIDC_ISSUER_URL": "https://id", "OIDC_CLIENT_ID": "gate", "OIDC_CLIENT_SECRET": "canary"}
     assert read(f"oidc: {{{own}}}", **env).client_secret == ""
-
-
-def test_a_key_of_sessions_must_be_long() -> None:
-    assert oidc_of_env({"PILOTAGE_SESSION_KEY": "short", "API_JWT_SECRET": "x" * 32}).session_key == "x" * 32
 
 
 @pytest.mark.parametrize(

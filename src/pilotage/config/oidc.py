@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from pydantic import AfterValidator, BeforeValidator
 
+from pilotage.config.oidc_env import oidc_of_env
 from pilotage.config.serve import Seconds, Section, config_error, list_of_one
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, read_oidc
 from pilotage.routes.rules import RuleError
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
 
     from pilotage.config.substitute import Path as DocumentPath
 
-__all__ = ["OidcSection", "oidc_defaults", "oidc_of_env"]
+__all__ = ["OidcSection", "oidc_defaults"]
 
-_PREFIXES: Final = ("PILOTAGE_OIDC_", "GODOXY_OIDC_", "GOPROXY_OIDC_", "OIDC_")
-_KEYS: Final = ("PILOTAGE_SESSION_KEY", "GODOXY_API_JWT_SECRET", "GOPROXY_API_JWT_SECRET", "API_JWT_SECRET")
-_SHORTEST_KEY: Final = 32
 _SHORTEST_SESSION: Final = 60.0
 _LONGEST_SESSION: Final = 400 * 86_400.0  # browsers keep no cookie for longer
 
@@ -48,19 +46,6 @@ class OidcSection(Section):
     bypass: Annotated[tuple[str, ...], BeforeValidator(list_of_one)] = ()
     session: Annotated[Seconds, AfterValidator(_session)] = OidcDefaults().session_seconds
     session_key_file: str = ""
-
-
-def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
-    """Return the settings that environment variables make. Invalid values are left out."""
-    found = {
-        name: value
-        for name in OIDC_OPTIONS
-        if (value := next((env[f"{it}{name.upper()}"] for it in _PREFIXES if env.get(f"{it}{name.upper()}")), None))
-    }
-    options, problems = read_oidc(found)
-    valid = {name: getattr(options, name) for name in OIDC_OPTIONS if name not in {it[0] for it in problems}}
-    key = next((env[name] for name in _KEYS if len(env.get(name, "").encode()) >= _SHORTEST_KEY), "")
-    return OidcDefaults(**valid, session_key=key)
 
 
 def oidc_defaults(
