@@ -279,6 +279,11 @@ def test_behind_a_trusted_proxy_the_public_url_counts(place: Place) -> None:
     # A cookie that another host can set does not count for HTTPS, nor the other one for HTTP.
     assert place.ask("app.example.com", Cookie=cookie.replace("__Host-", ""), **public).status == 401
     assert place.ask("app.example.com", Cookie=cookie).status == 401
+    forged = {"Remote_User": "root", "Remote_Groups": "root"}  # the proxy may say that, but not about these users
+    assert place.ask("app.example.com", Cookie=cookie, **forged, **public).status == 200
+    assert place.target.last().headers["remote-user"] == "ann"
+    assert place.ask("open.example.com", "/health", **forged, **public).status == 200
+    assert not [name for name, _ in place.target.last().lines if name.startswith("remote")]
     # What another client says about its URL does not count.
     begun = place.ask("app.example.com", X_Forwarded_Host="evil.example", X_Forwarded_Proto="https", **PAGE)
     assert "redirect_uri=http%3A%2F%2Fapp.example.com%2F" in begun.location
