@@ -56,6 +56,7 @@ def test_a_method_may_precede_the_path() -> None:
         ("G(T /a", "does not begin with a method"),
         ("/a//b", "is not clean"),
         ("/a/../b", "is not clean"),
+        ("/a/./b", "is not clean"),
         ("/a{x}", "has the wildcard 'a{x}'"),
         ("/{x...}/a", "has the wildcard '{x...}'"),
         ("/{$}/a", "has the wildcard '{$}'"),
