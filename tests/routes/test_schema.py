@@ -55,7 +55,8 @@ def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> 
 
 
 def test_these_fields_are_protective() -> None:
-    assert {"bind", "inbound_mtls_profile", "middlewares", "rule_file", "rules"} == PROTECTIVE
+    expected = {"bind", "inbound_mtls_profile", "middlewares", "path_patterns", "rule_file", "rules"}
+    assert expected == PROTECTIVE
 
 
 def test_all_spellings_name_one_field() -> None:
