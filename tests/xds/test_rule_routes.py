@@ -268,3 +268,14 @@ def test_routes_without_rules_are_left_as_they_are() -> None:
 
     routes = [object()]
     assert with_rules(sample_backend("app", "127.0.0.1", 80, "own"), routes) is routes
+
+
+async def test_middlewares_that_keep_people_out_apply_whatever_the_rules_do(envoy: Envoy) -> None:
+    rules = "path /a { error 404 x }\npath /b { redirect /a }\npath /c { pass }\nremote 127.0.0.1 { proxy /d }"
+    closed = {"cidr_whitelist": {"allow": ["10.0.0.0/8"]}}
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, rules=rules, middlewares=closed), route("open", it.port, rules=rules))
+        statuses = {path: (await gw.ask("open", path)).status for path in ("/a", "/b", "/c", "/d")}
+        assert statuses == {"/a": 404, "/b": 307, "/c": 200, "/d": 200}
+        for host in ("app", "APP:80"):
+            assert {(await gw.ask(host, path)).status for path in statuses} == {403}
