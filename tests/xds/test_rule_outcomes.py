@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,14 @@ def test_the_page_about_rules_says_which_conditions_and_commands_work() -> None:
             assert ends(command) is (last == "yes")
     words = {example.split(" ")[0] for example, *_ in rows}
     assert words == {*SUBJECTS, *COMMANDS}
+
+
+def test_rules_cannot_keep_the_daemon_busy() -> None:
+    doubling = [f"header A{n} {{ set header B{n} x }}" for n in range(8)]
+    costly = [f"path glob(/*{'é?' * 15}) {{ set header X y }}"] * 150
+    rules = read_rules("\n".join([*doubling, *costly]))
+    begin = time.process_time()
+    compiled = compile_rules(rules, "app")
+    assert time.process_time() - begin < 2  # 0.04 s; 12 s if each test were made anew
+    assert compiled.refused is not None
+    assert compiled.refused[0].startswith("the rules need too many tests in all combinations")

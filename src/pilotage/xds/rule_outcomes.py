@@ -36,6 +36,8 @@ __all__ = ["Case", "Compiled", "HeaderEdit", "Outcome", "compile_rules", "route_
 
 _MOST_CASES: Final = 300
 _MOST_TESTS: Final = 40
+_MOST_CHECKS: Final = 4_000
+"""Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _SUPPORTED_TARGETS: Final = ("header", "resp_header")
 _UNWRITTEN: Final = frozenset({"log", "notify"})
 _REFUSED: Final = {
@@ -167,7 +169,7 @@ class _Run:
         self.default = next((rule for rule in rules.rules if rule.is_default), None)
         self.alias, self.address, self.line = alias, False, 0
         self.skipped: list[str] = []
-        self.count = 0
+        self.count = self.checks = 0
 
     def rules(self, number: int, state: _State) -> list[Case]:
         """Return the cases from a rule on."""
@@ -217,6 +219,9 @@ class _Run:
         otherwise: Callable[[_State], list[Case]],
     ) -> list[Case]:
         """Return the cases in which a condition holds, followed by those in which it does not."""
+        self.checks += sum(map(len, condition))
+        if self.checks > _MOST_CHECKS:
+            raise RuleError("the rules need too many tests in all combinations", "end rules with pass", self.line)
         try:
             found = ways(condition, dict(state.known), self.alias, state.changes)
         except RuleError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -139,14 +140,20 @@ def all_of(*groups: Iterable[Literal]) -> tuple[Literal, ...] | None:
     return tuple(found.items())
 
 
-def _check(check: Check, alias: str, changes: Changes) -> Ways:
+@lru_cache(maxsize=1024)
+def _made(check: Check, alias: str) -> Test | bool:
+    """Return the test for a check, or its result. Rules need the same test in many cases."""
     maker = _MAKERS.get(check.subject)
     if maker is None:
         raise RuleError(f"the condition {check.subject} is a GoDoxy feature that pilotage does not support")
     try:
-        found = maker(check, alias)
+        return maker(check, alias)
     except ValueError as error:
         raise RuleError(f"the condition {check.subject} cannot be applied: {error}") from None
+
+
+def _check(check: Check, alias: str, changes: Changes) -> Ways:
+    found = _made(check, alias)
     if isinstance(found, bool):
         return _ALWAYS if found is not check.negate else _NEVER
     if found.header in changes.headers:
@@ -168,12 +175,17 @@ def _check(check: Check, alias: str, changes: Changes) -> Ways:
 def _rewritten(check: Check, unchanged: Test, old: str, new: str) -> Ways:
     """Return the ways in which a path passes: it began with ``old`` and now passes, or is as it was sent and passes."""
     wanted = _pattern(check).negate is check.negate
-    try:
-        changed = Test(":path", regex=rewritten_path_regex(_pattern(check), old, new))
-    except ValueError as error:
-        raise RuleError(f"the condition path cannot be applied after rewrite: {error}") from None
+    changed = _moved(_pattern(check), old, new)
     begins = starts_with(old)
     return (((begins, True), (changed, wanted)), ((begins, False), (unchanged, wanted)))
+
+
+@lru_cache(maxsize=1024)
+def _moved(pattern: Pattern, old: str, new: str) -> Test:
+    try:
+        return Test(":path", regex=rewritten_path_regex(pattern, old, new))
+    except ValueError as error:
+        raise RuleError(f"the condition path cannot be applied after rewrite: {error}") from None
 
 
 def starts_with(prefix: str) -> Test:
