@@ -102,7 +102,7 @@ def test_a_mistyped_option_gets_a_suggestion(pilotage: Callable[..., Said]) -> N
 def test_a_bug_is_one_line_with_how_to_report_it(
     pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> str:
+    def broken(_works: object) -> str:
         raise ZeroDivisionError("of\nall things")
 
     monkeypatch.setattr("pilotage.output.label_reference.markdown", broken)
@@ -115,7 +115,7 @@ def test_a_bug_is_one_line_with_how_to_report_it(
 def test_a_bug_raises_its_exception_in_debug_mode(
     pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> str:
+    def broken(_works: object) -> str:
         raise ZeroDivisionError
 
     monkeypatch.setattr("pilotage.output.label_reference.markdown", broken)

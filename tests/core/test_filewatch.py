@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.core.filewatch import watch_files
+from pilotage.core.filewatch import watch_files, watch_matching
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -100,6 +100,34 @@ async def test_two_files_that_change_together_are_one_change(tmp_path: Path) -> 
     await watch.looks(10)
     assert watch.seen == 1
     watch.task.cancel()
+
+
+@pytest.mark.looptime
+async def test_files_that_match_are_reported_when_they_appear_change_or_go(tmp_path: Path) -> None:
+    patterns = [f"{tmp_path}/*.yml"]
+    seen: list[int] = []
+
+    async def watch() -> None:
+        async for _ in watch_matching(lambda: patterns, every=EVERY):
+            seen.append(len(seen))
+
+    async def changes() -> int:
+        await asyncio.sleep(EVERY * 10)
+        return len(seen)
+
+    task = asyncio.create_task(watch())
+    assert await changes() == 0
+    file = tmp_path / "lan.yml"
+    file.write_text("a: []")
+    assert await changes() == 1
+    file.write_text("a: [1]")
+    (tmp_path / "other.txt").write_text("x")
+    assert await changes() == 2
+    file.unlink()
+    assert await changes() == 3
+    patterns.append(str(tmp_path / "other.txt"))
+    assert await changes() == 4
+    task.cancel()
 
 
 async def test_a_file_is_not_reported_while_it_is_being_written(tmp_path: Path) -> None:

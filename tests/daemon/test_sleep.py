@@ -34,6 +34,7 @@ async def test_an_engine_that_is_not_watched_has_nothing() -> None:
 
 async def test_the_page_shows_what_is_happening_until_the_containers_are_awake() -> None:
     labels = {"proxy.idle_timeout": "1h", "proxy.web.homepage.name": "Corner Shop"}
+    labels["proxy.web.homepage.icon"] = "/logo.png"
     async with FakeEngine([container("web", labels=labels, state="exited")]) as engine, sleeping(engine) as night:
         await night.until_state("asleep")
         pages = Pages(night.sleeper, DiscoverySource(night.discovery))
@@ -43,6 +44,7 @@ async def test_the_page_shows_what_is_happening_until_the_containers_are_awake()
         assert shown is not None
         text, headers = shown
         assert "Corner Shop is starting" in text
+        assert 'src="/logo.png"' in text
         assert headers["Content-Type"] == "text/html; charset=utf-8"
         assert headers["Cache-Control"] == "no-store"
         night.answers = True

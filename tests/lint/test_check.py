@@ -151,8 +151,12 @@ def test_a_configuration_that_names_a_device_ends_with_an_error(folder: Path) ->
 
 
 def test_a_list_of_middlewares_is_recognized(folder: Path) -> None:
-    (problem,) = said(folder, "lan:\n  - use: CIDRWhitelist\n    allow: [10.0.0.0/8]\n", "middlewares.yml")
-    assert "middleware files are a GoDoxy feature that pilotage does not support" in problem
+    assert said(folder, "lan:\n  - use: CIDRWhitelist\n    allow: [10.0.0.0/8]\n", "middlewares.yml") == []
+    text = "lan:\n  - use: CIDRWhitelist\n    allow: [10.0.0.0/8]\n    statsu: 404\n  - use: oidcc\n"
+    (problem,) = said(folder, text, "middlewares.yml")
+    assert problem.startswith("middlewares.yml:5")
+    (problem,) = said(folder, text.replace("  - use: oidcc\n", ""), "middlewares.yml")
+    assert problem == "middlewares.yml: middlewares.lan@file: unknown option 'statsu'; did you mean 'status'?"
 
 
 def test_a_route_file_is_checked_for_what_the_gateway_supports(folder: Path) -> None:

@@ -184,10 +184,7 @@ def test_no_text_raises(text: str) -> None:
         ),
         (
             "app: [{use: x}]",
-            (
-                "1:6: route app: this is a list of middlewares; middleware files are a GoDoxy feature that pilotage "
-                "does not support; write the middlewares below 'middlewares' of a route"
-            ),
+            ("1:6: route app: this is a list of middlewares, not a route; list the file below providers.middlewares"),
         ),
         (
             "'a b': {host: nas}",

@@ -33,8 +33,12 @@ def test_text_is_read_as_yaml() -> None:
             [("field.cidr_whitlist", "unknown middleware", "did you mean 'cidr_whitelist'?")],
         ),
         (
-            "my@file: {}",
-            [("field.my@file", "middlewares from files are a GoDoxy feature that pilotage does not support", "")],
+            "my@file: {a: 1}",
+            [("field.my@file", "a list of middlewares from a file has no options", "remove them")],
+        ),
+        (
+            "my@docker: {}",
+            [("field.my@docker", "middlewares come only from files", "write NAME@file")],
         ),
         ("{real_ip: , RealIP: }", [("field.RealIP", "RealIP and real_ip are the same middleware", "keep one")]),
         ("real_ip: 5", [("field.real_ip", "5 is not a mapping", "write lines such as 'name: value'")]),
@@ -64,7 +68,7 @@ def test_errors_in_middlewares_are_reported_with_their_place(text: str, faults: 
     assert reported(context) == faults
 
 
-@pytest.mark.parametrize("text", ["unknown:\n  a: 1", "my@file:\n  a: 1", "RealIP:\n  from: '::1'"])
+@pytest.mark.parametrize("text", ["unknown:\n  a: 1", "my@docker:\n  a: 1", "RealIP:\n  from: '::1'"])
 def test_an_error_in_the_name_of_a_middleware_has_the_place_of_the_name(text: str) -> None:
     _, context = read_yaml(Middlewares(), f"real_ip:\n{text}")
     assert [(problem.line, problem.column) for problem in context.problems] == [(2, 1)]

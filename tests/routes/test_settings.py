@@ -52,6 +52,7 @@ def test_fields_that_only_some_targets_allow_keep_their_place(labels: dict[str, 
 
 def test_fields_are_empty_by_default_except_these() -> None:
     assert filled_by_default("routes") == {
+        "_List.usable": True,
         "FieldFilter.default": "drop",
         "LoggedFields.query": FieldFilter(default="keep"),
         "AccessLog.format": "combined",
@@ -106,7 +107,7 @@ def test_aliases_with_the_same_labels_share_their_settings() -> None:
             "",
         ),
         (
-            {"proxy.web.rules": "a { b }", "proxy.web.rule_file": "/r.yml"},
+            {"proxy.web.rules": "path /a { pass }", "proxy.web.rule_file": "/r.yml"},
             "rule_file",
             "rules and rule_file exclude each other",
             "keep one of them",

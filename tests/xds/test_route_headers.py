@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import yarl
 
+from pilotage.routes import read_compositions
 from pilotage.routes.port_syntax import PortPair
 from tests.support.gateway import Gateway, Target, route, target
 
@@ -140,3 +141,50 @@ async def _only_the_wrong_header_is_left_out(gw: Gateway) -> None:
     _, said = await ask(gw, "/", "wrong")
     assert said["headers"]["x-b"] == "GET"
     assert "x-a" not in said["headers"]
+
+
+async def test_a_list_from_a_file_applies_to_requests(envoy: Envoy) -> None:
+    text = """\
+lan: [{use: cidr_whitelist, allow: [127.0.0.0/8]}, {use: response, set_headers: {X-A: "1", X-B: "1"}}]
+nobody: [{use: cidr_whitelist, allow: [10.0.0.0/8]}]
+"""
+    compositions, problems = read_compositions([("m.yml", text)])
+    assert problems == ()
+
+    def with_lists(alias: str, port: int, **middlewares: Any) -> Any:
+        filled_in, missing = compositions.fill_in(middlewares)
+        assert missing == ()
+        return route(alias, port, middlewares=middlewares, filled_in=filled_in)
+
+    async with target() as it, envoy() as gw:
+        later = {"response": {"set_headers": {"X-A": "2"}, "priority": 20}}
+        await gw.publish(
+            with_lists("app", it.port, **{"lan@file": None}, **later),
+            with_lists(
+                "closed", it.port, **{"lan@file": None, "cidr_whitelist": {"allow": "127.0.0.0/30, 10.0.0.0/8"}}
+            ),
+            with_lists("none", it.port, **{"nobody@file": None}),
+        )
+        answer = await gw.ask("app")
+        assert (answer.status, answer.headers["X-A"], answer.headers["X-B"]) == (200, "2", "1")
+        assert (await gw.ask("closed")).status == 200
+        assert (await gw.ask("none")).status == 403
+
+
+async def test_hidden_forwarded_headers_do_not_reach_the_target_even_from_a_trusted_proxy(envoy: Envoy) -> None:
+    names = ("For", "Method", "Proto", "Host", "Uri", "Port", "Server", "Prefix", "Ssl")
+    given = {f"X-Forwarded-{name}": "https" if name == "Proto" else "1.2.3.4" for name in names}
+    async with target() as it, envoy(trusted_proxies=("127.0.0.0/8",)) as gw:
+        await gw.publish(
+            route("app", it.port),
+            route("hidden", it.port, middlewares={"hide_x_forwarded": None}),
+            route("scheme", it.port, middlewares={
+                "hide_x_forwarded": None, "request": {"set_headers": {"X-Scheme": "$req_scheme"}}
+            }),
+        )  # fmt: skip
+        _, said = await ask(gw, "/", "app", **given)
+        assert {f"x-forwarded-{name.lower()}" for name in names} <= set(said["headers"])
+        for host in ("hidden", "scheme"):
+            _, said = await ask(gw, "/", host, **given)
+            assert not [name for name in said["headers"] if name.startswith("x-forwarded-")]
+        assert said["headers"]["x-scheme"] == "https"

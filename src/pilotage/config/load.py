@@ -6,16 +6,17 @@ them. This module imports pydantic, which is slow to import. So import this modu
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.agents import read_agents
+from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
+from pilotage.config.host_names import is_host
+from pilotage.config.middlewares import read_middlewares
 from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from pilotage.config.substitute import Document
     from pilotage.config.substitute import Path as DocumentPath
+    from pilotage.routes import Compositions
 
 __all__ = ["Config", "load_config", "read_config"]
 
@@ -48,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         providers: the engines, in the order of the file.
         files: names and patterns of route files.
+        middleware_files: names and patterns of files of middlewares.
         has_providers: whether the file has a section ``providers``, even an empty one.
         options: settings that all Envoys get besides the routes, including ``match_domains`` and ``debug``.
         gateway: settings for running Envoy.
@@ -62,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     providers: tuple[DockerProviderConfig, ...] = ()
     files: tuple[str, ...] = ()
+    middleware_files: tuple[str, ...] = ()
     has_providers: bool = False
     options: GatewayOptions = GatewayOptions()
     gateway: GatewaySettings = GatewaySettings()
@@ -110,17 +114,14 @@ class _Providers(Section):
     docker: dict[str, Any] | None = None
     agents: Any = None  # also validated one by one
     files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    middlewares: Annotated[list[str] | None, BeforeValidator(_listed)] = None
 
 
 class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
-
-
-_HOST_NAME = re.compile(
-    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
-)
+    error_pages: str = ""
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -185,14 +186,16 @@ class _Reader:
                 self.add_problem(("providers", "agents"), f"two engines are called {engine.name!r}", "rename one")
             providers.append(engine)
         sections = self.sections(tree)
-        files = tuple(self.route_files(sections))
+        files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
-        options = msgspec.structs.replace(
-            options, oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
-        )
+        oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
+        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages)
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
-        policy = self.policy(sections, options)
+        compositions, warnings = read_middlewares(middleware_files)
+        self.problems += warnings
+        policy = self.policy(sections, options, compositions)
         for place, message, hint in unused_settings(sections, options):
             self.add_warning(place, message, hint)
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
@@ -201,6 +204,7 @@ class _Reader:
         return Config(
             providers=tuple(providers),
             files=files,
+            middleware_files=middleware_files,
             has_providers="providers" in tree,
             options=options,
             gateway=gateway,
@@ -257,7 +261,7 @@ class _Reader:
         tree = self.document.tree
         return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
 
-    def policy(self, sections: _File, options: GatewayOptions) -> Policy:
+    def policy(self, sections: _File, options: GatewayOptions, compositions: Compositions) -> Policy:
         """Return the policy, which says what containers may claim."""
         section = sections.policy or PolicySection()
         above: DocumentPath = ("policy",) if self.has_rules_only else ("policy", "rules")
@@ -266,17 +270,17 @@ class _Reader:
             return f"{self.document.file}:{self.document.problem((*above, index), '').line}"
 
         policy = sections.built_in_policy(options, self.path)
-        rules, gateway = section.read_rules(place, self.path), GatewayCapabilities.of_options(options)
+        rules, gateway = section.read_rules(place, self.path), GatewayCapabilities.of_options(options, compositions)
         return msgspec.structs.replace(policy, rules=rules, default=section.default, gateway=gateway)
 
-    def route_files(self, sections: _File) -> Iterator[str]:
-        """Yield the paths of route files. A missing file is not an error, because it can be created later."""
-        for number, name in enumerate((sections.providers and sections.providers.files) or ()):
+    def file_names(self, sections: _File, key: Literal["files", "middlewares"]) -> Iterator[str]:
+        """Yield the paths of files. A missing file is not an error, because it can be created later."""
+        for number, name in enumerate(getattr(sections.providers, key, None) or ()):
             if name.strip():
                 yield str(self.path(name))
             else:
                 hint = "write a name such as routes.yml, or a pattern such as routes.d/*.yml"
-                self.add_problem(("providers", "files", number), "the file name is empty", hint)
+                self.add_problem(("providers", key, number), "the file name is empty", hint)
 
     def engines(self, tree: Any) -> Iterator[tuple[str, Any]]:
         """Yield the name and the unvalidated value of each engine."""
@@ -326,7 +330,7 @@ class _Reader:
                 self.add_problem((*place, key), f"{key} is missing", hint)
         if not entry.scheme or not entry.host:
             return None
-        if not _is_host(entry.host):
+        if not is_host(entry.host):
             hint = "write only a host name or an IP address; scheme and port have their own keys"
             self.add_problem((*place, "host"), f"{shorten(entry.host)!r} is not a host", hint)
             return None
@@ -390,11 +394,3 @@ class _Reader:
 
 def _is_below(path: str, section: str) -> bool:
     return path == section or path.startswith((f"{section}.", f"{section}["))
-
-
-def _is_host(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return _HOST_NAME.fullmatch(text) is not None
-    return True

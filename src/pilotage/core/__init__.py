@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         PilotageError,
         first_exception,
     )
-    from pilotage.core.filewatch import watch_files
+    from pilotage.core.filewatch import watch_files, watch_matching
     from pilotage.core.gc import gc_paused
     from pilotage.core.hostnames import ascii_host
     from pilotage.core.index import Index
@@ -123,6 +123,7 @@ __all__ = [
     "shown_text",
     "socket_tempdir",
     "watch_files",
+    "watch_matching",
     "without",
 ]
 
@@ -195,6 +196,7 @@ __getattr__, __dir__ = lazy_exports(
         "shown_text": "secrets",
         "socket_tempdir": "tempdirs",
         "watch_files": "filewatch",
+        "watch_matching": "filewatch",
         "without": "secrets",
     },
 )

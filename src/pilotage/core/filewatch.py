@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-__all__ = ["watch_files"]
+__all__ = ["watch_files", "watch_matching"]
 
 _FileState = tuple[int, int, int, int] | None
 
@@ -33,6 +34,28 @@ async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
             if None not in current:  # a missing file is being replaced or was deleted: there is nothing to read
                 yield
         previous = current
+
+
+async def watch_matching(patterns: Callable[[], Iterable[str]], every: float = 1.0) -> AsyncIterator[None]:
+    """Yield whenever a file that matches a pattern has appeared, changed or gone, and nothing changed for one interval.
+
+    Args:
+        patterns: returns the current patterns; those without wildcards are names.
+        every: polling interval in seconds.
+
+    """
+    reported = previous = _matching(patterns())
+    while True:
+        await asyncio.sleep(every)
+        current = _matching(patterns())
+        if current == previous and current != reported:
+            reported = current
+            yield
+        previous = current
+
+
+def _matching(patterns: Iterable[str]) -> dict[str, _FileState]:
+    return {name: _stat(name) for pattern in patterns for name in glob.glob(pattern)}  # noqa: PTH207  # whole patterns
 
 
 def _stat_all(files: tuple[str, ...]) -> tuple[_FileState, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pilotage.core.errors import ConfigError, PilotageError
-from pilotage.core.filewatch import watch_files
+from pilotage.core.filewatch import watch_files, watch_matching
 from pilotage.core.problems import Problem
 from pilotage.daemon.settings import changed_settings, check_ports
 
@@ -111,10 +111,19 @@ class Reloader:
             log.error("%s: %s", result, problem)
 
     async def watch_config(self) -> None:
-        """Request a reload whenever the configuration file changes."""
+        """Request a reload whenever the configuration file or a file of middlewares changes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_file())
+            group.create_task(self._watch_middlewares())
+
+    async def _watch_file(self) -> None:
         if self.settings.file:
             async for _ in watch_files(self.settings.file):
                 self.request()
+
+    async def _watch_middlewares(self) -> None:
+        async for _ in watch_matching(lambda: self.settings.middleware_files):
+            self.request()
 
     async def watch_certificates(self, ads: AdsServer) -> None:
         """Reload certificates whenever their files change. A new configuration can name other files to watch."""

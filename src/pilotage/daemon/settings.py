@@ -15,7 +15,7 @@ from pilotage.api.listen import Listen, parse_listen, port_error
 from pilotage.api.snapshot import socket_candidates
 from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
 from pilotage.config.load import Config, load_config
-from pilotage.config.oidc import oidc_of_env
+from pilotage.config.oidc_env import oidc_of_env, policy_of_env
 from pilotage.config.serve import API_PORT, GatewaySettings
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
@@ -74,6 +74,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         engines: the engines to watch.
         files: names and patterns of route files.
+        middleware_files: names and patterns of files of middlewares.
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         file: the configuration file; ``""`` if there is none.
         options: what Envoys get in addition to the routes.
@@ -93,6 +94,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     engines: tuple[DockerProviderConfig, ...]
     files: tuple[str, ...] = ()
+    middleware_files: tuple[str, ...] = ()
     why: str = ""
     file: str = ""
     options: GatewayOptions = GatewayOptions()
@@ -137,7 +139,10 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
     engines = [resolved(engine, env) for engine in chosen.configs]  # a missing context is an error here, too
-    options = config.options if file else msgspec.structs.replace(config.options, oidc=oidc_of_env(env))
+    if not file:
+        options = msgspec.structs.replace(config.options, oidc=oidc_of_env(env))
+        config = msgspec.structs.replace(config, options=options, policy=policy_of_env(config.policy, env))
+    options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
     has_agents = any(engine.agent for engine in engines)
@@ -178,6 +183,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
         policy=policy,
+        middleware_files=config.middleware_files,
     )
     problems = (
         *config.problems,

@@ -137,6 +137,7 @@ class Pages:
         state, now = unit.state, time.monotonic()
         return WakeStatus(
             name=route.settings.homepage.name or unit.pool or alias,
+            icon=route.settings.homepage.icon,
             phase=state.phase,
             step=unit.step,
             done=unit.done,

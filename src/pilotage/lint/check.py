@@ -14,6 +14,7 @@ import msgspec
 
 from pilotage.config.engines import DEFAULT_POLICY, DEFAULT_PORTS
 from pilotage.config.load import load_config
+from pilotage.config.oidc_env import policy_of_env
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.textfile import UnreadableFile, read_text
@@ -22,9 +23,11 @@ from pilotage.core.yaml import parse_yaml
 from pilotage.discovery.files import read_files
 from pilotage.lint.compose import Site, check_compose, is_compose
 from pilotage.policy import unknown_engines
+from pilotage.routes import is_composition, read_compositions
+from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["USUAL", "Checked", "check_file", "check_files"]
 
@@ -36,7 +39,8 @@ class Checked(msgspec.Struct, frozen=True):
     """The result of a check.
 
     Attributes:
-        files: file name -> detected type: ``compose``, ``configuration``, ``routes`` or ``unreadable``.
+        files: file name -> detected type: ``compose``, ``configuration``, ``routes``, ``middlewares``
+            or ``unreadable``.
         problems: all problems.
         site: the gateway and engines of a configuration file, against which routes are checked.
 
@@ -89,14 +93,26 @@ def check_file(name: str, env: Mapping[str, str], site: Site | None = None) -> C
         kind = "compose" if re.search(r"(?m)^services:", text) else "routes"
         return Checked({name: kind}, (Problem(message=error.message, file=name, line=error.line, column=error.column),))
     top = document.value if document is not None and isinstance(document.value, dict) else {}
-    site = site or Site(policy=DEFAULT_POLICY, reserved_ports=DEFAULT_PORTS)
+    site = site or Site(policy=policy_of_env(DEFAULT_POLICY, env), reserved_ports=DEFAULT_PORTS)
     if is_compose(top):
         included, problems = check_compose(name, top, env, site)
         return Checked(dict.fromkeys((name, *included), "compose"), tuple(problems))
     if "providers" in top or _is_configuration(name):
         return _configuration(name, env)
+    if is_composition(document):
+        return Checked({name: "middlewares"}, tuple(_middlewares(name, text)))
     (file,) = read_files([name], reserved_ports=site.reserved_ports, gateway=site.policy.gateway)
     return Checked({name: "routes"}, file.all_problems)
+
+
+def _middlewares(name: str, text: str) -> Iterator[Problem]:
+    """Yield the problems with a file of middlewares."""
+    compositions, problems = read_compositions([(name, text)])
+    yield from problems
+    for alias in compositions.lists:
+        filled_in, missing = compositions.fill_in({f"{alias}@file": None})
+        found = (*missing, *route_policy(filled_in or {}).problems)
+        yield from (msgspec.structs.replace(problem, file=name) for problem in found if not problems)
 
 
 def _configuration(name: str, env: Mapping[str, str]) -> Checked:

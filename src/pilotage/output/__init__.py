@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         route_on_envoys,
         to_json,
     )
-    from pilotage.output.label_reference import markdown, matching
+    from pilotage.output.label_reference import entries, markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.policy import JudgedService, judge_service
     from pilotage.output.text.containers import print_containers
@@ -66,6 +66,7 @@ __all__ = [
     "container_json",
     "document",
     "engine_json",
+    "entries",
     "explain_name",
     "judge_service",
     "known_names",
@@ -116,6 +117,7 @@ __getattr__, __dir__ = lazy_exports(
         "engine_json": "engines",
         "explain_name": "explain",
         "known_names": "explain",
+        "entries": "label_reference",
         "markdown": "label_reference",
         "matching": "label_reference",
         "print_banner": "banner",

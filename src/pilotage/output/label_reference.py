@@ -7,6 +7,7 @@ define them.
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.routes.schema import ROUTE, UNSUPPORTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["CONTAINER", "LabelEntry", "entries", "markdown", "matching"]
 
@@ -39,6 +40,7 @@ class LabelEntry(msgspec.Struct, frozen=True, kw_only=True):
         example: a value, as written in a Compose file; ``""`` if the label has no example.
         spellings: other names of the field.
         protective: whether an error in the field takes the route out of service.
+        works: ``yes``, ``partly`` or ``no``, followed by a colon and the reason; ``""`` if nobody has checked.
 
     """
 
@@ -50,6 +52,7 @@ class LabelEntry(msgspec.Struct, frozen=True, kw_only=True):
     example: str = ""
     spellings: tuple[str, ...] = ()
     protective: bool = False
+    works: str = ""
 
 
 def _container(name: str, kind: str, default: str, meaning: str, example: str) -> LabelEntry:
@@ -187,8 +190,12 @@ def _shortcuts() -> Iterator[LabelEntry]:
         )
 
 
-def matching(word: str) -> tuple[tuple[LabelEntry, ...], str]:
+def matching(word: str, works: Mapping[str, str] = MappingProxyType({})) -> tuple[tuple[LabelEntry, ...], str]:
     """Return the labels whose name contains a word, in any accepted spelling; if no label does, return a suggestion.
+
+    Args:
+        word: part of a name; ``""`` for all labels.
+        works: label -> whether it has an effect, for :attr:`LabelEntry.works`.
 
     Returns:
         The entries and ``""``; or an empty tuple and ``"did you mean ...?"`` (``""`` if no label has a similar name).
@@ -197,7 +204,7 @@ def matching(word: str) -> tuple[tuple[LabelEntry, ...], str]:
     wanted = fold(word).removeprefix("proxy.")
     found = tuple(entry for entry in entries() if any(wanted in fold(name) for name in _names(entry)))
     if found:
-        return found, ""
+        return tuple(msgspec.structs.replace(entry, works=works.get(entry.label, "")) for entry in found), ""
     parts = {part for entry in entries() for part in entry.label.split(".")[1:]}
     return (), did_you_mean(word, sorted(parts - {"<alias>"}))
 
@@ -252,22 +259,22 @@ the route is not served.
 **Containers without labels** are served, too, with two exceptions: databases and backend services, and containers on
 engines whose name ends in `!`.
 
-**Not in effect yet.** pilotage checks these labels, but they have no effect:
+**Works** says whether a label has an effect. `pilotage check` and `pilotage serve` report a label that does not work.
+If ignoring it could expose more than intended, the route is not served, and its status names the label.
 
-| label | route |
-| --- | --- |
-| `homepage`, except for `name` and `icon` on the page of a sleeping service | served |
-| `access_log.path`, `retention`, `rotate_interval`, `fields.headers`, `fields.cookies` | served |
-| the middlewares `modify_html`, `themed`, `error_page`, `cloudflare_real_ip` | served |
-| `rules`, `rule_file`, `inbound_mtls_profile`, `tls_termination` | not served |
-| `bind` or a listening port on an HTTP route | not served |
-| the middlewares `crowdsec`, `hcaptcha` | not served |
+**In Compose files**, variables such as `${PORT}` are filled in by Compose: in the values of a mapping, and in whole
+items of a list (`- proxy.${NAME}.port=80`), but not in the keys of a mapping. Write `$$` for a dollar sign.
 """
 
 
-def markdown() -> str:
-    """Return the text of ``docs/reference/labels.md``."""
-    found = entries()
+def markdown(works: Mapping[str, str]) -> str:
+    """Return the text of ``docs/reference/labels.md``.
+
+    Args:
+        works: label, or ``middlewares.NAME`` -> whether it has an effect, as in :attr:`LabelEntry.works`.
+
+    """
+    found, _ = matching("", works)
     parts = [_INTRODUCTION]
     for title, scope in (("Container labels", "container"), ("Route labels", "route"), ("Shortcuts", "shortcut")):
         parts.append(f"\n## {title}\n\n")
@@ -276,13 +283,14 @@ def markdown() -> str:
             parts.append("| Label | Field |\n| --- | --- |\n")
             parts += [f"| `proxy.{name}` | `{field}` |\n" for name, field in SHORTCUTS.items()]
             continue
-        parts.append("| Label | Type | Default | Meaning | Example |\n| --- | --- | --- | --- | --- |\n")
+        parts.append("| Label | Type | Default | Meaning | Example | Works |\n" + "| --- " * 6 + "|\n")
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
     parts.append(
         "\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options. "
         "[Middlewares](middlewares.md) says what they do:\n\n"
     )
-    parts.append(", ".join(f"`{name}`" for name in sorted(set(MIDDLEWARES.values()))) + ".\n")
+    parts.append("| Middleware | Works |\n| --- | --- |\n")
+    parts += [f"| `{name}` | {works[f'middlewares.{name}']} |\n" for name in sorted(set(MIDDLEWARES.values()))]
     parts.append("\n## Not supported\n\npilotage reports these GoDoxy fields, because labels cannot set them:\n\n")
     parts += [f"- {message}\n" for message, _ in UNSUPPORTED.values()]
     return "".join(parts)
@@ -292,5 +300,5 @@ def _markdown_row(entry: LabelEntry) -> str:
     shield = " 🛡" if entry.protective else ""
     also = f" Also `{'`, `'.join(entry.spellings)}`." if entry.spellings else ""
     example = f"`{entry.example}`" if entry.example else ""
-    cells = (f"`{entry.label}`{shield}", entry.type, entry.default, entry.meaning + also, example)
+    cells = (f"`{entry.label}`{shield}", entry.type, entry.default, entry.meaning + also, example, entry.works)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"

@@ -19,7 +19,7 @@ from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
 from pilotage.policy.target_addresses import KIND_NAMES, hint_for, matches_target, special_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pilotage.core.problems import Problem
 
@@ -40,6 +40,9 @@ class GatewayCheck(Protocol):
 
     def __call__(self, route: Any) -> tuple[tuple[Problem, ...], bool]:
         """Return the problems with a route, and whether it may be served despite them."""
+
+    def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
+        """Return middlewares with those from files, or ``None`` if none is from a file; and what cannot be found."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ class ContainerClaims:
             verdict = policy.may_publish(claimant, path) if names == _ROOT else policy.may_read(claimant, path)
             yield Claim("files", path, names, verdict)
         for written in settings.middlewares:
-            name = middleware_name(written) or written
+            name = middleware_name(written) or written.lower()
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
 
     def of_target(self, target: Target) -> Iterator[Claim]:

@@ -151,10 +151,7 @@ def _alias_fields(alias: str, value: Located) -> AliasFields:
     if not isinstance(value.value, dict):
         message, hint = f"a mapping of fields is needed here, not {kind_name(value.value)}", "write host and port"
         if isinstance(value.value, list) and any(_is_middleware(item) for item in value.value):
-            message = (
-                "this is a list of middlewares; middleware files are a GoDoxy feature that pilotage does not support"
-            )
-            hint = "write the middlewares below 'middlewares' of a route"
+            message, hint = "this is a list of middlewares, not a route", "list the file below providers.middlewares"
         problem = problem_at(value, "", message, hint)
         return AliasFields(alias, errors=(FieldError(problem, protective=True),))
     fields: dict[str, Located] = {}

@@ -16,7 +16,12 @@ from pilotage.labels.key_schema import FREE_KEYS, KeySchema, fold
 from pilotage.routes.fields import UNSET, FieldContext, Kind, scalar_text
 from pilotage.routes.mappings import MAX_ELEMENTS, as_mapping
 
-__all__ = ["MIDDLEWARES", "Middlewares", "middleware_name"]
+__all__ = ["FROM_FILE", "MIDDLEWARES", "STEP", "Middlewares", "middleware_name"]
+
+FROM_FILE: Final = "@"
+"""Part of the name of a list of middlewares from a file: ``name@file``."""
+STEP: Final = "\n"
+"""Separates a list's name, a number and a middleware's name in a middleware that comes from a list."""
 
 # GoDoxy's middlewares by folded name (LABELS II.6.2), and their display names.
 MIDDLEWARES: Final = {
@@ -34,6 +39,7 @@ MIDDLEWARES: Final = {
     "themed": "themed",
     "errorpage": "error_page",
     "customerrorpage": "error_page",
+    "customerrorpages": "error_page",
     "realip": "real_ip",
     "cloudflarerealip": "cloudflare_real_ip",
     "cidrwhitelist": "cidr_whitelist",
@@ -60,7 +66,7 @@ _VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} 
     "themed": _options("priority theme"),
     "real_ip": _options("priority from recursive", header=HEADER_NAMES),
     "cidr_whitelist": _options("priority allow status status_code message"),
-    "rate_limit": _options("priority average burst period"),
+    "rate_limit": _options("priority average burst period periods"),
 }
 """Middleware -> options that may be shown. All others, such as ``client_secret`` and misspelt ones, are hidden."""
 
@@ -88,6 +94,11 @@ class Middlewares(Kind):
         for written, options in mapping.items():
             context.path = f"{path}.{written}"
             name = middleware_name(written)
+            if name is None and re.fullmatch(r"[^@\n]+@file", written):
+                if options.value not in (None, "", {}):
+                    context.error(options, "a list of middlewares from a file has no options", "remove them")
+                found[written] = None
+                continue
             if name is None:
                 self._unknown(written, options, context)
                 continue
@@ -104,9 +115,7 @@ class Middlewares(Kind):
 
     def _unknown(self, written: str, options: Located, context: FieldContext) -> None:
         if "@" in written:
-            context.error(
-                options, "middlewares from files are a GoDoxy feature that pilotage does not support", at_key=True
-            )
+            context.error(options, "middlewares come only from files", "write NAME@file", at_key=True)
             return
         hint = context.did_you_mean(written, _DISPLAYED) or context.did_you_mean(written.lower(), MIDDLEWARES)
         context.error(options, "unknown middleware", hint, at_key=True)
@@ -160,7 +169,7 @@ def _check_rate(options: dict[str, Located], _whole: Located, context: FieldCont
         if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
             shown = context.shorten(str(beginning(value)))
             context.error(value, f"{shown!r} is not a whole number of at least 1", path=f"{context.path}.{key}")
-    period = options.get("period")
+    period = options.get("period", options.get("periods"))  # GoDoxy's documentation says ``periods``
     if period is None or period.value is None:
         return
     try:

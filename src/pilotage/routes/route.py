@@ -121,6 +121,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             from a file, which may use any file.
         agent: address (``host:port``) of the agent that relays its requests; a route from a file may give the agent's
             name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from the agent.
+        filled_in: its middlewares, with those from files filled in; ``None`` if none comes from a file.
         sleeps_with: engine and ID of the container with which a route from a file sleeps and wakes; empty if there is
             none.
 
@@ -148,7 +149,13 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     claimant: Claimant | None = None
     folders: tuple[str, ...] | None = ()
     agent: str = ""
+    filled_in: dict[str, Any] | None = None
     sleeps_with: tuple[str, ...] = ()
+
+    @property
+    def middlewares(self) -> Mapping[str, Any]:
+        """Its middlewares by name, including those from files."""
+        return self.settings.middlewares if self.filled_in is None else self.filled_in
 
     @property
     def serving(self) -> tuple[Endpoint, ...]:
@@ -260,6 +267,7 @@ def route_json(
     route: Route,
     health: Mapping[str, EndpointHealth] = MappingProxyType({}),
     refused: Iterable[str] | None = None,
+    known: dict[tuple[int, tuple[str, ...]], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return a route as plain data for JSON: facts, then each field that labels set. Keys of durations end in ``_s``.
 
@@ -269,6 +277,8 @@ def route_json(
         route: the route.
         health: endpoint address -> result of its probes.
         refused: the settings for which the gateway does not serve the route; if omitted, those in its problems.
+        known: the fields of routes already converted, which routes with the same settings share; new ones are added.
+            Pass the same mapping for all routes of a table, and none for routes that may be gone by the next call.
 
     """
     if refused is None and route.excluded:
@@ -292,11 +302,16 @@ def route_json(
     }
     if route.bind:
         shown["bind"] = route.bind
-    for name in route.labelled:
-        if name not in _SHOWN_ANYWAY:
-            key, value = ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
-            shown[key] = value
-    return shown
+    known = {} if known is None else known
+    key = (id(route.settings), route.labelled)
+    fields = known.get(key)
+    if fields is None:
+        fields = known[key] = dict(
+            ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
+            for name in route.labelled
+            if name not in _SHOWN_ANYWAY
+        )
+    return shown | fields
 
 
 def _endpoint_json(endpoint: Endpoint, health: EndpointHealth | None) -> dict[str, Any]:

@@ -70,7 +70,12 @@ def checked(
     """
     if route.excluded:
         return route
+    filled_in, missing = gateway.fill_in(route.settings.middlewares)
+    if filled_in is not None:
+        route = msgspec.structs.replace(route, filled_in=filled_in)
     problems, servable = gateway(route)
+    if missing:
+        problems, servable = (*missing, *problems), False
     if not problems and servable:
         return route
     written = fields()

@@ -123,5 +123,5 @@ class Quiescing:
 
     def _auth_clusters(self, unit: Unit) -> list[str]:
         routes = self._source.table.routes
-        found = (route_policy(routes[it].settings.middlewares).auth for it in unit.aliases if it in routes)
+        found = (route_policy(routes[it].middlewares).auth for it in unit.aliases if it in routes)
         return sorted({f"route/{auth.route}" for auth in found if auth is not None})

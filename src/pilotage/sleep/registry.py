@@ -167,7 +167,7 @@ class Registry:
         return tuple(it for name in (before, pool) if name for it in members.get(name, ()) if it not in self._restless)
 
     def _follow_auth(self, alias: str, route: Route | None) -> tuple[str, ...]:
-        auth = route_policy(route.settings.middlewares).auth if route is not None and not route.excluded else None
+        auth = route_policy(route.middlewares).auth if route is not None and not route.excluded else None
         needed = auth.route if auth is not None else ""
         before = self._auth.get(alias, "")
         if before == needed:

@@ -16,6 +16,7 @@ from pilotage.table.precedence import is_draining
 from pilotage.xds.agent import TUNNELLED, Agent, Tunnel
 from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
+from pilotage.xds.rule_outcomes import Compiled, route_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,6 +141,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
 
     @property
+    def rules(self) -> Compiled:
+        """What the route's rules do."""
+        return route_rules(self.route)
+
+    @property
     def reachable(self) -> tuple[Member, ...]:
         """The members; empty while requests must wait because no member answers yet."""
         return () if self.names is not None and self.names.absent and not self.names.answers else self.members
@@ -235,7 +241,7 @@ def route_backend(
         name=route.alias,
         route=route,
         members=members,
-        route_policy=route_policy(route.settings.middlewares),
+        route_policy=route_policy(route.middlewares),
         restarting=restarting and (gate is None or gate.opening == "open"),
         backing="own" if gate else _backing(route, members, used_for_auth=used_for_auth, restarting=restarting),
         gate=gate,
@@ -294,7 +300,7 @@ def pool_backend(
         for e in route.endpoints
         if (route.agent, e) in chosen
     )
-    policy = route_policy(leader.settings.middlewares)
+    policy = route_policy(leader.middlewares)
     settings = msgspec.structs.replace(leader.settings, load_balance=_common_balance(joined))
     return Backend(
         name=link,
@@ -343,6 +349,7 @@ _COMMON: Final = (
     "compression",
     "disable_compression",
     "healthcheck",
+    "path_patterns",
     "relay_proxy_protocol_header",
     "tls_termination",
 )

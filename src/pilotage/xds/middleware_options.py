@@ -16,10 +16,9 @@ from pilotage.xds.variables import VariableError, expand
 
 if TYPE_CHECKING:
     from pilotage.core.problems import Severity
+    from pilotage.xds.combining import Pairs
 
-__all__ = ["OptionReader", "Pairs"]
-
-Pairs = tuple[tuple[str, str], ...]
+__all__ = ["OptionReader"]
 
 
 class OptionReader:

@@ -266,7 +266,7 @@ class Snapshot:
             if link := known.pool_name:
                 index(self._pools, link, alias)
                 affected.add(f"{_POOL}/{link}")
-            auth = route_policy(known.settings.middlewares).auth
+            auth = route_policy(known.middlewares).auth
             if auth is not None:
                 index(self._auth_users, auth.route, alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
@@ -309,7 +309,9 @@ class Snapshot:
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
         """Report a forwardauth route that cannot approve requests, and let the backend reject all its requests."""
         auth = backend.route_policy.auth
-        problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
+        problem = None
+        if auth is not None:
+            problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route), auth.middleware)
         self.problems.report(f"auth/{key}", [problem] if problem is not None else ())
         return backend if problem is None else without_auth_route(backend)
 

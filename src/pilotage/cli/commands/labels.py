@@ -27,14 +27,15 @@ def labels(word: str, form: str) -> int:
     Lists labels with type, default, meaning and an example; with WORD, only labels whose names contain it.
     """
     from pilotage.core.text import shorten
+    from pilotage.lint.works import works_by_label
     from pilotage.output.console import Out
     from pilotage.output.label_reference import markdown, matching
     from pilotage.output.text.labels import print_labels
 
     if form == "markdown":
-        click.echo(markdown(), nl=False)
+        click.echo(markdown(works_by_label()), nl=False)
         return OK
-    found, hint = matching(word)
+    found, hint = matching(word, works_by_label())
     if not found:
         advice = hint or "run 'pilotage labels' to list all"
         Out(sys.stderr).error(f"no label name contains {shorten(word)!r}; {advice}")

@@ -23,8 +23,10 @@ _TITLES: Final = {"container": "Container labels", "route": "Route labels", "sho
 def print_labels(out: Out, found: Sequence[LabelEntry]) -> None:
     """Print type, default, meaning and example of each label: as paragraphs on a terminal, elsewhere as a table."""
     if not out.is_terminal:
-        rows = [[(text, "") for text in (e.label, e.type, e.default or "-", e.meaning, e.example)] for e in found]
-        print_table(out, ["LABEL", "TYPE", "DEFAULT", "MEANING", "EXAMPLE"], rows, give_way=[])
+        rows = [
+            [(text, "") for text in (e.label, e.type, e.default or "-", e.meaning, e.example, e.works)] for e in found
+        ]
+        print_table(out, ["LABEL", "TYPE", "DEFAULT", "MEANING", "EXAMPLE", "WORKS"], rows, give_way=[])
         return
     scope = ""
     for entry in found:
@@ -38,5 +40,7 @@ def print_labels(out: Out, found: Sequence[LabelEntry]) -> None:
             hanging=4,
         )
         out.paragraph(Text(entry.meaning), indent=4)
+        if entry.works not in ("", "yes"):
+            out.paragraph(Text(f"works: {entry.works}", style="yellow"), indent=4, hanging=2)
         if entry.example:
             out.paragraph(Text(entry.example, style="green"), indent=4, hanging=2)
