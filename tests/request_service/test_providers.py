@@ -103,7 +103,6 @@ async def test_a_code_becomes_the_claims_of_a_verified_token() -> None:
         {"key": "k" * 64, "algorithm": "HS256"},
         {"key": None, "algorithm": "none"},
     ],
-    ids=str,
 )
 async def test_a_token_for_somebody_else_is_refused(changed: dict[str, Any]) -> None:
     async with provider() as (site, it):

@@ -64,7 +64,6 @@ def test_what_to_insert_follows_the_options() -> None:
         (themed, {"css": "file:///etc/passwd"}, "css"),
         (themed, {"css": "x" * 70_000}, "css"),
     ],
-    ids=str,
 )
 def test_an_option_that_cannot_be_used_is_reported(maker: Any, options: dict[str, Any], option: str) -> None:
     change, ((message, hint, place),) = read(maker, **options)
