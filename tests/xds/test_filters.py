@@ -29,6 +29,7 @@ def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
             "pilotage.page",
             *limits,
             "pilotage.gzip",
+            "pilotage.body",
             "pilotage.agent",
         ]
         assert chain[-1].name == "envoy.filters.http.router"

@@ -21,6 +21,7 @@ KEYS = SessionKeys(b"s" * 32)
 DEFAULTS = OidcDefaults(issuer_url="https://id", client_id="gate", client_secret="canary", allowed_users=("ann",))
 OPTIONS = GatewayOptions(oidc=DEFAULTS, session_keys=KEYS.public)
 APP = {"oidc": None}
+RULES = "path /old {\n redirect /new\n}\npath /gone {\n error 410 gone\n}\n"
 
 
 def session(alias: str, **claims: Any) -> str:
@@ -68,6 +69,7 @@ async def test_sessions_need_no_daemon_and_nothing_passes_without_one(envoy: Env
         await gw.publish(
             *(route(name, it.port, middlewares=APP) for name in ("app", "*.wild.org")),
             route("free", it.port),
+            route("ruled", it.port, middlewares=APP, rules=RULES),
             route("moved", it.port, middlewares={"oidc": None, "redirect_http": None}),
         )
         for host in ("moved.example.com", "MOVED.example.com"):
@@ -96,6 +98,10 @@ async def test_sessions_need_no_daemon_and_nothing_passes_without_one(envoy: Env
             assert (await gw.ask("app.example.com", path, headers={"Cookie": good})).status == 401
         assert (await gw.ask("APP.example.com")).status == 401
         assert (await gw.ask("A.wild.org")).status == 401
+        for path in ("/old", "/gone", "/new"):  # rules answer only users who have signed in
+            assert (await gw.ask("ruled.example.com", path)).status == 401
+        rules = {"Cookie": f"pilotage_session={session('ruled')}"}
+        assert [(await gw.ask("ruled.example.com", it, headers=rules)).status for it in ("/old", "/gone")] == [307, 410]
         await gw.ads.close()
         assert (await gw.ask("app.example.com", headers={"Cookie": good})).status == 200
         for host in ("app.example.com", "APP.example.com", "a.wild.org"):
