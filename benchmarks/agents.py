@@ -1,9 +1,10 @@
 """Requests through an agent against direct ones, trouble with an agent under load, and many agents.
 
-    python benchmarks/agents.py [--quick] [--requests NUMBER]
+    python benchmarks/agents.py [--quick] [--requests NUMBER] [--docker]
 
 A real ``pilotage serve`` with a real Envoy, and agents of ours (``pilotage.testing.FakeAgent``) in front of fake
-engines, all on loopback. Only Envoy's CPU time is measured: an agent of GoDoxy takes other time than ours.
+engines, all on loopback. Only Envoy's CPU time is measured: an agent of GoDoxy takes other time than ours. With
+--docker, only the trouble is measured, with an agent in front of a Docker Engine that is started for it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from pilotage.config.engines import EngineChoice
 from pilotage.daemon.settings import Flags
 from pilotage.testing import FakeEngine
 from tests.support.agents import AgentCertificates, agent
+from tests.support.engines import own_docker
 from tests.support.gateway import target
+from tests.support.images import GRACEFUL
 from tests.support.serving import Served, add, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from pilotage.testing import FakeAgent
+    from tests.support.engines import Engine
 
 _CLIENTS: Final = 8
 
@@ -107,50 +111,109 @@ async def _costs(folder: Path, count: int) -> None:
             row("start of a container until its first 200 through an agent", text, "")
 
 
-async def _trouble(folder: Path, count: int) -> None:
+class _Replicas:
+    """Two replicas of a service behind an agent, in a fake engine."""
+
+    LABELS: Final = {
+        "com.docker.compose.project": "p",
+        "com.docker.compose.service": "s",
+        "proxy.aliases": "shop",
+        "proxy.shop.port": "80",
+    }
+
+    def __init__(self, engine: FakeEngine, ports: dict[str, int]) -> None:
+        self.url = engine.url
+        self._engine = engine
+        self._ports = ports
+
+    async def start(self, name: str) -> None:
+        port = self._ports[name]
+        labels = {**self.LABELS, "proxy.shop.port": str(port)}
+        self._engine.add(name, networks=(), ports=(f"{port}:{port}",), labels=labels)
+
+    async def redeploy(self, name: str) -> None:
+        self._engine.remove(name)
+        await self.start(name)
+
+
+class _RealReplicas(_Replicas):
+    """The same in a Docker Engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.url = engine.host
+        self._docker = engine
+
+    async def start(self, name: str) -> None:
+        await asyncio.to_thread(self._docker.run, name, GRACEFUL, self.LABELS)
+
+    async def redeploy(self, name: str) -> None:
+        await asyncio.to_thread(self._docker.docker, "stop", "-t", "3", name)
+        await asyncio.to_thread(self._docker.docker, "rm", name)
+        await self.start(name)
+
+
+@contextlib.asynccontextmanager
+async def _replicas(*, real: bool) -> AsyncIterator[_Replicas]:
+    if real:
+        engine = own_docker()
+        try:
+            yield _RealReplicas(engine)
+        finally:
+            engine.clean()
+            engine.close()
+        return
+    async with FakeEngine() as fake, target("one") as one, target("two") as two:
+        yield _Replicas(fake, {"one": one.port, "two": two.port})
+
+
+async def _trouble(folder: Path, count: int, *, real: bool = False) -> None:
     """Count failures while the agent restarts, its certificates are replaced and replicas come and go."""
     made = AgentCertificates()
-    compose = {"com.docker.compose.project": "p", "com.docker.compose.service": "s", "proxy.aliases": "shop"}
     async with (
-        FakeEngine() as engine,
-        agent(engine.url, folder, certificates=made, name="far") as (running, _),
-        target("one") as one,
-        target("two") as two,
+        _replicas(real=real) as replicas,
+        agent(replicas.url, folder, certificates=made, name="far") as (running, _),
         _site(folder, running) as served,
     ):
 
-        def start(name: str, port: int) -> None:
-            labels = {**compose, "proxy.shop.port": str(port)}
-            engine.add(name, networks=(), ports=(f"{port}:{port}",), labels=labels)
+        async def both_ready() -> None:
+            async with asyncio.timeout(60):
+                while True:
+                    route = served.daemon.discovery.table.routes.get("shop")
+                    if route is not None and [it.state for it in route.endpoints] == ["ready", "ready"]:
+                        return
+                    await asyncio.sleep(0.02)
 
-        start("one", one.port)
-        start("two", two.port)
+        for name in ("one", "two"):
+            await replicas.start(name)
         await served.answers("shop")
         loading = asyncio.create_task(_load(served, "shop", count))
         away: list[tuple[float, float]] = []
-        number = 0
+        renewed = number = 0
         while not loading.done():
             number += 1
             await asyncio.sleep(0.5)
-            engine.remove("one")  # a redeployment
-            start("one", one.port)
+            await both_ready()
+            await replicas.redeploy("one" if number % 2 else "two")
             if number % 4 == 0:
                 began = time.perf_counter()
                 await running.crash()
                 if number % 8 == 0:
+                    renewed += 1
                     made = AgentCertificates()
-                    running.use(made.server_context(folder))
+                    running.use(made.server_context(folder), made.for_udp())
                     made.write_zip(folder / "certs" / f"{running.address}.zip")
                 await running.listen()
-                await served.answers("shop")
+                if number % 8 == 0:
+                    await served.answers("shop")  # until pilotage has noticed the new certificates
                 away.append((began, time.perf_counter()))
         failures = await loading
     what = f"{count:,} requests, {number} redeployments, {len(away)} restarts of the agent"
-    row(what, f"{len(failures)} failed", "")
+    row(f"{what}, {renewed} with new certificates", f"{len(failures)} failed", "")
     total = sum(ended - began for began, ended in away)
     row("  seconds in which the agent or its certificates were away", f"{total:.1f}", "")
     row("  failed while it was not away", str(sum(not each.is_within(away) for each in failures)), "0")
-    row("  failed without a page of pilotage", str(sum(not each.is_ours for each in failures)), "0")
+    others = sorted({each.status for each in failures if not each.is_ours or each.status != 503})
+    row("  failed otherwise than with pilotage's page and 503", str(others or 0), "0")
 
 
 async def _many(folder: Path, agents: int, containers: int) -> None:
@@ -177,8 +240,11 @@ async def _many(folder: Path, agents: int, containers: int) -> None:
             row("  memory of Envoy", f"{memory(_pid(served)):.0f} MiB", "")
 
 
-async def _main(count: int, load: int, agents: int, containers: int) -> None:
+async def _main(count: int, load: int, agents: int, containers: int, *, real: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="agents-", dir="/tmp") as name:  # a short path
+        if real:
+            await _trouble(Path(name), load, real=True)
+            return
         folders = [Path(name) / part for part in ("a", "b", "c")]
         for folder in folders:
             folder.mkdir()
@@ -191,8 +257,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--requests", type=int, default=0)
+    parser.add_argument("--docker", action="store_true")
     given = parser.parse_args()
     if given.quick:
-        asyncio.run(_main(1_000, given.requests or 3_000, 5, 20))
+        asyncio.run(_main(1_000, given.requests or 3_000, 5, 20, real=given.docker))
     else:
-        asyncio.run(_main(5_000, given.requests or 100_000, 50, 200))
+        asyncio.run(_main(5_000, given.requests or 100_000, 50, 200, real=given.docker))

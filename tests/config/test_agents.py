@@ -88,6 +88,7 @@ def test_certificates_that_cannot_be_used_harm_only_their_agent(tmp_path: Path) 
         ("['a:1', 'a:1']", "providers.agents[1]", "the agent a:1 is listed twice"),
         ("[{name: a}]", "providers.agents[0].addr", "addr is missing"),
         ("[{addr: 'a:1', nme: b}]", "providers.agents[0].nme", "unknown key 'nme'"),
+        (f"[{{addr: 'a:1', name: {'x' * 101}}}]", "providers.agents[0].name", "name has more than 100 characters"),
         ("[{addr: 'a:1', name: '!'}]", "providers.agents[0].name", "'!' is not a valid name"),
         ("[{addr: 'a:1', ca_file: x}]", "providers.agents[0].cert_file", "cert_file is missing"),
         (
@@ -104,4 +105,18 @@ def test_a_mistake_has_its_place_and_a_remedy(tmp_path: Path, agents: str, path:
     assert (problem.path, problem.severity) == (path, "error")
     assert message in problem.message
     assert problem.hint
+    assert not problem.hint[:1].isupper()
     assert problem.line == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [("10.0.0.2", "write HOST:PORT, such as 10.0.0.2:8890"), ("a/b:1", "write HOST:PORT")]
+)
+def test_the_remedy_for_an_address_without_a_port_shows_one(tmp_path: Path, text: str, hint: str) -> None:
+    (problem,) = refused(tmp_path, f"['{text}']")
+    assert problem.hint == hint
+
+
+def test_all_wrong_agents_are_reported(tmp_path: Path) -> None:
+    found = refused(tmp_path, "['10.0.0.2', 'a:1', 'a:1', '']")
+    assert [problem.path for problem in found] == [f"providers.agents[{number}]" for number in (0, 2, 3)]

@@ -22,10 +22,11 @@ def test_engines_are_named_on_the_command_line() -> None:
 
 def test_all_errors_of_the_command_line_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        providers_from_args(["tcp://n1:1", "=x", "a=tcp://n1:1", "a=tcp://n2:1", "b=n1:1", "c="], {})
+        providers_from_args(["tcp://n1:1", "=x", "!=x", "a=tcp://n1:1", "a=tcp://n2:1", "b=n1:1", "c="], {})
     assert [str(problem) for problem in caught.value.problems] == [
         "--engine 'tcp://n1:1' has no name; write NAME=URL, such as local=tcp://n1:1",
         "--engine '=x' has no name; write NAME=URL, such as local=x",
+        "--engine '!=x' has no name; write NAME=URL, such as local=!=x",
         "--engine has two engines named 'a'; give each engine its own name",
         "--engine b: the engine's address 'n1:1' has no scheme; write tcp://n1:1",
         "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",

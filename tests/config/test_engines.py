@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.config.engines import EngineChoice, choose_engines, find_config_file, parse_engine_args
+from pilotage.config.engines import DEFAULT_POLICY, EngineChoice, choose_engines, find_config_file, parse_engine_args
 from pilotage.core.errors import ConfigError
 from pilotage.engine.contexts import resolved
 
@@ -87,8 +87,25 @@ def test_an_address_alone_is_named_after_its_host(tmp_path: Path) -> None:
     ]
 
 
-def test_the_variable_alone_is_an_address(tmp_path: Path) -> None:
-    (only,) = parse_engine_args(("$DOCKER_HOST",), env(tmp_path, DOCKER_HOST=SOCKET))
+def test_the_second_engine_of_a_host_is_number_two(tmp_path: Path) -> None:
+    urls = ("unix:///run/a.sock", "unix:///run/b.sock", "unix:///run/c.sock")
+    found = parse_engine_args(urls, env(tmp_path))
+    assert [config.name for config in found] == ["local", "local-2", "local-3"]
+
+
+def test_without_a_file_streams_listen_where_the_gateway_does() -> None:
+    assert DEFAULT_POLICY.addresses == ("0.0.0.0",)
+
+
+def test_a_word_alone_is_no_address(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_engine_args(("node1",), env(tmp_path))
+    assert "--engine 'node1' has no name" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("written", ["$DOCKER_HOST", "${DOCKER_HOST}"])
+def test_the_variable_alone_is_an_address(tmp_path: Path, written: str) -> None:
+    (only,) = parse_engine_args((written,), env(tmp_path, DOCKER_HOST=SOCKET))
     assert only.name == "local"
 
 

@@ -39,6 +39,7 @@ class Outer(Section):
     many: list[Inner] = []
     names: dict[str, str] = {}
     yes: bool = False
+    short: Annotated[str, Field(max_length=3)] = ""
     colour: Literal["red", "green"] = "red"
     own: Annotated[str, BeforeValidator(_refuse)] = ""
     odd: Annotated[str, BeforeValidator(_refuse_otherwise)] = ""
@@ -56,7 +57,7 @@ def told(value: Any) -> tuple[str, str]:
     [
         ({"inner": {"file": "x", "fil": 1}}, "unknown key 'fil'", "did you mean 'file'?"),
         ({"many": [{"file": "x"}, {"file": "x", "cout": 1}]}, "unknown key 'cout'", "did you mean 'count'?"),
-        ({"zebra": 1}, "unknown key 'zebra'", "the valid keys are colour, inner, many, names, odd, own, yes"),
+        ({"zebra": 1}, "unknown key 'zebra'", "the valid keys are colour, inner, many, names, odd, own, short, yes"),
         ({"colour": "gren"}, "'gren' is not a valid colour", "did you mean 'green'?"),
         ({"colour": "mauve"}, "'mauve' is not a valid colour", "use one of red, green"),
         ({"inner": {"file": "x", "count": 10}}, "count 10 is out of range", "write a number between 1 and 9"),
@@ -66,6 +67,7 @@ def told(value: Any) -> tuple[str, str]:
         ({"inner": {"file": "x", "share": 6}}, "share 6 is out of range", "write a number of at most 5"),
         ({"inner": {"file": "x", "count": "two"}}, "count must be a whole number, not 'two'", ""),
         ({"inner": {"file": "x", "count": 1.5}}, "count must be a whole number, not a number", ""),
+        ({"inner": {"file": "x", "count": []}}, "count must be a whole number, not a list", ""),
         ({"inner": {"file": None}}, "file must be text, not null", ""),
         ({"inner": {}}, "file is missing", "add it"),
         ({"inner": "x"}, "inner must be a mapping, not 'x'", ""),
@@ -73,6 +75,8 @@ def told(value: Any) -> tuple[str, str]:
         ({"many": [7]}, "each of many must be a mapping, not a number", ""),
         ({"names": []}, "names must be a mapping, not a list", ""),
         ({"yes": "perhaps"}, "yes must be true or false, not 'perhaps'", ""),
+        ({"short": "xxxx"}, "short has more than 3 characters", "shorten it"),
+        ({"yes": []}, "yes must be true or false, not a list", ""),
         ({"yes": ""}, "yes must be true or false, not text", ""),
         ([], "the file must be a mapping, not a list", ""),
         ({"own": "{this}"}, "{this} {is} bad", "write {better}"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.config.godoxy import may_restrict
+from pilotage.config.godoxy import GODOXY_KEYS, may_restrict
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ from pilotage.config.godoxy import may_restrict
 )
 def test_a_section_may_restrict_access_unless_it_says_nothing_about_it(key: str, value: Any, expected: bool) -> None:
     assert may_restrict(key, value) is expected
+
+
+def test_keys_that_restrict_nothing_are_known() -> None:
+    assert {"autocert", "defaults", "homepage", "timeout_shutdown", "webui"} <= GODOXY_KEYS[()]
+    assert GODOXY_KEYS["providers",] == {"include", "maxmind", "notification", "proxmox"}

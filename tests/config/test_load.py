@@ -198,6 +198,8 @@ def test_an_error_of_an_engine_is_reported_once_with_place_and_remedy(
     assert (problem.file, problem.line, problem.column) == ("pilotage.yml", 3, column)
     assert said in problem.message
     assert remedy in problem.hint
+    assert not problem.hint[:1].isupper()
+    assert not problem.message[:1].isupper()
 
 
 def test_a_password_is_not_repeated(reader: Reader) -> None:
@@ -362,3 +364,37 @@ def test_a_file_in_an_unreadable_directory_is_reported(reader: Reader, monkeypat
         ConfigError, match=r"cannot read .*token: Permission denied; give this user access to its folder"
     ):
         reader.config("api: {token_file: token}")
+
+
+def test_the_address_of_an_engine_with_another_error_is_not_judged(reader: Reader) -> None:
+    (problem,) = reader.faults("a: {url: 'tpc://n:1', tls: {ca_file: gone.pem}}")
+    assert "gone.pem" in problem.message
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file", "key_file"])
+def test_a_missing_file_is_reported_at_its_key(reader: Reader, key: str) -> None:
+    files = {"ca_file": "ca.pem", "cert_file": "cert.pem", "key_file": "cert.pem"} | {key: "gone.pem"}
+    written = ", ".join(f"{name}: {file}" for name, file in files.items())
+    (problem,) = reader.faults(f"a: {{url: 'tcp://n:1', tls: {{{written}}}}}")
+    assert problem.path == f"providers.docker.a.tls.{key}"
+
+
+def test_a_section_of_godoxy_that_restricts_access_is_an_error_only_where_godoxy_reads_it(reader: Reader) -> None:
+    (problem,) = reader.faults_of("acl: {default: deny}\n")
+    assert problem.message == "'acl' is a GoDoxy field that pilotage does not support"
+    assert problem.hint == "remove it after restricting access in another way"
+    (problem,) = reader.faults_of("providers: {acl: {default: deny}}\n")
+    assert problem.message == "unknown key 'acl'"
+    (problem,) = reader.faults_of("providers: {acl: {}}\n")
+    assert problem.message == "unknown key 'acl'"
+
+
+def test_a_configuration_that_is_not_there_has_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "gone.yml", {})
+    assert caught.value.problems[0].hint.startswith("correct the name after --config")
+    assert not Config().has_providers
+
+
+def test_errors_in_a_list_that_is_ignored_are_not_reported(reader: Reader) -> None:
+    assert reader.config("providers: {notification: ['${GONE}', {token: '${GONE}'}]}\n").providers == ()

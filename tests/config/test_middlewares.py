@@ -50,3 +50,4 @@ def test_there_is_a_limit_of_files(tmp_path: Path) -> None:
     assert len(compositions.lists) == 100
     (problem,) = problems
     assert problem.message.startswith("there are more than 100 files of middlewares")
+    assert problem.severity == "warning"

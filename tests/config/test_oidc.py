@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.config.load import read_config
-from pilotage.config.oidc import oidc_of_env
+from pilotage.config.oidc_env import oidc_of_env
 from pilotage.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ def test_a_secret_of_the_environment_goes_only_where_it_belongs(own: str) -> Non
     assert read(f"oidc: {{{own}}}", **env).client_secret == ""
 
 
-def test_a_key_of_sessions_must_be_long() -> None:
-    assert oidc_of_env({"PILOTAGE_SESSION_KEY": "short", "API_JWT_SECRET": "x" * 32}).session_key == "x" * 32
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -53,6 +49,8 @@ def test_a_key_of_sessions_must_be_long() -> None:
         ("{issuer_url: id}", "oidc.issuer_url: not the URL of an OpenID provider; write one such as https://auth"),
         ("{client_secret: [canary]}", "oidc.client_secret: not a single line of text"),
         ("{scopes: profile}", "oidc.scopes: the scope openid is missing"),
+        ("{all_routes: true, bypass: [pth /]}", ": oidc.bypass: "),
+        ("{bypass: path /}", "oidc.bypass: bypass is only for all_routes"),
         ("{session: 1s}", "oidc.session: a session cannot be that short or long; write a duration from 1m"),
         ("{session_key_file: none}", "oidc.session_key_file: /nowhere/none does not exist"),
     ],
@@ -62,3 +60,9 @@ def test_errors_say_what_is_wrong_and_no_secret(text: str, message: str) -> None
         read(f"oidc: {text}")
     assert message in str(caught.value)
     assert "canary" not in str(caught.value)
+
+
+def test_all_routes_can_need_a_login() -> None:
+    found = read("oidc: {all_routes: true, bypass: path /health}")
+    assert (found.all_routes, found.bypass) == (True, ("path /health",))
+    assert (found.for_routes.all_routes, found.for_routes.bypass) == (True, ("path /health",))

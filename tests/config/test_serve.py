@@ -52,7 +52,7 @@ gateway:
   public_https_port: 8443
   redirect_to_https: true
   hsts: 30d
-  trusted_proxies: [10.0.0.0/8, 192.0.2.7]
+  trusted_proxies: [10.1.2.3/8, 192.0.2.7]
   compression: true
   access_log: "-"
   connect_timeout: 500ms
@@ -67,6 +67,8 @@ gateway:
   keep: true
   envoy: /usr/bin/envoy
   workers: 2
+  max_connections: 99
+  max_connections_per_client: 9
   log_level: info
   xds:
     listen: "[::1]:18000"
@@ -107,6 +109,8 @@ debug: true
         keep=True,
         envoy="/usr/bin/envoy",
         workers=2,
+        max_connections=99,
+        max_client_connections=9,
         log_level="info",
         xds=XdsSettings(
             "",
@@ -148,11 +152,20 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {hsts: 1x}", "gateway.hsts: '1x': unknown unit 'x'"),
         ("gateway: {keep: maybe}", "gateway.keep"),
         ("gateway: {drain: -1s}", "gateway.drain: '-1s' is negative; write a duration of 0 or more"),
+        ("gateway: {public_https_port: 0}", "public_https_port 0 is out of range; write a number of at least 1"),
+        ("gateway: {max_udp_clients: true}", "gateway.max_udp_clients: must be a whole number"),
+        ("api: {listen: true}", "api.listen: listen must be a list, not a boolean"),
+        ("gateway: {drain: true}", "gateway.drain: 'True' is not a duration"),
+        (
+            "gateway: {xds: {listen: '0.0.0.0:1', tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: no.pem}}}",
+            "gateway.xds.tls.key_file: /",
+        ),
         ("gateway: {drain: {}}", "gateway.drain: '{}' is not a duration"),
         ("gateway: {tls: [{cert_file: cert.pem}]}", "gateway.tls[0].key_file: key_file is missing; add it"),
         ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "/no.pem does not exist; check the name"),
         ("gateway: {tls: [{cert_file: cert.pem, key_file: key.pem, x: 1}]}", "gateway.tls[0].x: unknown key 'x'"),
         ("gateway: {tls: [{cert_file: no.pem, key_file: key.pem}]}", "gateway.tls[0].cert_file: /"),
+        ("gateway: {tls: [{cert_file: cert.pem, key_file: no.pem}]}", "gateway.tls[0].key_file: /"),
         ("gateway: {max_connections: 15}", "max_connections 15 is out of range; write a number of at least 16"),
         ("gateway: {max_connections_per_client: -1}", "is out of range; write a number of at least 0"),
         ("gateway: {max_udp_clients: 0}", "is out of range; write a number of at least 1"),
@@ -172,6 +185,10 @@ def test_one_place_needs_no_list(folder: Path) -> None:
             "gateway: {xds: {listen: '127.0.0.1:18000'}}",
             "gateway.xds.listen: 127.0.0.1:18000 would give all routes and",
         ),
+        (
+            "gateway: {xds: {listen: 'unix:///" + "x" * 200 + "'}}",
+            "is not a unix socket; write unix:// and an absolute path",
+        ),
         ("gateway: {xds: {listen: 'unix://a'}}", "'unix://a' is not a unix socket; write unix:// and an absolute path"),
         (
             "gateway: {xds: {listen: 'unix:///a', tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}}}",
@@ -180,11 +197,13 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("match_domains: [.exa mple]", "match_domains[0]: '.exa mple' is not a domain; write one such as .example.com"),
         ("debug: 3", "debug: debug must be true or false, not a number"),
         ("api: {token_file: nope}", "nope does not exist; check the name"),
+        ("api: {token_file: nope}", "api.token_file: /"),
+        ("gateway: {workers: -1}", "workers -1 is out of range; write a number between 0 and 1024"),
     ],
 )
 def test_errors_are_reported_with_their_place(folder: Path, text: str, said: str) -> None:
     (fault,) = faults(folder, text)
-    assert said in fault
+    assert (f" {said}" if said.startswith(("gateway.", "api.")) else said) in fault
 
 
 def test_other_envoys_may_use_a_unix_socket(folder: Path) -> None:
@@ -201,3 +220,34 @@ def test_braces_in_values_are_shown_unchanged(folder: Path) -> None:
 def test_errors_of_several_sections_are_reported_together(folder: Path) -> None:
     told = faults(folder, "gateway: {http: x, drain: y}\napi: {lsten: z}\nproviders: {docker: {a: b}}")
     assert [fault.split(" ")[0] for fault in told] == ["1:17:", "1:27:", "2:7:", "3:25:"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "ports"),
+    [
+        (None, {8888}),
+        ((), set()),
+        (("unix:///run/x:80", "127.0.0.1:81", "[::1]:82", ":83", "84", "0", "x", ":123456"), {81, 82, 83, 84}),
+    ],
+)
+def test_the_ports_of_the_api_are_those_of_tcp_listeners(listen: tuple[str, ...] | None, ports: set[int]) -> None:
+    assert ApiSettings(listen=listen).ports == ports
+
+
+def test_one_request_connection_or_client_at_a_time_may_be_enough(folder: Path) -> None:
+    names = ("max_waiting_requests", "max_target_connections", "max_udp_clients")
+    options = read(folder, f"gateway: {{{': 1, '.join(names)}: 1}}").options
+    assert [getattr(options, name) for name in names] == [1, 1, 1]
+
+
+def test_the_ports_of_all_listeners_are_reserved(folder: Path) -> None:
+    assert read(folder, "").reserved_ports == {8080, 8888}
+    tls = "tls: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}"
+    config = read(folder, f"gateway: {{http: 81, xds: {{listen: '127.0.0.1:1', {tls}}}}}\napi: {{listen: '82'}}")
+    assert config.reserved_ports == {1, 81, 82}
+
+
+def test_a_certificate_may_be_the_default(folder: Path) -> None:
+    files = "cert_file: cert.pem, key_file: key.pem"
+    pairs = read(folder, f"gateway: {{tls: [{{{files}}}, {{{files}, default: true}}]}}").options.certificates
+    assert [pair.default for pair in pairs] == [False, True]

@@ -77,6 +77,7 @@ def test_an_invalid_reference_is_an_error_with_a_remedy(text: str, message: str)
         fill_in(text, {"NODE": "n1"})
     assert caught.value.message == message
     assert caught.value.hint
+    assert not caught.value.hint[:1].isupper()
 
 
 @settings(deadline=None)
@@ -162,6 +163,21 @@ def test_a_short_value_is_replaced_where_it_is_a_word() -> None:
     assert problem.message == "port ${PORT} is out of range 1-700"
 
 
+def test_a_value_of_six_characters_is_replaced_within_words() -> None:
+    assert redact(Problem(message="xabcdefx"), {"TOKEN": "abcdef"}).message == "x${TOKEN}x"
+
+
 def test_defaults_and_escaped_references_are_no_variables() -> None:
     assert variables("${A:-x} ${B:-y} $${C} ${D} $DOCKER_HOST", {"B": "1", "C": "2"}) == {"B": "1"}
     assert variables("$DOCKER_HOST", {"DOCKER_HOST": "tcp://h"}) == {"DOCKER_HOST": "tcp://h"}
+
+
+@pytest.mark.parametrize(("part", "shown"), [(SECRET[2:8], "${TOKEN}"), (SECRET[2:7], SECRET[2:7])])
+def test_six_characters_of_a_secret_are_hidden(part: str, shown: str) -> None:
+    assert redact(Problem(message=f"{part}!"), {"TOKEN": SECRET}).message == f"{shown}!"
+
+
+def test_a_problem_may_show_the_variables_of_other_values() -> None:
+    document = read_document("a: ${X}\nb: 1\n", "f.yml", {"X": "longvalue"})
+    assert document.problem(("a",), "longvalue is wrong").message == "${X} is wrong"
+    assert document.problem(("b",), "longvalue is wrong").message == "longvalue is wrong"

@@ -26,12 +26,15 @@ def read(folder: Path, text: str) -> Config:
     [
         (f"gateway: {{https: false, {TLS}}}", "gateway.tls: has no effect, because gateway.https is off; remove one"),
         ("gateway: {hsts: 1h}", "gateway.hsts: has no effect without HTTPS; add gateway.tls, or remove it"),
-        ("api: {listen: [], token_file: token}", "api.token_file: has no effect, because api.listen is empty"),
+        (
+            "api: {listen: [], token_file: token}",
+            "api.token_file: has no effect, because api.listen is empty; remove one",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_reported(text: str, words: str, tmp_path: Path) -> None:
     (problem,) = read(tmp_path, text).problems
-    assert words in str(problem)
+    assert f" {words}" in str(problem)
     assert (problem.severity, problem.line) == ("warning", 1)
 
 

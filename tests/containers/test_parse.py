@@ -34,6 +34,12 @@ def test_of_very_many_dependencies_the_first_thousand_count_and_the_rest_is_repo
     assert reported(found) == [(label, message, "spread them over several containers")]
 
 
+def test_a_long_list_of_dependencies_hides_no_other_problem() -> None:
+    many = ",".join(f"c{number}" for number in range(1_001))
+    labels = {"proxy.exclude": "perhaps", "com.docker.compose.depends_on": many}
+    assert [problem.label for problem in container("web", labels).problems] == list(labels)
+
+
 def networks(**addresses: str) -> dict[str, Any]:
     return {"Networks": {name: {"IPAddress": address} for name, address in addresses.items()}}
 
@@ -304,3 +310,9 @@ def test_the_name_that_an_agent_reports_stays_however_the_engine_turns_out_to_ru
     for rootless in (True, False):
         parser.set_rootless(rootless)
         assert (parser.config.name, parser.facts.agent) == ("attic", "attic-agent")
+
+
+def test_a_stopped_container_has_no_address_on_the_network_of_its_label() -> None:
+    stopped: dict[str, Any] = {"State": "exited", "Status": "Exited (0) 3 hours ago"}
+    found = container("web", {"proxy.network": "front"}, NetworkSettings=networks(front=ADDRESS), **stopped)
+    assert (found.network, found.private_hostname, found.errors) == ("front", "", ())

@@ -92,6 +92,12 @@ def test_an_address_that_other_machines_reach_stays_before_loopback() -> None:
         assert map_ports(entries).private == {80: everywhere}
 
 
+def test_of_two_addresses_the_same_one_stays_in_any_order() -> None:
+    low, high = Port(80, 8000, "tcp", "10.0.0.1"), Port(80, 8000, "tcp", "10.0.0.2")
+    for entries in ([low, high], [high, low]):
+        assert map_ports(entries).private == {80: high}
+
+
 def test_loopback_is_recognized() -> None:
     assert [ip for ip in ("127.0.0.1", "127.9.9.9", "::1", "", "0.0.0.0", "::", "10.0.0.1") if is_loopback(ip)] == [
         "127.0.0.1",

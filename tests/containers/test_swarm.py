@@ -53,6 +53,12 @@ def test_an_address_in_the_ingress_network_is_never_used_and_the_reason_is_given
         (route,) = built(found).routes
         assert (route.endpoints, route.excluded_reason) == ((), "Error")
         assert "overlay network ingress" in built(found).problems[0].message
+        assert found.unreachable is not None
+        assert (found.unreachable.provider, found.unreachable.container) == ("local", "websvc.1.abc")
+
+
+def test_nothing_is_forged_while_the_services_have_not_been_read() -> None:
+    assert not ContainerParser(LOCAL).is_forged(parsed())
 
 
 def test_recorded_tasks_have_no_route_by_way_of_the_ingress_network() -> None:
@@ -133,7 +139,7 @@ def test_a_container_with_the_labels_of_a_task_gets_nothing_unless_the_engine_re
         assert 21060 not in found.public_port_mapping
         assert all(route.service == () for route in built(found).routes)
         (problem,) = found.problems
-        assert problem.severity == "warning"
+        assert (problem.severity, problem.hint.partition(";")[0]) == ("warning", "remove its labels com.docker.swarm.*")
         assert str(problem).startswith("local/websvc.1.abc: it is not a task of the swarm service 'websvc' that its")
     stopped = parsed(services=msgspec.structs.replace(given, tasks={}), State="created", Status="Created")
     assert stopped.problems == ()  # the engine reports a task soon after its container was created

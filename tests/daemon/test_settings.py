@@ -73,6 +73,7 @@ def test_the_whole_configuration_reaches_envoy(tmp_path: Path) -> None:
 providers: {docker: {a: unix:///a.sock}}
 match_domains: [example.com]
 debug: true
+error_pages: .
 gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redirect_to_https: true, hsts: 1s,
           tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,

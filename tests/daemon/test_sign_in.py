@@ -56,6 +56,11 @@ async def test_the_secret_is_made_once_and_kept(tmp_path: Path) -> None:
     assert (file.name, file.stat().st_mode & 0o777) == ("session.key", 0o600)
 
 
+async def test_a_restarted_daemon_verifies_sessions_before_it_knows_the_routes(tmp_path: Path) -> None:
+    keys, _ = await begun(TABLE, tmp_path)
+    assert (await begun(Table(), tmp_path))[0] == keys
+
+
 async def test_several_gateways_can_have_the_same_secret(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("k" * 40 + "\n")

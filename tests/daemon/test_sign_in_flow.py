@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 
+from tests.support.browser import chromium, open_tab
 from tests.support.front_door import front_door, raw_target
 from tests.support.openid_provider import Person, openid_provider
+from tests.support.ports import free_port
 from tests.support.required import required
 
 if TYPE_CHECKING:
@@ -81,18 +85,27 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("oidc")
     origins = [f"{scheme}://{host}" for host in HOSTS for scheme in ("http", "https")]
-    client = {
+    client: dict[str, Any] = {
         "client_id": "gate",
         "client_secret": SECRET,
+        "grant_types": ["authorization_code", "refresh_token"],
         "redirect_uris": [f"{origin}/auth/callback" for origin in origins],
-        "post_logout_redirect_uris": origins,
+        "post_logout_redirect_uris": [*origins],
     }
-    with required(), openid_provider([client]) as issuer, raw_target() as target:
+    port = free_port()
+    issuer = f"http://127.0.0.1:{port}"
+    with raw_target() as target:
         target.answers["/socket"] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
         where = {"host": "127.0.0.1", "port": target.port}
         routes = {
             "free": where,
             "app": {**where, "middlewares": {"oidc": {"allowed_users": "ann"}}},
+            "open": {
+                **where,
+                "middlewares": {
+                    "oidc": {"allowed_users": "ann", "bypass": ["path /health", "path glob(/public/*) & method GET"]}
+                },
+            },
             "staff": {**where, "middlewares": {"oidc": {"allowed_groups": ["staff"]}}},
         }
         environment: dict[str, Any] = {
@@ -102,7 +115,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "STATE_DIRECTORY": str(folder),
         }
         with front_door(folder, routes, {"trusted_proxies": [PROXY]}, **environment) as door:
-            yield Place(door, target, issuer)
+            local = f"http://app.localhost:{door.port}"
+            client["redirect_uris"].append(f"{local}/auth/callback")
+            client["post_logout_redirect_uris"].append(local)
+            with required(), openid_provider([client], port, refresh=True):
+                yield Place(door, target, issuer)
 
 
 def test_a_user_signs_in_and_the_target_learns_who_it_is(place: Place) -> None:
@@ -163,6 +180,16 @@ def test_no_spelling_of_the_host_gets_around_the_login(place: Place, host: str) 
     assert place.ask("FREE.example.com").status == 200
 
 
+@pytest.mark.parametrize("host", ["open.example.com", "OPEN.example.com"])
+def test_only_what_bypasses_the_login_passes_without_it(place: Place, host: str) -> None:
+    for path in ("/health", "/health?a=b", "/public/x"):
+        assert place.ask(host, path, Remote_User="root").status == 200
+        assert "remote-user" not in place.target.last().headers
+    for path in ("/", "/healthy", "/public/..%2fx", "/private?/health", "/health/../x", "/auth/callback"):
+        assert place.ask(host, path).status in {400, 401}, path
+    assert place.ask(host, "/public/x", method="POST").status == 401
+
+
 def test_a_user_without_access_is_told_so_and_gets_no_session(place: Place) -> None:
     refused = place.signed_in("bob")
     assert refused.status == 403
@@ -211,7 +238,22 @@ def test_signing_out_ends_the_session_here_and_at_the_provider(place: Place) -> 
     assert query["post_logout_redirect_uri"] == ["http://app.example.com"]
     assert query["id_token_hint"][0].count(".") == 2
     gone = {text.partition("=")[0] for text in out.headers.get_all("Set-Cookie", []) if "Max-Age=0" in text}
-    assert gone == {"pilotage_session", "pilotage_hint", "pilotage_login"}
+    assert gone == {"pilotage_session", "pilotage_hint", "pilotage_login", "pilotage_renewal"}
+
+
+def test_an_expired_session_is_renewed_once_for_all_requests_of_a_page(place: Place) -> None:
+    done = place.signed_in("ann")
+    renewal = f"pilotage_renewal={done.cookies['pilotage_renewal'].partition(';')[0]}"
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: place.ask("app.example.com", method="POST", Cookie=renewal), range(4)))
+    assert [it.status for it in answers] == [200] * 4  # although the provider accepts each refresh token once
+    assert place.target.last().headers["remote-user"] == "ann"
+    renewed = f"pilotage_session={answers[0].cookies['pilotage_session'].partition(';')[0]}"
+    assert place.ask("app.example.com", Cookie=renewed).status == 200
+    again = f"pilotage_renewal={answers[0].cookies['pilotage_renewal'].partition(';')[0]}"
+    assert place.ask("app.example.com", Cookie=again).status == 200
+    assert place.ask("staff.example.com", Cookie=again).status == 401
+    assert place.ask("app.example.com", Cookie=again[:-3] + "AAA").status == 401
 
 
 def test_another_site_cannot_sign_a_user_out(place: Place) -> None:
@@ -237,6 +279,11 @@ def test_behind_a_trusted_proxy_the_public_url_counts(place: Place) -> None:
     # A cookie that another host can set does not count for HTTPS, nor the other one for HTTP.
     assert place.ask("app.example.com", Cookie=cookie.replace("__Host-", ""), **public).status == 401
     assert place.ask("app.example.com", Cookie=cookie).status == 401
+    forged = {"Remote_User": "root", "Remote_Groups": "root"}  # the proxy may say that, but not about these users
+    assert place.ask("app.example.com", Cookie=cookie, **forged, **public).status == 200
+    assert place.target.last().headers["remote-user"] == "ann"
+    assert place.ask("open.example.com", "/health", **forged, **public).status == 200
+    assert not [name for name, _ in place.target.last().lines if name.startswith("remote")]
     # What another client says about its URL does not count.
     begun = place.ask("app.example.com", X_Forwarded_Host="evil.example", X_Forwarded_Proto="https", **PAGE)
     assert "redirect_uri=http%3A%2F%2Fapp.example.com%2F" in begun.location
@@ -251,7 +298,7 @@ def test_secrets_are_in_no_log_and_no_answer_of_the_api(place: Place) -> None:
     assert (place.door.folder / "session.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_sessions_survive_a_restart_of_the_daemon(place: Place, tmp_path: Path) -> None:
+def test_sessions_survive_a_restart_and_all_routes_can_need_one(place: Place, tmp_path: Path) -> None:
     cookie = place.signed_in("ann").as_request
     routes = yaml.safe_load((place.door.folder / "routes.yml").read_text())
     environment: dict[str, Any] = {
@@ -260,7 +307,48 @@ def test_sessions_survive_a_restart_of_the_daemon(place: Place, tmp_path: Path) 
         "OIDC_CLIENT_SECRET": SECRET,
         "PILOTAGE_SESSION_KEY": (place.door.folder / "session.key").read_text().strip(),
     }
-    with front_door(tmp_path, routes, **environment) as door:
+    everywhere = {"all_routes": True, "allowed_groups": "staff", "bypass": ["route public", "path /health"]}
+    routes["public"] = routes["free"]
+    with front_door(tmp_path, routes, sections={"oidc": everywhere}, **environment) as door:
         other = Place(door, place.target, place.issuer)
         assert other.ask("app.example.com", Cookie=cookie).status == 200
-        assert other.ask("app.example.com").status == 401
+        # With all_routes, every route needs a session, unless it bypasses that.
+        for host in ("app.example.com", "free.example.com", "FREE.example.com"):
+            assert other.ask(host).status == 401
+        assert other.ask("public.example.com").status == 200
+        assert other.ask("free.example.com", "/health").status == 200
+        assert other.ask("app.example.com", "/health").status == 401  # it has a middleware of its own
+        done = other.signed_in("ann", "staff.example.com")
+        assert other.ask("staff.example.com", Cookie=done.as_request).status == 200
+
+
+async def test_a_person_signs_in_and_out_with_a_real_browser(place: Place) -> None:
+    app = f"http://app.localhost:{place.door.port}"
+    with required(), chromium() as browser:
+        async with open_tab(browser) as tab:
+
+            async def at(script: str) -> None:
+                async with asyncio.timeout(30):
+                    while not await tab.value(script):  # noqa: ASYNC110  it happens in the browser
+                        await asyncio.sleep(0.05)
+
+            form = "document.querySelector('[name=login]')"
+            submit = "document.querySelector('form').requestSubmit()"
+            await tab.call("Page.navigate", url=f"{app}/orders?page=2")
+            await at(f"{form} !== null")
+            assert str(await tab.value("location.href")).startswith(place.issuer)
+            await tab.value(f"{form}.value = 'ann'")
+            await tab.value("document.querySelector('[name=password]').value = 'x'")
+            await tab.value(submit)
+            await at("document.querySelector('form') !== null && !document.querySelector('[name=login]')")
+            await tab.value(submit)  # the user's consent
+            await at(f"location.href === '{app}/orders?page=2'")
+            assert place.target.last().headers["remote-user"] == "ann"
+            assert await tab.value("document.cookie") == ""  # hidden from scripts
+            fetched = "fetch('/api', {method: 'POST'}).then(it => { window.status_ = it.status })"
+            await tab.value(f"{fetched}, 0")
+            await at("window.status_ === 200")
+            await tab.call("Page.navigate", url=f"{app}/auth/logout")
+            await at("document.querySelector('form') !== null && location.href.includes('/session/end')")
+            await tab.value("document.querySelector('[name=logout][value=yes]').click()")
+            await at(f"{form} !== null")  # signed out everywhere, so the provider asks again

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pilotage import discover
+from pilotage import Pool, Problem, discover
+from pilotage.discovery.host_routes import routes_to
+from pilotage.discovery.provider import DockerProvider
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.policy import NO_POLICY
+from pilotage.table.store import RouteStore
+from pilotage.table.table import EngineStatus
 from pilotage.testing import FakeEngine, container
 from tests.support.discoveries import COMPOSE, QUICK, config, endpoints
 from tests.support.truth import chronicle, settled
@@ -147,3 +152,46 @@ async def test_a_flood_of_events_is_one_problem_until_it_ends() -> None:
             await discovery.remove("local")
             provider.on_flood(2000)
             assert discovery.table.problems == ()
+
+
+def provider(store: RouteStore, url: str, pool: Pool, **options: Any) -> DockerProvider:
+    usual: dict[str, Any] = {"agents": None, "env": {}, "reserved_ports": frozenset(), "timing": None, "on_lag": None}
+    config = DockerProviderConfig(url, name=options.pop("name", "one"))
+    return DockerProvider(config, store, lambda: None, pool=pool, policy=NO_POLICY, **usual | options)
+
+
+async def test_a_provider_passes_on_what_it_was_given() -> None:
+    lags: list[float] = []
+    async with Pool() as pool:
+        local = "tcp://10.0.0.9:2375"
+        found = provider(RouteStore(), local, pool, env={"DOCKER_HOST": local}, timing=QUICK, on_lag=lags.append)
+        facts, watcher = found.state.parser.facts, found.watcher
+        assert (facts.reaches_containers, facts.routes_to) == (True, routes_to)
+        assert (watcher.timing, watcher._on_lag) == (QUICK, lags.append)
+        agents = {"10.0.0.2:8890": "attic"}
+        assert provider(RouteStore(), "agent://10.0.0.2:8890", pool, agents=agents).state.parser.facts.agent == "attic"
+
+
+async def test_tasks_that_wait_for_an_engine_wait_on_when_its_settings_change() -> None:
+    store = RouteStore()
+    async with Pool() as pool:
+        before, after = (provider(store, f"unix:///run/{name}.sock", pool) for name in ("a", "b"))
+        before.start()
+        before.attempted.set()
+        store.set_problems(("one", ""), [Problem(message="it is away")])
+        after.start(before)
+        store.commit()
+        assert after.listed is before.listed
+        assert after.attempted is not before.attempted
+        assert store.table.problems == ()
+        status = store.engine("one")
+        assert status is not None
+        assert status.state == "pending"  # there are no routes that could be stale
+        store.set_engine("one", EngineStatus("live", 1.0))
+        last = provider(store, "unix:///run/c.sock", pool)
+        last.start(after)
+        status = store.engine("one")
+        assert status is not None
+        assert status.state == "stale"
+        assert status.since > 1.0
+        last.remove()

@@ -41,14 +41,14 @@ def test_what_serve_refuses_is_reported_with_its_line() -> None:
     text = (
         "services:\n"
         + service("proxy.shop.middlewares.oidc.allowed_users: user1", name="shop")
-        + service("proxy.blog.rules: |", "  path /admin { error 403 Forbidden }", name="blog")
+        + service("proxy.blog.rules: |", "  path /admin { serve /srv }", name="blog")
         + service("proxy.db.scheme: tcp", "proxy.db.port: 3306", name="db")
     )
     oidc, rules, port = said(text)
     assert oidc.startswith(
         "error: compose.yml:6:7: shop: proxy.shop.middlewares.oidc.allowed_users: middlewares.oidc: missing: "
     )
-    assert rules.startswith("error: compose.yml:11:7: blog: proxy.blog.rules: rules is a GoDoxy field that")
+    assert rules.startswith("error: compose.yml:11:7: blog: proxy.blog.rules: the command serve is a GoDoxy feature")
     assert port.startswith("error: compose.yml:18:7: db: proxy.db.port: a tcp route needs a port to listen on")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +13,11 @@ from pilotage.daemon.settings import Flags
 from pilotage.discovery.scan import scan_engine
 from pilotage.engine.config import DockerProviderConfig
 from tests.support.agents import PROGRAM, agent, real_agent
+from tests.support.datagrams import replies, udp_client
 from tests.support.gateway import becomes
 from tests.support.images import GRACEFUL, WEB
 from tests.support.ports import free_port
+from tests.support.service import run_python
 from tests.support.serving import serving
 from tests.support.waiting import until
 
@@ -132,6 +135,43 @@ async def test_a_tcp_container_is_reached_through_the_tunnel(engine: Engine, tmp
             await asyncio.to_thread(engine.docker, "stop", "-t", "0", "db")
             await becomes(lambda: _echoed(mine), b"ping\n")  # the connection wakes it
             assert served.daemon.problems() == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_udp_clients_of_a_container_are_reached_by_tunnels(engine: Engine, tmp_path: Path, kind: str) -> None:
+    mine = free_port()
+    labels = {"proxy.dns.scheme": "udp", "proxy.dns.port": f"{mine}:53", "proxy.dns.bind": "127.0.0.1"}
+    labels["proxy.idle_timeout"] = "1h"
+    await asyncio.to_thread(run_python, engine, "dns", labels, "-c", _UDP_SERVER)
+    run = agent if kind == "ours" else real_agent
+    async with run(engine.host, tmp_path, name="far") as (running, _):
+        file = tmp_path / "pilotage.yml"
+        file.write_text(f"providers:\n  agents: [{running.address!r}]\n")
+        async with serving(Flags(choice=EngineChoice(config=str(file))), tmp_path) as served:
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(udp_client(mine)) for _ in range(5)]
+
+                async def answered() -> list[bytes]:
+                    return await asyncio.gather(*(replies(each, b"%d" % at) for at, each in enumerate(clients)))
+
+                expected = [b"%d" % at for at in range(5)]
+                await becomes(answered, expected)
+                await running.crash()
+                await running.listen()
+                await becomes(answered, expected)
+                await until(lambda: served.daemon.discovery.table.engines["far"].state == "live")
+                await asyncio.to_thread(engine.docker, "stop", "-t", "0", "dns")
+                await becomes(answered, expected)  # the datagrams wake it
+                assert served.daemon.problems() == ()
+
+
+_UDP_SERVER = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", 53))
+while True:
+    server.sendto(*server.recvfrom(65536))
+"""
 
 
 async def _echoed(port: int) -> bytes:

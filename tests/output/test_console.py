@@ -151,6 +151,25 @@ ALIAS   db
     )
 
 
+def test_a_block_that_continues_the_one_before_is_indented_and_long_words_begin_beside_their_heading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = Out(Terminal())
+    rows = [[("shop", ""), ("registry/acme/shop:4.2.17-alpine", ""), ("web", "")], [("", ""), ("", ""), ("admin", "")]]
+    print_table(out, ["CONTAINER", "IMAGE", "ALIAS"], rows, give_way=[1])
+    assert printed(out) == (
+        """\
+CONTAINER  shop
+  IMAGE      registry/acme/sho
+             p:4.2.17-alpine
+  ALIAS      web
+  ALIAS      admin
+"""
+    )
+
+
 def test_a_small_table_stays_a_table_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("NO_COLOR", "1")

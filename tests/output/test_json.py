@@ -127,7 +127,7 @@ def test_the_document_has_containers_routes_and_problems() -> None:
 
 def test_fields_that_labels_set_stand_under_their_canonical_names_and_times_in_seconds() -> None:
     labels = {
-        "proxy.web": "response_header_timeout: 2m\nLoadBalance: {link: shop, sticky_max_age: 1h}\nrules: [{do: x}]",
+        "proxy.web": "response_header_timeout: 2m\nLoadBalance: {link: shop, sticky_max_age: 1h}\nrules: [{do: pass}]",
         "proxy.web.access_log.stdout": "true",
     }
     route = plain(container(labels=labels))["routes"]["web"]

@@ -120,6 +120,23 @@ async def test_an_answer_without_a_token_is_refused(tokens: Any) -> None:
             await exchange(it)
 
 
+async def test_what_a_provider_does_not_have_may_be_null() -> None:
+    async with provider() as (site, it):
+        site.metadata |= {"userinfo_endpoint": None, "end_session_endpoint": None}
+        site.tokens |= {"refresh_token": None, "access_token": None}
+        assert (await exchange(it))["preferred_username"] == "ann"
+
+
+async def test_a_renewal_without_an_id_token_needs_the_user_info() -> None:
+    async with provider() as (site, it):
+        site.tokens = {"access_token": "a"}
+        assert (await it.refresh(OPTIONS, "r")).claims == {}
+        site.metadata["userinfo_endpoint"] = f"{site.url}/me"
+        it._read_at -= 3601
+        site.user = {"sub": "1", "groups": ["staff"]}
+        assert (await it.refresh(OPTIONS, "r")).claims == site.user
+
+
 async def test_claims_that_are_not_in_the_token_come_from_the_user_info() -> None:
     async with provider() as (site, it):
         site.metadata["userinfo_endpoint"] = f"{site.url}/me"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.request_service.asked import Asked
 from pilotage.request_service.keys import SessionKeys
-from pilotage.request_service.providers import Metadata, ProviderError
+from pilotage.request_service.providers import Metadata, ProviderError, Tokens
+from pilotage.request_service.refresh import seal_renewal
 from pilotage.request_service.sign_in import Protected, SignIn
 from pilotage.routes.oidc import OidcOptions
 
@@ -62,6 +66,38 @@ def test_parameters_are_added_to_those_of_the_provider() -> None:
     assert len(location) < 2000
     state = parse_qs(urlsplit(location).query)["state"][0]
     assert "canary" not in str(KEYS.open("login", state))
+
+
+def test_a_sign_in_must_not_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = ask("/", accept="text/html").denied_response
+    headers = {it.header.key: it.header.value for it in begun.headers}
+    state = parse_qs(urlsplit(headers["location"]).query)["state"][0]
+    path = f"/auth/callback?{urlencode({'code': 'x', 'state': state})}"
+    later = time.time() + 601
+    monkeypatch.setattr("pilotage.request_service.sign_in.time.time", lambda: later)
+    answer = ask(path, accept="text/html", cookie=headers["set-cookie"].partition(";")[0]).denied_response
+    assert (answer.status.code, "took too long" in answer.body) == (400, True)
+
+
+@pytest.mark.parametrize(("name", "status"), [("ann", 0), ("bob", 7)])
+def test_a_renewal_asks_again_whether_the_user_has_access(name: str, status: int) -> None:
+    class Renewing(Offline):
+        async def refresh(self, *_: Any) -> Tokens:
+            return Tokens({"sub": "1", "preferred_username": name}, refresh_token="new")
+
+    route = msgspec.structs.replace(ROUTE, options=msgspec.structs.replace(ROUTE.options, allowed_users=("ann",)))
+    renewal = seal_renewal(KEYS, route.valid_for, Tokens({"sub": "1"}, refresh_token="old"))
+    asked = Asked(
+        service="oidc",
+        route="route/app",
+        method="POST",
+        host="app",
+        path="/",
+        headers={"cookie": f"pilotage_renewal={renewal}"},
+    )
+    answer = asyncio.run(SignIn(KEYS, Renewing(), lambda _: route).check(asked))  # type: ignore[arg-type]
+    assert answer.status.code == status
+    assert len(answer.ok_response.response_headers_to_add) == (2 if status == 0 else 0)
 
 
 def test_a_failed_exchange_is_no_session() -> None:

@@ -283,7 +283,7 @@ def test_ports_that_the_proxy_does_not_use_are_free(port: str) -> None:
     [
         ({"proxy.web.ssl_certificate": "/x"}, "ssl_certificate_key is required when ssl_certificate is specified"),
         ({"proxy.web.ssl_certificate_key": "/x"}, "ssl_certificate is required when ssl_certificate_key is specified"),
-        ({"proxy.web.rules": "a { b }", "proxy.web.rule_file": "b"}, "rules and rule_file exclude each other"),
+        ({"proxy.web.rules": "path /a { pass }", "proxy.web.rule_file": "b"}, "rules and rule_file exclude each other"),
         ({"proxy.web.scheme": "fileserver"}, "a file server needs root, an absolute path"),
         ({"proxy.web.scheme": "fileserver", "proxy.web.root": "www"}, "a file server needs root, an absolute path"),
         ({"proxy.web.tls_termination": "true"}, "only for scheme tcp, not http"),

@@ -54,6 +54,9 @@ def test_a_refused_file_is_reported_with_the_label_that_names_it() -> None:
     assert (problem.label, problem.path) == ("proxy.web.ssl_trusted_certificate", "ssl_trusted_certificate")
     (problem,) = refused({"proxy.web": "port: 80\nrule_file: /etc/shadow"})
     assert (problem.label, problem.path, problem.line, problem.column) == ("proxy.web", "rule_file", 2, 12)
+    policy = Policy(rules=(PolicyRule(hosts=("web",)),))
+    (problem,) = refused({"proxy.web": "load_balance:\n  weight: 2\n  link: other"}, policy)
+    assert (problem.label, problem.path, problem.line) == ("proxy.web", "load_balance.link", 3)
 
 
 def test_a_preset_is_no_file_of_the_host() -> None:

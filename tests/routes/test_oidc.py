@@ -113,3 +113,9 @@ def test_sessions_are_for_one_backend_and_one_set_of_users() -> None:
 def test_the_secret_is_not_shown() -> None:
     assert "canary" not in repr(DEFAULTS)
     assert "canary" not in str([DEFAULTS.for_routes])
+
+
+def test_a_thousand_users_may_be_listed() -> None:
+    for number, is_reported in ((1_000, False), (1_001, True)):
+        _, problems = read_oidc({"allowed_users": [f"user{each}" for each in range(number)]})
+        assert ("allowed_users" in [option for option, _, _ in problems]) is is_reported

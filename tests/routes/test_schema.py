@@ -55,7 +55,8 @@ def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> 
 
 
 def test_these_fields_are_protective() -> None:
-    assert {"bind", "inbound_mtls_profile", "middlewares", "rule_file", "rules"} == PROTECTIVE
+    expected = {"bind", "inbound_mtls_profile", "middlewares", "path_patterns", "rule_file", "rules"}
+    assert expected == PROTECTIVE
 
 
 def test_all_spellings_name_one_field() -> None:
@@ -171,7 +172,7 @@ def test_an_error_in_a_protective_field_refuses_the_route(text: str, fatal: bool
     assert context.refused is fatal
 
 
-@pytest.mark.parametrize("key", ["idlewatcher", "path_patterns", "proxmox"])
+@pytest.mark.parametrize("key", ["idlewatcher", "proxmox"])
 def test_fields_that_only_godoxy_has_are_reported_as_unsupported(key: str) -> None:
     _, context = read_route(f"{key}: {{}}")
     ((path, _, _, message, hint),) = reported_at(context)

@@ -107,7 +107,7 @@ def test_aliases_with_the_same_labels_share_their_settings() -> None:
             "",
         ),
         (
-            {"proxy.web.rules": "a { b }", "proxy.web.rule_file": "/r.yml"},
+            {"proxy.web.rules": "path /a { pass }", "proxy.web.rule_file": "/r.yml"},
             "rule_file",
             "rules and rule_file exclude each other",
             "keep one of them",

@@ -50,9 +50,9 @@ def routes(gateway: Refuses, **labels: str) -> tuple[Route, ...]:
 @pytest.mark.parametrize(
     ("labels", "label", "line"),
     [
-        ({"proxy.web.rules": "x { pass }"}, "proxy.web.rules", 0),
-        ({"proxy.*.rules": "x { pass }"}, "proxy.*.rules", 0),
-        ({"proxy.#1": "port: 80\nrules: x { pass }"}, "proxy.#1", 2),
+        ({"proxy.web.rules": "path /x { pass }"}, "proxy.web.rules", 0),
+        ({"proxy.*.rules": "path /x { pass }"}, "proxy.*.rules", 0),
+        ({"proxy.#1": "port: 80\nrules: path /x { pass }"}, "proxy.#1", 2),
         ({}, "", 0),
     ],
 )
@@ -121,7 +121,7 @@ def test_problems_of_a_route_from_a_file_have_its_line() -> None:
 
 
 def test_the_settings_that_keep_a_route_from_being_served_are_its_status() -> None:
-    (route,) = routes(Refuses("rules", "bind"), **{"proxy.web.rules": "x { pass }"})
+    (route,) = routes(Refuses("rules", "bind"), **{"proxy.web.rules": "path /x { pass }"})
     assert refused_settings(route.problems) == {"web": ("rules", "bind")}
     assert not_served(("rules", "bind")) == "not served: rules, bind"
     assert not_served(()) == "not served: see below"

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import os
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,15 +14,15 @@ from pilotage.sleep.loading_page import WakeStatus
 from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.state import Phase
 from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
+from tests.support.browser import Tab, chromium, open_tab
 from tests.support.envoy import web_server
-from tests.support.install import debian_packages
 from tests.support.required import required
-from tests.support.waiting import until, wait_until
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
-    from aiohttp import ClientWebSocketResponse
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -36,56 +31,6 @@ WAKING = WakeStatus(
 )
 FAILED = msgspec.structs.replace(WAKING, phase=Phase.FAILED, failure="<b>exit code 1</b>", retry_in=600)
 READY = msgspec.structs.replace(WAKING, phase=Phase.READY)
-
-
-class Tab:
-    """A tab of a browser, by Chromium's debugging protocol.
-
-    Attributes:
-        errors: exceptions of scripts, and what the browser refused to run or load.
-
-    """
-
-    def __init__(self, socket: ClientWebSocketResponse) -> None:
-        self.errors: list[Any] = []
-        self._socket = socket
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-
-    async def receive(self) -> None:
-        async for message in self._socket:
-            told = message.json()
-            if "id" in told:
-                self._waiting.pop(told["id"]).set_result(told)
-            elif told["method"] == "Runtime.exceptionThrown" or (
-                told["method"] == "Log.entryAdded" and told["params"]["entry"]["source"] != "network"
-            ):
-                self.errors.append(told["params"])
-
-    async def call(self, method: str, **params: Any) -> Any:
-        number = next(self._numbers)
-        self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send_json({"id": number, "method": method, "params": params})
-        async with asyncio.timeout(60):
-            answer = await asyncio.shield(self._waiting[number])
-        return answer["result"]
-
-    async def value(self, script: str) -> Any:
-        """Return the value of an expression; ``None`` while the page changes."""
-        answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
-        return answer["result"].get("value")
-
-    async def text(self, name: str) -> str:
-        """Return the visible text of the element with an ID; ``""`` if it is not there or not visible."""
-        return str(
-            await self.value(f"(at => at?.checkVisibility() ? at.innerText : '')(document.getElementById('{name}'))")
-        )
-
-    async def shows(self, name: str, text: str) -> None:
-        """Return as soon as the element with an ID shows a text."""
-        async with asyncio.timeout(60):
-            while await self.text(name) != text:  # noqa: ASYNC110  # what is waited for happens in the browser
-                await asyncio.sleep(0.02)
 
 
 class Site:
@@ -144,39 +89,14 @@ class Site:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[str]:
-    """Run a Chromium for all tests, and yield the address of its debugging protocol."""
-    with required():
-        debian_packages({"chromium": "chromium"})
-    flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-port=0"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # short, because of a unix socket in it
-        command = ["chromium", *flags.split(), f"--user-data-dir={folder}/profile"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, env={**os.environ, "TMPDIR": folder}, **quiet)  # type: ignore[call-overload]
-        place = Path(folder, "profile", "DevToolsActivePort")
-        try:
-            wait_until(lambda: process.poll() is not None or (place.exists() and place.read_text().strip()))
-            assert process.poll() is None
-            yield f"http://127.0.0.1:{place.read_text().split()[0]}"
-        finally:
-            process.terminate()
-            process.wait()
+    with required(), chromium() as address:
+        yield address
 
 
 @pytest.fixture
 async def tab(browser: str) -> AsyncIterator[Tab]:
-    async with ClientSession() as client:
-        async with client.put(f"{browser}/json/new?about:blank") as response:
-            target = await response.json()
-        async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            tab = Tab(socket)
-            receiving = asyncio.create_task(tab.receive())
-            for domain in ("Page", "Runtime", "Log"):
-                await tab.call(f"{domain}.enable")
-            yield tab
-            receiving.cancel()
-        async with client.put(f"{browser}/json/close/{target['id']}") as response:
-            assert response.status == 200
-    assert tab.errors == []
+    async with open_tab(browser) as tab:
+        yield tab
 
 
 @pytest.fixture
@@ -268,6 +188,24 @@ async def test_without_javascript_the_page_reloads_itself_and_a_failure_has_a_li
         at = {"x": (left + right) / 2, "y": (top + bottom) / 2}
         await tab.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
     await tab.shows("service", "the shop")
+
+
+async def test_without_javascript_the_page_shows_each_step_and_makes_way_for_the_service(
+    site: tuple[Site, str], tab: Tab
+) -> None:
+    shop, url = site
+    await tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    await tab.call("Page.navigate", url=url)
+    await tab.shows("headline", "Starting db")
+    shop.set(WAKING, step="waiting for shop to answer", done=("started db", "started shop"), waited=65)
+    await tab.shows("headline", "Waiting for shop to answer")
+    assert await tab.text("elapsed") == "1 min 5 s"
+    assert await tab.text("done") == "Started db\nStarted shop"
+    assert await tab.text("failure") == await tab.text("action") == ""
+    shop.is_there = True
+    await tab.shows("service", "the shop")
+    assert await tab.value("location.href") == url.partition("#")[0]
+    assert shop.streams == 0
 
 
 async def test_the_page_fits_a_phone(site: tuple[Site, str], tab: Tab) -> None:

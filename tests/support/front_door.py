@@ -219,6 +219,7 @@ def front_door(
     *,
     descriptors: int = 0,
     memory: int = 0,
+    sections: Mapping[str, Any] | None = None,
     **environment: Any,
 ) -> Iterator[FrontDoor]:
     """Run a daemon that serves routes from a file.
@@ -229,6 +230,7 @@ def front_door(
         gateway: more settings of the gateway.
         descriptors: its limit of open files, soft and hard; 0 leaves it as it is.
         memory: bytes that the machine seems to have; 0 for those that it has.
+        sections: more sections of the configuration.
         environment: more environment variables.
 
     """
@@ -239,7 +241,8 @@ def front_door(
         https_port = free_port()
         settings["https"] = f"127.0.0.1:{https_port}"
     (folder / "routes.yml").write_text(yaml.safe_dump(dict(routes)))
-    (folder / "pilotage.yml").write_text(yaml.safe_dump({"providers": {"files": ["routes.yml"]}, "gateway": settings}))
+    configuration = {"providers": {"files": ["routes.yml"]}, "gateway": settings, **(sections or {})}
+    (folder / "pilotage.yml").write_text(yaml.safe_dump(configuration))
     program = ["-c", _WITH_MEMORY.format(memory)] if memory else ["-m", "pilotage"]
     command = [sys.executable, *program, "serve", "--config", str(folder / "pilotage.yml")]
     env = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")} | environment

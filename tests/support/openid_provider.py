@@ -71,10 +71,17 @@ def _installed() -> Path:
 
 
 @contextlib.contextmanager
-def openid_provider(clients: list[dict[str, Any]], **settings: Any) -> Iterator[str]:
-    """Run a provider with these clients and :data:`USERS`, and yield its issuer URL."""
+def openid_provider(clients: list[dict[str, Any]], port: int = 0, **settings: Any) -> Iterator[str]:
+    """Run a provider with these clients and :data:`USERS`, and yield its issuer URL.
+
+    Args:
+        clients: as the library has them.
+        port: where it listens; 0 for any port.
+        settings: more settings of ``provider.mjs``.
+
+    """
     folder = _installed()
-    port = free_port()
+    port = port or free_port()
     issuer = f"http://127.0.0.1:{port}"
     given = {"issuer": issuer, "port": port, "clients": clients, "users": USERS, **settings}
     process = subprocess.Popen(

@@ -4,13 +4,15 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.routes.access_log import AccessLog
+from pilotage.routes.oidc import OidcDefaults
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import LoadBalance
-from pilotage.xds.capabilities import check_capabilities
+from pilotage.xds.capabilities import GatewayCapabilities, check_capabilities
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route
 
@@ -24,7 +26,9 @@ def test_an_ordinary_route_is_supported() -> None:
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "scheme", False),
         ({"scheme": "fileserver", "load_balance": LoadBalance(link="x")}, "load_balance.link", False),
-        ({"rules": "default { }"}, "rules", False),
+        ({"rules": "default { serve /srv }"}, "rules", False),
+        ({"rules": "default { log info /dev/stdout x }"}, "rules", True),
+        ({"scheme": "tcp", "port": PortPair(1, 2), "rules": "default { pass }"}, "rules", False),
         ({"rule_file": "embed://x"}, "rule_file", False),
         ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "tls_termination": True}, "tls_termination", False),
@@ -114,7 +118,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
     ("fields", "hint"),
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "run a web server in a container for the files"),
-        ({"rules": "default { }"}, "remove it"),
+        ({"rules": "default { serve /srv }"}, "run a web server in a container for the files"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},
             "set access_log.stdout: true, and send pilotage's standard output to a file",
@@ -178,3 +182,17 @@ def test_no_check_needs_the_packages_of_the_gateway() -> None:
         "import pilotage.lint.check, pilotage.cli.sources, pilotage.config.load"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_all_routes_can_have_the_middleware_oidc() -> None:
+    oidc = OidcDefaults(issuer_url="https://i", client_id="c", client_secret="s", allowed_users=("a",), all_routes=True)
+    gateway = GatewayCapabilities(GatewayOptions(oidc=oidc))
+    assert gateway.fill_in({}) == ({"oidc": None}, ())
+    assert gateway.fill_in({"OIDC": {"allowed_users": "b"}}) == (None, ())
+    assert gateway.fill_in({"request": None}) == ({"request": None, "oidc": None}, ())
+    bypassed = GatewayCapabilities(GatewayOptions(oidc=msgspec.structs.replace(oidc, bypass=("path /x",))))
+    assert bypassed.fill_in({}) == ({"oidc": {"bypass": ["path /x"]}}, ())
+    problems, served = gateway(route("app", 80))  # a route that was built without it
+    assert ([it.path for it in problems], served) == (["middlewares"], False)
+    assert gateway(route("app", 80, middlewares={"oidc": None})) == ((), True)
+    assert gateway(route("app", 22, scheme="tcp", port=PortPair(2222, 22)))[1]

@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
     for https in (False, True):
         chain = http_filters(GatewayOptions(hsts_max_age=60, has_agents=True), https=https)
-        off = [it.name for it in chain if it.disabled]
+        off = [it.name for it in chain if it.disabled]  # these keep nobody out
         limits = ["pilotage.all_waiting", "pilotage.waiting"]
-        assert off == ["pilotage.page", *limits, "pilotage.gzip", "pilotage.agent"]  # which keep nobody out
+        assert off == [
+            "pilotage.signed_in",
+            "pilotage.page",
+            *limits,
+            "pilotage.gzip",
+            "pilotage.body",
+            "pilotage.agent",
+        ]
         assert chain[-1].name == "envoy.filters.http.router"
 
 

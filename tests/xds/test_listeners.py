@@ -299,6 +299,8 @@ async def test_plain_http_is_redirected_to_https(envoy: Envoy, authority: trustm
         url = f"https://127.0.0.1:{gw.options.https_port}"
         asked = await gw.ask("app", url=url, ssl=False, server_hostname="app.example.org")
         assert asked.status == 200
+        await gw.ads.close()
+        assert (await gw.ask("app.example.org:80")).status == 308  # asks nobody
 
 
 async def test_requests_are_logged_as_lines_of_json(envoy: Envoy, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pilotage.request_service.sessions import User, issue_session
 from pilotage.routes.oidc import OidcDefaults, OidcOptions, audience, merge_oidc
 from pilotage.xds.backend import route_backend
 from pilotage.xds.filters import backend_settings, http_filters
-from pilotage.xds.login import LOGIN_FILTERS, SESSION_ISSUER, identity_headers, login_filters, options_of
+from pilotage.xds.login import LOGIN, LOGIN_FILTERS, SESSION_ISSUER, identity_headers, login_filters, options_of
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route, target
 
@@ -21,6 +21,7 @@ KEYS = SessionKeys(b"s" * 32)
 DEFAULTS = OidcDefaults(issuer_url="https://id", client_id="gate", client_secret="canary", allowed_users=("ann",))
 OPTIONS = GatewayOptions(oidc=DEFAULTS, session_keys=KEYS.public)
 APP = {"oidc": None}
+RULES = "path /old {\n redirect /new\n}\npath /gone {\n error 410 gone\n}\n"
 
 
 def session(alias: str, **claims: Any) -> str:
@@ -31,10 +32,10 @@ def session(alias: str, **claims: Any) -> str:
     return KEYS.sign({"iss": SESSION_ISSUER, "exp": time.time() + 60, valid_for: {"ok": True}} | claims)
 
 
-def test_the_filters_that_protect_are_always_in_the_chain() -> None:
+def test_the_filter_that_protects_is_always_in_the_chain() -> None:
     for options in (GatewayOptions(), OPTIONS):
         chain = {it.name: it.disabled for it in http_filters(options, https=False)}
-        assert not [chain[name] for name in LOGIN_FILTERS[1:] if chain[name]]
+        assert not chain[LOGIN]
     assert list(login_filters("")) == list(LOGIN_FILTERS[1:])
 
 
@@ -66,14 +67,17 @@ async def test_sessions_need_no_daemon_and_nothing_passes_without_one(envoy: Env
 
         gw.ads.on_check = refuse
         await gw.publish(
-            *(route(name, it.port, middlewares=APP) for name in ("app", "*.wild.org")), route("free", it.port)
+            *(route(name, it.port, middlewares=APP) for name in ("app", "*.wild.org")),
+            route("free", it.port),
+            route("ruled", it.port, middlewares=APP, rules=RULES),
+            route("moved", it.port, middlewares={"oidc": None, "redirect_http": None}),
         )
+        for host in ("moved.example.com", "MOVED.example.com"):
+            answer = await gw.ask(host)
+            assert (answer.status, answer.headers["Location"].partition(":")[0], asked) == (308, "https", 0)
         good = f"pilotage_session={session('app')}"
-        for host in ("app.example.com", "APP.example.com"):
-            answer = await gw.ask(host, headers={"Cookie": good, "Remote-User": "root"})
-            assert (answer.status, answer.json["headers"]["remote-user"], asked) == (200, "ann", 0)
-        wild = f"pilotage_session={session('*.wild.org')}"
-        assert (await gw.ask("a.wild.org", headers={"Cookie": wild})).status == 200
+        answer = await gw.ask("app.example.com", headers={"Cookie": good, "Remote-User": "root"})
+        assert (answer.status, answer.json["headers"]["remote-user"], asked) == (200, "ann", 0)
         assert (await gw.ask("FREE.example.com")).status == 200
         assert asked == 0
         wrong = [
@@ -89,15 +93,20 @@ async def test_sessions_need_no_daemon_and_nothing_passes_without_one(envoy: Env
         for number, cookie in enumerate(wrong, 1):
             answer = await gw.ask("app.example.com", headers={"Cookie": cookie})
             assert (answer.status, asked) == (401, number), cookie
+        assert (await gw.ask("APP.example.com", headers={"Cookie": good})).status == 401  # the daemon decides
         for path in ("/auth/callback", "/auth/logout", "/auth/logout?x"):
             assert (await gw.ask("app.example.com", path, headers={"Cookie": good})).status == 401
         assert (await gw.ask("APP.example.com")).status == 401
         assert (await gw.ask("A.wild.org")).status == 401
+        for path in ("/old", "/gone", "/new"):  # rules answer only users who have signed in
+            assert (await gw.ask("ruled.example.com", path)).status == 401
+        rules = {"Cookie": f"pilotage_session={session('ruled')}"}
+        assert [(await gw.ask("ruled.example.com", it, headers=rules)).status for it in ("/old", "/gone")] == [307, 410]
         await gw.ads.close()
         assert (await gw.ask("app.example.com", headers={"Cookie": good})).status == 200
         for host in ("app.example.com", "APP.example.com", "a.wild.org"):
             assert (await gw.ask(host)).status == 503
-        assert len(it.seen) == 5
+        assert len(it.seen) == 3
         assert gw.refused == []
         assert "Deprecated field: type envoy.config.rbac" not in gw.log
 

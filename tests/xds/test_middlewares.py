@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotage.routes.middlewares import MIDDLEWARES
+from pilotage.xds.auth_services import ForwardAuth
 from pilotage.xds.combining import Edits
-from pilotage.xds.middlewares import ForwardAuth, Rate, route_policy
+from pilotage.xds.middlewares import Rate, route_policy
 
 
 def test_middleware_and_option_names_ignore_case_and_underscores() -> None:
@@ -49,22 +50,25 @@ def test_all_supported_middlewares_are_parsed() -> None:
     [
         ({"oidc": {"scope": "openid"}}, False),
         ({"oidc": {"issuer_url": "auth.example.com"}}, False),
-        ({"crowdsec": {}}, False),
+        ({"crowdsec": {"route": "crowdsec"}}, False),
+        ({"crowdsec": {"route": "10.0.0.1", "api_key": "k"}}, False),
+        ({"crowdsec": {"route": "crowdsec", "api_key": "k", "port": 7422}}, True),
         ({"hcaptcha": {}}, False),
         ({"modify_html": {}}, True),
         ({"themed": {}}, True),
-        ({"error_page": {}}, True),
-        ({"cloudflare_real_ip": {}}, True),
+        ({"error_page": {"colour": 1}}, True),
+        ({"cloudflare_real_ip": {"bypass": ["path /"]}}, True),
+        ({"real_ip": {"from": "10.0.0.0/8", "recursive": False}}, True),
         ({"cidr_whitelist": {}}, False),
         ({"cidr_whitelist": {"allow": ["10.0.0.0/33"]}}, False),
-        ({"cidr_whitelist": {"allow": ["10.0.0.0/8"], "status_code": 404}}, True),
+        ({"cidr_whitelist": {"allow": ["10.0.0.0/8"], "status_code": 299}}, True),
         ({"cidr_whitelist": {"alow": ["10.0.0.0/8"], "allow": ["10.0.0.0/8"]}}, False),
         ({"rate_limit": {"average": 0}}, False),
         ({"rate_limit": {"average": 1, "period": "1ms"}}, False),
         ({"rate_limit": {"average": 1, "period": "soon"}}, False),
         ({"forwardauth": {"auth_endpoint": "/a b"}}, False),
         ({"forwardauth": {"headers": ["a b"]}}, False),
-        ({"forwardauth": {"bypass": ["path /"]}}, False),
+        ({"forwardauth": {"bypass": ["pth /"]}}, False),
         ({"request": {"set_headers": {"a b": "x"}}}, True),
         ({"request": {"set_headers": {"a": "x\ny"}}}, True),
         ({"request": {"set_headers": "just text"}}, True),
@@ -199,11 +203,11 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
 @pytest.mark.parametrize(
     ("middlewares", "message", "hint"),
     [
-        ({"crowdsec": {}}, "crowdsec is a GoDoxy middleware that pilotage does not support", "remove it"),
+        ({"hcaptcha": {}}, "hcaptcha is a GoDoxy middleware that pilotage does not support", "remove it"),
         (
-            {"redirect_http": {"bypass": ["path /"]}},
-            "bypass is not supported by pilotage's gateway: the middleware applies to every request",
-            "remove bypass",
+            {"redirect_http": {"bypass": ["pth /"]}},
+            "'pth' is not a condition, so the middleware applies to every request",
+            "did you mean 'path'?",
         ),
         ({"request": {"set_headers": "just text"}}, "expected lines such as 'Name: value'", ""),
         ({"request": {"set_headers": {"a b": "x"}}}, "'<hidden>' is not a valid header name", ""),
@@ -226,9 +230,9 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
         ({"response": {"set_headers": {"Host": "x"}}}, "a response has no Host header", "remove it"),
         ({"cidr_whitelist": {}}, "'allow' needs at least one network", "write allow: [10.0.0.0/8]"),
         (
-            {"cidr_whitelist": {"allow": "10.0.0.1", "message": "x"}},
-            "pilotage's gateway answers 403 with its own message",
-            "remove status_code and message",
+            {"cidr_whitelist": {"allow": "10.0.0.1", "message": "x" * 1_001}},
+            "the message has more than 1,000 characters, so it is not used",
+            "shorten it",
         ),
         ({"rate_limit": {"period": "999ms"}}, "the period is too short; it must be at least 1s", ""),
         ({"rate_limit": {"burst": "1000000000"}}, "'1000000000' is not a whole number from 1 to 999999999", ""),

@@ -81,5 +81,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "Backend.measured": True,
         "Agent.in_host_network": True,
         "Agent.tunnels": True,
+        "Agent.datagrams": True,
+        "ForwardAuth.timeout": 10.0,
         "Host.served": True,
     }

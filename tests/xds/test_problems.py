@@ -19,7 +19,7 @@ def test_each_problem_names_its_route_and_a_remedy() -> None:
     backends = route_backend(app), route_backend(other)
     problems = [
         build_failed(app, ValueError("odd")),
-        auth_route_not_served(app, "auth"),
+        auth_route_not_served(app, "auth", "forwardauth"),
         port_in_use(*backends, "tcp/0.0.0.0:2222", "which is older"),
     ]
     assert {problem.route for problem in problems} == {"app"}
@@ -41,13 +41,13 @@ def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
         hint="look for an unusual value in its labels, and report this as a bug in pilotage",
         **where,
     )
-    assert auth_route_not_served(app, "auth") == Problem(
+    assert auth_route_not_served(app, "auth", "forwardauth") == Problem(
         message="all requests are rejected, because they must be approved by the route 'auth', which is not served",
         hint="start a container with the alias 'auth', or use another route",
         path="middlewares.forwardauth",
         **where,
     )
-    assert auth_route_restricted(app, "auth") == Problem(
+    assert auth_route_restricted(app, "auth", "forwardauth") == Problem(
         message="all requests are rejected, because the route 'auth', which must approve them, restricts access, too",
         hint="use a route without cidr_whitelist and forwardauth, because requests for approval bypass them",
         path="middlewares.forwardauth",

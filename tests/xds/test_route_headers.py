@@ -169,3 +169,22 @@ nobody: [{use: cidr_whitelist, allow: [10.0.0.0/8]}]
         assert (answer.status, answer.headers["X-A"], answer.headers["X-B"]) == (200, "2", "1")
         assert (await gw.ask("closed")).status == 200
         assert (await gw.ask("none")).status == 403
+
+
+async def test_hidden_forwarded_headers_do_not_reach_the_target_even_from_a_trusted_proxy(envoy: Envoy) -> None:
+    names = ("For", "Method", "Proto", "Host", "Uri", "Port", "Server", "Prefix", "Ssl")
+    given = {f"X-Forwarded-{name}": "https" if name == "Proto" else "1.2.3.4" for name in names}
+    async with target() as it, envoy(trusted_proxies=("127.0.0.0/8",)) as gw:
+        await gw.publish(
+            route("app", it.port),
+            route("hidden", it.port, middlewares={"hide_x_forwarded": None}),
+            route("scheme", it.port, middlewares={
+                "hide_x_forwarded": None, "request": {"set_headers": {"X-Scheme": "$req_scheme"}}
+            }),
+        )  # fmt: skip
+        _, said = await ask(gw, "/", "app", **given)
+        assert {f"x-forwarded-{name.lower()}" for name in names} <= set(said["headers"])
+        for host in ("hidden", "scheme"):
+            _, said = await ask(gw, "/", host, **given)
+            assert not [name for name in said["headers"] if name.startswith("x-forwarded-")]
+        assert said["headers"]["x-scheme"] == "https"

@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.config.engines import DEFAULT_POLICY, ChosenEngines, EngineChoice, choose_engines, find_config_file
     from pilotage.config.load import Config, load_config
-    from pilotage.config.oidc import oidc_of_env
+    from pilotage.config.oidc_env import oidc_of_env, policy_of_env
     from pilotage.config.serve import API_PORT, GatewaySettings
     from pilotage.config.substitute import redact
 
@@ -29,13 +29,15 @@ __all__ = [
     "find_config_file",
     "load_config",
     "oidc_of_env",
+    "policy_of_env",
     "redact",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "oidc_of_env": "oidc",
+        "policy_of_env": "oidc_env",
+        "oidc_of_env": "oidc_env",
         "DEFAULT_POLICY": "engines",
         "DEFAULT_PORTS": "engines",
         "ChosenEngines": "engines",

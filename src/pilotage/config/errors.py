@@ -68,6 +68,8 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         text = shorten(value)
         shown = f"{text!r}" if isinstance(value, str) and text else kind_name(value)
         return f"{key} must be {_EXPECTED[kind]}, not {shown}", ""
+    if kind == "string_too_long":
+        return f"{key} has more than {context['max_length']} characters", "shorten it"
     if kind == "missing":
         return f"{key} is missing", "add it"
     if kind == ERROR_TYPE:

@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.agents import read_agents
+from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
 from pilotage.config.host_names import is_host
@@ -120,6 +121,7 @@ class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
+    error_pages: str = ""
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -186,9 +188,9 @@ class _Reader:
         sections = self.sections(tree)
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
-        options = msgspec.structs.replace(
-            options, oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
-        )
+        oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
+        pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
+        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages)
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)

@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from pilotage.config.serve import Seconds, Section, config_error
+from pilotage.config.oidc_env import oidc_of_env
+from pilotage.config.serve import Seconds, Section, config_error, list_of_one
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, read_oidc
+from pilotage.routes.rules import RuleError
+from pilotage.xds.bypass import read_bypass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pilotage.config.substitute import Path as DocumentPath
 
-__all__ = ["OidcSection", "oidc_defaults", "oidc_of_env"]
+__all__ = ["OidcSection", "oidc_defaults"]
 
-_PREFIXES: Final = ("PILOTAGE_OIDC_", "GODOXY_OIDC_", "GOPROXY_OIDC_", "OIDC_")
-_KEYS: Final = ("PILOTAGE_SESSION_KEY", "GODOXY_API_JWT_SECRET", "GOPROXY_API_JWT_SECRET", "API_JWT_SECRET")
-_SHORTEST_KEY: Final = 32
 _SHORTEST_SESSION: Final = 60.0
 _LONGEST_SESSION: Final = 400 * 86_400.0  # browsers keep no cookie for longer
 
@@ -42,21 +42,10 @@ class OidcSection(Section):
     scopes: Any = None
     allowed_users: Any = None
     allowed_groups: Any = None
+    all_routes: bool = False
+    bypass: Annotated[tuple[str, ...], BeforeValidator(list_of_one)] = ()
     session: Annotated[Seconds, AfterValidator(_session)] = OidcDefaults().session_seconds
     session_key_file: str = ""
-
-
-def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
-    """Return the settings that environment variables make. Invalid values are left out."""
-    found = {
-        name: value
-        for name in OIDC_OPTIONS
-        if (value := next((env[f"{it}{name.upper()}"] for it in _PREFIXES if env.get(f"{it}{name.upper()}")), None))
-    }
-    options, problems = read_oidc(found)
-    valid = {name: getattr(options, name) for name in OIDC_OPTIONS if name not in {it[0] for it in problems}}
-    key = next((env[name] for name in _KEYS if len(env.get(name, "").encode()) >= _SHORTEST_KEY), "")
-    return OidcDefaults(**valid, session_key=key)
 
 
 def oidc_defaults(
@@ -80,11 +69,21 @@ def oidc_defaults(
     own, problems = read_oidc({name: getattr(section, name) for name in OIDC_OPTIONS})
     for option, message, hint in problems:
         add_problem(("oidc", option), message, hint)
+    try:
+        if section.bypass:
+            read_bypass(list(section.bypass))
+    except RuleError as error:
+        add_problem(("oidc", "bypass"), error.message, error.hint)
+    if section.bypass and not section.all_routes:
+        hint = "add all_routes: true, or write it below the middleware of a route"
+        add_problem(("oidc", "bypass"), "bypass is only for all_routes", hint)
     # A secret from the environment never goes to a provider or client that only the file names.
     merged = _merged(own, inherited)
     return msgspec.structs.replace(
         inherited,
         **{name: getattr(merged, name) for name in OIDC_OPTIONS},
+        all_routes=section.all_routes,
+        bypass=section.bypass,
         session_seconds=section.session,
         session_key_file=file(section.session_key_file, ("oidc", "session_key_file")),
     )

@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from pilotage.config.trusted_proxies import with_known_proxies
 from pilotage.core.hostnames import ascii_host
 from pilotage.core.tempdirs import MAX_SOCKET_PATH
 from pilotage.core.text import shorten
@@ -179,9 +180,8 @@ def _network(value: Any) -> Any:
     try:
         return str(ipaddress.ip_network(str(value), strict=False))
     except ValueError:
-        raise config_error(
-            f"{shorten(value)!r} is not a network", "write one such as 10.0.0.0/8 or 192.0.2.7"
-        ) from None
+        hint = "write one such as 10.0.0.0/8 or 192.0.2.7"
+        raise config_error(f"{shorten(value)!r} is not a network", hint) from None
 
 
 _LABEL: Final = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -259,7 +259,7 @@ class _Gateway(Section):
     public_https_port: Port | None = None
     redirect_to_https: bool = _OPTIONS.redirect_to_https
     hsts: Seconds = _OPTIONS.hsts_max_age
-    trusted_proxies: list[Network] = []
+    trusted_proxies: Annotated[list[Network], BeforeValidator(with_known_proxies)] = []
     compression: bool = _OPTIONS.compression
     access_log: str = _OPTIONS.access_log
     connect_timeout: Seconds = _OPTIONS.connect_timeout

@@ -52,7 +52,7 @@ def blacklist_reason(container: Container) -> str:
     for mount in container.mounts:
         if mount.Destination in _MOUNTS:
             return f"mount {mount.Destination}"
-    listed = _PORTS.intersection(entry.PrivatePort for entry in container.ports if is_valid(entry))
+    listed = [entry.PrivatePort for entry in container.ports if entry.PrivatePort in _PORTS and is_valid(entry)]
     return f"port {min(listed)}" if listed else ""
 
 

@@ -15,7 +15,7 @@ from pilotage.api.listen import Listen, parse_listen, port_error
 from pilotage.api.snapshot import socket_candidates
 from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
 from pilotage.config.load import Config, load_config
-from pilotage.config.oidc import oidc_of_env
+from pilotage.config.oidc_env import oidc_of_env, policy_of_env
 from pilotage.config.serve import API_PORT, GatewaySettings
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
@@ -139,7 +139,10 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     config = load_config(Path(file), env) if file else Config()
     chosen = _engines(flags, env)
     engines = [resolved(engine, env) for engine in chosen.configs]  # a missing context is an error here, too
-    options = config.options if file else msgspec.structs.replace(config.options, oidc=oidc_of_env(env))
+    if not file:
+        options = msgspec.structs.replace(config.options, oidc=oidc_of_env(env))
+        config = msgspec.structs.replace(config, options=options, policy=policy_of_env(config.policy, env))
+    options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
     has_agents = any(engine.agent for engine in engines)

@@ -25,14 +25,16 @@ from pilotage.xds.login import OIDC, options_of
 from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from contextlib import AsyncExitStack
 
     from pilotage.request_service.asked import Asked
+    from pilotage.request_service.bodies import BodyService
     from pilotage.request_service.providers import Providers
     from pilotage.request_service.sign_in import Protected, SignIn
     from pilotage.routes.oidc import OidcDefaults
     from pilotage.table.table import Table
+    from pilotage.xds.html_changes import HtmlChange
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.server import AdsServer
 
@@ -79,6 +81,12 @@ class SignInKeeper:
         routes = (table.routes.get(alias) for alias in aliases)
         if any(it is not None and route_policy(it.middlewares).oidc is not None for it in routes):
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
+
+    def resume(self) -> None:
+        """Begin at once if there is a secret already, so that a restart does not change the listeners of Envoys."""
+        kept = bool(self._folder) and (Path(self._folder) / _FILE).exists()
+        if kept or self._ads.snapshot.options.oidc.session_key_file:
+            self._begin_now()
 
     def _begin_now(self) -> None:
         options = self._ads.snapshot.options
@@ -197,6 +205,30 @@ def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: As
     """
     keeper = SignInKeeper(ads, env, folder)
     ads.on_check = RequestService({OIDC: keeper.check}).check
+    ads.on_body = _change_bodies(ads, stack)
     ads.targets.on_touched.append(keeper.follow)
     stack.push_async_callback(keeper.close)
+    keeper.resume()
     return keeper
+
+
+def _change_bodies(ads: AdsServer, stack: AsyncExitStack) -> Callable[[AsyncIterator[Any], str], AsyncIterator[Any]]:
+    """Return what changes the bodies of responses. Its parts are loaded when a route first needs them."""
+    services: list[BodyService] = []
+
+    def wanted(key: str) -> tuple[tuple[HtmlChange, ...], str]:
+        backend = ads.snapshot.backend(key)
+        if backend is None:
+            return (), ""
+        policy = backend.route_policy
+        return policy.changes, ads.snapshot.options.error_pages if policy.error_page else ""
+
+    def process(requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
+        if not services:
+            from pilotage.request_service.bodies import BodyService  # noqa: PLC0415
+
+            services.append(BodyService(wanted))
+            stack.callback(services[0].close)
+        return services[0].process(requests, backend)
+
+    return process

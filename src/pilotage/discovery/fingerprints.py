@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from pilotage.engine.types import DECODE_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Fingerprint", "Fingerprints"]
 
@@ -63,21 +66,29 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self._of) + len(self._entries) + len(self._entries_of)
 
-    def compare(self, raw: msgspec.Raw) -> tuple[str, Fingerprint, bool]:
-        """Compare a list entry with the earlier entries of the same container.
+    def find(self, entries: Iterable[msgspec.Raw]) -> list[tuple[int, str | None]]:
+        """Return the hash of each entry's bytes and, if an earlier entry had the same bytes, its container's ID.
+
+        This handles most entries of a list, and therefore all of them in one go.
+        """
+        hashes = list(map(hash, map(bytes, entries)))
+        return list(zip(hashes, map(self._entries.get, hashes), strict=True))
+
+    def compare(self, raw: msgspec.Raw, entry: int) -> tuple[str, Fingerprint, bool]:
+        """Compare a list entry with the earlier entries of the same container, field by field.
+
+        Args:
+            raw: the entry.
+            entry: the hash of its bytes, from :meth:`find`.
 
         Returns:
             The container's ID (``""`` for an unreadable entry), its fingerprint, and whether the fields that can
             change are unchanged.
 
         """
-        entry = hash(bytes(raw))
-        container_id = self._entries.get(entry, "")
-        if container_id:
-            return container_id, (self._of[container_id], entry), True
         container_id, fields = _fingerprint(raw)
         is_same = bool(container_id) and self._of.get(container_id) == fields
-        if is_same:
+        if is_same and entry not in self._entries:
             self._add_entry(container_id, entry)
         return container_id, (fields, entry), is_same
 

@@ -149,17 +149,20 @@ class EngineState:
 
         """
         listed = listed or ListDiff(set(), [], {}, {})
-        unchanged, compare = listed.unchanged, self._fingerprints.compare  # almost nothing else runs for most entries
+        elements, unchanged, changed = list(elements), listed.unchanged, listed.fingerprints
         may_need_inspection = self.podman or bool(self._network_users)
-        for raw in elements:
-            known_id, fingerprint, is_same = compare(raw)
+        for raw, (entry, found) in zip(elements, self._fingerprints.find(elements), strict=True):
+            if found and found not in changed and not may_need_inspection:
+                unchanged.add(found)  # almost nothing else runs for most entries
+                continue
+            known_id, fingerprint, is_same = self._fingerprints.compare(raw, entry)
+            if known_id in unchanged or known_id in changed:
+                continue  # the engine lists it twice
+            if is_same and not (may_need_inspection and self._needs_inspection_again(known_id)):
+                unchanged.add(known_id)
+                continue
             if known_id:
-                if known_id in unchanged or known_id in listed.fingerprints:
-                    continue  # the engine lists it twice
-                if is_same and not (may_need_inspection and self._needs_inspection_again(known_id)):
-                    unchanged.add(known_id)
-                    continue
-                listed.fingerprints[known_id] = fingerprint
+                changed[known_id] = fingerprint
             container = self.parser.decode(raw)  # an unreadable entry becomes a container with an error
             if not container.container_id:
                 name = f"#{container.container_name}"
@@ -175,10 +178,7 @@ class EngineState:
                 self._fingerprints.forget(container_id)
 
     def _needs_inspection_again(self, container_id: str) -> bool:
-        """Return whether an inspection may report something new although the list entry is unchanged.
-
-        This may be the health of a Podman container, or the start time of a container that shares a network.
-        """
+        """Return whether an inspection may report a new health or start time although the list entry is unchanged."""
         known = self._listed.get(container_id)
         if known is None or not known.running:
             return False

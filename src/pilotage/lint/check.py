@@ -14,6 +14,7 @@ import msgspec
 
 from pilotage.config.engines import DEFAULT_POLICY, DEFAULT_PORTS
 from pilotage.config.load import load_config
+from pilotage.config.oidc_env import policy_of_env
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.textfile import UnreadableFile, read_text
@@ -92,7 +93,7 @@ def check_file(name: str, env: Mapping[str, str], site: Site | None = None) -> C
         kind = "compose" if re.search(r"(?m)^services:", text) else "routes"
         return Checked({name: kind}, (Problem(message=error.message, file=name, line=error.line, column=error.column),))
     top = document.value if document is not None and isinstance(document.value, dict) else {}
-    site = site or Site(policy=DEFAULT_POLICY, reserved_ports=DEFAULT_PORTS)
+    site = site or Site(policy=policy_of_env(DEFAULT_POLICY, env), reserved_ports=DEFAULT_PORTS)
     if is_compose(top):
         included, problems = check_compose(name, top, env, site)
         return Checked(dict.fromkeys((name, *included), "compose"), tuple(problems))

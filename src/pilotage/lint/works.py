@@ -11,6 +11,7 @@ from pilotage.policy import Policy
 from pilotage.routes.build import build_routes
 from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.xds.capabilities import GatewayCapabilities
+from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
     "real_ip": "{header: X-Forwarded-For, from: [10.0.0.0/8]}",
     "request": "{set_headers: {X-Sample: a}}",
     "response": "{set_headers: {X-Sample: a}}",
-    "crowdsec": "{route: crowdsec}",
+    "modify_html": "{target: body, html: x}",
+    "themed": "{theme: dark}",
+    "crowdsec": "{route: crowdsec, api_key: sample}",
 }
 """Middleware -> options that make it usable."""
 
-_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8",)))
+_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8", *CLOUDFLARE), error_pages="/pages"))
 
 
 def works_by_label() -> dict[str, str]:

@@ -165,14 +165,20 @@ def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int
 
 
 def _print_block(out: Out, heads: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Print a row as lines of heading and cell, all but the first indented; skip empty cells."""
+    """Print a row as lines of heading and cell, and skip empty cells.
+
+    All lines but the first are indented. The first one is, too, if its cell is empty: the row continues the one before.
+    """
     column = max(map(len, heads)) + _GAP
-    indent = 0
+    indent = 0 if cells[0][0] else _GAP
     for head, (text, style) in zip(heads, cells, strict=True):
-        if text:
-            line = Text().append(f"{head:{column}}", style="dim").append(text, style=style)
-            out.paragraph(line, indent, hanging=column)
-            indent = 2
+        if not text:
+            continue
+        shown = head
+        for line in Text(text, style=style).wrap(out.console, max(out.width - indent - column, _LEAST)):
+            out.line(Text(" " * indent).append(f"{shown:{column}}", style="dim").append_text(line))
+            shown = ""
+        indent = _GAP
 
 
 def _texts(lines: Iterable[Sequence[Cell]]) -> Iterable[list[str]]:

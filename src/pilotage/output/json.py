@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.container import Container
+from pilotage.core.gc import gc_paused
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import SHOWN, redact
 from pilotage.output.explain import Explanation
@@ -59,8 +60,11 @@ def to_json(
 
 
 def _table_json(table: Table) -> dict[str, Any]:
+    known: dict[tuple[int, tuple[str, ...]], dict[str, Any]] = {}
     return {
-        "routes": {route.alias: route_json(route, table.health_of(route.alias)) for route in table.sorted_routes()},
+        "routes": {
+            route.alias: route_json(route, table.health_of(route.alias), known=known) for route in table.sorted_routes()
+        },
         "pools": pools_json(table),
         "problems": [problem_json(problem) for problem in table.problems],
     }
@@ -75,8 +79,9 @@ def document(
 
     If ``on_envoys`` (alias -> node ID -> state of the route on this Envoy) is given, each route has a key ``envoys``.
     """
-    containers = [container_json(container) for snapshot in snapshots for container in snapshot.containers]
-    found = {"containers": containers, **_table_json(table)}
+    containers = [container for snapshot in snapshots for container in snapshot.containers]
+    with gc_paused(len(containers)):
+        found = {"containers": list(map(container_json, containers)), **_table_json(table)}
     if on_envoys is not None:
         for alias, route in found["routes"].items():
             route["envoys"] = route_on_envoys(on_envoys.get(alias, {}))

@@ -1,7 +1,8 @@
 """Answers what Envoy asks about requests to routes whose middlewares Envoy does not have itself.
 
 Its inputs are Envoy's checks, which name the middleware and the backend. Its outputs are decisions: the request passes,
-or the client gets a response. This package must not read labels, build Envoy's configuration or contact engines.
+or the client gets a response; and changed pages. This package must not read labels, build Envoy's configuration or
+contact engines.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.request_service.asked import Asked
+    from pilotage.request_service.bodies import BodyService
     from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
     from pilotage.request_service.pages import error_page
     from pilotage.request_service.providers import Providers
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SHORTEST_SECRET",
     "Asked",
+    "BodyService",
     "Protected",
     "Providers",
     "RequestService",
@@ -39,6 +42,7 @@ __getattr__, __dir__ = lazy_exports(
         "Providers": "providers",
         "Protected": "sign_in",
         "Asked": "asked",
+        "BodyService": "bodies",
         "RequestService": "service",
     },
 )

@@ -52,8 +52,8 @@ class Metadata(msgspec.Struct, frozen=True):
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
-    userinfo_endpoint: str = ""
-    end_session_endpoint: str = ""
+    userinfo_endpoint: str | None = None
+    end_session_endpoint: str | None = None
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
     authorization_response_iss_parameter_supported: bool = False
 
@@ -74,9 +74,9 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct):
-    id_token: str = ""
-    access_token: str = ""
-    refresh_token: str = ""
+    id_token: str | None = None
+    access_token: str | None = None
+    refresh_token: str | None = None
 
 
 class Providers:
@@ -207,6 +207,15 @@ class Provider:
         }
         return await self._tokens(options, form, nonce=nonce)
 
+    async def refresh(self, options: OidcOptions, token: str) -> Tokens:
+        """Return new tokens for a refresh token (OpenID Connect Core, section 12).
+
+        Raises:
+            ProviderError: the provider refuses it, or does not say who the user is.
+
+        """
+        return await self._tokens(options, {"grant_type": "refresh_token", "refresh_token": token}, nonce="")
+
     async def _tokens(self, options: OidcOptions, form: dict[str, str], *, nonce: str) -> Tokens:
         metadata = await self.metadata()
         headers: dict[str, str] = {"Accept": "application/json"}
@@ -221,9 +230,12 @@ class Provider:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError as error:
             raise ProviderError("the provider's answer with tokens is not valid") from error
-        claims = await self.verify(answer.id_token, options.client_id, nonce=nonce)
-        claims = await self._completed(claims, metadata, answer.access_token)
-        return Tokens(claims, answer.id_token, answer.refresh_token)
+        if answer.id_token or nonce:
+            claims = await self.verify(answer.id_token or "", options.client_id, nonce=nonce)
+        else:
+            claims = {}  # a renewal may leave the ID token out; then the user info says who the user is
+        claims = await self._completed(claims, metadata, answer.access_token or "")
+        return Tokens(claims, answer.id_token or "", answer.refresh_token or "")
 
     async def _completed(self, claims: dict[str, Any], metadata: Metadata, access_token: str) -> dict[str, Any]:
         """Return the claims with those that only the user info endpoint tells (OpenID Connect Core, section 5.3)."""
@@ -235,7 +247,7 @@ class Provider:
             found = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.MsgspecError:
             return claims  # it may be signed, which this client does not ask for
-        if found.get("sub") != claims["sub"]:
+        if claims and found.get("sub") != claims["sub"]:
             raise ProviderError("the provider's user info is about a different user")
         return {**found, **claims}
 

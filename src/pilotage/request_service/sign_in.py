@@ -28,6 +28,7 @@ from pilotage.request_service.pages import (
     sign_out_form,
 )
 from pilotage.request_service.providers import ProviderError
+from pilotage.request_service.refresh import LONGEST_ACCESS, Renewals, open_renewal, seal_renewal
 from pilotage.request_service.sessions import has_access, issue_session, read_session, read_user
 from pilotage.routes.oidc import OidcOptions
 from pilotage.xds.login import CALLBACK_PATH, LOGOUT_PATH, SECURE_COOKIE, SESSION_COOKIE
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pilotage.request_service.asked import Asked
     from pilotage.request_service.keys import SessionKeys
     from pilotage.request_service.providers import Metadata, Provider, Providers, Tokens
+    from pilotage.request_service.sessions import User
 
 __all__ = ["Protected", "SignIn"]
 
@@ -62,8 +64,6 @@ class Protected(msgspec.Struct, frozen=True, kw_only=True):
         valid_for: from :func:`pilotage.routes.oidc.audience`.
         name: its name, for messages.
         trusted: whether the operator named the provider.
-        https: the origin to which a request over plain HTTP is redirected first, without the host; ``""`` if the route
-            does not ask for that.
 
     """
 
@@ -108,6 +108,7 @@ class SignIn:
         self._find = find
         self._session_seconds = session_seconds
         self._reported: dict[str, float] = {}
+        self._renewals = Renewals()
 
     async def check(self, asked: Asked) -> Any:
         """Return the answer to a check."""
@@ -122,6 +123,8 @@ class SignIn:
         user = self._user(asked, route, cookies)
         if user is not None:
             return passes(user)
+        if (renewed := await self._renew(asked, route, cookies)) is not None:
+            return renewed
         if not accepts_page(asked):
             return sign_in_required(asked, route.name)
         return await self._begin(asked, route, cookies)
@@ -129,6 +132,35 @@ class SignIn:
     def _user(self, asked: Asked, route: Protected, cookies: dict[str, str]) -> dict[str, str] | None:
         name = SECURE_COOKIE if asked.is_secure else SESSION_COOKIE
         return read_session(self._keys, cookies.get(name, ""), route.valid_for)
+
+    async def _renew(self, asked: Asked, route: Protected, cookies: dict[str, str]) -> Any:
+        """Let a request pass whose session has expired and can be renewed; return ``None`` if it cannot."""
+        found = open_renewal(self._keys, cookies.get(_renewal_cookie(asked), ""), route.valid_for)
+        if found is None:
+            return None
+        try:
+            tokens = await self._renewals.renew(self._provider(route), route.options, *found)
+        except ProviderError as error:
+            log.debug("a session of %s was not renewed: %s", route.name, error)
+            return None
+        user = read_user(tokens.claims)
+        if not has_access(user, route.options):
+            return None
+        token, set_cookies = self._session(asked, route, user, tokens)
+        return passes(read_session(self._keys, token, route.valid_for) or {}, set_cookies)
+
+    def _session(
+        self, asked: Asked, route: Protected, user: User, tokens: Tokens
+    ) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Return the token of a new session, and the cookies that keep it."""
+        renewal = seal_renewal(self._keys, route.valid_for, tokens)
+        seconds = min(LONGEST_ACCESS, self._session_seconds) if renewal else self._session_seconds
+        token = issue_session(self._keys, user, route.valid_for, route.options, seconds)
+        secure, kept = asked.is_secure, self._session_seconds
+        session = set_cookie(SECURE_COOKIE if secure else SESSION_COOKIE, token, secure=secure, seconds=kept)
+        if not renewal:
+            return token, (session,)
+        return token, (session, set_cookie(_renewal_cookie(asked), renewal, secure=secure, seconds=kept))
 
     # ---- to the provider
 
@@ -216,11 +248,9 @@ class SignIn:
             title = "You do not have access to this service."
             link = (LOGOUT_PATH, "Sign in as somebody else")
             return error_page(asked, 403, title, text, link=link, cookies=hint)
-        token = issue_session(self._keys, user, route.valid_for, route.options, self._session_seconds)
-        name = SECURE_COOKIE if asked.is_secure else SESSION_COOKIE
-        session = set_cookie(name, token, secure=asked.is_secure, seconds=self._session_seconds)
+        _, session = self._session(asked, route, user, tokens)
         done = forget_cookie(_binding_cookie(asked), secure=asked.is_secure)
-        return redirect(f"{asked.origin}{path}", (session, done, *hint))
+        return redirect(f"{asked.origin}{path}", (*session, done, *hint))
 
     def _hint(self, asked: Asked, id_token: str) -> tuple[tuple[str, str], ...]:
         """Return the cookie that tells the provider, when the user signs out, who it is."""
@@ -244,6 +274,7 @@ class SignIn:
             forget_cookie(SECURE_COOKIE if asked.is_secure else SESSION_COOKIE, secure=asked.is_secure),
             forget_cookie(_hint_cookie(asked), secure=asked.is_secure, path=LOGOUT_PATH),
             forget_cookie(_binding_cookie(asked), secure=asked.is_secure),
+            forget_cookie(_renewal_cookie(asked), secure=asked.is_secure),
         )
         try:
             url = _end_session(await self._provider(route).metadata(), asked, route, self._id_token(asked, cookies))
@@ -284,6 +315,10 @@ def _end_session(metadata: Metadata, asked: Asked, route: Protected, id_token: s
 
 def _binding_cookie(asked: Asked) -> str:
     return "__Host-pilotage_login" if asked.is_secure else "pilotage_login"
+
+
+def _renewal_cookie(asked: Asked) -> str:
+    return "__Host-pilotage_renewal" if asked.is_secure else "pilotage_renewal"
 
 
 def _hint_cookie(asked: Asked) -> str:

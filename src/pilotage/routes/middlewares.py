@@ -39,6 +39,7 @@ MIDDLEWARES: Final = {
     "themed": "themed",
     "errorpage": "error_page",
     "customerrorpage": "error_page",
+    "customerrorpages": "error_page",
     "realip": "real_ip",
     "cloudflarerealip": "cloudflare_real_ip",
     "cidrwhitelist": "cidr_whitelist",
@@ -65,7 +66,7 @@ _VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} 
     "themed": _options("priority theme"),
     "real_ip": _options("priority from recursive", header=HEADER_NAMES),
     "cidr_whitelist": _options("priority allow status status_code message"),
-    "rate_limit": _options("priority average burst period"),
+    "rate_limit": _options("priority average burst period periods"),
 }
 """Middleware -> options that may be shown. All others, such as ``client_secret`` and misspelt ones, are hidden."""
 
@@ -168,7 +169,7 @@ def _check_rate(options: dict[str, Located], _whole: Located, context: FieldCont
         if value is not None and not (text and re.fullmatch(r"0*[1-9][0-9]{0,17}", text)):
             shown = context.shorten(str(beginning(value)))
             context.error(value, f"{shown!r} is not a whole number of at least 1", path=f"{context.path}.{key}")
-    period = options.get("period")
+    period = options.get("period", options.get("periods"))  # GoDoxy's documentation says ``periods``
     if period is None or period.value is None:
         return
     try:

@@ -72,12 +72,16 @@ class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
     """What the configuration says about signing in: options for routes that leave them open, and about sessions.
 
     Attributes:
+        all_routes: whether every HTTP route has the middleware.
+        bypass: conditions of requests for which a route has it only if the route itself says so.
         session_seconds: how long a session is valid.
         session_key_file: file with the secret of sessions; ``""`` if it is elsewhere.
         session_key: the secret of sessions itself, from the environment; ``""`` if it is elsewhere.
 
     """
 
+    all_routes: bool = False
+    bypass: tuple[str, ...] = ()
     session_seconds: float = 86_400.0
     session_key_file: str = ""
     session_key: str = ""
@@ -85,7 +89,7 @@ class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
     @property
     def for_routes(self) -> OidcDefaults:
         """The same without what routes do not depend on."""
-        return OidcDefaults(**{name: getattr(self, name) for name in OIDC_OPTIONS})
+        return OidcDefaults(**{name: getattr(self, name) for name in (*OIDC_OPTIONS, "all_routes", "bypass")})
 
 
 def read_oidc(options: Mapping[str, Any]) -> tuple[OidcOptions, list[OidcProblem]]:

@@ -95,6 +95,8 @@ def check_reach(
         own = reserved_target(target, reserved_ports, is_local)
     if own is not None:
         return None, own
+    if is_own_address(container, target) and target.host != container.public_hostname:
+        return None, None  # as below, but this is frequent: many containers listen on a port of the proxy
     reach = reach_of(container, target)
     verdict = judge_reach(reach, target, policy, nowhere if elsewhere else is_local)
     if verdict.allowed:

@@ -267,6 +267,7 @@ def route_json(
     route: Route,
     health: Mapping[str, EndpointHealth] = MappingProxyType({}),
     refused: Iterable[str] | None = None,
+    known: dict[tuple[int, tuple[str, ...]], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return a route as plain data for JSON: facts, then each field that labels set. Keys of durations end in ``_s``.
 
@@ -276,6 +277,8 @@ def route_json(
         route: the route.
         health: endpoint address -> result of its probes.
         refused: the settings for which the gateway does not serve the route; if omitted, those in its problems.
+        known: the fields of routes already converted, which routes with the same settings share; new ones are added.
+            Pass the same mapping for all routes of a table, and none for routes that may be gone by the next call.
 
     """
     if refused is None and route.excluded:
@@ -299,11 +302,16 @@ def route_json(
     }
     if route.bind:
         shown["bind"] = route.bind
-    for name in route.labelled:
-        if name not in _SHOWN_ANYWAY:
-            key, value = ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
-            shown[key] = value
-    return shown
+    known = {} if known is None else known
+    key = (id(route.settings), route.labelled)
+    fields = known.get(key)
+    if fields is None:
+        fields = known[key] = dict(
+            ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
+            for name in route.labelled
+            if name not in _SHOWN_ANYWAY
+        )
+    return shown | fields
 
 
 def _endpoint_json(endpoint: Endpoint, health: EndpointHealth | None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from pilotage.routes.fields import (
 from pilotage.routes.formats import Folder, Icon, Index, NoEffect
 from pilotage.routes.mappings import Field, FreeMapping, ListOf, StructKind
 from pilotage.routes.middlewares import Middlewares
+from pilotage.routes.path_patterns import PathPatterns
 from pilotage.routes.port_syntax import Port, PortPair
 from pilotage.routes.rules import Rules
 
@@ -216,7 +217,20 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     inbound_mtls_profile: Annotated[
         str, Field(_TEXT, "Profile of allowed client certificates. Not in effect yet.", "staff", protective=True)
     ] = ""
-    rules: Annotated[Any, Field(Rules(), "Rules for requests. Not in effect yet.", protective=True)] = None
+    path_patterns: Annotated[
+        tuple[str, ...],
+        Field(
+            PathPatterns(),
+            "Paths that are served, as patterns of Go's ServeMux; others get 404.",
+            "GET /public/, /login",
+            protective=True,
+            default="all paths",
+        ),
+    ] = ()
+    rules: Annotated[
+        Any,
+        Field(Rules(), "Rules for requests: conditions and commands.", "path /old { redirect /new }", protective=True),
+    ] = None
     rule_file: Annotated[
         str, Field(_PATH, "File or embed:// preset with rules. Not in effect yet.", protective=True)
     ] = ""
@@ -264,7 +278,6 @@ _UNSUPPORTED_HERE: Final = "a GoDoxy field that pilotage does not support"
 UNSUPPORTED: Final = {
     "agent": ("agent cannot be set, because a route uses the agent of its container's engine", True),
     "idlewatcher": (f"idlewatcher is {_UNSUPPORTED_HERE}; use proxy.idle_timeout and the other idle labels", False),
-    "pathpatterns": (f"path_patterns is {_UNSUPPORTED_HERE}", False),
     "proxmox": (f"proxmox is {_UNSUPPORTED_HERE}", False),
 }
 """Folded name of a field that only GoDoxy supports -> message, and whether it takes the route out of service."""

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
+    from pilotage.xds.bypass import read_bypass
     from pilotage.xds.capabilities import GatewayCapabilities
     from pilotage.xds.checks import ROUTE, SERVICE, denial
+    from pilotage.xds.cloudflare import CLOUDFLARE
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
+    from pilotage.xds.html_changes import VOID, HtmlChange, Selector
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.login import (
         CALLBACK_PATH,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTH_TIMEOUT",
     "CALLBACK_PATH",
+    "CLOUDFLARE",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
@@ -61,18 +65,21 @@ __all__ = [
     "SESSION_ISSUER",
     "SHARED",
     "STATS",
+    "VOID",
     "AdsServer",
     "Agent",
     "Backend",
     "CertificateFiles",
     "GatewayCapabilities",
     "GatewayOptions",
+    "HtmlChange",
     "Key",
     "Limits",
     "LoadReports",
     "Member",
     "Page",
     "Report",
+    "Selector",
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
@@ -85,12 +92,14 @@ __all__ = [
     "look_up",
     "options_of",
     "pool_gate",
+    "read_bypass",
     "route_policy",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "read_bypass": "bypass",
         "options_of": "login",
         "SESSION_ISSUER": "login",
         "SESSION_COOKIE": "login",
@@ -107,6 +116,10 @@ __getattr__, __dir__ = lazy_exports(
         "host_of": "agent",
         "Agent": "agent",
         "Member": "backend",
+        "CLOUDFLARE": "cloudflare",
+        "HtmlChange": "html_changes",
+        "Selector": "html_changes",
+        "VOID": "html_changes",
         "route_policy": "middlewares",
         "epoch_cluster": "cluster_names",
         "gate_of": "cluster_names",

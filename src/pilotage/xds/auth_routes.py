@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
+    from pilotage.xds.middlewares import RoutePolicy
 
 __all__ = ["approval", "auth_problem", "restricts_access", "without_auth_route"]
 
@@ -34,7 +35,7 @@ def approval(route: Route | None) -> tuple[bool, bool]:
     return served, restricts_access(route)
 
 
-def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem | None:
+def auth_problem(route: Route, name: str, auth_route: Route | None, middleware: str = "forwardauth") -> Problem | None:
     """Return why a route cannot approve requests to another route; ``None`` if it can.
 
     Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve
@@ -43,20 +44,25 @@ def auth_problem(route: Route, name: str, auth_route: Route | None) -> Problem |
 
     Args:
         route: the route whose requests must be approved.
-        name: the alias in this route's ``forwardauth``.
+        name: the alias in this route's middleware.
         auth_route: the route with that alias, if it is served.
+        middleware: the middleware that asks it.
 
     """
     served, restricted = approval(auth_route)
     if auth_route is not None and auth_route.agent:
-        return auth_route_behind_agent(route, name)
+        return auth_route_behind_agent(route, name, middleware)
     if not served:
-        return auth_route_not_served(route, name)
-    return auth_route_restricted(route, name) if restricted else None
+        return auth_route_not_served(route, name, middleware)
+    return auth_route_restricted(route, name, middleware) if restricted else None
 
 
 def without_auth_route(backend: Backend) -> Backend:
     """Return a copy of a backend that rejects all requests, because no route can approve them."""
-    policy = backend.route_policy
+    return msgspec.structs.replace(backend, route_policy=_nowhere(backend.route_policy))
+
+
+def _nowhere(policy: RoutePolicy) -> RoutePolicy:
     auth = msgspec.structs.replace(policy.auth, route=_NOWHERE) if policy.auth is not None else None
-    return msgspec.structs.replace(backend, route_policy=msgspec.structs.replace(policy, auth=auth))
+    variants = tuple(msgspec.structs.replace(it, policy=_nowhere(it.policy)) for it in policy.variants)
+    return msgspec.structs.replace(policy, auth=auth, variants=variants)

@@ -16,6 +16,7 @@ from pilotage.table.precedence import is_draining
 from pilotage.xds.agent import TUNNELLED, Agent, Tunnel
 from pilotage.xds.cluster_names import ClusterNames, gate_names, pool_gate
 from pilotage.xds.middlewares import PLAIN, RoutePolicy, route_policy
+from pilotage.xds.rule_outcomes import Compiled, route_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,6 +139,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     def hold(self) -> float:
         """Seconds that requests wait for an endpoint: the route's ``hold``, else a default if restarting, else 0."""
         return self.route.settings.hold or (RESTART_HOLD if self.restarting else 0.0)
+
+    @property
+    def rules(self) -> Compiled:
+        """What the route's rules do."""
+        return route_rules(self.route)
 
     @property
     def reachable(self) -> tuple[Member, ...]:
@@ -343,6 +349,7 @@ _COMMON: Final = (
     "compression",
     "disable_compression",
     "healthcheck",
+    "path_patterns",
     "relay_proxy_protocol_header",
     "tls_termination",
 )

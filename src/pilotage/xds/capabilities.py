@@ -11,15 +11,18 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten_value
 from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
+from pilotage.routes.middlewares import STEP, middleware_name
 from pilotage.routes.oidc import merge_oidc
 from pilotage.xds.balance_problems import balance_problems
+from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.problems import as_refused
+from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Protocol
 
     from pilotage.core.problems import Severity
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GatewayCapabilities", "check_capabilities"]
 
+_OIDC: Final = "oidc"
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
 
@@ -57,16 +61,27 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     @classmethod
     def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
-        kept = GatewayOptions(trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes)
+        kept = GatewayOptions(
+            trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes, error_pages=options.error_pages
+        )
         return cls(kept, compositions)
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Return what :meth:`~pilotage.routes.compositions.Compositions.fill_in` returns."""
-        return self.compositions.fill_in(middlewares)
+        """Return what :meth:`~pilotage.routes.compositions.Compositions.fill_in` returns, with what all routes have."""
+        found, problems = self.compositions.fill_in(middlewares)
+        own = middlewares if found is None else found
+        if not self.options.oidc.all_routes or _signs_in(own):
+            return found, problems
+        bypass = list(self.options.oidc.bypass)
+        return {**own, _OIDC: {"bypass": bypass} if bypass else None}, problems
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
-        return check_capabilities(route, self.options)
+        return _checked(route, self.options)
+
+
+def _signs_in(middlewares: Iterable[str]) -> bool:
+    return any(middleware_name(written.rpartition(STEP)[2]) == _OIDC for written in middlewares)
 
 
 def check_capabilities(route: Route, options: GatewayOptions | None = None) -> tuple[tuple[Problem, ...], bool]:
@@ -81,7 +96,10 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
         if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
-    options = GatewayCapabilities.of_options(options or GatewayOptions()).options
+    return _checked(route, GatewayCapabilities.of_options(options or GatewayOptions()).options)
+
+
+def _checked(route: Route, options: GatewayOptions) -> tuple[tuple[Problem, ...], bool]:
     found, servable = _check(route, options)
     policy = route_policy(route.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
@@ -103,7 +121,9 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
 
     if route.scheme == "fileserver":
         _check_file_server(route, refuse)
-    for field in ("rules", "rule_file", "inbound_mtls_profile"):
+    if settings.rules:
+        _check_rules(route, refuse)
+    for field in ("rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
     if settings.tls_termination:
@@ -116,9 +136,23 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif route.bind or route.port.listening:
         field = "bind" if route.bind else "port"
         refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
-    _check_sign_in(route_policy(route.middlewares), options, refuse)
+    _check_sign_in(route_policy(route.middlewares), options, refuse, is_stream=route.is_stream)
     _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _check_rules(route: Route, refuse: _Refuse) -> None:
+    """Refuse rules that the gateway cannot apply exactly; report commands that have no effect."""
+    if route.is_stream:
+        refuse("rules", f"rules are only for HTTP, not {route.scheme}", "remove them")
+        return
+    compiled = route_rules(route)
+    if compiled.refused is not None:
+        message, hint = compiled.refused
+        refuse("rules", message, hint or "remove the rule")
+    for name in compiled.skipped:
+        text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
+        refuse("rules", text, "remove it", blocking=False, harmless=True)
 
 
 def _check_file_server(route: Route, refuse: _Refuse) -> None:
@@ -172,13 +206,15 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
         if invalid:
             message, hint = f"a {route.scheme} route needs a port to listen on, and its port is not valid", "correct it"
         refuse("port", message, hint)
-    for field in ("middlewares", "hold"):
+    for field in ("middlewares", "path_patterns", "hold"):
         if getattr(route.settings, field):
-            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field == "middlewares")
+            refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it", blocking=field != "hold")
 
 
-def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse, *, is_stream: bool) -> None:
     """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    if policy.oidc is None and options.oidc.all_routes and not is_stream:
+        refuse("middlewares", "users of this route could not sign in, which all routes require", "report this as a bug")
     missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
     if missing:
         refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
@@ -186,19 +222,33 @@ def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
+    if policy.error_page and not options.error_pages:
+        hint = "set error_pages in pilotage.yml"
+        refuse("middlewares.error_page", "no folder of error pages is configured", hint, blocking=False, harmless=True)
+    if policy.cloudflare and not _trusts(options, CLOUDFLARE):
+        refuse(
+            "middlewares.cloudflare_real_ip",
+            "gateway.trusted_proxies lacks Cloudflare's networks, so clients have the addresses of Cloudflare",
+            "add cloudflare to gateway.trusted_proxies",
+            blocking=bool(policy.allow or policy.rate),
+        )
     if policy.address_from is None:
         return
     header, networks = policy.address_from
-    trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
-    trusted_header = header == "x-forwarded-for" and all(
-        any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
-        for n in map(ipaddress.ip_network, networks)
-    )
-    if trusted_header and networks:
+    if header == "x-forwarded-for" and networks and _trusts(options, networks):
         return
     refuse(
         "middlewares.real_ip",
         "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes",
         "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
         blocking=bool(policy.allow or policy.rate),
+    )
+
+
+def _trusts(options: GatewayOptions, networks: Iterable[str]) -> bool:
+    """Return whether the gateway trusts all of some networks."""
+    trusted = [ipaddress.ip_network(text) for text in options.trusted_proxies]
+    return all(
+        any(t.version == n.version and n.subnet_of(t) for t in trusted)  # type: ignore[arg-type]
+        for n in map(ipaddress.ip_network, networks)
     )

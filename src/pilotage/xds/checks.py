@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.auth.v3 import external_auth_pb2
+from envoy.service.ext_proc.v3 import external_processor_pb2
 from envoy.type.v3 import http_status_pb2
 from google.rpc import status_pb2
 
-__all__ = ["ROUTE", "SERVICE", "denial", "refuse"]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["ROUTE", "SERVICE", "denial", "refuse", "unchanged"]
 
 SERVICE: Final = "service"
 """Key of a check's context that names the middleware that has to answer."""
@@ -46,3 +50,10 @@ def denial(status: int, headers: list[tuple[str, str]], body: str) -> Any:
 async def refuse(_request: Any) -> Any:
     """Refuse a request that nothing can check: the middleware's part of this process does not run."""
     return denial(503, [("cache-control", "no-store")], "The gateway could not check this request.\n")
+
+
+async def unchanged(requests: AsyncIterator[Any], _backend: str) -> AsyncIterator[Any]:
+    """Let the body of a response pass as it is: nothing in this process changes bodies."""
+    async for request in requests:
+        if request.WhichOneof("request") == "response_headers":
+            yield external_processor_pb2.ProcessingResponse(response_headers=external_processor_pb2.HeadersResponse())

@@ -19,7 +19,6 @@ from envoy.config.core.v3 import (
     substitution_format_string_pb2,
 )
 from envoy.config.route.v3 import route_components_pb2
-from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
@@ -33,28 +32,35 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
-from envoy.type.v3 import http_status_pb2, percent_pb2, token_bucket_pb2
+from envoy.type.v3 import http_status_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
+from pilotage.xds.app_sec import app_sec_check
+from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
+from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
-from pilotage.xds.request_checks import access_check, host_check
-from pilotage.xds.resources import OFF, ON, Frame, header, number, packed, seconds
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
+from pilotage.xds.rate_limits import rate_limit
+from pilotage.xds.request_checks import REFUSAL, access_check, host_check
+from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
+    from pilotage.xds.auth_services import ForwardAuth
     from pilotage.xds.backend import Backend
-    from pilotage.xds.middlewares import ForwardAuth, Rate
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
+    "ACCESS",
     "ADDRESS",
+    "AUTH",
     "AUTH_TIMEOUT",
     "CONTROL_CLUSTER",
     "FOUND",
     "PAGE_FILTER",
+    "RATE",
     "TARGET",
     "backend_settings",
     "http_filters",
@@ -67,12 +73,11 @@ CONTROL_CLUSTER: Final = "pilotage"
 """The control plane's name in Envoy's bootstrap."""
 
 _FOLD: Final = "pilotage.fold"
-_WILDCARD: Final = "pilotage.wildcard"
 _HOST: Final = "pilotage.host"
-_ACCESS: Final = "pilotage.access"
-_RATE: Final = "pilotage.rate"
+ACCESS: Final = "pilotage.access"
+RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
-_AUTH: Final = "pilotage.auth"
+AUTH: Final = "pilotage.auth"
 PAGE_FILTER: Final = "pilotage.page"
 _ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
@@ -96,7 +101,6 @@ _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
-_REMEMBERED_CLIENTS: Final = 10_000
 FOUND: Final = "+"
 """Route name that many backends share."""
 _ASKS: Final = "asks"
@@ -120,7 +124,7 @@ function look_up(handle, host, as)
   if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
 end
 """.replace("ASKS", _ASKS)
-    .replace("AUTH", _AUTH)
+    .replace("AUTH", AUTH)
     .replace("SPARED", _SPARED)
     .replace("SIGNS_IN", _SIGNS_IN)
     .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
@@ -139,13 +143,16 @@ end
 # A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
 _WILDCARD_SCRIPT: Final = (
     _LOOK_UP
+    + ADDRESS_SCRIPT
     + """
 function envoy_on_request(handle)
   if handle:streamInfo():routeName() ~= "" then return end
   local host = handle:headers():get(":authority")
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if host then
+    set_address(handle)
     look_up(handle, host, "ANY" .. (rest or ""))
+    keep_address(handle)
   end
 end
 """.replace("ANY", ANY_LABEL)
@@ -161,12 +168,13 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(_HOST, host_check()),
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(_FOLD_SCRIPT)),
-        _filter(_WILDCARD, _lua(_WILDCARD_SCRIPT)),
-        _filter(_ACCESS, rbac_filter_pb2.RBAC()),
-        _filter(_RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
+        _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(ACCESS, rbac_filter_pb2.RBAC()),
+        _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
-        *(_filter(name, it) for name, it in login_filters(options.session_keys).items()),
-        _filter(_AUTH, _approval()),
+        # Only the last one protects. Without the others, it asks about each request.
+        *(_filter(name, it, disabled=name != LOGIN) for name, it in login_filters(options.session_keys).items()),
+        _filter(AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After all filters that restrict access, so that refused requests wake nothing.
@@ -178,8 +186,9 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    # Neither of the next two filters protects anything.
+    # None of the next three filters protects anything.
     chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
+    chain.append(_filter(BODY_FILTER, body_filter(CONTROL_CLUSTER), disabled=True))  # sees responses first
     if options.has_agents:
         chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
     chain.append(_filter(TARGET, _destination()))
@@ -240,7 +249,7 @@ def _approval() -> Any:
     """Return the ext_authz filter for forwardauth. It is skipped only for routes known not to use forwardauth."""
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
-        filter=_AUTH,
+        filter=AUTH,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=_SPARED)],
         value=value_pb2.ValueMatcher(bool_match=True),
         invert=True,
@@ -250,7 +259,8 @@ def _approval() -> Any:
 
 
 _SHOWN: Final = (
-    ":authority :method :path accept accept-language authorization cookie origin proxy-authorization referer user-agent"
+    ":authority :method :path accept accept-language authorization content-type cookie origin proxy-authorization "
+    "referer user-agent"
 ).split()
 
 _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
@@ -267,7 +277,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, _WILDCARD, _ACCESS, _RATE, _STRIP, *LOGIN_FILTERS, _AUTH, _ON_DEMAND)
+    disabled = (_FOLD, WILDCARD, ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -276,9 +286,15 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
-    for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
-        for script in (_FOLD, _WILDCARD) if needed is not None else ():
-            route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    if route.redirect.https_redirect and backend.route_policy.is_protected:
+        for name in (*LOGIN_FILTERS, AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
+            route.typed_per_filter_config[name].CopyFrom(_OFF)
+    else:
+        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
+            for script in (_FOLD, WILDCARD) if needed is not None else ():
+                route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    if backend.route_policy.refusal.status:
+        route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -286,20 +302,22 @@ def mark(route: Any, backend: Backend) -> None:
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
-    found: dict[str, Any] = {}
-    checks_path = policy.prefix or policy.auth is not None or backend.proxy is not None
-    rules = access_check(policy.allow, path=bool(checks_path)) if checks_path or policy.allow else None
+    found = address_settings(backend)
+    limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
+    checks_path = limited or policy.auth is not None or backend.proxy is not None
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status)
+    rules = allowed if checks_path or policy.allow else None
     if rules is not None or backend.route.settings.access_log is not None:
-        found[_ACCESS] = packed(access_rules(backend.route, rules))
+        found[ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.rate is not None:
-        found[_RATE] = packed(_rate(policy.rate))
+        found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
-        found[_AUTH] = packed(_forward(policy.auth))
-    if names := (*(policy.auth.headers if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
+        found[AUTH] = packed(_ask_route(policy.auth))
+    if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
-    found |= login_settings(backend, options)
+    found |= login_settings(backend, options) | body_settings(backend)
     if backend.is_closed:
         found[_ON_DEMAND] = _ask(backend.longest_wait)
         found |= waiting_settings(options.max_waiting_requests)
@@ -327,41 +345,22 @@ def _ask(patience: float) -> Any:
     return packed(on_demand_pb2.PerRouteConfig(odcds=on_demand_pb2.OnDemandCds(source=source, timeout=timeout)))
 
 
-def _rate(rate: Rate) -> Any:
-    """Return the limit of requests per client address. When its table is full, the oldest addresses are dropped."""
-    bucket = token_bucket_pb2.TokenBucket(
-        max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
-    )
-    everybody = token_bucket_pb2.TokenBucket(
-        max_tokens=2**32 - 1, tokens_per_fill=number(2**32 - 1), fill_interval=seconds(rate.period)
-    )
-    always = base_pb2.RuntimeFractionalPercent(
-        default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
-    )
-    by_address = route_components_pb2.RateLimit.Action(
-        remote_address=route_components_pb2.RateLimit.Action.RemoteAddress()
-    )
-    entry = ratelimit_pb2.RateLimitDescriptor.Entry(key="remote_address")
-    return local_rate_limit_pb2.LocalRateLimit(
-        stat_prefix="rate",
-        token_bucket=everybody,
-        filter_enabled=always,
-        filter_enforced=always,
-        rate_limits=[route_components_pb2.RateLimit(actions=[by_address])],
-        descriptors=[ratelimit_pb2.LocalRateLimitDescriptor(entries=[entry], token_bucket=bucket)],
-        always_consume_default_token_bucket=OFF,
-        max_dynamic_descriptors=number(_REMEMBERED_CLIENTS),
-    )
-
-
 def _strip(names: tuple[str, ...]) -> Any:
     """Return settings that remove headers that only the auth service may set, so that clients cannot forge them."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
 
 
+def _ask_route(auth: ForwardAuth) -> Any:
+    """Return settings for asking a route. The request's path is fixed, so clients cannot add parameters."""
+    service, body = app_sec_check(auth.route, auth.api_key, auth.timeout) if auth.api_key else (_forward(auth), None)
+    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
+    settings = ext_authz_pb2.CheckSettings(http_service=service, with_request_body=body)
+    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=settings)
+
+
 def _forward(auth: ForwardAuth) -> Any:
-    """Return settings for asking an auth service. The request's path is fixed, so clients cannot add parameters."""
+    """Return the auth service to ask, without the path."""
     values = {
         "X-Forwarded-Method": "%REQ(:METHOD)%",
         "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
@@ -369,9 +368,9 @@ def _forward(auth: ForwardAuth) -> Any:
         "X-Forwarded-Uri": "%REQ(:PATH)%",
     }
     exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
-    service = ext_authz_pb2.HttpService(
+    return ext_authz_pb2.HttpService(
         server_uri=http_uri_pb2.HttpUri(
-            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(AUTH_TIMEOUT)
+            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(auth.timeout)
         ),
         authorization_request=ext_authz_pb2.AuthorizationRequest(
             headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
@@ -383,8 +382,6 @@ def _forward(auth: ForwardAuth) -> Any:
             ),
         ),
     )
-    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
-    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings(http_service=service))
 
 
 _PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)

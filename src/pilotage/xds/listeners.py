@@ -27,7 +27,7 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
-from pilotage.xds.filters import http_filters
+from pilotage.xds.filters import http_filters, scope_settings
 from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.request_checks import forget_headers
@@ -205,7 +205,10 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
         )
         everything = route_components_pb2.VirtualHost(name="redirect", domains=["*"], routes=[route])
-        manager.route_config.CopyFrom(route_pb2.RouteConfiguration(name="redirect", virtual_hosts=[everything]))
+        redirect = route_pb2.RouteConfiguration(
+            name="redirect", virtual_hosts=[everything], typed_per_filter_config=scope_settings(plain=False)
+        )
+        manager.route_config.CopyFrom(redirect)
     else:
         manager.scoped_routes.CopyFrom(_scoped())
     return listener_components_pb2.Filter(

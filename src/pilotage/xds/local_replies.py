@@ -16,7 +16,7 @@ from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
-from pilotage.xds.request_checks import bad_host, bad_path
+from pilotage.xds.request_checks import REFUSAL, bad_host, bad_path, refusals
 from pilotage.xds.resources import header, number, packed
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def local_replies(options: GatewayOptions) -> Any:
     mappers = [
         _reply(bad_host(), _text(_invalid("Host header")), status=400),
         _reply(bad_path(), _text(_invalid("path")), status=400),
+        *(_reply(when, _refusal(), status=status) for status, when in refusals().items()),
         _reply(_answered(PAGE), _format("%LOCAL_REPLY_BODY%", _HTML)),
         *_variants(unknown, _UNKNOWN, _SPELLING, options, advice=_HINT_UNKNOWN, status="404", again=False),
     ]
@@ -150,6 +151,10 @@ def local_replies(options: GatewayOptions) -> Any:
     # First by kind of client, which is quicker to tell than a cause.
     mappers += [mapper for kind in zip(*found, strict=True) for mapper in kind]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers)
+
+
+def _refusal() -> Any:
+    return _format(f"%METADATA(ROUTE:{REFUSAL}:message)%\n", _TEXT)
 
 
 def _conditions(cause: _Cause) -> list[Any]:

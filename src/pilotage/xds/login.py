@@ -4,7 +4,8 @@ A session is a JSON Web Token in a cookie, which the daemon has signed. Envoy ve
 whether it is one for this route (``SIGNED_IN``). Only if it is not, Envoy asks the daemon (``LOGIN``). So requests of
 signed-in users cost the daemon nothing, and pass while the daemon restarts.
 
-``SIGNED_IN`` and ``LOGIN`` are in every chain: they protect. Without ``SESSION``, Envoy asks for every request.
+``LOGIN`` is in every chain, because it protects. The other two only spare it work: Envoy leaves them out of the chain
+of a request to a wildcard or to a host spelled in an unusual way, and asks about each such request.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLBACK_PATH",
     "IDENTITY_HEADERS",
+    "LOGIN",
     "LOGIN_FILTERS",
     "LOGOUT_PATH",
     "OIDC",

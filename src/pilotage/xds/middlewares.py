@@ -7,6 +7,7 @@ skipped and reported.
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,15 +19,20 @@ from pilotage.core.values import ParseError, parse_duration
 from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
+from pilotage.routes.rules import RuleError
+from pilotage.xds.auth_services import CROWDSEC_OPTIONS, ForwardAuth, read_crowdsec
+from pilotage.xds.bypass import MAX_BYPASSES, Conditions, asks_address, bypass_ways, read_bypass
 from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
+from pilotage.xds.html_changes import HtmlChange, modify_html, themed
 from pilotage.xds.middleware_options import OptionReader
+from pilotage.xds.refusal import Refusal, read_refusal
 from pilotage.xds.variables import Upstream, VariableError, fixed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-__all__ = ["Edits", "ForwardAuth", "Rate", "RoutePolicy", "route_policy"]
+__all__ = ["Edits", "Rate", "RoutePolicy", "route_policy"]
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -35,21 +41,6 @@ class Rate(msgspec.Struct, frozen=True):
     average: int
     burst: int
     period: float
-
-
-class ForwardAuth(msgspec.Struct, frozen=True):
-    """Another route must approve every request.
-
-    Attributes:
-        route: its alias.
-        path: path of the authorization request.
-        headers: headers of its response that are passed on to the backend.
-
-    """
-
-    route: str
-    path: str
-    headers: tuple[str, ...]
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
@@ -61,11 +52,17 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         prefix: path prefix to add, with a slash at both ends, or ``""``.
         forwarded: ``"set"`` to overwrite X-Forwarded headers, ``"hide"`` to remove them.
         allow: client networks that have access; empty for all.
+        refusal: the response to clients in other networks.
         rate: rate limit per client address.
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         oidc: how users have to sign in.
+        cloudflare: whether client addresses are to come from Cloudflare.
+        error_page: whether error pages of the operator replace those of the target.
+        changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
+        variants: the policies for requests that bypass middlewares; the first whose conditions hold applies.
+        has_bypass: whether this is one of these policies, or there are any.
         problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
 
@@ -77,10 +74,16 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     prefix: str = ""
     forwarded: str = ""
     allow: tuple[str, ...] = ()
+    refusal: Refusal = Refusal()
     rate: Rate | None = None
     redirect: bool = False
     auth: ForwardAuth | None = None
     oidc: OidcOptions | None = None
+    cloudflare: bool = False
+    changes: tuple[HtmlChange, ...] = ()
+    error_page: bool = False
+    variants: tuple[Variant, ...] = ()
+    has_bypass: bool = False
     address_from: tuple[str, tuple[str, ...]] | None = None
     problems: tuple[Problem, ...] = ()
     servable: bool = True
@@ -90,34 +93,81 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         """Whether something other than this gateway decides which requests pass."""
         return self.auth is not None or self.oidc is not None
 
+    @property
+    def asks_address(self) -> bool:
+        """Whether a bypass is about the client's address."""
+        return asks_address(conditions for variant in self.variants for conditions in variant.bypasses)
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """What the middlewares require of requests for which several ``bypass`` options hold."""
+
+    bypasses: tuple[Conditions, ...]
+    policy: RoutePolicy
+
 
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"crowdsec", "hcaptcha", "modify_html", "themed", "error_page", "cloudflare_real_ip"})
+_UNSUPPORTED: Final = frozenset({"hcaptcha"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
     """Parse the middlewares of :class:`~pilotage.routes.schema.RouteSettings`. Never raises."""
     if not middlewares:
         return PLAIN
+    entries = sorted(middlewares.items(), key=_order)
+    parser = _parsed(entries)
+    variants = tuple(_variants(entries, parser))
+    return RoutePolicy(
+        **parser.found,
+        variants=variants,
+        has_bypass=bool(variants),
+        problems=tuple(parser.problems),
+        servable=parser.servable,
+    )
+
+
+def _parsed(entries: Iterable[tuple[str, Any]]) -> _Parser:
     parser = _Parser()
-    for written, options in sorted(middlewares.items(), key=_order):
+    for written, options in entries:
         origin, use = written.partition(STEP)[0], written.rpartition(STEP)[2]
         name = middleware_name(use)
         if name is not None:  # unknown middlewares are already reported, and exclude the route
-            parser.middleware(name, origin, options)
+            parser.middleware(name, origin, options, written)
         elif FROM_FILE in use:
             parser.unfilled(written)
-    return RoutePolicy(**parser.found, problems=tuple(parser.problems), servable=parser.servable)
+    return parser
+
+
+def _variants(entries: list[tuple[str, Any]], parser: _Parser) -> Iterator[Variant]:
+    """Yield the policy for each set of bypasses that may hold together, the largest sets first."""
+    bypasses = parser.bypasses
+    if len(bypasses) > MAX_BYPASSES:
+        parser.restricts_access = True
+        text = f"a route has more than {MAX_BYPASSES} different bypass lists"
+        parser.problem(text, "write the same list for several middlewares")
+        return
+    for size in range(len(bypasses), 0, -1):
+        for chosen in combinations(bypasses, size):
+            try:
+                bypass_ways(chosen, "")
+            except RuleError as error:
+                parser.restricts_access = True
+                parser.problem(error.message, error.hint, option="bypass")
+                return
+            skipped = {written for it in chosen for written in bypasses[it]}
+            found = _parsed(entry for entry in entries if entry[0] not in skipped).found
+            yield Variant(chosen, RoutePolicy(**found, has_bypass=True))
 
 
 class _Parser(OptionReader):
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, Any] = {}
+        self.bypasses: dict[Conditions, list[str]] = {}  # conditions -> the middlewares to which they belong
 
-    def middleware(self, name: str, written: str, options: Any) -> None:
+    def middleware(self, name: str, written: str, options: Any, entry: str) -> None:
         self.path, self.restricts_access = f"middlewares.{written}", name in _PROTECTIVE
         self.of_response = name == "response"
         if name in _UNSUPPORTED:
@@ -128,11 +178,15 @@ class _Parser(OptionReader):
         if (priority := folded.pop("priority", None)) is not None and _priority(priority) is None:
             text = f"{shorten_value(str(priority))!r} is not a whole number"
             self.problem(text, "write one such as 10; lower numbers come first", option="priority")
-        if folded.pop("bypass", None):
-            self.problem(
-                "bypass is not supported by pilotage's gateway: the middleware applies to every request",
-                "remove bypass",
-            )
+        if (bypass := folded.pop("bypass", None)) and name in ("real_ip", "cloudflare_real_ip"):
+            text = "bypass has no effect here, because the client's address is found before the route"
+            self.problem(text, "remove bypass", option="bypass", harmless=True)
+        elif bypass not in (None, "", []):
+            try:
+                self.bypasses.setdefault(read_bypass(bypass), []).append(entry)
+            except RuleError as error:
+                effect = "" if self.restricts_access else ", so the middleware applies to every request"
+                self.problem(f"{error.message}{effect}", error.hint, option="bypass", harmless=True)
         for key in folded.keys() - {option.replace("_", "") for option in known}:
             self.problem(f"unknown option {shorten_value(key)!r}", did_you_mean(key, known) or "remove it")
         handler(self, folded)
@@ -220,15 +274,12 @@ class _Parser(OptionReader):
                 self.problem("no client is in all lists of networks of this route", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a different status grants no access
-        status = options.get("status", options.get("statuscode"))
-        if (status is not None and str(status) != "403") or options.get("message"):
-            message = "pilotage's gateway answers 403 with its own message"
-            self.problem(message, "remove status_code and message", harmless=True)
+        self.found["refusal"] = read_refusal(options, self.warn)
 
     def rate(self, options: dict[str, Any]) -> None:
         average = self.count(options, "average", 1)
         burst = self.count(options, "burst", average)
-        period = options.get("period")
+        period = options.get("period", options.get("periods"))
         length = 1.0
         if period is not None:
             try:
@@ -255,6 +306,15 @@ class _Parser(OptionReader):
         self.once("auth")
         self.found["auth"] = ForwardAuth(str(options.get("route") or "tinyauth").lower(), path, headers)
 
+    def crowdsec(self, options: dict[str, Any]) -> None:
+        self.once("auth")
+        self.found["auth"], problems, warnings = read_crowdsec(options)
+        for option, message, hint in problems:
+            self.problem(message, hint, option=option)
+        self.restricts_access = False  # the others grant no access
+        for option, message, hint in warnings:
+            self.problem(message, hint, option=option, harmless=True)
+
     def oidc(self, options: dict[str, Any]) -> None:
         named = {name: options[name.replace("_", "")] for name in OIDC_OPTIONS if name.replace("_", "") in options}
         self.once("oidc")
@@ -262,9 +322,34 @@ class _Parser(OptionReader):
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
 
+    def error_page(self, _options: dict[str, Any]) -> None:
+        self.found["error_page"] = True
+
+    def modify_html(self, options: dict[str, Any]) -> None:
+        self.change(modify_html(options, self.harmless))
+
+    def themed(self, options: dict[str, Any]) -> None:
+        self.change(themed(options, self.harmless))
+
+    def change(self, change: HtmlChange | None) -> None:
+        if change is not None:
+            self.found["changes"] = (*self.found.get("changes", ()), change)
+
+    def warn(self, message: str, hint: str, option: str) -> None:
+        self.problem(message, hint, option=option, harmless=True)
+
+    def harmless(self, message: str, hint: str, option: str) -> None:
+        self.problem(f"{message}, so pages stay unchanged", hint, option=option, harmless=True)
+
     def real_ip(self, options: dict[str, Any]) -> None:
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
+        if str(options.get("recursive", "true")).lower() == "false":
+            text = "the address is the last one in the header that is not trusted, as with recursive: true"
+            self.problem(text, "remove recursive", option="recursive", harmless=True)
+
+    def cloudflare(self, _options: dict[str, Any]) -> None:
+        self.found["cloudflare"] = True
 
 
 def _order(entry: tuple[str, Any]) -> tuple[int, str, str]:
@@ -297,8 +382,13 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "hide_x_forwarded": (_Parser.hide_forwarded, ()),
     "redirect_http": (_Parser.redirect, ()),
     "cidr_whitelist": (_Parser.whitelist, ("allow", "status", "status_code", "message")),
-    "rate_limit": (_Parser.rate, ("average", "burst", "period")),
+    "rate_limit": (_Parser.rate, ("average", "burst", "period", "periods")),
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
+    "crowdsec": (_Parser.crowdsec, CROWDSEC_OPTIONS),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
+    "error_page": (_Parser.error_page, ()),
+    "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
+    "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),
+    "cloudflare_real_ip": (_Parser.cloudflare, ()),
     "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }

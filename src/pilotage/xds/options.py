@@ -82,6 +82,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             log.
         files_socket: path of the unix socket on which the daemon serves files; ``""`` if no Envoy can reach it. Reloads
             do not change it.
+        error_pages: path of the folder with the pages for the middleware ``error_page``; ``""`` if there is none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
         connect_timeout: seconds after which a request fails if Envoy cannot connect to any endpoint. It covers all
             attempts together. For routes from files, it is at most 2 s.
@@ -121,6 +122,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     debug: bool = False
     access_log: str = ""
     files_socket: str = ""
+    error_pages: str = ""
     trusted_proxies: tuple[str, ...] = ()
     connect_timeout: float = 7.0
     retries: int = 8

@@ -55,33 +55,33 @@ def not_measured(backend: Backend, most: int) -> Problem:
     )
 
 
-def auth_route_not_served(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth refers to a route that is not served."""
+def auth_route_not_served(route: Route, auth_route: str, middleware: str) -> Problem:
+    """Report that a route's forwardauth or crowdsec refers to a route that is not served."""
     return _problem(
         route,
         f"all requests are rejected, because they must be approved by the route {auth_route!r}, which is not served",
         f"start a container with the alias {auth_route!r}, or use another route",
-        path="middlewares.forwardauth",
+        path=f"middlewares.{middleware}",
     )
 
 
-def auth_route_restricted(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth refers to a route that itself restricts access."""
+def auth_route_restricted(route: Route, auth_route: str, middleware: str) -> Problem:
+    """Report that a route's forwardauth or crowdsec refers to a route that itself restricts access."""
     return _problem(
         route,
         f"all requests are rejected, because the route {auth_route!r}, which must approve them, restricts access, too",
         "use a route without cidr_whitelist and forwardauth, because requests for approval bypass them",
-        path="middlewares.forwardauth",
+        path=f"middlewares.{middleware}",
     )
 
 
-def auth_route_behind_agent(route: Route, auth_route: str) -> Problem:
-    """Report that a route's forwardauth refers to a route behind an agent."""
+def auth_route_behind_agent(route: Route, auth_route: str, middleware: str) -> Problem:
+    """Report that a route's forwardauth or crowdsec refers to a route behind an agent."""
     return _problem(
         route,
         f"all requests are rejected, because the route {auth_route!r}, which must approve them, is behind an agent",
         "run the auth service where pilotage runs, or reach its engine by ssh:// or tls://",
-        path="middlewares.forwardauth",
+        path=f"middlewares.{middleware}",
     )
 
 

@@ -9,18 +9,43 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as early_mutation_pb2
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
 from pilotage.xds.options import FORGEABLE
+from pilotage.xds.refusal import STATUSES
 from pilotage.xds.resources import number, packed
+from pilotage.xds.rule_tests import ADDRESS_HEADER
 
-__all__ = ["FORGEABLE", "access_check", "bad_host", "bad_path", "forget_headers", "host_check"]
+__all__ = [
+    "FORGEABLE",
+    "REFUSAL",
+    "access_check",
+    "bad_host",
+    "bad_path",
+    "forget_headers",
+    "host_check",
+    "refusals",
+]
 
-_NEVER: Final = ("x-envoy-", "proxy")
-"""Headers removed from every client: Envoy's own, and ``Proxy``, which CGI programs use as their proxy (httpoxy)."""
+REFUSAL: Final = "pilotage.refusal"
+"""Namespace of a route's metadata about refused clients. Its key ``message`` has the text that they get."""
+
+_REFUSED: Final = "refused/"
+_FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
+    status_code_filter=accesslog_pb2.StatusCodeFilter(
+        comparison=accesslog_pb2.ComparisonFilter(
+            op=accesslog_pb2.ComparisonFilter.EQ,
+            value=base_pb2.RuntimeUInt32(default_value=403, runtime_key="pilotage.refused"),
+        )
+    )
+)
+
+_NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER)
+"""Headers removed from every client: those of Envoy and the gateway, and ``Proxy``, a proxy to CGI (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
 _VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"
@@ -60,7 +85,7 @@ def host_check() -> Any:
     )
 
 
-def access_check(networks: tuple[str, ...], *, path: bool) -> Any:
+def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> Any:
     """Return the rules that refuse clients, paths or both.
 
     A single filter does all this, because each filter has a cost for every request and every route, even where it is
@@ -70,10 +95,19 @@ def access_check(networks: tuple[str, ...], *, path: bool) -> Any:
         networks: the networks whose clients have access; if empty, all clients have access.
         path: refuse paths with which a client could get out of a path prefix. Envoy resolves ``..`` itself, but does
             not decode encoded slashes, which targets may decode.
+        status: the status of :func:`refusals` that refused clients get; 0 for the usual one.
 
     """
     permission = rbac_pb2.Permission
     climbs = permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
+    if networks and status:
+        allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
+        others = rbac_pb2.Principal(not_id=allowed)
+        refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
+        found = {f"{_REFUSED}{status}": refused}
+        if path:
+            found["access"] = rbac_pb2.Policy(permissions=[climbs], principals=[rbac_pb2.Principal(any=True)])
+        return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies=found)
     if networks:
         clients = [_client(network) for network in networks]
         allowed = permission(not_rule=climbs) if path else permission(any=True)
@@ -91,6 +125,20 @@ def _rules(action: Any, permission: Any, clients: list[Any]) -> Any:
     return rbac_pb2.RBAC(action=action, policies={"access": policy})
 
 
+def refusals() -> dict[int, Any]:
+    """Return the condition for local replies to clients that a route refuses with a status of its own, by status."""
+    return {status: _refused(status) for status in STATUSES}
+
+
+def _refused(status: int) -> Any:
+    policy = cel_pb2.ExpressionFilter(expression=f"response.code_details.contains('[{_REFUSED}{status}]')")
+    extension = accesslog_pb2.ExtensionFilter(
+        name="envoy.access_loggers.extension_filters.cel", typed_config=packed(policy)
+    )
+    both = [_FORBIDDEN, accesslog_pb2.AccessLogFilter(extension_filter=extension)]
+    return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=both))
+
+
 def bad_host() -> Any:
     """Return the condition for local replies to requests that :func:`host_check` refuses.
 
@@ -104,12 +152,7 @@ def bad_host() -> Any:
 
 def bad_path() -> Any:
     """Return the condition for local replies to requests that :func:`access_check` refuses for their path."""
-    forbidden = accesslog_pb2.ComparisonFilter(
-        op=accesslog_pb2.ComparisonFilter.EQ,
-        value=base_pb2.RuntimeUInt32(default_value=403, runtime_key="pilotage.refused"),
-    )
-    status = accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=forbidden))
-    both = [status, _reply(_header(rf"{_CLIMBS}(?:\?.*)?", name=":path"))]
+    both = [_FORBIDDEN, _reply(_header(rf"{_CLIMBS}(?:\?.*)?", name=":path"))]
     return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=both))
 
 

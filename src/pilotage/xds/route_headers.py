@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from envoy.config.route.v3 import route_components_pb2
+
 from pilotage.xds.agents import may_set, proxy_headers, removed_headers
 from pilotage.xds.resources import header
 from pilotage.xds.variables import Upstream, expand, fixed, upstream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pilotage.xds.backend import Backend
     from pilotage.xds.combining import Edits
 
-__all__ = ["edit_headers", "target_host"]
+__all__ = ["edit_headers", "edit_routes", "target_host"]
 
+_FIELDS: Final = tuple(f"{kind}_headers_to_{it}" for kind in ("request", "response") for it in ("add", "remove"))
 _FORWARDED: Final = {
     "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "x-forwarded-method": "%REQ(:METHOD)%",
@@ -33,23 +36,43 @@ _FURTHER: Final = tuple(f"x-forwarded-{name}" for name in _NAMES.split())
 """Further headers to hide. Only trusted proxies can send them. Envoy can remove headers only by their full names."""
 
 
-def edit_headers(host: Any, backend: Backend) -> None:
-    """Add the changes that a backend's middlewares make to a virtual host, whose routes are complete."""
+def edit_headers(host: Any, backend: Backend, *, of_agent: bool = True) -> None:
+    """Add the changes that a backend's middlewares make to a virtual host, whose routes are complete.
+
+    Args:
+        host: the virtual host. Without routes, it itself also sets the headers.
+        backend: the backend.
+        of_agent: whether to add the headers that the backend's agent needs.
+
+    """
     policy, upstream = backend.route_policy, upstream_of(backend.name, backend.route)
     put = [it for it in _options(policy.request, upstream) if may_set(backend, it.header.key)]
     if policy.forwarded == "set":
         put += [header(name, value) for name, value in _FORWARDED.items()]
     gone = list(policy.request.hide)
+    if policy.changes:
+        gone.append("accept-encoding")  # only a page that is not encoded can be changed
     if policy.forwarded == "hide":
         gone += [*_FORWARDED, *_FURTHER]
-    for level in host.routes if gone else [host]:
+    for level in host.routes if gone and host.routes else [host]:
         level.request_headers_to_add.extend(put)
-    host.request_headers_to_add.extend(proxy_headers(backend))
-    host.request_headers_to_remove.extend([*gone, *removed_headers(backend)])
+    host.request_headers_to_remove.extend(gone)
+    if of_agent:
+        host.request_headers_to_add.extend(proxy_headers(backend))
+        host.request_headers_to_remove.extend(removed_headers(backend))
 
-    for level in host.routes if policy.answer.hide else [host]:
+    for level in host.routes if policy.answer.hide and host.routes else [host]:
         level.response_headers_to_add.extend(_options(policy.answer, upstream, response=True))
     host.response_headers_to_remove.extend(policy.answer.hide)
+
+
+def edit_routes(routes: Iterable[Any], backend: Backend) -> None:
+    """Add the changes that a backend's middlewares make to each of its routes instead of to their virtual host."""
+    alone = route_components_pb2.VirtualHost()
+    edit_headers(alone, backend, of_agent=False)
+    for route in routes:
+        for field in _FIELDS:
+            getattr(route, field).extend(getattr(alone, field))
 
 
 def _options(edits: Edits, upstream: Upstream, *, response: bool = False) -> Iterator[Any]:

@@ -11,19 +11,25 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.routes.hosts import ANY_LABEL, DEFAULT, clean_domains
 from pilotage.xds.agents import PROXY_PATH
+from pilotage.xds.app_sec import BUFFERED
+from pilotage.xds.bypass_routes import has_route_headers, with_bypass
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
 from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
 from pilotage.xds.login import identity_headers
+from pilotage.xds.middlewares import PLAIN
+from pilotage.xds.path_patterns import refusing_routes
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
 from pilotage.xds.route_headers import edit_headers, target_host
+from pilotage.xds.rule_routes import with_rules
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
 from pilotage.xds.templates import FilledTemplate, Template, name_samples, template
@@ -199,17 +205,30 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without its name and address."""
-    routes = [*_redirect(backend, options), *while_closed(backend, _routes(backend, options), options)]
-    for route in routes:
+    served = with_bypass(backend, lambda it: _policy_routes(it, options), options)
+    refusing = refusing_routes(backend.route.settings.path_patterns)
+    for route in refusing:
         mark(route, backend)
+    routes = [*refusing, *served]
     host = route_components_pb2.VirtualHost(
         routes=routes,
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
         request_headers_to_add=identity_headers(backend, options),
     )
-    edit_headers(host, backend)
+    if backend.route_policy.auth is not None and backend.route_policy.auth.api_key:
+        host.request_body_buffer_limit.value = BUFFERED
+    edit_headers(host, msgspec.structs.replace(backend, route_policy=PLAIN) if has_route_headers(backend) else backend)
     return host
+
+
+def _policy_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
+    """Return the routes of a backend without bypasses."""
+    routes = [*_redirect(backend, options)]
+    routes += with_rules(backend, while_closed(backend, _routes(backend, options), options))
+    for route in routes:
+        mark(route, backend)
+    return routes
 
 
 def _redirect(backend: Backend, options: GatewayOptions) -> list[Any]:

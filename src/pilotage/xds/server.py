@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from pilotage.table.table import Table
-from pilotage.xds.checks import SERVICE, refuse
+from pilotage.xds.checks import SERVICE, refuse, unchanged
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
 from pilotage.xds.envoys import Envoys
@@ -61,15 +61,13 @@ class AdsServer:
         targets: resolves and probes the targets in the snapshot.
         envoys: the connected Envoys.
         loads: the load reports of the connected Envoys.
-        removals: lets Envoys keep the resources that they had before this process started, until
-            :meth:`release_removals`.
-        on_check: answers the checks of middlewares that Envoy does not have; by default, it refuses every request.
+        removals: lets Envoys keep what they had before this process started, until :meth:`release_removals`.
+        on_check, on_body: answer for middlewares that Envoy does not have; by default, by refusing, and by no change.
 
     Args:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
-        linger: seconds that Envoys keep a backend's own cluster after the backend has moved to the shared cluster,
-            because Envoy retries a request in the cluster in which it started.
+        linger: seconds that Envoys keep the cluster of a backend that has moved to the shared one, for retries in it.
         guard: what no route may reach; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
@@ -86,13 +84,13 @@ class AdsServer:
     ) -> None:
         self.snapshot = Snapshot(options, guard)
         self.on_check: Callable[[Any], Awaitable[Any]] = refuse
+        self.on_body: Callable[[AsyncIterator[Any], str], AsyncIterator[Any]] = unchanged
         self._on_nack = on_nack
         self._linger = linger
         self.envoys = Envoys(lambda: self.snapshot.resources)
         self._sessions = self.envoys.sessions
         self.loads = LoadReports()
-        self._published = asyncio.Event()
-        self._closed = asyncio.Event()
+        self._published, self._closed = asyncio.Event(), asyncio.Event()
         self.removals = RemovalHold()
         parts = (self.snapshot, self._send_changes, lambda: tuple(self._sessions))
         self.held = HeldRequests(*parts, self._schedule)
@@ -122,15 +120,18 @@ class AdsServer:
 
         """
         self._read_settings(self.snapshot.options)
-        server = grpc_server(self._stream, self._check, self.loads.stream)
+        server = grpc_server(self._stream, self._check, self.loads.stream, self._process)
         bind(server, address, tls)
         await server.start()
         self._servers.append(server)
 
     async def _check(self, request: Any, _context: Any = None) -> Any:
         """Answer an ext_authz check: for a page load while containers sleep, or for a middleware of ours."""
-        found = request.attributes.context_extensions
-        return await self.on_check(request) if SERVICE in found else self.gates.check(found.get("page", ""), request)
+        at = request.attributes.context_extensions
+        return await self.on_check(request) if SERVICE in at else self.gates.check(at.get("page", ""), request)
+
+    def _process(self, requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
+        return self.on_body(requests, backend)
 
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
@@ -146,9 +147,8 @@ class AdsServer:
             wake.set()
         for server in servers:
             await stop_server(server, _SHUTDOWN_GRACE)
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        while self._timers:
+            self._timers.pop().cancel()
 
     async def __aenter__(self) -> Self:
         return self

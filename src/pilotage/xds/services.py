@@ -9,7 +9,11 @@ import grpc
 import grpc.aio
 from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.ext_proc.v3 import external_processor_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
+
+from pilotage.xds.body_filter import BACKEND
+from pilotage.xds.checks import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,13 +32,19 @@ _LIMITS: Final = (
 )
 
 
-def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], loads: Stream) -> grpc.aio.Server:
+def grpc_server(
+    discovery: Stream,
+    check: Callable[[Any, Any], Awaitable[Any]],
+    loads: Stream,
+    bodies: Callable[[AsyncIterator[Any], str], AsyncIterator[Any]] = unchanged,
+) -> grpc.aio.Server:
     """Return a server that does not listen yet.
 
     Args:
         discovery: handles a stream of incremental ADS.
         check: decides whether a request may proceed.
         loads: handles a stream of load reports.
+        bodies: handles what Envoy says about one response whose body may change. Its second argument is the backend.
 
     """
     server = grpc.aio.server(options=_LIMITS)
@@ -53,9 +63,21 @@ def grpc_server(discovery: Stream, check: Callable[[Any, Any], Awaitable[Any]], 
         request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
         response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
     )
+
+    async def process(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        metadata = dict(context.invocation_metadata() or ())
+        async for answer in bodies(requests, str(metadata.get(BACKEND, ""))):
+            yield answer
+
+    processing = grpc.stream_stream_rpc_method_handler(
+        process,
+        request_deserializer=external_processor_pb2.ProcessingRequest.FromString,
+        response_serializer=external_processor_pb2.ProcessingResponse.SerializeToString,
+    )
     services = {
         "envoy.service.discovery.v3.AggregatedDiscoveryService": {"DeltaAggregatedResources": ads},
         "envoy.service.auth.v3.Authorization": {"Check": authorization},
+        "envoy.service.ext_proc.v3.ExternalProcessor": {"Process": processing},
         "envoy.service.load_stats.v3.LoadReportingService": {"StreamLoadStats": reporting},
     }
     server.add_generic_rpc_handlers(

@@ -309,7 +309,9 @@ class Snapshot:
     def _check_auth_route(self, key: str, backend: Backend) -> Backend:
         """Report a forwardauth route that cannot approve requests, and let the backend reject all its requests."""
         auth = backend.route_policy.auth
-        problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route)) if auth is not None else None
+        problem = None
+        if auth is not None:
+            problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route), auth.middleware)
         self.problems.report(f"auth/{key}", [problem] if problem is not None else ())
         return backend if problem is None else without_auth_route(backend)
 

@@ -33,7 +33,8 @@ def is_plain(backend: Backend) -> bool:
     compresses = settings.compression or settings.disable_compression
     logs = settings.access_log is not None
     plain = backend.backing == "shared" and backend.measured
-    return plain and not (settings.middlewares or settings.response_header_timeout or compresses or logs)
+    edits = backend.route.middlewares or settings.path_patterns or settings.rules
+    return plain and not (edits or settings.response_header_timeout or compresses or logs)
 
 
 def is_usual(backend: Backend) -> bool:
@@ -53,6 +54,7 @@ def is_usual(backend: Backend) -> bool:
         and ":" not in member.host
         and is_address(member.host)
         and not route.probed
+        and not route.middlewares
         and _SETTINGS(route.settings) == _USUAL
     )
 

@@ -17,6 +17,8 @@ const provider = new Provider(settings.issuer, {
   scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
   pkce: { required: () => true },
   ttl: { AccessToken: 600, IdToken: 600, Session: 3600, Grant: 3600, Interaction: 600, RefreshToken: 3600 },
+  rotateRefreshToken: true,
+  issueRefreshToken: async () => settings.refresh ?? false,
   conformIdTokenClaims: settings.only_user_info ?? true,
   findAccount: (_context, sub) => ({ accountId: sub, claims: () => ({ sub, ...settings.users[sub] }) }),
 });

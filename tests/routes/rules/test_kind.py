@@ -3,28 +3,29 @@ from __future__ import annotations
 import pytest
 
 from pilotage.routes.fields import UNSET
-from pilotage.routes.rules import Rules
+from pilotage.routes.rules import Rules, read_rules
 from tests.support.field_values import read
 
 
 @pytest.mark.parametrize(
-    "text", ["default {\n  bypass\n}", "path /x {\n  if { y }\n}", "- name: a\n  on: x\n  do: y", ""]
+    "text",
+    ["default {\n  bypass\n}", "path /x {\n  method GET { pass }\n}", "- name: a\n  on: path /x\n  do: pass", ""],
 )
 def test_rules_are_kept_as_they_are_written(text: str) -> None:
     found, reading = read(Rules(), text)
     assert not reading.problems
-    assert found == (UNSET if not text else text if "{" in text else [{"name": "a", "on": "x", "do": "y"}])
+    assert found == (UNSET if not text else text if "{" in text else [{"name": "a", "on": "path /x", "do": "pass"}])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nonsense", "'nonsense' is not a list of rules"),
-        ("a { b", "'a { b' is not a list of rules"),
-        ("} {", "'} {' is not a list of rules"),
+        ("a { b", "a '{' is not closed (line 1 of the rules)"),
+        ("} {", "a '}' closes nothing (line 1 of the rules)"),
         ("- a", "a rule is a mapping, not text"),
         ("- {name: a, dow: x}", "unknown field of a rule"),
-        ("- {name: default, do: x}\n- {name: default, do: y}", "there is already a default rule"),
+        ("- {name: default, do: pass}\n- {name: default, do: pass}", "there are several default rules"),
         ("- [", "not valid YAML: did not find expected node content"),
     ],
 )
@@ -35,7 +36,13 @@ def test_text_that_is_not_rules_is_reported(text: str, message: str) -> None:
 
 
 def test_rules_may_have_different_names_and_one_of_them_is_the_default() -> None:
-    text = "- {name: a, do: x}\n- {name: b, do: y}\n- {name: default, do: z}\n- {do: pass}"
+    items = (
+        "{name: a, on: path /a, do: pass}",
+        "{name: b, on: path /b, do: pass}",
+        "{name: default, do: pass}",
+        "{do: pass}",
+    )
+    text = "".join(f"- {item}\n" for item in items)
     found, reading = read(Rules(), text)
     assert reading.problems == []
     assert [rule.get("name") for rule in found] == ["a", "b", "default", None]
@@ -55,10 +62,10 @@ def test_no_rules_are_not_a_problem(nothing: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("nonsense", "write 'condition { action }'"),
+        ("nonsense", "write 'condition { command }'"),
         (80, "write blocks in braces, or a list of rules with name, on and do"),
         ("- a", "write name, on and do"),
-        ("- {name: default, do: x}\n- {name: default, do: y}", "keep one"),
+        ("- {name: default, do: pass}\n- {name: default, do: pass}", "keep one"),
     ],
 )
 def test_a_problem_with_rules_has_its_remedy(text: object, hint: str) -> None:
@@ -66,8 +73,21 @@ def test_a_problem_with_rules_has_its_remedy(text: object, hint: str) -> None:
     assert problem.hint == hint
 
 
-def test_rules_have_at_most_a_thousand_blocks() -> None:
-    assert not read(Rules(), "a { b }\n" * 1000)[1].problems
-    found, reading = read(Rules(), "a { b }\n" * 1001)
+def test_a_mistake_in_a_list_is_reported_where_the_rule_is() -> None:
+    text = "- {on: path /a, do: pass}\n- {on: path /b, do: pas}"
+    (problem,) = read(Rules(), text)[1].problems
+    assert (problem.message, problem.hint, problem.line) == ("'pas' is not a command", "did you mean 'pass'?", 2)
+
+
+def test_there_are_at_most_two_hundred_rules() -> None:
+    many = "\n".join(f"- {{on: path /{number}, do: pass}}" for number in range(201))
+    found, reading = read(Rules(), many)
     assert found is UNSET
-    assert [problem.message for problem in reading.problems] == ["the rules have more than 1,000 blocks"]
+    assert [problem.message for problem in reading.problems] == ["there are more than 200 rules"]
+
+
+def test_rules_are_read_again_from_the_settings() -> None:
+    assert read_rules(None).rules == ()
+    (rule,) = read_rules("path /a { pass }").rules
+    (listed,) = read_rules([{"on": "path /a", "do": "pass"}]).rules
+    assert (rule.condition, rule.header) == (listed.condition, listed.header)

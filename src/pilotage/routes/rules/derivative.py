@@ -1,0 +1,86 @@
+"""Computes what must follow a text for a pattern to match: the pattern's Brzozowski derivative. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotage.routes.rules.nodes import Alternatives, Chars, Edge, Node, Repeat, Sequence
+
+__all__ = ["is_nullable", "remainder"]
+
+_NOTHING: Final = Chars(())
+_EMPTY: Final = Sequence(())
+_LARGEST: Final = 2_000
+
+
+def is_nullable(node: Node) -> bool:
+    """Return whether the empty text matches."""
+    match node:
+        case Sequence(items):
+            return all(map(is_nullable, items))
+        case Alternatives(items):
+            return any(map(is_nullable, items))
+        case Repeat(item, least, _):
+            return least == 0 or is_nullable(item)
+        case _:
+            return isinstance(node, Edge)
+
+
+def remainder(node: Node, text: str) -> Node:
+    """Return the pattern for what follows a text at the beginning. The pattern must have no ``^`` or ``$``.
+
+    Raises ValueError if the result is too large.
+    """
+    for char in text:
+        node = _step(node, ord(char))
+        if _size(node) > _LARGEST:
+            raise ValueError("the pattern is too large")
+    return node
+
+
+def _step(node: Node, code: int) -> Node:
+    match node:
+        case Chars(ranges):
+            return _EMPTY if any(low <= code <= high for low, high in ranges) else _NOTHING
+        case Sequence(items):
+            return _step_sequence(items, code)
+        case Alternatives(items):
+            return _either([_step(item, code) for item in items])
+        case Repeat(item, least, most):
+            rest = Repeat(item, max(least - 1, 0), None if most is None else most - 1)
+            return _join(_step(item, code), (_EMPTY if rest.most == 0 else rest,))
+        case Edge():
+            raise ValueError("'^' and '$' must be at the ends of the regex")
+
+
+def _step_sequence(items: tuple[Node, ...], code: int) -> Node:
+    found = []
+    for at, item in enumerate(items):
+        found.append(_join(_step(item, code), items[at + 1 :]))
+        if not is_nullable(item):
+            break
+    return _either(found)
+
+
+def _join(first: Node, rest: tuple[Node, ...]) -> Node:
+    if first == _NOTHING:
+        return _NOTHING
+    head = first.items if isinstance(first, Sequence) else (first,)
+    return Sequence((*head, *(item for item in rest if item != _EMPTY)))
+
+
+def _either(found: list[Node]) -> Node:
+    kept = [*dict.fromkeys(item for item in found if item != _NOTHING)]
+    if not kept:
+        return _NOTHING
+    return kept[0] if len(kept) == 1 else Alternatives(tuple(kept))
+
+
+def _size(node: Node) -> int:
+    match node:
+        case Sequence(items) | Alternatives(items):
+            return 1 + sum(map(_size, items))
+        case Repeat(item, _, _):
+            return 1 + _size(item)
+        case _:
+            return 1

@@ -1,0 +1,92 @@
+"""Tells Envoy's routes the client's address, for rules about networks. Pure.
+
+Envoy's routes can only test headers. A script writes the address into one, in a form that a regex can compare with a
+network, and has the route looked up again. It runs only for routes that need it. Clients cannot set the header.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+
+from pilotage.xds.resources import packed
+from pilotage.xds.rule_tests import ADDRESS_HEADER
+
+if TYPE_CHECKING:
+    from pilotage.xds.backend import Backend
+
+__all__ = ["ADDRESS_SCRIPT", "NEEDS_ADDRESS", "WILDCARD", "address_settings"]
+
+WILDCARD: Final = "pilotage.wildcard"
+"""Name of the filter that looks up wildcards, which also tells the address."""
+
+NEEDS_ADDRESS: Final = "address"
+"""Key of a route's metadata that tells the script for wildcards that the route needs the address."""
+
+ADDRESS_SCRIPT: Final = """
+function hexadecimal(text)
+  local a, b, c, d = text:match("(%d+)%.(%d+)%.(%d+)%.(%d+)$")
+  if a then
+    local head = text:match("^(.*:)%d+%.")
+    if not head or head:lower() == "::ffff:" then
+      return string.format("4:%02x%02x%02x%02x", a, b, c, d)
+    end
+    text = string.format("%s%x:%x", head, a * 256 + b, c * 256 + d)
+  end
+  local left, right = text:match("^(.-)::(.*)$")
+  local function groups(part)
+    local found = {}
+    for group in (part or ""):gmatch("%x+") do
+      found[#found + 1] = string.format("%04x", tonumber(group, 16))
+    end
+    return found
+  end
+  local first, last = groups(left or text), groups(right)
+  local zeros = string.rep("0000", 8 - #first - #last)
+  local found = table.concat(first) .. zeros .. table.concat(last)
+  if found:sub(1, 24) == "00000000000000000000ffff" then return "4:" .. found:sub(25) end
+  return "6:" .. found
+end
+
+function set_address(handle)
+  local address = handle:streamInfo():downstreamRemoteAddress()
+  local plain = address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address
+  handle:headers():replace("HEADER", hexadecimal(plain))
+end
+
+function keep_address(handle)
+  if not handle:metadata():get("NEEDS") then handle:headers():remove("HEADER") end
+end
+""".replace("HEADER", ADDRESS_HEADER).replace("NEEDS", NEEDS_ADDRESS)
+
+
+# The host is changed meanwhile, because Envoy compares hosts case-sensitively.
+_TELL: Final = """
+function envoy_on_request(handle)
+  local host = handle:headers():get(":authority")
+  if not host then return end
+  set_address(handle)
+  handle:headers():replace(":authority", (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
+  handle:clearRouteCache()
+  handle:metadata()
+  handle:headers():replace(":authority", host)
+end
+"""
+
+
+def address_settings(backend: Backend) -> dict[str, Any]:
+    """Return the per-route configuration with which the filter for wildcards tells the address to a backend's routes.
+
+    For a wildcard alias, the filter's own script does that: it is the one that finds the route.
+    """
+    needed = backend.rules.address or backend.route_policy.asks_address
+    return {WILDCARD: _settings()} if needed and not backend.name.startswith("*") else {}
+
+
+@lru_cache(maxsize=1)
+def _settings() -> Any:
+    source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _TELL)
+    return packed(lua_pb2.LuaPerRoute(source_code=source))

@@ -1,0 +1,125 @@
+"""Builds the Envoy routes of a backend with rules: one set of routes for each case. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.type.matcher.v3 import regex_pb2
+
+from pilotage.xds.agents import PROXY_PATH, may_set
+from pilotage.xds.client_address import NEEDS_ADDRESS, WILDCARD
+from pilotage.xds.literals import literal
+from pilotage.xds.resources import header
+from pilotage.xds.rule_matchers import header_matchers
+from pilotage.xds.rule_patterns import prefix_regex
+from pilotage.xds.rule_tests import ADDRESS_HEADER, starts_with
+from pilotage.xds.sleeping_routes import EVENTS_PATH
+from pilotage.xds.variables import expand, upstream_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pilotage.xds.backend import Backend
+    from pilotage.xds.rule_outcomes import Case, HeaderEdit, Outcome
+
+__all__ = ["with_rules"]
+
+_UNESCAPED: Final = "/$&+,:;=@!'()*~"
+
+
+def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
+    """Return the routes of a backend with its rules; the given ones if it has none.
+
+    Args:
+        backend: the backend.
+        routes: its Envoy routes without rules.
+
+    """
+    cases = backend.rules.cases
+    if not cases:
+        return routes
+    found = [made for case in cases for made in _case(case, backend, routes)]
+    for made in found if backend.rules.address else ():
+        made.request_headers_to_remove.append(ADDRESS_HEADER)
+        made.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
+    return found
+
+
+def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
+    outcome, tests = case.outcome, header_matchers(case.tests)
+    if outcome.status:
+        made = _answer(outcome.status, _body(outcome.body, backend), tests)
+        made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
+        yield _edited(made, outcome, backend)
+        return
+    for route in routes:
+        if route.match.path == EVENTS_PATH:
+            yield _copy(route, tests)
+        elif outcome.path:
+            yield _edited(_rewritten(_copy(route, tests), "(?s)^.*$", outcome.path, backend), outcome, backend)
+        elif outcome.rewrite is not None and route.HasField("route"):
+            old, new = outcome.rewrite
+            starts = header_matchers([(starts_with(old), True)])
+            made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}", new, backend)
+            yield _edited(made, outcome, backend)
+            yield _edited(_copy(route, tests), outcome, backend)
+        else:
+            yield _edited(_copy(route, tests), outcome, backend)
+
+
+def _copy(route: Any, tests: list[Any]) -> Any:
+    made = route_components_pb2.Route()
+    made.CopyFrom(route)
+    made.match.headers.extend(tests)
+    return made
+
+
+def _answer(status: int, body: dict[str, Any], tests: list[Any]) -> Any:
+    return route_components_pb2.Route(
+        match=route_components_pb2.RouteMatch(prefix="/", headers=tests),
+        direct_response=route_components_pb2.DirectResponseAction(status=status, **body),
+    )
+
+
+def _body(text: str, backend: Backend) -> dict[str, Any]:
+    if not text:
+        return {}
+    format_ = expand(text, upstream_of(backend.name, backend.route))
+    plain = format_.replace("%%", "%")
+    if literal(plain) == format_:
+        return {"body": base_pb2.DataSource(inline_string=plain)}
+    source = base_pb2.DataSource(inline_string=format_)
+    return {"body_format": substitution_format_string_pb2.SubstitutionFormatString(text_format_source=source)}
+
+
+def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
+    """Replace what a regex matches of the path by a text. A path prefix of the route or its agent is put before it."""
+    if route.HasField("route"):
+        base = backend.route_policy.prefix.rstrip("/")
+        if backend.proxy is not None:
+            base = f"{PROXY_PATH}{base}"
+        route.route.ClearField("prefix_rewrite")
+        route.route.regex_rewrite.pattern.CopyFrom(regex_pb2.RegexMatcher(regex=old))
+        route.route.regex_rewrite.substitution = f"{base}{quote(new, safe=_UNESCAPED)}".replace("\\", "\\\\")
+    return route
+
+
+def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
+    for edit in outcome.request:
+        if may_set(backend, edit.name):
+            _edit(edit, route.request_headers_to_add, route.request_headers_to_remove, backend)
+    for edit in outcome.response:
+        _edit(edit, route.response_headers_to_add, route.response_headers_to_remove, backend, response=True)
+    return route
+
+
+def _edit(edit: HeaderEdit, added: Any, removed: Any, backend: Backend, *, response: bool = False) -> None:
+    if not edit.values:
+        removed.append(edit.name)
+    upstream = upstream_of(backend.name, backend.route)
+    for number, value in enumerate(edit.values):
+        written = expand(value, upstream, response=response)
+        added.append(header(edit.name, written, add=edit.keep or number > 0))

@@ -1,0 +1,251 @@
+"""Turns the conditions of rules into tests of request headers, which Envoy can do. Pure."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from pilotage.routes.rules import RuleError, matches
+from pilotage.xds.rule_patterns import (
+    cookie_regex,
+    header_regex,
+    host_regex,
+    is_nullable,
+    network_regex,
+    path_regex,
+    prefix_regex,
+    query_regex,
+    rewritten_path_regex,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pilotage.routes.rules import Check, Condition, Pattern
+
+__all__ = [
+    "ADDRESS_HEADER",
+    "Changes",
+    "Literal",
+    "Test",
+    "all_of",
+    "needs_address",
+    "starts_with",
+    "ways",
+]
+
+ADDRESS_HEADER: Final = "x-pilotage-address"
+"""The request header with the client's address, which a filter sets for routes whose rules need it."""
+
+_MOST_WAYS: Final = 100
+
+
+class Test(msgspec.Struct, frozen=True):
+    """A test of one request header. It fails if the header is missing.
+
+    Attributes:
+        header: lower-case name of the header.
+        exact: its value, if it must be a certain text.
+        regex: what its value must match, otherwise; ``""`` if the header need only exist.
+        nullable: whether an empty value passes.
+
+    """
+
+    __test__ = False  # it is not for pytest
+
+    header: str
+    exact: str = ""
+    regex: str = ""
+    nullable: bool = False
+
+
+Literal = tuple[Test, bool]
+"""A test, and the result that it must have."""
+
+Ways = tuple[tuple[Literal, ...], ...]
+"""Alternatives, each of which is a number of tests. None: never. One without tests: always."""
+
+_ALWAYS: Final[Ways] = ((),)
+_NEVER: Final[Ways] = ()
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What earlier commands have done to the request.
+
+    Attributes:
+        headers: lower-case names of changed headers.
+        rewrite: the prefix of the path and what replaced it; ``None`` if the path is as it was sent.
+
+    """
+
+    headers: frozenset[str] = frozenset()
+    rewrite: tuple[str, str] | None = None
+
+
+def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: Changes) -> Ways:
+    """Return in which ways a condition can hold.
+
+    Args:
+        condition: the condition.
+        known: tests whose result is known.
+        alias: the alias of the route.
+        changes: what earlier commands have changed.
+
+    Raises:
+        RuleError: Envoy cannot do a test, or there are too many ways.
+
+    """
+    found: Ways = _ALWAYS
+    for part in condition:
+        alternatives: list[tuple[Literal, ...]] = []
+        for check in part:
+            alternatives.extend(_check(check, alias, changes))
+        found = _product(found, _reduced(alternatives, known))
+    return found
+
+
+def _reduced(alternatives: Iterable[tuple[Literal, ...]], known: Mapping[Test, bool]) -> Ways:
+    kept: dict[tuple[Literal, ...], None] = {}
+    for tests in alternatives:
+        if any(known.get(test, wanted) is not wanted for test, wanted in tests):
+            continue
+        left = tuple(it for it in tests if it[0] not in known)
+        if not left:
+            return _ALWAYS
+        kept[left] = None
+    return tuple(kept)
+
+
+def _product(left: Ways, right: Ways) -> Ways:
+    found: dict[tuple[Literal, ...], None] = {}
+    for a in left:
+        for b in right:
+            both = all_of(a, b)
+            if both is not None:
+                found[both] = None
+    if len(found) > _MOST_WAYS:
+        raise RuleError(f"a condition can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
+    return tuple(found)
+
+
+def all_of(*groups: Iterable[Literal]) -> tuple[Literal, ...] | None:
+    """Return tests that must all hold, each once; ``None`` if they contradict one another."""
+    found: dict[Test, bool] = {}
+    for group in groups:
+        for test, wanted in group:
+            if found.setdefault(test, wanted) is not wanted:
+                return None
+    return tuple(found.items())
+
+
+@lru_cache(maxsize=1024)
+def _made(check: Check, alias: str) -> Test | bool:
+    """Return the test for a check, or its result. Rules need the same test in many cases."""
+    maker = _MAKERS.get(check.subject)
+    if maker is None:
+        raise RuleError(f"the condition {check.subject} is a GoDoxy feature that pilotage does not support")
+    try:
+        return maker(check, alias)
+    except ValueError as error:
+        raise RuleError(f"the condition {check.subject} cannot be applied: {error}") from None
+
+
+def _check(check: Check, alias: str, changes: Changes) -> Ways:
+    found = _made(check, alias)
+    if isinstance(found, bool):
+        return _ALWAYS if found is not check.negate else _NEVER
+    if found.header in changes.headers:
+        what = f"a rule tests the header {found.header} after an earlier command has changed it"
+        raise RuleError(what, "test it in an earlier rule")
+    if check.subject == "path" and changes.rewrite is not None:
+        return _rewritten(check, found, *changes.rewrite)
+    inverted = check.pattern is not None and check.pattern.negate
+    if inverted and check.subject in ("header", "query", "cookie"):
+        there = _exists(check)
+        holds: Ways = (((there, True), (found, False)),)
+        fails: Ways = (((there, False),), ((found, True),))
+    else:
+        holds, fails = ((((found, True),),), _failing(check, found))
+        holds, fails = (fails, holds) if inverted else (holds, fails)
+    return fails if check.negate else holds
+
+
+def _rewritten(check: Check, unchanged: Test, old: str, new: str) -> Ways:
+    """Return the ways in which a path passes: it began with ``old`` and now passes, or is as it was sent and passes."""
+    wanted = _pattern(check).negate is check.negate
+    changed = _moved(_pattern(check), old, new)
+    begins = starts_with(old)
+    return (((begins, True), (changed, wanted)), ((begins, False), (unchanged, wanted)))
+
+
+@lru_cache(maxsize=1024)
+def _moved(pattern: Pattern, old: str, new: str) -> Test:
+    try:
+        return Test(":path", regex=rewritten_path_regex(pattern, old, new))
+    except ValueError as error:
+        raise RuleError(f"the condition path cannot be applied after rewrite: {error}") from None
+
+
+def starts_with(prefix: str) -> Test:
+    """Return the test whether the path begins with a text."""
+    return Test(":path", regex=f"(?s){prefix_regex(prefix)}.*")
+
+
+def _failing(check: Check, test: Test) -> Ways:
+    """Return how a test can fail. Envoy takes a missing header for an empty one, so that is told apart if necessary."""
+    if test.nullable and test.regex:
+        there = _exists(check)
+        return (((there, False),), ((there, True), (test, False)))
+    return (((test, False),),)
+
+
+def _exists(check: Check) -> Test:
+    if check.subject == "header":
+        return Test(check.key.lower(), nullable=True)
+    made = _MAKERS[check.subject](msgspec.structs.replace(check, pattern=None), "")
+    assert isinstance(made, Test)  # noqa: S101
+    return made
+
+
+def _header(check: Check, _alias: str) -> Test:
+    name = check.key.lower()
+    if check.pattern is None:
+        return Test(name, nullable=True)
+    return Test(name, regex=header_regex(name, check.pattern), nullable=is_nullable(check.pattern))
+
+
+def _pattern(check: Check) -> Pattern:
+    assert check.pattern is not None  # noqa: S101
+    return check.pattern
+
+
+def _route(check: Check, alias: str) -> bool:
+    return matches(_pattern(check), alias)
+
+
+def _protocol(check: Check, _alias: str) -> Test | bool:
+    if check.value in ("http", "https"):
+        return Test("x-forwarded-proto", exact=check.value)
+    if check.value == "h3":
+        return False  # the gateway has no HTTP/3
+    raise RuleError(f"proto {check.value} is a GoDoxy feature that pilotage does not support", "write proto https")
+
+
+_MAKERS: Final[dict[str, Callable[[Check, str], Test | bool]]] = {
+    "header": _header,
+    "query": lambda it, _: Test(":path", regex=query_regex(it.key, it.pattern)),
+    "cookie": lambda it, _: Test("cookie", regex=cookie_regex(it.key, it.pattern)),
+    "method": lambda it, _: Test(":method", exact=it.value),
+    "host": lambda it, _: Test(":authority", regex=host_regex(_pattern(it))),
+    "path": lambda it, _: Test(":path", regex=path_regex(_pattern(it))),
+    "remote": lambda it, _: Test(ADDRESS_HEADER, regex=network_regex(it.value)),
+    "route": _route,
+    "proto": _protocol,
+}
+
+
+def needs_address(condition: Condition) -> bool:
+    """Return whether a condition tests the client's address."""
+    return any(check.subject == "remote" for part in condition for check in part)

@@ -1,0 +1,175 @@
+"""What rules mean, one request at a time: the reference for what is compiled for Envoy."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from pilotage.routes.rules import Choice, matches
+from pilotage.xds.rule_patterns import canonical_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pilotage.routes.rules import Check, Command, Condition, Rule, RuleSet, Statement
+
+__all__ = ["Request", "Result", "interpret"]
+
+
+@dataclass
+class Request:
+    method: str = "GET"
+    target: str = "/"
+    host: str = "app"
+    address: str = "127.0.0.1"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        return unquote(self.target.partition("?")[0])
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        pairs = [part.partition("=") for part in self.target.partition("?")[2].split("&") if part]
+        return [(unquote(key.replace("+", " ")), unquote(value.replace("+", " "))) for key, _, value in pairs]
+
+    @property
+    def cookies(self) -> list[tuple[str, str]]:
+        found = []
+        for name, value in self.headers:
+            if name == "cookie":
+                found += [part.strip().partition("=")[::2] for part in value.split(";")]
+        return [(name, value.strip('"')) for name, value in found]
+
+    def values(self, name: str) -> list[str]:
+        return [value for it, value in self.headers if it == name.lower()]
+
+
+@dataclass
+class Result:
+    """What a client and the target see. ``target`` is the decoded path that the target gets."""
+
+    status: int = 200
+    body: str = ""
+    location: str = ""
+    target: str = ""
+    sent: dict[str, str | None] = field(default_factory=dict)
+    answered: dict[str, str | None] = field(default_factory=dict)
+
+
+class _Ended(Exception):
+    pass
+
+
+class _Run:
+    def __init__(self, request: Request, alias: str) -> None:
+        self.request, self.alias, self.result = request, alias, Result()
+        self.path = request.path
+
+    def holds(self, condition: Condition) -> bool:
+        return all(any(self.check(check) for check in part) for part in condition)
+
+    def check(self, check: Check) -> bool:
+        return self.plain(check) is not check.negate
+
+    def plain(self, check: Check) -> bool:
+        request = self.request
+        match check.subject:
+            case "header":
+                values = request.values(check.key)
+            case "query":
+                values = [value for name, value in request.query if name == check.key]
+            case "cookie":
+                values = [value for name, value in request.cookies if name == check.key]
+            case "method":
+                return request.method == check.value
+            case "remote":
+                address = ipaddress.ip_address(request.address)
+                address = getattr(address, "ipv4_mapped", None) or address
+                network = ipaddress.ip_network(check.value)
+                mapped = getattr(network.network_address, "ipv4_mapped", None)
+                if mapped is not None and network.prefixlen >= 96:
+                    network = ipaddress.ip_network((mapped, network.prefixlen - 96))
+                return address.version == network.version and address in network
+            case "path":
+                assert check.pattern is not None
+                path = canonical_path(self.path)
+                if check.pattern.kind == "exact":
+                    wanted = canonical_path(check.pattern.text)
+                    return (path in (wanted, f"{wanted}/")) is not check.pattern.negate
+                return matches(check.pattern, path)
+            case "host":
+                values = [request.host]
+            case "route":
+                values = [self.alias]
+            case _:
+                raise AssertionError(check.subject)
+        if check.pattern is None or not values:
+            return bool(values)
+        # Unlike in GoDoxy, an inverted pattern means that no value matches.
+        return (all if check.pattern.negate else any)(matches(check.pattern, value) for value in values)
+
+    def body(self, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            if isinstance(statement, Choice):
+                for branch in statement.branches:
+                    if self.holds(branch.condition):
+                        self.body(branch.body)
+                        break
+            else:
+                self.command(statement)
+
+    def command(self, command: Command) -> None:
+        result, args = self.result, command.args
+        match command.name:
+            case "pass":
+                raise _Ended
+            case "error":
+                result.status, result.body = int(args[0]), f"{args[1]}\n"
+                raise _Ended
+            case "redirect":
+                result.status, result.location = 307, args[0]
+                raise _Ended
+            case "rewrite":
+                if self.path.startswith(args[0]):
+                    self.path = args[1] + self.path.removeprefix(args[0])
+            case "set" | "add" | "remove":
+                headers = result.sent if args[0] == "header" else result.answered
+                name = args[1].lower()
+                if command.name == "remove":
+                    headers[name] = None
+                elif command.name == "add" and headers.get(name) is not None:
+                    headers[name] = f"{headers[name]}, {args[2]}"
+                else:
+                    headers[name] = args[2]
+            case _:
+                raise AssertionError(command.name)
+
+
+def interpret(rules: RuleSet, request: Request, alias: str) -> Result:
+    """Run rules for a request."""
+    run = _Run(request, alias)
+    ended = matched = False
+
+    def do(rule: Rule) -> bool:
+        try:
+            run.body(rule.body)
+        except _Ended:
+            return True
+        return False
+
+    for rule in rules.rules:
+        if rule.is_default or not run.holds(rule.condition):
+            continue
+        matched = True
+        after = all(not isinstance(it, Choice) and it.args[:1] == ("resp_header",) for it in rule.body)
+        if not ended or after:
+            ended = do(rule) or ended
+    if not matched:
+        for rule in rules.rules:
+            if rule.is_default:
+                do(rule)
+    run.result.target = run.path if run.result.status == 200 else ""
+    return run.result

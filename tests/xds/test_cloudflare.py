@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pilotage.xds.capabilities import check_capabilities
+from pilotage.xds.cloudflare import CLOUDFLARE
+from pilotage.xds.options import GatewayOptions
+from tests.support.gateway import route, target
+
+if TYPE_CHECKING:
+    from tests.xds.conftest import Envoy
+
+
+def test_the_networks_are_valid_and_do_not_overlap() -> None:
+    networks = [ipaddress.ip_network(text) for text in CLOUDFLARE]
+    for one, other in itertools.combinations(networks, 2):
+        assert one.version != other.version or not one.overlaps(other)
+    assert all(network.is_global for network in networks)
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "trusted", "found"),
+    [
+        ({}, (), ["gateway.trusted_proxies lacks Cloudflare's networks"]),
+        ({}, CLOUDFLARE[1:], ["gateway.trusted_proxies lacks Cloudflare's networks"]),
+        ({}, CLOUDFLARE, []),
+        ({}, ("0.0.0.0/0", "::/0"), []),
+        ({"cidr_whitelist": {"allow": "10.0.0.0/8"}}, (), ["gateway.trusted_proxies lacks Cloudflare's networks"]),
+    ],
+)
+def test_the_gateway_must_trust_cloudflare(middlewares: Any, trusted: tuple[str, ...], found: list[str]) -> None:
+    made = route("app", 80, middlewares={"cloudflare_real_ip": None, **middlewares})
+    problems, served = check_capabilities(made, GatewayOptions(trusted_proxies=trusted))
+    assert [problem.message.partition(", so")[0] for problem in problems] == found
+    assert served is not bool(found and middlewares)
+
+
+async def test_the_address_of_the_client_comes_from_trusted_networks_only(envoy: Envoy) -> None:
+    allowed = {"cloudflare_real_ip": None, "cidr_whitelist": {"allow": "203.0.113.0/24"}}
+    async with target() as it:
+        for trusted, status in (((*CLOUDFLARE, "127.0.0.0/8"), 200), (CLOUDFLARE, 403)):
+            async with envoy(trusted_proxies=trusted) as gw:
+                await gw.publish(route("app", it.port, middlewares=allowed))
+                spoofed = "198.51.100.1, 203.0.113.7, 104.16.0.1"
+                assert (await gw.ask("app", headers={"X-Forwarded-For": spoofed})).status == status
+                assert (await gw.ask("app", headers={"X-Forwarded-For": "203.0.113.7, 198.51.100.1"})).status == 403

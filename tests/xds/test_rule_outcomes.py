@@ -1,0 +1,152 @@
+"""The cases that rules lead to. That they mean the same as the rules: test_rule_routes."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from pilotage.routes.rules import COMMANDS, SUBJECTS, Command, ends, read_rules
+from pilotage.xds.rule_outcomes import Case, HeaderEdit, Outcome, compile_rules, route_rules
+from pilotage.xds.rule_tests import Test
+from tests.support.gateway import route
+
+GET = Test(":method", exact="GET")
+POST = Test(":method", exact="POST")
+
+
+def cases(text: str) -> tuple[Case, ...]:
+    compiled = compile_rules(read_rules(text), "app")
+    assert compiled.refused is None
+    return compiled.cases
+
+
+def test_a_rule_that_ends_the_rules_is_one_case() -> None:
+    assert cases("method GET { error 403 no }\nmethod POST { error 404 x }") == (
+        Case(((GET, True),), Outcome(status=403, body="no\n")),
+        Case(((POST, True),), Outcome(status=404, body="x\n")),
+        Case((), Outcome()),
+    )
+
+
+def test_a_rule_that_does_not_end_the_rules_doubles_the_cases_after_it() -> None:
+    edit = HeaderEdit("X", ("y",))
+    assert [case.outcome for case in cases("method GET { set header X y }\nheader A { error 404 x }")] == [
+        Outcome(status=404, body="x\n"),
+        Outcome(request=(edit,)),
+        Outcome(status=404, body="x\n"),
+        Outcome(),
+    ]
+
+
+def test_the_default_rule_runs_if_no_other_matches() -> None:
+    edit = HeaderEdit("X", ("y",))
+    found = cases("default { set resp_header X y }\nmethod GET { pass }")
+    assert found == (Case(((GET, True),), Outcome()), Case((), Outcome(response=(edit,))))
+
+
+def test_headers_of_the_response_are_set_even_after_the_rules_have_ended() -> None:
+    found = cases(
+        "{ error 403 x\n set resp_header A b }\nmethod GET { set resp_header X y }\nmethod POST { set header C d }"
+    )
+    assert found == (
+        Case(((GET, True),), Outcome(response=(HeaderEdit("X", ("y",)),), status=403, body="x\n")),
+        Case((), Outcome(status=403, body="x\n")),
+    )
+
+
+def test_changes_to_a_header_are_combined() -> None:
+    text = "{ add header A 1\n add header a 2\n set header B 1\n add header B 2\n set header C 1\n remove header C }"
+    assert cases(text)[0].outcome.request == (
+        HeaderEdit("a", ("1", "2"), keep=True),
+        HeaderEdit("B", ("1", "2")),
+        HeaderEdit("C"),
+    )
+
+
+def test_conditions_that_make_no_difference_are_left_out() -> None:
+    assert cases("method GET { pass }") == (Case((), Outcome()),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{ serve /srv }",
+            "the command serve is a GoDoxy feature that pilotage does not support (line 1 of the rules)",
+        ),
+        (
+            "{\n proxy http://a }",
+            "the command proxy with another host is a GoDoxy feature that pilotage does not support",
+        ),
+        ("{ set body x }", "the command set body is a GoDoxy feature that pilotage does not support"),
+        ("status 404 { set resp_header A b }", "conditions about responses are a GoDoxy feature"),
+        ("{ method GET {\n status 404 { pass }\n } }", "conditions about responses are a GoDoxy feature"),
+        ("form a { pass }\nform b { error 403 x }", "the condition form is a GoDoxy feature"),
+        ("{ set header Connection close }", "the gateway itself sets the header Connection"),
+        ("{ set header X $nope }", "unknown variable $nope"),
+        ("{ set header X $status_code }", "$status_code has no value before there is a response"),
+        ("{ rewrite /a /b\n rewrite /b /c }", "a second rewrite of the same request is not supported"),
+        (
+            "\n".join(f"header A{n} {{ set header B{n} x }}" for n in range(10)),
+            "the rules lead to more than 300 combinations of conditions",
+        ),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(text: str, message: str) -> None:
+    compiled = compile_rules(read_rules(text), "app")
+    assert compiled.refused is not None
+    assert compiled.refused[0].startswith(message)
+    assert compiled.cases == ()
+
+
+def test_commands_that_only_tell_are_skipped() -> None:
+    compiled = compile_rules(read_rules("{ log info /dev/stdout x\n log warn /dev/stdout y }"), "app")
+    assert (compiled.skipped, compiled.cases) == (("log",), (Case((), Outcome()),))
+
+
+def test_the_address_is_needed_only_if_it_is_tested() -> None:
+    assert compile_rules(read_rules("remote ::1 { error 403 x }"), "app").address
+    assert not route_rules(route("app", 80, rules="method GET { error 403 x }")).address
+    assert route_rules(route("app", 80)).cases == ()
+
+
+def test_the_gateways_own_responses() -> None:
+    ((login, secret, whole),) = [
+        [
+            case.outcome
+            for case in cases("method GET { redirect /login }\nmethod POST { require_basic_auth a }\n{ proxy /x }")
+        ]
+    ]
+    assert (login.status, login.headers) == (307, (("location", "/login"),))
+    assert (secret.status, secret.headers) == (401, (("www-authenticate", 'Basic realm="a"'),))
+    assert whole.path == "/x"
+
+
+def test_the_page_about_rules_says_which_conditions_and_commands_work() -> None:
+    page = Path("docs/reference/rules.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| `(.+?)` \| (?:(yes|no) \| )?(yes|no|no effect) \|$", page, re.MULTILINE)
+    for example, last, works in rows:
+        text = f"{{\n{example}\n}}" if last else f"{example} {{ error 403 x }}"
+        compiled = compile_rules(read_rules(text), "app")
+        found = "no effect" if compiled.skipped else "no" if compiled.refused else "yes"
+        assert (example, found) == (example, works)
+        if last:
+            ((command,),) = [rule.body for rule in read_rules(text).rules]
+            assert isinstance(command, Command)
+            assert ends(command) is (last == "yes")
+    words = {example.split(" ")[0] for example, *_ in rows}
+    assert words == {*SUBJECTS, *COMMANDS}
+
+
+def test_rules_cannot_keep_the_daemon_busy() -> None:
+    doubling = [f"header A{n} {{ set header B{n} x }}" for n in range(8)]
+    costly = [f"path glob(/*{'é?' * 15}) {{ set header X y }}"] * 150
+    rules = read_rules("\n".join([*doubling, *costly]))
+    begin = time.process_time()
+    compiled = compile_rules(rules, "app")
+    assert time.process_time() - begin < 2  # 0.04 s; 12 s if each test were made anew
+    assert compiled.refused is not None
+    assert compiled.refused[0].startswith("the rules need too many tests in all combinations")
