@@ -46,8 +46,13 @@ async def test_a_container_is_woken_and_put_to_sleep(tmp_path: Path) -> None:
             assert answer.status == 202
         await night.until_state("asleep")
         assert state_of(engine, "web") == "exited"
+        night.answers = False
+        for verb, state in (("sleep", "asleep"), ("wake", "waking")):
+            for _ in range(2):  # the second time, there is nothing left to do
+                async with session.post(f"/v1/containers/web/{verb}") as answer:
+                    assert (answer.status, (await answer.json())["state"]) == (202, state)
         async with session.post("/v1/containers/web/sleep") as answer:
-            assert (answer.status, (await answer.json())["error"]) == (409, "web is asleep")
+            assert (answer.status, (await answer.json())["error"]) == (409, "web is waking")
 
 
 async def test_metrics_and_commands_show_the_state_and_when_it_will_change(tmp_path: Path) -> None:

@@ -250,3 +250,10 @@ def test_letters_that_the_terminal_lacks_do_not_matter(tmp_path: Path) -> None:
 
 
 # ---- a real engine
+
+
+def test_a_warning_beside_an_error_is_not_called_an_error(pilotage: Callable[..., Said], tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yml"
+    file.write_text("webui: {a: 1}\ngateway: {http: x}\n")
+    lines = pilotage("routes", "--config", str(file)).err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["warning", "error"]

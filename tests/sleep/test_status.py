@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from pilotage.labels.container_options import IdleConfig
 from pilotage.sleep.state import SleepState
-from pilotage.sleep.status import describe, status_of
+from pilotage.sleep.status import describe, problems_of, status_of
 from pilotage.sleep.units import Unit
+
+if TYPE_CHECKING:
+    from pilotage.sleep.units import Source
 
 
 def unit(*, running: bool = True) -> Unit:
@@ -67,3 +73,11 @@ def test_a_phrase_says_what_is_being_done() -> None:
     assert describe(status_of(it, now=160.0, wall=0.0), wall=0.0) == "waking: starting db"
     it.state.wake_failed("db exited with code 1", 160.0)
     assert describe(status_of(it, now=160.0, wall=0.0), wall=0.0) == "could not be woken: db exited with code 1"
+
+
+@pytest.mark.parametrize(("state", "text"), [("restarting", "it exits again and again"), ("dead", "it is dead")])
+def test_a_container_that_no_request_can_wake_is_reported(state: str, text: str) -> None:
+    source = SimpleNamespace(container=lambda *_: SimpleNamespace(state=state))
+    (problem,) = problems_of(unit(running=False), cast("Source", source))
+    assert (text in problem.message, problem.container, problem.severity) == (True, "web", "warning")
+    assert problems_of(unit(), cast("Source", source)) == []

@@ -215,7 +215,7 @@ _PATHS: Final[dict[str, _Path]] = {
         "Put a container to sleep once its requests have ended",
         schema=_SLEEP,
         parameters=("name",),
-        other={**_SLEEP_ERRORS, "409": "It is not awake, or other containers need it"},
+        other={**_SLEEP_ERRORS, "409": "It is waking or could not be woken, or other containers need it"},
         method="post",
         status="202",
     ),

@@ -161,9 +161,11 @@ def complain(error: PilotageError) -> None:
     from pilotage.output.console import Out, clean
 
     out = Out(sys.stderr)
-    lines = map(str, error.problems) if isinstance(error, ConfigError) else [str(error)]
-    for line in lines:
-        out.error(clean(line))
+    if not isinstance(error, ConfigError):
+        out.error(clean(str(error)))
+        return
+    for problem in error.problems:
+        (out.error if problem.severity == "error" else out.warning)(clean(str(problem)))
 
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

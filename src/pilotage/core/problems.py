@@ -116,8 +116,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     @property
     def is_path_shown(self) -> bool:
         """Whether the label, or the label together with the message, already names the path."""
-        if self.label.endswith(f".{self.path}"):
-            return True
+        if self.label.endswith(f".{self.path}") or self.label.rpartition(".")[2] == f"{self.path}es":
+            return True  # the second is proxy.aliases, which sets the path "alias"
         return f".{self.path}." in self.label and self.path.rpartition(".")[2] in self.message
 
     def __str__(self) -> str:

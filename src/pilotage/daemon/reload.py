@@ -108,7 +108,8 @@ class Reloader:
             )
             log.debug(result, exc_info=error)
         for problem in self.problems:
-            log.error("%s: %s", result, problem)
+            level = logging.ERROR if problem.severity == "error" else logging.WARNING
+            log.log(level, "%s: %s", result, problem)
 
     async def watch_config(self) -> None:
         """Request a reload whenever the configuration file or a file of middlewares changes."""

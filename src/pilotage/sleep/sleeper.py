@@ -125,7 +125,7 @@ class Sleeper:
             self._begin(unit, self._settle_later(unit))
 
     def sleep(self, alias: str) -> None:
-        """Put the containers of a route to sleep without waiting for their idle timeout.
+        """Put the containers of a route to sleep without waiting for their idle timeout, unless they sleep already.
 
         Raises:
             SleepError: the containers cannot sleep, are not awake, are needed by others, or may have requests.
@@ -134,6 +134,8 @@ class Sleeper:
         unit = self._registry.unit(alias)
         if unit is None:
             raise SleepError(f"no containers of {alias} can sleep; set proxy.idle_timeout on them")
+        if unit.state.phase in (Phase.QUIESCING, Phase.STOPPING, Phase.ASLEEP):
+            return
         if users := users_of(unit, self._source):
             raise SleepError(f"{unit.name} is needed by {', '.join(sorted(users))}")
         if silent := self._activity.silent(time.monotonic()):
@@ -236,7 +238,7 @@ class Sleeper:
 
     def problems(self) -> list[Problem]:
         """Return why containers with an idle timeout do not sleep, or could not be woken or put to sleep."""
-        found = [problem for unit in self._registry.units.values() for problem in problems_of(unit)]
+        found = [it for unit in self._registry.units.values() for it in problems_of(unit, self._source)]
         return [*dict.fromkeys((*self._registry.refused.values(), *found))]
 
     # ---- following the table
@@ -345,7 +347,7 @@ class Sleeper:
     def _wake_failed(self, unit: Unit, reason: str) -> None:
         unit.state.wake_failed(reason, time.monotonic())
         unit.waiting = ()
-        log.error("%s", problems_of(unit)[0])
+        log.error("%s", problems_of(unit, self._source)[0])
         self._act(unit, None)
 
     async def _stop(self, unit: Unit) -> None:
@@ -362,7 +364,7 @@ class Sleeper:
             failure = unexpected(error).message
         action = unit.state.stopped(time.monotonic(), failure)
         if failure:
-            log.error("%s", problems_of(unit)[0])
+            log.error("%s", problems_of(unit, self._source)[0])
         self._act(unit, action)
 
     def _run(self, unit: Unit, coroutine: Coroutine[object, object, None]) -> None:

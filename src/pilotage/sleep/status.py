@@ -23,6 +23,12 @@ __all__ = ["ALLOW", "SleepStatus", "describe", "problems_of", "status_of", "stat
 
 _MOST_USERS: Final = 3  # how many are named
 
+_NOT_WAKING: Final = {
+    "restarting": "it exits again and again, so no request can wake it; 'docker logs {name}' shows why",
+    "dead": "it is dead, so no request can wake it; remove it and create it again",
+}
+"""State of a container that a request cannot wake -> why."""
+
 ALLOW: Final = (
     "a socket proxy in front of the engine must allow POST /containers/*/start, stop, kill, pause and unpause; "
     "or set idle: false for the engine"
@@ -115,8 +121,8 @@ def _why(unit: Unit, users: Collection[str]) -> str:
     return f"used by {shown}{more}" if users else ""
 
 
-def problems_of(unit: Unit) -> list[Problem]:
-    """Return why the containers of a unit could not be woken or put to sleep."""
+def problems_of(unit: Unit, source: Source) -> list[Problem]:
+    """Return why the containers of a unit could not be woken or put to sleep, or cannot be woken by a request."""
     found = []
     if unit.state.failure.endswith(ALLOW):  # the same for all containers of the engine
         message = "containers on this engine are not put to sleep, because the engine refuses to start and stop them"
@@ -124,6 +130,9 @@ def problems_of(unit: Unit) -> list[Problem]:
     elif unit.state.failure:
         verb = "woken" if unit.state.phase in (Phase.FAILED, Phase.ASLEEP, Phase.WAKING) else "put to sleep"
         found.append(_problem(unit, unit.name, f"could not be {verb}: {unit.state.failure}", "error"))
+    container = source.container(unit.engine, unit.container_id) if unit.state.phase is not Phase.READY else None
+    if container is not None and (why := _NOT_WAKING.get(container.state)):
+        found.append(_problem(unit, unit.name, why.format(name=unit.name), "warning"))
     for name, reason in unit.unstarted.items():
         found.append(_problem(unit, name, f"could not be woken, unlike the others: {reason}", "warning"))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pilotage.sleep.status import SleepStatus
 
 __all__ = ["sleep", "wake"]
+
+_AWAKE: Final = ("ready", "waking")
 
 
 @click.command(cls=WithExamples, examples=("pilotage wake shop", "pilotage wake shop --no-wait"))
@@ -34,7 +36,7 @@ def sleep(name: str, *, no_wait: bool) -> int:
     """Put a container to sleep without waiting for its idle timeout.
 
     NAME is an alias, the name of a container or its ID. Needs a running daemon. Requests in progress are finished
-    first, and the next request wakes the container.
+    first, and the next request wakes the container. Exit status 1 if a request wakes it meanwhile.
     """
     return _run("sleep", name, "asleep", wait=not no_wait)
 
@@ -60,7 +62,7 @@ def _run(verb: str, name: str, goal: str, *, wait: bool) -> int:
             shown = text
         if not wait or found.state == goal:
             return OK
-        if found.state == "failed":
+        if found.state == "failed" or (goal == "asleep" and found.state in _AWAKE):
             return PROBLEMS
         time.sleep(0.2)
         container, engine = found.container, found.engine
