@@ -57,6 +57,7 @@ def test_each_problem_says_what_is_wrong_and_what_to_do() -> None:
         message="udp port 0.0.0.0:53 belongs to other, which is older",
         hint="choose another listening port for app",
         path="port",
+        refused=True,
         **where,
     )
     assert speaks_plain_http(app) == Problem(

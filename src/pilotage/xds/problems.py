@@ -128,12 +128,13 @@ def unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
     """Report that the route ``by`` already has a backend's listening address; ``why`` follows the name of ``by``."""
     protocol, _, port = address.partition("/")
-    return _problem(
+    found = _problem(
         backend.route,
         f"{protocol} port {port} belongs to {by.name}, {why}",
         f"choose another listening port for {backend.name}",
         path="port",
     )
+    return msgspec.structs.replace(found, refused=True)
 
 
 def speaks_plain_http(route: Route) -> Problem:
