@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Examples that are wrong on purpose, or name files of a real machine.
-FAULTY = {"README.md": "admin.pot", "docs/start/first-routes.md": "hi.prot", "docs/how-to/https.md": "letsencrypt"}
+FAULTY = {
+    "README.md": "admin.pot",
+    "docs/start/first-routes.md": "hi.prot",
+    "docs/how-to/https.md": "letsencrypt",
+    "docs/reference/middlewares.md": "lan@file",
+}
 
 
 class Example(NamedTuple):
@@ -33,7 +38,9 @@ class Example(NamedTuple):
         """The name under which `pilotage check` knows what it is."""
         if re.search(r"^services:", self.text, re.MULTILINE):
             return "compose.yml"
-        is_config = re.search(r"^(providers|gateway|api|match_domains|oidc|policy):", self.text, re.MULTILINE)
+        is_config = re.search(
+            r"^(providers|gateway|api|match_domains|oidc|policy|error_pages):", self.text, re.MULTILINE
+        )
         return "pilotage.yml" if is_config else "routes.yml"
 
 

@@ -12,12 +12,12 @@ from pilotage.xds.rule_tests import ADDRESS_HEADER
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.xds.rule_tests import Literal, Test
+    from pilotage.xds.rule_tests import Test, TestResult
 
 __all__ = ["header_matchers"]
 
 
-def header_matchers(tests: Iterable[Literal]) -> list[Any]:
+def header_matchers(tests: Iterable[TestResult]) -> list[Any]:
     """Return Envoy's matchers for tests, which must all have their wanted result."""
     return [matcher for test, wanted in tests for matcher in _matchers(test, wanted=wanted)]
 

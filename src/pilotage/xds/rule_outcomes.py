@@ -23,7 +23,7 @@ from pilotage.routes.rules import (
     is_about_responses,
     read_rules,
 )
-from pilotage.xds.rule_tests import Changes, Literal, all_of, needs_address, ways
+from pilotage.xds.rule_tests import Changes, TestResult, all_of, needs_address, ways
 from pilotage.xds.variables import VariableError, expand
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """What happens to requests for which all tests have the wanted results, unless an earlier case applies."""
 
-    tests: tuple[Literal, ...]
+    tests: tuple[TestResult, ...]
     outcome: Outcome
 
 
@@ -156,7 +156,7 @@ class _State(msgspec.Struct, frozen=True):
 
     """
 
-    known: tuple[Literal, ...] = ()
+    known: tuple[TestResult, ...] = ()
     outcome: Outcome = Outcome()
     changes: Changes = Changes()
     matched: bool = False

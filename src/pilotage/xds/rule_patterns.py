@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from pilotage.routes.rules import ANY, Alternatives, Chars, Edge, Repeat, Sequence, literal_node, remainder
+from pilotage.routes.rules import ANY, Alternatives, Chain, Chars, Edge, Repeat, literal_node, remainder
 from pilotage.routes.rules import is_nullable as nullable
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class _Place:
         match node:
             case Chars(ranges):
                 return self.chars(ranges)
-            case Sequence(items):
+            case Chain(items):
                 return "".join(
                     f"(?:{self.write(it)})" if isinstance(it, Alternatives) else self.write(it) for it in items
                 )
@@ -252,12 +252,12 @@ def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
         text = canonical_path(pattern.text)
         whole: Node = literal_node(text)
         if not text.endswith("/"):
-            whole = Sequence((literal_node(text), Repeat(literal_node("/"), 0, 1)))
+            whole = Chain((literal_node(text), Repeat(literal_node("/"), 0, 1)))
     elif pattern.kind == "glob":
         whole = _node(pattern)
     else:
         before, node, after = _unanchored(_node(pattern))
-        whole = Sequence((*([_EVERYTHING] if before else []), node, *([_EVERYTHING] if after else [])))
+        whole = Chain((*([_EVERYTHING] if before else []), node, *([_EVERYTHING] if after else [])))
     rest = _PATH.write(remainder(whole, new))
     return _whole(rf"{prefix_regex(old)}(?:{rest})(?:\?.*)?")
 
@@ -303,7 +303,7 @@ def _unanchored(node: Node) -> tuple[bool, Node, bool]:
 
     Raises ValueError if it has any in between, where what comes before and after the value would have to be known.
     """
-    items = list(node.items) if isinstance(node, Sequence) else [node]
+    items = list(node.items) if isinstance(node, Chain) else [node]
     before = after = True
     if items and isinstance(items[0], Edge) and not items[0].is_end:
         before = False
@@ -311,7 +311,7 @@ def _unanchored(node: Node) -> tuple[bool, Node, bool]:
     if items and isinstance(items[-1], Edge) and items[-1].is_end:
         after = False
         items.pop()
-    found = Sequence(tuple(items))
+    found = Chain(tuple(items))
     if _has_edge(found):
         raise ValueError("'^' and '$' must be at the ends of the regex")
     return before, found, after
@@ -319,7 +319,7 @@ def _unanchored(node: Node) -> tuple[bool, Node, bool]:
 
 def _has_edge(node: Node) -> bool:
     match node:
-        case Sequence(items) | Alternatives(items):
+        case Chain(items) | Alternatives(items):
             return any(map(_has_edge, items))
         case Repeat(item, _, _):
             return _has_edge(item)

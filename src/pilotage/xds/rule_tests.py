@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADDRESS_HEADER",
     "Changes",
-    "Literal",
     "Test",
+    "TestResult",
     "all_of",
     "needs_address",
     "starts_with",
@@ -61,10 +61,10 @@ class Test(msgspec.Struct, frozen=True):
     nullable: bool = False
 
 
-Literal = tuple[Test, bool]
+TestResult = tuple[Test, bool]
 """A test, and the result that it must have."""
 
-Ways = tuple[tuple[Literal, ...], ...]
+Ways = tuple[tuple[TestResult, ...], ...]
 """Alternatives, each of which is a number of tests. None: never. One without tests: always."""
 
 _ALWAYS: Final[Ways] = ((),)
@@ -99,15 +99,15 @@ def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: 
     """
     found: Ways = _ALWAYS
     for part in condition:
-        alternatives: list[tuple[Literal, ...]] = []
+        alternatives: list[tuple[TestResult, ...]] = []
         for check in part:
             alternatives.extend(_check(check, alias, changes))
         found = _product(found, _reduced(alternatives, known))
     return found
 
 
-def _reduced(alternatives: Iterable[tuple[Literal, ...]], known: Mapping[Test, bool]) -> Ways:
-    kept: dict[tuple[Literal, ...], None] = {}
+def _reduced(alternatives: Iterable[tuple[TestResult, ...]], known: Mapping[Test, bool]) -> Ways:
+    kept: dict[tuple[TestResult, ...], None] = {}
     for tests in alternatives:
         if any(known.get(test, wanted) is not wanted for test, wanted in tests):
             continue
@@ -119,7 +119,7 @@ def _reduced(alternatives: Iterable[tuple[Literal, ...]], known: Mapping[Test, b
 
 
 def _product(left: Ways, right: Ways) -> Ways:
-    found: dict[tuple[Literal, ...], None] = {}
+    found: dict[tuple[TestResult, ...], None] = {}
     for a in left:
         for b in right:
             both = all_of(a, b)
@@ -130,7 +130,7 @@ def _product(left: Ways, right: Ways) -> Ways:
     return tuple(found)
 
 
-def all_of(*groups: Iterable[Literal]) -> tuple[Literal, ...] | None:
+def all_of(*groups: Iterable[TestResult]) -> tuple[TestResult, ...] | None:
     """Return tests that must all hold, each once; ``None`` if they contradict one another."""
     found: dict[Test, bool] = {}
     for group in groups:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.routes.rules import Repeat, Sequence, literal_node, parse_regex
+from pilotage.routes.rules import Chain, Repeat, literal_node, parse_regex
 from pilotage.routes.rules.nodes import bounded, invert, merge, size
 
 
@@ -14,6 +14,6 @@ def test_sets_of_characters_are_sorted_and_do_not_overlap() -> None:
 
 def test_the_size_counts_repetitions() -> None:
     assert size(parse_regex("a{10}")) == 11
-    assert size(Repeat(Sequence(()), 0, None)) == 2
+    assert size(Repeat(Chain(()), 0, None)) == 2
     with pytest.raises(ValueError, match="too large"):
         bounded(literal_node("a" * 2_000))

@@ -27,12 +27,12 @@ from pilotage.routes.rules.model import (
 from pilotage.routes.rules.nodes import (
     ANY,
     Alternatives,
+    Chain,
     Chars,
     Edge,
     Node,
     Ranges,
     Repeat,
-    Sequence,
     literal_node,
 )
 from pilotage.routes.rules.regex import parse_regex
@@ -44,6 +44,7 @@ __all__ = [
     "SUBJECTS",
     "Alternatives",
     "Branch",
+    "Chain",
     "Chars",
     "Check",
     "Choice",
@@ -59,7 +60,6 @@ __all__ = [
     "RuleError",
     "RuleSet",
     "Rules",
-    "Sequence",
     "Statement",
     "ends",
     "is_about_responses",

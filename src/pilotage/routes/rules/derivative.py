@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from pilotage.routes.rules.nodes import Alternatives, Chars, Edge, Node, Repeat, Sequence
+from pilotage.routes.rules.nodes import Alternatives, Chain, Chars, Edge, Node, Repeat
 
 __all__ = ["is_nullable", "remainder"]
 
 _NOTHING: Final = Chars(())
-_EMPTY: Final = Sequence(())
+_EMPTY: Final = Chain(())
 _LARGEST: Final = 2_000
 
 
 def is_nullable(node: Node) -> bool:
     """Return whether the empty text matches."""
     match node:
-        case Sequence(items):
+        case Chain(items):
             return all(map(is_nullable, items))
         case Alternatives(items):
             return any(map(is_nullable, items))
@@ -42,7 +42,7 @@ def _step(node: Node, code: int) -> Node:
     match node:
         case Chars(ranges):
             return _EMPTY if any(low <= code <= high for low, high in ranges) else _NOTHING
-        case Sequence(items):
+        case Chain(items):
             return _step_sequence(items, code)
         case Alternatives(items):
             return _either([_step(item, code) for item in items])
@@ -65,8 +65,8 @@ def _step_sequence(items: tuple[Node, ...], code: int) -> Node:
 def _join(first: Node, rest: tuple[Node, ...]) -> Node:
     if first == _NOTHING:
         return _NOTHING
-    head = first.items if isinstance(first, Sequence) else (first,)
-    return Sequence((*head, *(item for item in rest if item != _EMPTY)))
+    head = first.items if isinstance(first, Chain) else (first,)
+    return Chain((*head, *(item for item in rest if item != _EMPTY)))
 
 
 def _either(found: list[Node]) -> Node:
@@ -78,7 +78,7 @@ def _either(found: list[Node]) -> Node:
 
 def _size(node: Node) -> int:
     match node:
-        case Sequence(items) | Alternatives(items):
+        case Chain(items) | Alternatives(items):
             return 1 + sum(map(_size, items))
         case Repeat(item, _, _):
             return 1 + _size(item)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pilotage.routes.rules.nodes import ANY, Alternatives, Chars, Node, Repeat, Sequence, bounded, invert, merge
+from pilotage.routes.rules.nodes import ANY, Alternatives, Chain, Chars, Node, Repeat, bounded, invert, merge
 from pilotage.routes.rules.pattern_reader import PatternReader
 
 __all__ = ["parse_glob"]
@@ -40,7 +40,7 @@ class _Glob(PatternReader):
                 items.append(self.choice())
             else:
                 items.append(_char(self.take() if char == "\\" else char))
-        return Sequence(tuple(items))
+        return Chain(tuple(items))
 
     def choice(self) -> Node:
         self.deeper()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pilotage.routes.rules.nodes import Alternatives, Chars, Edge, Repeat, Sequence
+from pilotage.routes.rules.nodes import Alternatives, Chain, Chars, Edge, Repeat
 
 if TYPE_CHECKING:
     from pilotage.routes.rules.model import Pattern
@@ -34,7 +34,7 @@ def _ends(node: Node, text: str, starts: set[int]) -> set[int]:
             return {
                 at + 1 for at in starts if at < len(text) and any(low <= ord(text[at]) <= high for low, high in ranges)
             }
-        case Sequence(items):
+        case Chain(items):
             for item in items:
                 starts = _ends(item, text, starts)
             return starts

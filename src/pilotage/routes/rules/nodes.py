@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["ANY", "DOT", "Alternatives", "Chars", "Edge", "Node", "Ranges", "Repeat", "Sequence", "bounded"]
+__all__ = ["ANY", "DOT", "Alternatives", "Chain", "Chars", "Edge", "Node", "Ranges", "Repeat", "bounded"]
 __all__ += ["invert", "literal_node", "merge", "size"]
 
 Ranges = tuple[tuple[int, int], ...]
@@ -21,7 +21,7 @@ class Chars(msgspec.Struct, frozen=True, tag=True):
     ranges: Ranges
 
 
-class Sequence(msgspec.Struct, frozen=True, tag=True):
+class Chain(msgspec.Struct, frozen=True, tag=True):
     """Items one after another; without items, the empty text."""
 
     items: tuple[Node, ...]
@@ -47,7 +47,7 @@ class Edge(msgspec.Struct, frozen=True, tag=True):
     is_end: bool
 
 
-Node = Chars | Sequence | Alternatives | Repeat | Edge
+Node = Chars | Chain | Alternatives | Repeat | Edge
 
 ANY: Final = Chars(((0, _LAST),))
 DOT: Final = Chars(((0, 9), (11, _LAST)))
@@ -78,13 +78,13 @@ def invert(ranges: Ranges) -> Ranges:
 
 def literal_node(text: str) -> Node:
     """Return the pattern that matches exactly this text."""
-    return Sequence(tuple(Chars(((ord(char), ord(char)),)) for char in text))
+    return Chain(tuple(Chars(((ord(char), ord(char)),)) for char in text))
 
 
 def size(node: Node) -> int:
     """Return how many single steps a pattern takes after its repetitions are written out."""
     match node:
-        case Sequence(items) | Alternatives(items):
+        case Chain(items) | Alternatives(items):
             return 1 + sum(map(size, items))
         case Repeat(item, least, most):
             return 1 + size(item) * max(least, most or 1, 1)

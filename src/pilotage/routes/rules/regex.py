@@ -12,12 +12,12 @@ from pilotage.routes.rules.nodes import (
     ANY,
     DOT,
     Alternatives,
+    Chain,
     Chars,
     Edge,
     Node,
     Ranges,
     Repeat,
-    Sequence,
     bounded,
     invert,
     merge,
@@ -86,7 +86,7 @@ class _Regex(PatternReader):
             atom = self.atom()
             if atom is not None:
                 items.append(self.repeated(atom))
-        return items[0] if len(items) == 1 else Sequence(tuple(items))
+        return items[0] if len(items) == 1 else Chain(tuple(items))
 
     def repeated(self, atom: Node) -> Node:
         count = 0
@@ -189,7 +189,7 @@ class _Regex(PatternReader):
             end = self.text.find("\\E", self.at)
             quoted = self.text[self.at : end if end >= 0 else None]
             self.at = end + 2 if end >= 0 else len(self.text)
-            return Sequence(tuple(Chars(self.folded(((ord(c), ord(c)),))) for c in quoted))
+            return Chain(tuple(Chars(self.folded(((ord(c), ord(c)),))) for c in quoted))
         self.at -= 1
         return Chars(self.folded(self.escaped()))
 
