@@ -15,7 +15,7 @@ from pilotage.xds.rule_tests import Changes, all_of, needs_address, ways
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.xds.rule_tests import Literal
+    from pilotage.xds.rule_tests import TestResult
 
 __all__ = ["MAX_BYPASSES", "Conditions", "asks_address", "bypass_ways", "read_bypass"]
 
@@ -51,21 +51,21 @@ def read_bypass(value: Any) -> Conditions:
     return found
 
 
-def _alternatives(conditions: Conditions, alias: str) -> tuple[tuple[Literal, ...], ...]:
+def _alternatives(conditions: Conditions, alias: str) -> tuple[tuple[TestResult, ...], ...]:
     found = dict.fromkeys(way for condition in conditions for way in ways(condition, {}, alias, Changes()))
     if len(found) > _MOST_WAYS:
         raise RuleError(f"the conditions can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
     return tuple(found)
 
 
-def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[Literal, ...], ...]:
+def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestResult, ...], ...]:
     """Return in which ways all of several ``bypass`` options can hold for the requests of a route.
 
     Raises:
         RuleError: there are too many ways.
 
     """
-    found: tuple[tuple[Literal, ...], ...] = ((),)
+    found: tuple[tuple[TestResult, ...], ...] = ((),)
     for conditions in bypasses:
         joined = (all_of(one, other) for one in found for other in _alternatives(conditions, alias))
         found = tuple(dict.fromkeys(it for it in joined if it is not None))
