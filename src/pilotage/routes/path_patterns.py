@@ -81,21 +81,25 @@ def parse_pattern(text: str) -> PathPattern | str:
             if name in names:
                 return f"has the wildcard {name!r} twice"
             names.add(name)
-            regex += "/.*" if rest else "/[^/]+"
+            regex += "/.*" if rest else "/[^/?]+"
             literal = False
     folder = path if literal and last == "" and path != "/" else ""
     return PathPattern(text, method, regex, folder)
 
 
 def _encoded(segment: str) -> str:
-    """Return a regular expression for a segment in every encoding. Envoy has decoded unreserved characters."""
+    """Return a regular expression for a segment in every encoding. Envoy has decoded unreserved characters.
+
+    A question mark must be encoded, because one that is not begins the query.
+    """
     found = []
     for byte in unquote_to_bytes(segment):
         letter = bytes([byte])
         if _UNRESERVED.fullmatch(letter):
             found.append(re.escape(letter.decode()))
         else:
-            either = [f"%(?i:{byte:02x})", *([re.escape(letter.decode())] if 0x20 < byte < 0x7F else [])]
+            may_be_plain = 0x20 < byte < 0x7F and letter not in b"?#"
+            either = [f"%(?i:{byte:02x})", *([re.escape(letter.decode())] if may_be_plain else [])]
             found.append(f"(?:{'|'.join(either)})")
     return "".join(found)
 
