@@ -23,7 +23,7 @@ from pilotage.routes.rules import (
     is_about_responses,
     read_rules,
 )
-from pilotage.xds.rule_sizes import regex_size
+from pilotage.xds.rule_sizes import is_too_costly
 from pilotage.xds.rule_tests import Changes, TestResult, all_of, needs_address, ways
 from pilotage.xds.variables import VariableError, expand
 
@@ -39,10 +39,6 @@ _MOST_CASES: Final = 300
 _MOST_TESTS: Final = 40
 _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
-_MOST_TESTS_IN_ALL: Final = 1_500
-"""Maximum number of tests in all cases. Envoy does them for each request, until it has found the case."""
-_LARGEST_IN_ALL: Final = 100_000
-"""Maximum size of the regexes in all cases. Envoy compiles them all: each step takes about 0.2 µs and 50 bytes."""
 _SUPPORTED_TARGETS: Final = ("header", "resp_header")
 _UNWRITTEN: Final = frozenset({"log", "notify"})
 _REFUSED: Final = {
@@ -143,17 +139,12 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
     run = _Run(rules, alias)
     try:
         cases = run.rules(0, _State())
-        _check_costs(cases)
+        if is_too_costly(case.tests for case in cases):
+            raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
     except RuleError as error:
         where = f" (line {error.line} of the rules)" if error.line else ""
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     return Compiled(tuple(cases), run.address, skipped=tuple(dict.fromkeys(run.skipped)))
-
-
-def _check_costs(cases: Sequence[Case]) -> None:
-    tests = [test for case in cases for test, _ in case.tests]
-    if len(tests) > _MOST_TESTS_IN_ALL or sum(regex_size(it.regex) for it in tests) > _LARGEST_IN_ALL:
-        raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
 
 
 class _State(msgspec.Struct, frozen=True):
