@@ -55,7 +55,7 @@ class RequestService:
         if handler is None:
             return _unavailable("The gateway could not check this request.")
         if self._running >= self._most:
-            return _unavailable("Too many requests wait for this check.")
+            return _unavailable("Too many requests are waiting for this check.")
         self._running += 1
         try:
             async with asyncio.timeout(self._longest):
