@@ -139,12 +139,16 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
     run = _Run(rules, alias)
     try:
         cases = run.rules(0, _State())
-        if is_too_costly(case.tests for case in cases):
-            raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
+        _check_costs(cases)
     except RuleError as error:
         where = f" (line {error.line} of the rules)" if error.line else ""
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     return Compiled(tuple(cases), run.address, skipped=tuple(dict.fromkeys(run.skipped)))
+
+
+def _check_costs(cases: Sequence[Case]) -> None:
+    if is_too_costly(case.tests for case in cases):
+        raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
 
 
 class _State(msgspec.Struct, frozen=True):
