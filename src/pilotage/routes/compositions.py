@@ -78,20 +78,25 @@ class Compositions(msgspec.Struct, frozen=True):
             if len(problems) >= _MOST_PROBLEMS:  # the route is not served anyway
                 break
             try:
-                if (other := seen.setdefault(_name(written), written)) is not written:
-                    raise LookupError(f"{shorten(written)} and {shorten(other)} are the same list", "keep one")
-                steps = list(self._steps(written, ()))
-                left -= len(steps)
-                if left < 0:
-                    text = f"the lists of this route have more than {_MOST_OF_ROUTE} middlewares together"
-                    raise LookupError(text, "name fewer lists")
+                steps = self._of_route(written, seen, left)
             except LookupError as error:
                 message, hint = error.args
                 problems.append(Problem(message=message, hint=hint, path=f"middlewares.{written}", refused=True))
                 continue
+            left -= len(steps)
             for number, (name, step) in enumerate(steps):
                 found[f"{written}{STEP}{number:03}{STEP}{name}"] = step
         return found, tuple(problems)
+
+    def _of_route(self, written: str, seen: dict[str, str], most: int) -> list[tuple[str, Any]]:
+        """Return the middlewares of a list that a route names. Raise LookupError with message and hint."""
+        if (other := seen.setdefault(_name(written), written)) is not written:
+            raise LookupError(f"{shorten(written)} and {shorten(other)} are the same list", "keep one")
+        steps = list(self._steps(written, ()))
+        if len(steps) > most:
+            text = f"the lists of this route have more than {_MOST_OF_ROUTE} middlewares together"
+            raise LookupError(text, "name fewer lists")
+        return steps
 
     def _steps(self, written: str, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         """Yield the middlewares of a list and of the lists that it names. Raise LookupError with message and hint."""
