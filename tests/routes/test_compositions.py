@@ -51,13 +51,13 @@ def test_middlewares_without_lists_stay_as_they_are() -> None:
         (
             "lan: [{use: lan@file}]",
             "lan@file",
-            "lan@file contains itself, or too many lists in one another",
+            "lan@file contains itself, or its lists are nested too deeply",
             "remove one",
         ),
         (
             "a: [{use: b@file}]\nb: [{use: c@file}, {use: themed}]\nc: [{use: a@file}]",
             "b@file",
-            "b@file contains itself, or too many lists in one another",
+            "b@file contains itself, or its lists are nested too deeply",
             "remove one",
         ),
         (

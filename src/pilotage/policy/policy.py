@@ -30,7 +30,7 @@ FILE_REFUSED: Final = (
 )
 """The same message for every refused file, so that it does not reveal whether the file exists."""
 
-ROOT_REFUSED: Final = "a label may publish only the files of a folder below one that gateway.label_roots lists"
+ROOT_REFUSED: Final = "a label may publish only a folder listed in gateway.label_roots, or a folder below one"
 
 _EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
 
@@ -223,7 +223,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             limits.append(self.folders_for(claimant))
         if all(is_below(folder, limit) for limit in limits):
             return ALLOWED
-        hint = "ask the operator to list its folder in gateway.label_roots"
+        hint = "ask the operator to list the folder in gateway.label_roots"
         return Verdict(allowed=False, rule=rule, reason=ROOT_REFUSED, hint=hint)
 
     def folders_for(self, claimant: Claimant) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Changes an HTML page as the middlewares ``modify_html`` and ``themed`` ask. Pure.
 
-Everything outside the changed elements keeps its exact text, because nothing is parsed and written anew.
+Everything outside the changed elements keeps its exact text, because the page is edited in place.
 """
 
 from __future__ import annotations

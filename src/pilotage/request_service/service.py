@@ -61,7 +61,7 @@ class RequestService:
         if handler is None:
             return _unavailable("The gateway could not check this request.")
         if self._of_route[asked.route] >= self._most - self._running:
-            return _unavailable("Too many requests wait for this check.")
+            return _unavailable("Too many requests are waiting for this check.")
         self._running += 1
         self._of_route[asked.route] += 1
         try:

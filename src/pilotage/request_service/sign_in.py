@@ -199,7 +199,7 @@ class SignIn:
     # ---- back from the provider
 
     def _pending(self, asked: Asked) -> _Pending | None:
-        """Return the login that a return belongs to; ``None`` if this process did not begin it."""
+        """Return the login to which a callback belongs; ``None`` if this process did not begin it."""
         text = self._keys.open("login", _single(asked.query, "state"))
         try:
             return msgspec.json.decode(text, type=_Pending) if text is not None else None
@@ -214,7 +214,7 @@ class SignIn:
         binding = cookies.get(_binding_cookie(asked), "")
         again = ("/", "Sign in again")
         if asked.method != "GET" or pending.valid_for != route.valid_for:
-            return error_page(asked, 400, "This sign-in was for something else.", "Try again.", link=again)
+            return error_page(asked, 400, "This sign-in was for a different service.", "Try again.", link=again)
         if not hmac.compare_digest(_digest(binding).encode(), pending.binding.encode()):
             title = "This sign-in began in another browser."
             return error_page(asked, 400, title, "Try again in this browser, and allow cookies.", link=again)
@@ -246,14 +246,14 @@ class SignIn:
             log.info("%s has signed in to %s, but has no access", who, route.name)
             text = f"You are signed in as {who}."
             title = "You do not have access to this service."
-            link = (LOGOUT_PATH, "Sign in as somebody else")
+            link = (LOGOUT_PATH, "Sign in as a different user")
             return error_page(asked, 403, title, text, link=link, cookies=hint)
         _, session = self._session(asked, route, user, tokens)
         done = forget_cookie(_binding_cookie(asked), secure=asked.is_secure)
         return redirect(f"{asked.origin}{path}", (*session, done, *hint))
 
     def _hint(self, asked: Asked, route: Protected, id_token: str) -> tuple[tuple[str, str], ...]:
-        """Return the cookie that tells the provider, when the user signs out, who it is."""
+        """Return the cookie that tells the provider who the user is, when the user signs out."""
         sealed = self._keys.seal(_hint_for(route), id_token)
         if len(sealed) > _LONGEST_HINT:
             return ()

@@ -110,7 +110,7 @@ class Compositions(msgspec.Struct, frozen=True):
         if not wanted.usable:
             raise LookupError(f"{shorten(written)} has errors, so it cannot be used", "fix the file of middlewares")
         if name in above or len(above) >= _DEEPEST:
-            raise LookupError(f"{shorten(written)} contains itself, or too many lists in one another", "remove one")
+            raise LookupError(f"{shorten(written)} contains itself, or its lists are nested too deeply", "remove one")
         count = 0
         for step, options in wanted.steps:
             inner = self._steps(step, (*above, name)) if FROM_FILE in step else [(step, options)]

@@ -58,7 +58,7 @@ def parse_pattern(text: str) -> PathPattern | str:
     if method and _METHOD.fullmatch(method) is None:
         return "does not begin with a method"
     if not path.startswith("/"):
-        return "has a host, which the alias already says" if "/" in path else "has no path"
+        return "names a host, but the alias already does" if "/" in path else "has no path"
     names: set[str] = set()
     regex, literal = "", True
     *segments, last = path[1:].split("/")
@@ -77,7 +77,7 @@ def parse_pattern(text: str) -> PathPattern | str:
             rest = is_last and name.endswith("...")
             name = name.removesuffix("...") if rest else name
             if segment != "{" + name + ("...}" if rest else "}") or _NAME.fullmatch(name) is None:
-                return f"has the wildcard {segment!r}, which is not {{name}}, or not at its place"
+                return f"contains {segment!r}, which is not a valid wildcard there"
             if name in names:
                 return f"has the wildcard {name!r} twice"
             names.add(name)

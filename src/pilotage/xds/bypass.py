@@ -57,12 +57,12 @@ def read_bypass(value: Any) -> Conditions:
 def _alternatives(conditions: Conditions, alias: str) -> tuple[tuple[TestResult, ...], ...]:
     found = dict.fromkeys(way for condition in conditions for way in ways(condition, {}, alias, Changes()))
     if len(found) > _MOST_WAYS:
-        raise RuleError(f"the conditions can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
+        raise RuleError(f"the conditions have more than {_MOST_WAYS} combinations", "write fewer alternatives")
     return tuple(found)
 
 
 def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestResult, ...], ...]:
-    """Return in which ways all of several ``bypass`` options can hold for the requests of a route.
+    """Return the combinations of tests for which all of several ``bypass`` options hold.
 
     Raises:
         RuleError: there are too many ways.
@@ -73,7 +73,7 @@ def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestR
         joined = (all_of(one, other) for one in found for other in _alternatives(conditions, alias))
         found = tuple(dict.fromkeys(it for it in joined if it is not None))
         if len(found) > _MOST_WAYS:
-            raise RuleError(f"the conditions can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
+            raise RuleError(f"the conditions have more than {_MOST_WAYS} combinations", "write fewer alternatives")
     return tuple(dict.fromkeys(map(_without_parameters, found)))
 
 

@@ -224,11 +224,11 @@ def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refu
     """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
     if policy.error_page and not options.error_pages:
         hint = "set error_pages in pilotage.yml"
-        refuse("middlewares.error_page", "no folder of error pages is configured", hint, blocking=False, harmless=True)
+        refuse("middlewares.error_page", "no folder for error pages is configured", hint, blocking=False, harmless=True)
     if policy.cloudflare and not _trusts(options, CLOUDFLARE):
         refuse(
             "middlewares.cloudflare_real_ip",
-            "gateway.trusted_proxies lacks Cloudflare's networks, so clients have the addresses of Cloudflare",
+            "gateway.trusted_proxies lacks Cloudflare's networks, so all clients would have addresses of Cloudflare",
             "add cloudflare to gateway.trusted_proxies",
             blocking=bool(policy.allow or policy.rate),
         )

@@ -1,4 +1,4 @@
-"""Works out in which cases the rules of a route do what, so that Envoy can look up the case of a request. Pure.
+"""Splits requests into cases by what the rules of a route do with them, so that Envoy can look up the case. Pure.
 
 Rules run one after another and may change the request. Here they run for all requests at once: at each condition the
 case splits into two. The result is a list of cases, of which the first whose tests hold applies.

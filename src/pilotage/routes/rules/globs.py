@@ -22,7 +22,7 @@ class _Glob(PatternReader):
     def parse(self) -> Node:
         node = self.sequence("")
         if self.next:
-            raise ValueError(f"{self.next!r} at character {self.at + 1} of the glob closes nothing")
+            raise ValueError(f"{self.next!r} at character {self.at + 1} of the glob is unmatched")
         return node
 
     def sequence(self, ends: str) -> Node:
