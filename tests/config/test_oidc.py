@@ -50,8 +50,8 @@ def test_a_secret_of_the_environment_goes_only_where_it_belongs(own: str) -> Non
         ("{client_secret: [canary]}", "oidc.client_secret: not a single line of text"),
         ("{scopes: profile}", "oidc.scopes: the scope openid is missing"),
         ("{all_routes: true, bypass: [pth /]}", ": oidc.bypass: "),
-        ("{bypass: path /}", "oidc.bypass: bypass is only for all_routes"),
-        ("{session: 1s}", "oidc.session: a session cannot be that short or long; write a duration from 1m"),
+        ("{bypass: path /}", "oidc.bypass: bypass has no effect without all_routes"),
+        ("{session: 1s}", "oidc.session: a session cannot be this short or long; write a duration from 1m"),
         ("{session_key_file: none}", "oidc.session_key_file: /nowhere/none does not exist"),
     ],
 )

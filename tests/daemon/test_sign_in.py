@@ -1,4 +1,4 @@
-"""The secret of sessions. Whole sign-ins are in ``test_sign_in_flow.py``."""
+"""The session secret. Whole sign-ins are in ``test_sign_in_flow.py``."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def test_what_is_too_large_or_empty_is_dropped(
     assert await replies(client, b"small") == b"small"
     (message,) = caplog.messages
     assert message.startswith(f"datagrams dropped to 127.0.0.1:{server.port} through agent {site.agent.address}: ")
-    assert message.endswith("one has 16385 bytes, but at most 16384 fit")
+    assert message.endswith("a datagram has 16385 bytes, but at most 16384 fit")
 
 
 async def test_answers_for_an_envoy_that_does_not_read_are_dropped(site: Site, tunnel: Tunnel, server: UdpEcho) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotage.request_service.html_editor import edit_html
+from pilotage.request_service.html_editor import LARGEST_GROWTH, edit_html
 from pilotage.xds.html_changes import HtmlChange, parse_selector
 
 
@@ -68,3 +69,37 @@ def test_any_text_gives_a_page(page: str, target: str, replace: Any) -> None:
     changed = edit_html(page, [change(target, "", replace=replace)])
     assert replace or changed == page
     assert len(changed) <= len(page)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<a " * 20_000,
+        "<a>" * 8_000 + "</b>" * 8_000,
+        "<!--" * 15_000,
+        "</a" * 20_000,
+        "<script>" + "</" * 30_000,
+        "<p>1</p>" * 7_000,
+    ],
+    ids=["unfinished tags", "ends without begins", "comments", "unfinished ends", "script", "paragraphs"],
+)
+def test_a_page_made_for_it_takes_no_longer_than_another(page: str) -> None:
+    began = time.process_time()
+    edit_html(page, [change("#x")])
+    assert time.process_time() - began < 1.5  # at most 0.2 s; with work that grows with the square of the length, 15 s
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [("<main>1</main><main", "<main>1[X]</main><main"), ("<p>1 < 2 &", "<p>1 < 2 &"), ("<main><b", "<main><b[X]")],
+)
+def test_what_a_page_does_not_finish_is_no_element(page: str, expected: str) -> None:
+    assert edit_html(page, [change("main")]) == expected
+
+
+def test_a_change_that_would_make_a_page_very_large_has_no_effect() -> None:
+    long, short = change("a", "x" * 60_000, replace=True), change("b", "[X]")
+    page = "<a></a>" * 20 + "<b></b>"
+    assert edit_html(page, [long, short]) == page.replace("</b>", "[X]</b>")
+    fits = "<a></a>" * (LARGEST_GROWTH // 60_000)
+    assert len(edit_html(fits, [long])) == 60_000 * (LARGEST_GROWTH // 60_000)

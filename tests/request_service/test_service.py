@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pilotage.request_service.asked import Asked
 
 
-def check(service: str) -> Any:
-    return external_auth_pb2.CheckRequest(attributes={"context_extensions": {"service": service, "route": "route/a"}})
+def check(service: str, route: str = "route/a") -> Any:
+    return external_auth_pb2.CheckRequest(attributes={"context_extensions": {"service": service, "route": route}})
 
 
 async def passes(_: Asked) -> Any:
@@ -63,7 +63,7 @@ async def test_checks_beyond_the_limit_are_refused_at_once() -> None:
         await go.wait()
         return external_auth_pb2.CheckResponse()
 
-    service = RequestService({"oidc": waits}, most=2)
+    service = RequestService({"oidc": waits}, most=4)
     tasks = [asyncio.create_task(service.check(check("oidc"))) for _ in range(2)]
     await until(lambda: len(running) == 2)
     refused = await service.check(check("oidc"))
@@ -71,3 +71,22 @@ async def test_checks_beyond_the_limit_are_refused_at_once() -> None:
     go.set()
     assert [(await task).status.code for task in tasks] == [0, 0]
     assert (await service.check(check("oidc"))).status.code == 0
+
+
+async def test_checks_of_one_route_leave_places_for_others() -> None:
+    go = asyncio.Event()
+    running: list[str] = []
+
+    async def waits(asked: Asked) -> Any:
+        running.append(asked.route)
+        await go.wait()
+        return external_auth_pb2.CheckResponse()
+
+    service = RequestService({"oidc": waits}, most=8)
+    tasks = [asyncio.create_task(service.check(check("oidc", it))) for it in ["route/a"] * 20 + ["route/b"] * 20]
+    tasks.append(asyncio.create_task(service.check(check("oidc", "route/c"))))
+    await until(lambda: len(running) + sum(task.done() for task in tasks) == len(tasks))
+    assert running == ["route/a"] * 4 + ["route/b"] * 2 + ["route/c"]
+    go.set()
+    assert [(await task).status.code for task in tasks].count(0) == 7
+    assert (await service.check(check("oidc", "route/a"))).status.code == 0

@@ -130,3 +130,37 @@ def test_nothing_that_a_client_makes_up_lets_it_pass(
         assert it.header.value.isprintable()
         assert not (it.header.key == "location" and not it.header.value.startswith(("http://app/", "https://id/")))
         assert not it.header.value.startswith("pilotage_session=e")
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_an_id_token_goes_only_to_the_provider_of_the_route_where_the_user_signed_in(other: bool) -> None:
+    class Provider(Offline):
+        async def metadata(self) -> Metadata:
+            return msgspec.structs.replace(await super().metadata(), end_session_endpoint="https://id/end")
+
+        async def exchange(self, *_: Any) -> Tokens:
+            return Tokens({"sub": "1", "preferred_username": "ann"}, id_token="canary")
+
+    route = msgspec.structs.replace(ROUTE, options=msgspec.structs.replace(ROUTE.options, allowed_users=("ann",)))
+    asked = Asked(
+        service="oidc", route="route/app", method="GET", host="app", path="/", headers={"accept": "text/html"}
+    )
+
+    def answers(path: str, cookie: str, of: Protected) -> dict[str, list[str]]:
+        request = msgspec.structs.replace(asked, path=path, headers={**asked.headers, "cookie": cookie})
+        sign_in = SignIn(KEYS, Provider(), lambda _: of)  # type: ignore[arg-type]
+        found: dict[str, list[str]] = {}
+        for it in asyncio.run(sign_in.check(request)).denied_response.headers:
+            found.setdefault(it.header.key, []).append(it.header.value)
+        return found
+
+    begun = answers("/", "", route)
+    state = parse_qs(urlsplit(begun["location"][0]).query)["state"][0]
+    binding = begun["set-cookie"][0].partition(";")[0]
+    done = answers(f"/auth/callback?{urlencode({'code': 'x', 'state': state})}", binding, route)
+    cookies = "; ".join(it.partition(";")[0] for it in done["set-cookie"])
+    assert "pilotage_hint=" in cookies
+    (url,) = answers("/auth/logout", cookies, msgspec.structs.replace(route, valid_for="b" * 32) if other else route)[
+        "location"
+    ]
+    assert parse_qs(urlsplit(url).query).get("id_token_hint", []) == ([] if other else ["canary"])

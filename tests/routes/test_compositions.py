@@ -51,13 +51,13 @@ def test_middlewares_without_lists_stay_as_they_are() -> None:
         (
             "lan: [{use: lan@file}]",
             "lan@file",
-            "lan@file contains itself, or too many lists in one another",
+            "lan@file contains itself, or its lists are nested too deeply",
             "remove one",
         ),
         (
             "a: [{use: b@file}]\nb: [{use: c@file}, {use: themed}]\nc: [{use: a@file}]",
             "b@file",
-            "b@file contains itself, or too many lists in one another",
+            "b@file contains itself, or its lists are nested too deeply",
             "remove one",
         ),
         (
@@ -147,3 +147,29 @@ def test_a_route_has_the_middlewares_of_its_lists() -> None:
     assert [(it.message, it.line, it.refused) for it in bad.problems] == [
         ("no file of middlewares defines no@file", 2, True)
     ]
+
+
+def test_a_route_names_each_list_once() -> None:
+    found, missing = read(FILE)[0].fill_in({"my_lan@file": None, "MYLAN@file": None})
+    assert [(it.message, it.hint, it.refused) for it in missing] == [
+        ("MYLAN@file and my_lan@file are the same list", "keep one", True)
+    ]
+    assert found is not None
+    assert len(found) == 2
+
+
+def test_the_middlewares_that_a_route_names_are_limited() -> None:
+    text = "\n".join(f"list{number}: [{'{use: themed}, ' * 50}]" for number in range(3))
+    compositions, _ = read(text)
+    two = {"list0@file": None, "list1@file": None}
+    assert compositions.fill_in(two)[1] == ()
+    found, problems = compositions.fill_in({**two, "list2@file": None})
+    assert len(found or ()) == 100
+    assert [(it.message, it.refused) for it in problems] == [
+        ("the lists of this route have more than 100 middlewares together", True)
+    ]
+
+
+def test_few_of_many_wrong_names_are_reported() -> None:
+    problems = read(FILE)[0].fill_in({f"no{number}@file": None for number in range(1000)})[1]
+    assert 1 <= len(problems) <= 20

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -99,3 +100,23 @@ def test_too_many_bypasses_close_the_route() -> None:
     policy = route_policy({name: {"bypass": f"path /{number}"} for number, name in enumerate(names)})
     assert (policy.servable, len(policy.variants)) == (False, 0)
     assert f"more than {MAX_BYPASSES}" in policy.problems[0].message
+
+
+@pytest.mark.parametrize("condition", ["!path glob(/admin/*)", "path !glob(/admin/*)", "method GET & !path /admin"])
+@pytest.mark.parametrize(
+    ("path", "exempt"),
+    [("/shop", True), ("/shop?a;b", True), ("/admin/", False), ("/admin;a/", False), ("/admin%3Ba/", False)],
+)
+def test_a_path_with_parameters_is_none_that_a_condition_excludes(condition: str, path: str, exempt: bool) -> None:
+    request = {":path": path, ":method": "GET"}
+    (tests,) = bypass_ways([read_bypass(condition)], "app")
+    results = [
+        (request[it.header] == it.exact if it.exact else re.fullmatch(it.regex, request[it.header]) is not None)
+        is wanted
+        for it, wanted in tests
+    ]
+    assert all(results) is exempt
+
+
+def test_conditions_that_exclude_no_path_have_no_further_tests() -> None:
+    assert [len(it) for it in bypass_ways([read_bypass(["path /a", "!method GET"])], "app")] == [1, 1]

@@ -50,6 +50,27 @@ def test_an_ordinary_route_is_supported() -> None:
         ({"scheme": "https", "ssl_server_name": "a" * 254}, "ssl_server_name", False),
         ({"scheme": "https", "ssl_server_name": "a\0b"}, "ssl_server_name", False),
         ({"middlewares": {"oidc": {}}}, "middlewares.oidc", False),
+        (
+            {
+                "middlewares": {
+                    "rate_limit": {"average": 9, "bypass": [f"path /{n}" for n in range(9)]},
+                    "redirect_http": {"bypass": ["path /x", "path /y"]},
+                },
+                "rules": "\n".join(f"path glob(/{n}*) {{ set header A{n} x }}" for n in range(6)),
+            },
+            "middlewares",
+            False,
+        ),
+        (
+            {"middlewares": {"redirect_http": {"bypass": [f"path regex(.{{20}}{n:0200})" for n in range(50)]}}},
+            "middlewares",
+            False,
+        ),
+        (
+            {"middlewares": {"redirect_http": {"bypass": [f"route app & path /{n}" for n in range(51)]}}},
+            "middlewares",
+            False,
+        ),
         ({"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}}, "middlewares.real_ip", True),
     ],
     ids=str,

@@ -28,11 +28,12 @@ async def test_only_paths_and_methods_that_match_reach_the_target(envoy: Envoy) 
             return found
 
         for options in ({}, {"max_conns_per_host": 9}, {"compression": True}):
-            patterns = ("/public/", "GET /items/{id}", "POST /login", "/{$}")
+            patterns = ("/public/", "/users/{id}/name", "GET /items/{id}", "POST /login", "/{$}")
             await gw.publish(route("app", it.port, path_patterns=patterns, **options))
             assert await statuses("/", "/public/", "/public/a?b=/x", "/items/5?x", "/?/public/") == [200] * 5
             assert await statuses("PURGE /public/a", "HEAD /items/5", "POST /login") == [200] * 3
             assert await statuses("/a", "/public/../a", "/items/5/6") == [404] * 3
+            assert await statuses("/users/5", "/users/5/name", "/users/5?/name") == [404, 200, 404]
             assert await statuses("/login", "PUT /login", "POST /items/5", "DELETE /items/5") == [405] * 4
             assert (await gw.ask("app", "/login")).headers["Allow"] == "GET, HEAD, POST"
             redirect = await gw.ask("app", "/public?a=b")

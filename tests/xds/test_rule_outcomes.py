@@ -93,6 +93,17 @@ def test_conditions_that_make_no_difference_are_left_out() -> None:
             "\n".join(f"header A{n} {{ set header B{n} x }}" for n in range(10)),
             "the rules lead to more than 300 combinations of conditions",
         ),
+        (
+            "path regex([^a]{20}) & path regex([^b]{20}) { set header A x }\n"
+            + "\n".join(f"path regex([^a]{{20}}{n}) {{ set header B{n} x }}" for n in range(6)),
+            "the rules need too many or too large patterns in all combinations",
+        ),
+        (
+            " & ".join(f"header X{n}" for n in range(30))
+            + " { set header A x }\n"
+            + "\n".join(f"header A{n} {{ set header B{n} x }}" for n in range(7)),
+            "the rules need too many or too large patterns in all combinations",
+        ),
     ],
 )
 def test_what_cannot_be_applied_is_refused(text: str, message: str) -> None:

@@ -65,7 +65,7 @@ def test_changed_headers_are_refused_and_rewritten_paths_are_taken_into_account(
 
 def test_the_number_of_alternatives_is_limited() -> None:
     many = " & ".join(f"header A{n} | header B{n}" for n in range(7))
-    with pytest.raises(RuleError, match="more than 100 ways"):
+    with pytest.raises(RuleError, match="more than 100 combinations"):
         found(many)
     assert all_of([(GET, True)], [(GET, False)]) is None
 

@@ -74,5 +74,5 @@ async def test_a_stopped_server_has_no_calls_left(tmp_path: Path) -> None:
         await began.wait()
         await stop_server(server, 0.5)
         assert ended.is_set()
-        assert not [task for task in asyncio.all_tasks() if "rpc" in repr(task.get_coro())]
+        assert not [task for task in asyncio.all_tasks() if "_schedule_rpc_coro" in repr(task.get_coro())]
         call.cancel()

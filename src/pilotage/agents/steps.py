@@ -128,7 +128,7 @@ async def _probe_udp(host: str, port: int, files: TLSFiles) -> Step:
     from pilotage.engine.dtls_client import DTLSClient  # noqa: PLC0415  # an optional package
     from pilotage.engine.dtls_end import dtls_context  # noqa: PLC0415
 
-    remedy = f"let UDP datagrams to port {port} of the agent pass firewalls; only udp routes need them"
+    remedy = f"let firewalls pass UDP datagrams to port {port} of the agent; only udp routes need them"
     try:
         async with asyncio.timeout(_LIMIT):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)

@@ -1,6 +1,6 @@
-"""Reads the section ``oidc``: how users sign in to routes whose labels leave that open. Pure.
+"""Reads the section ``oidc``: defaults for routes where users sign in. Pure.
 
-What the file does not say, environment variables may say, under our names or GoDoxy's.
+Environment variables, under our names or GoDoxy's, supply what the file leaves out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONGEST_SESSION: Final = 400 * 86_400.0  # browsers keep no cookie for longer
 
 def _session(seconds: float) -> float:
     if not _SHORTEST_SESSION <= seconds <= _LONGEST_SESSION:
-        raise config_error("a session cannot be that short or long", "write a duration from 1m to 9600h")
+        raise config_error("a session cannot be this short or long", "write a duration from 1m to 9600h")
     return seconds
 
 
@@ -76,7 +76,7 @@ def oidc_defaults(
         add_problem(("oidc", "bypass"), error.message, error.hint)
     if section.bypass and not section.all_routes:
         hint = "add all_routes: true, or write it below the middleware of a route"
-        add_problem(("oidc", "bypass"), "bypass is only for all_routes", hint)
+        add_problem(("oidc", "bypass"), "bypass has no effect without all_routes", hint)
     # A secret from the environment never goes to a provider or client that only the file names.
     merged = _merged(own, inherited)
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""Reads from environment variables how users sign in, under our names or GoDoxy's. Pure."""
+"""Reads the settings for signing in from environment variables, under our names or GoDoxy's. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHORTEST_KEY: Final = 32
 
 
 def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
-    """Return the settings that environment variables make. Invalid values are left out."""
+    """Return the settings in environment variables. Invalid values are left out."""
     found = {
         name: value
         for name in OIDC_OPTIONS
@@ -36,6 +36,6 @@ def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
 
 
 def policy_of_env(policy: Policy, env: Mapping[str, str]) -> Policy:
-    """Return a policy with how users sign in, for use without a configuration file."""
+    """Return a policy with the settings for signing in from the environment, for use without a configuration file."""
     gateway = GatewayCapabilities.of_options(GatewayOptions(oidc=oidc_of_env(env)))
     return msgspec.structs.replace(policy, gateway=gateway)

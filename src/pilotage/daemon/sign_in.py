@@ -1,4 +1,4 @@
-"""Lets users sign in to routes with the middleware ``oidc``: keeps the secret of sessions, and answers Envoys' checks.
+"""Lets users sign in to routes with the middleware ``oidc``: keeps the session secret, and answers Envoys' checks.
 
 Without such a route, it does nothing and imports nothing.
 """
@@ -47,12 +47,12 @@ _LARGEST: Final = 64 * 1024  # bytes of a file with a secret
 
 
 class SignInKeeper:
-    """Begins to sign users in as soon as a route needs it.
+    """Starts signing users in as soon as a route needs it.
 
     Args:
         ads: the xDS server, whose Envoys get the public keys of sessions.
-        env: the environment. ``STATE_DIRECTORY``, which systemd sets, names the folder for the secret of sessions.
-        folder: another folder for it, if there is no such variable; ``""`` if there is none.
+        env: the environment. ``STATE_DIRECTORY``, which systemd sets, names the folder for the session secret.
+        folder: folder to use if this variable is not set; ``""`` if there is none.
 
     """
 
@@ -83,7 +83,7 @@ class SignInKeeper:
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
     def resume(self) -> None:
-        """Begin at once if there is a secret already, so that a restart does not change the listeners of Envoys."""
+        """Start at once if a secret already exists, so that a restart does not change the listeners of Envoys."""
         kept = bool(self._folder) and (Path(self._folder) / _FILE).exists()
         if kept or self._ads.snapshot.options.oidc.session_key_file:
             self._begin_now()
@@ -135,10 +135,10 @@ class SignInKeeper:
             trusted=backend.route.is_static or named,
         )
 
-    # ---- the secret of sessions
+    # ---- the session secret
 
     def _read_secret(self, defaults: OidcDefaults) -> bytes:
-        """Return the configured secret, or the one from the folder, which is made if it does not exist yet.
+        """Return the configured secret, or the one in the folder, which is created if it does not exist yet.
 
         Raises:
             PilotageError: a file cannot be read, or its secret is too short.
@@ -149,7 +149,7 @@ class SignInKeeper:
         if defaults.session_key:
             return defaults.session_key.encode()
         if not self._folder:
-            return self._secret or self._temporary("there is no folder for state")
+            return self._secret or self._temporary("there is no state folder")
         path = Path(self._folder) / _FILE
         try:
             return _made_secret(path)
@@ -159,7 +159,7 @@ class SignInKeeper:
     @staticmethod
     def _temporary(why: str) -> bytes:
         log.warning(
-            "users have to sign in again after each restart, because the secret of sessions cannot be kept (%s); "
+            "users have to sign in again after each restart, because the session secret cannot be saved (%s); "
             "set oidc.session_key_file",
             why,
         )
@@ -173,13 +173,13 @@ def _secret_in(path: Path) -> bytes:
     except OSError as error:
         raise PilotageError(f"{path} cannot be read: {error.strerror}; give this user access to it") from error
     if len(secret) < SHORTEST_SECRET:
-        message = f"the secret of sessions in {path} is shorter than {SHORTEST_SECRET} characters"
+        message = f"the session secret in {path} is shorter than {SHORTEST_SECRET} characters"
         raise PilotageError(f"{message}; create one with: openssl rand -hex 32")
     return secret
 
 
 def _made_secret(path: Path) -> bytes:
-    """Return the secret in a file. If the file does not exist, make it, whole and readable only for this user."""
+    """Return the secret in a file. If the file does not exist, create it, complete and readable only by this user."""
     if not path.exists():
         temporary = path.with_name(f".{path.name}-{os.getpid()}")
         with permissions(0o600):
@@ -213,7 +213,7 @@ def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: As
 
 
 def _change_bodies(ads: AdsServer, stack: AsyncExitStack) -> Callable[[AsyncIterator[Any], str], AsyncIterator[Any]]:
-    """Return what changes the bodies of responses. Its parts are loaded when a route first needs them."""
+    """Return the object that changes response bodies. Its parts are loaded when a route first needs them."""
     services: list[BodyService] = []
 
     def wanted(key: str) -> tuple[tuple[HtmlChange, ...], str]:

@@ -32,7 +32,7 @@ _MOST_CONNECTIONS: Final = 1000
 _THREADS: Final = 4
 _CHUNK: Final = 256 * 1024
 _KEPT: Final = 60.0
-"""Seconds for which an idle connection is kept, longer than Envoy keeps it, so that no request meets its end."""
+"""Seconds until an idle connection is closed. Envoy closes it earlier, so no request arrives too late."""
 _LONGEST_HEADER: Final = 128 * 1024
 _NANOSECONDS: Final = 1_000_000_000
 _TYPES: Final = MimeTypes()
@@ -231,6 +231,6 @@ def _bind(path: Path) -> socket.socket:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(0)
             if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
-                raise OSError(errno.EADDRINUSE, "another daemon listens there", str(path))
+                raise OSError(errno.EADDRINUSE, "another daemon is already listening there", str(path))
         path.unlink()
     return bind_private(path)

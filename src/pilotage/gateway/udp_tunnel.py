@@ -1,7 +1,8 @@
 """Carries the datagrams of one udp client through a tunnel of an agent.
 
-A tunnel is a DTLS connection to the agent. Its first datagram is a header that names the target. Neither the header nor
-a lost connection is reported by agents: if the target does not answer for a while, the session opens a new tunnel.
+A tunnel is a DTLS connection to the agent. Its first datagram is a header that names the target. Agents do
+not confirm the header or report a lost connection, so if the target does not answer for a while, the session opens a
+new tunnel.
 """
 
 from __future__ import annotations
@@ -168,7 +169,9 @@ class UdpTunnel:
                 self._waiting.append(datagram)
             return
         if not far.send(datagram):
-            self._owner.note(self.tunnel, f"one has {len(datagram)} bytes, but at most 16384 fit", "datagrams dropped")
+            self._owner.note(
+                self.tunnel, f"a datagram has {len(datagram)} bytes, but at most 16384 fit", "datagrams dropped"
+            )
             return
         now = self._loop.time()
         if not self._asked:

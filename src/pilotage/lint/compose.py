@@ -198,7 +198,7 @@ class _Project:
         layers.append(Layer(file, definition, self.env))
 
     def _once(self, problem: Problem) -> Iterator[Problem]:
-        """Yield a problem, unless a service that has the same label by ``extends`` has already been told."""
+        """Yield a problem, unless it was already reported for a service with the same label through ``extends``."""
         place = (problem.file, problem.line, problem.column, problem.message)
         if not problem.line or place not in self._told:
             self._told.add(place)

@@ -113,7 +113,7 @@ def _unsure(key: str, label: Label, service: str) -> Iterator[Problem]:
     """Yield a warning if the value of a pilotage label depends on a variable that is not set."""
     if label.unset and is_own(key):
         message = f"only the name of this label is checked, because the variable {label.unset} is not set"
-        hint = "set it in the environment, or in a file .env beside this one"
+        hint = "set it in the environment, or in a file .env next to this one"
         problem = Problem(message=message, severity="warning", hint=hint, label=key)
         yield in_file(problem, label.file, service, label.value.key_line, label.value.key_column)
 

@@ -1,4 +1,4 @@
-"""Finds out which labels have an effect: asks the check that ``pilotage serve`` uses about a sample of each. Pure."""
+"""Finds out which labels have an effect, by running the check of ``pilotage serve`` on a sample of each. Pure."""
 
 from __future__ import annotations
 

@@ -286,8 +286,8 @@ def markdown(works: Mapping[str, str]) -> str:
         parts.append("| Label | Type | Default | Meaning | Example | Works |\n" + "| --- " * 6 + "|\n")
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
     parts.append(
-        "\n## Middlewares\n\nNames below `proxy.<alias>.middlewares`, each with a mapping of options. "
-        "[Middlewares](middlewares.md) says what they do:\n\n"
+        "\n## Middlewares\n\nThese names go below `proxy.<alias>.middlewares`, each with a mapping of options. "
+        "[Middlewares](middlewares.md) describes them:\n\n"
     )
     parts.append("| Middleware | Works |\n| --- | --- |\n")
     parts += [f"| `{name}` | {works[f'middlewares.{name}']} |\n" for name in sorted(set(MIDDLEWARES.values()))]

@@ -1,8 +1,8 @@
-"""Answers what Envoy asks about requests to routes whose middlewares Envoy does not have itself.
+"""Decides about requests and changes pages for Envoy, on behalf of middlewares that Envoy itself does not have.
 
-Its inputs are Envoy's checks, which name the middleware and the backend. Its outputs are decisions: the request passes,
-or the client gets a response; and changed pages. This package must not read labels, build Envoy's configuration or
-contact engines.
+Its inputs are Envoy's checks, which name the middleware and the backend, and the responses of targets. Its outputs are
+decisions (the request passes, or the client gets a response) and changed pages. It must not read labels, build Envoy's
+configuration or contact engines.
 """
 
 from __future__ import annotations

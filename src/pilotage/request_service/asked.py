@@ -1,4 +1,4 @@
-"""Reads what Envoy says about a request that it asks about. Pure."""
+"""Reads Envoy's description of a request to check. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Asked", "read_check"]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's request, as Envoy describes it. All of it except ``service`` and ``route`` is a stranger's.
+    """A client's request, as Envoy describes it. All of it except ``service`` and ``route`` comes from a stranger.
 
     Attributes:
         service: the middleware that has to answer.

@@ -1,7 +1,7 @@
 """Changes the bodies of responses for Envoy, with limits on their size and number.
 
-Only complete HTML pages that are not encoded are changed. Anything else, a page that is too large and one that comes
-while too many others are being changed passes as it is.
+Only complete HTML pages that are not encoded are changed. Everything else passes unchanged. So does a page that is too
+large, or that arrives while too many others are being changed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["BodyService"]
 log = logging.getLogger(__name__)
 
 _LARGEST: Final = 512 * 1024
-"""Bytes of a page. A larger one would keep the processor busy for more than about half a second."""
+"""Maximum bytes of a page. A larger one would keep the processor busy for more than about half a second."""
 _MOST: Final = 40
-"""Pages that are held at the same time, 20 MiB in all."""
+"""Maximum number of pages held at the same time, 20 MiB in all."""
 
 _TYPES: Final = ("text/html", "application/xhtml+xml")
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
@@ -64,7 +64,7 @@ class BodyService:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="pages")
 
     async def process(self, requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
-        """Answer what Envoy says about one response. The stream of ``requests`` ends with that response."""
+        """Tell Envoy what to do with one response. The stream of ``requests`` ends with that response."""
         async for request in requests:
             if request.WhichOneof("request") != "response_headers":
                 continue
@@ -131,7 +131,7 @@ class BodyService:
             return body
 
     def close(self) -> None:
-        """Let no more pages be changed."""
+        """Stop changing pages."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -21,7 +21,7 @@ def read_cookies(header: str) -> dict[str, str]:
 
 
 def set_cookie(name: str, value: str, *, secure: bool, seconds: int, path: str = "/") -> tuple[str, str]:
-    """Return the response header that sets a cookie for one host. Scripts cannot read it, and other sites not send it.
+    """Return the response header that sets a cookie for one host. Scripts cannot read it. Other sites cannot send it.
 
     Args:
         name: its name.

@@ -12,7 +12,7 @@ __all__ = ["ErrorPages"]
 
 _LARGEST: Final = 256 * 1024
 _FRESH: Final = 2.0
-"""Seconds for which a page is not read again, so that clients that cause errors cause no reading."""
+"""Seconds until a page may be read again, so that clients that cause many errors do not cause many reads."""
 
 _OTHER: Final = "404.html"
 """The page for statuses without one of their own, as in GoDoxy."""

@@ -1,11 +1,12 @@
 """Changes an HTML page as the middlewares ``modify_html`` and ``themed`` ask. Pure.
 
-Everything outside the changed elements keeps its exact text, because nothing is parsed and written anew.
+Everything outside the changed elements keeps its exact text, because the page is edited in place.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Final
 
@@ -16,18 +17,30 @@ if TYPE_CHECKING:
 
     from pilotage.xds.html_changes import HtmlChange
 
-__all__ = ["edit_html"]
+__all__ = ["LARGEST_GROWTH", "edit_html"]
+
+LARGEST_GROWTH: Final = 1024 * 1024
+"""Characters by which one change may lengthen a page. Otherwise, a page with many elements that are replaced by a long
+text would fill the memory."""
 
 _ENDS: Final = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("head", "body", "html")}
 """The ends of elements that a page has once. They are found without parsing the page, which takes long."""
 
 
 def edit_html(page: str, changes: Iterable[HtmlChange]) -> str:
-    """Return a page with all changes, one after the other. A change without a matching element has no effect."""
+    """Return a page with all changes, one after the other.
+
+    A change has no effect if no element matches, or if the page would grow by more than :data:`LARGEST_GROWTH`.
+    """
     for change in changes:
         places = _places(page, change)
-        for start, end in reversed(places):
-            page = page[:start] + change.html + page[end:]
+        if sum(len(change.html) - (end - start) for start, end in places) > LARGEST_GROWTH:
+            continue
+        parts, rest = [], 0
+        for start, end in places:
+            parts += [page[rest:start], change.html]
+            rest = end
+        page = "".join((*parts, page[rest:]))
     return page
 
 
@@ -40,8 +53,9 @@ def _places(page: str, change: HtmlChange) -> list[tuple[int, int]]:
             at = (found[0] if change.target.tag == "head" else found[-1]).start()
             return [(at, at)]
     finder = _Finder(page, change)
+    # Without ``close``, an element that the page does not finish is left out, as in browsers. With it, the parser reads
+    # the rest of the page again for each tag that begins there, which can take it half an hour.
     finder.feed(page)
-    finder.close()
     return finder.found()
 
 
@@ -52,6 +66,7 @@ class _Finder(HTMLParser):
         self._page = page
         self._lines = [0, *(found.end() for found in re.finditer("\n", page))]
         self._open: list[tuple[str, int]] = []  # tag, and index in ``_matches`` or -1
+        self._count: Counter[str] = Counter()  # tag -> how many elements are open
         self._matches: list[list[int]] = []  # start of the element, start of its end tag, end of the element
 
     def found(self) -> list[tuple[int, int]]:
@@ -75,6 +90,7 @@ class _Finder(HTMLParser):
             self._matches.append([start, end, end])
         if tag not in VOID:
             self._open.append((tag, match))
+            self._count[tag] += 1
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -82,13 +98,15 @@ class _Finder(HTMLParser):
             return  # HTML ignores the slash
         if self._open and self._open[-1][0] == tag:
             self._open.pop()
+            self._count[tag] -= 1
 
     def handle_endtag(self, tag: str) -> None:
-        if not any(name == tag for name, _ in self._open):
+        if not self._count[tag]:
             return
         at = self._at()
         while self._open:
             name, match = self._open.pop()
+            self._count[name] -= 1
             whole = at if name != tag else self._page.find(">", at) + 1 or len(self._page)
             self._end(match, at, whole)
             if name == tag:

@@ -1,4 +1,4 @@
-"""Makes HTTP clients for servers outside, with or without those that only this machine can reach."""
+"""Creates HTTP clients, which may or may not connect to servers that only this machine can reach."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OutsideResolver", "check_url", "is_outside", "outside_session"]
 
-_REFUSED: Final = "only the configuration may name a provider on this machine or its link"
+_REFUSED: Final = "only the configuration may name a provider at a loopback or link-local address"
 
 
 def is_outside(address: str) -> bool:
-    """Return whether an IP address may be asked for a stranger: not this machine, nor what only its link can reach."""
+    """Return whether strangers may make us connect to an IP address: not if it is loopback, link-local or similar."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -79,7 +79,7 @@ def check_url(url: str) -> None:
 
 
 def outside_session(*, anywhere: bool) -> aiohttp.ClientSession:
-    """Return an HTTP client without cookies and proxies.
+    """Return an HTTP client that uses neither cookies nor proxies.
 
     Args:
         anywhere: whether it may connect to any address; otherwise only to those that :func:`is_outside` allows.

@@ -1,4 +1,4 @@
-"""Makes responses to clients that have to sign in, or may not. Pure."""
+"""Builds the responses to clients that must sign in, or that have no access. Pure."""
 
 from __future__ import annotations
 

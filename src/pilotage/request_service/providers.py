@@ -59,7 +59,7 @@ class Metadata(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """What a provider answers to a code or a refresh token.
+    """A provider's response to a code or a refresh token.
 
     Attributes:
         claims: the verified claims of the ID token, with those that only the user info endpoint tells.
@@ -80,7 +80,7 @@ class _Answer(msgspec.Struct):
 
 
 class Providers:
-    """The providers that routes name, at most 256 at once. Those that were not used for longest are forgotten.
+    """The providers that routes name, at most 256 at once. The least recently used ones are forgotten.
 
     Args:
         sessions: HTTP clients for providers that the operator names (``True``), and that containers name (``False``).
@@ -180,7 +180,7 @@ class Provider:
         return found
 
     async def check_issuer(self, issuer: str) -> None:
-        """Check the parameter ``iss`` of a response by way of the browser; ``""`` if it is missing (RFC 9207).
+        """Check the parameter ``iss`` of a response that the browser brings; ``""`` if it is missing (RFC 9207).
 
         Raises:
             ProviderError: the response comes from a different provider.
@@ -229,7 +229,7 @@ class Provider:
         try:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError as error:
-            raise ProviderError("the provider's answer with tokens is not valid") from error
+            raise ProviderError("the provider's response with the tokens is not valid") from error
         if answer.id_token or nonce:
             claims = await self.verify(answer.id_token or "", options.client_id, nonce=nonce)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.request_service.asked import read_check
@@ -22,7 +23,11 @@ __all__ = ["RequestService"]
 log = logging.getLogger(__name__)
 
 _MOST: Final = 1000
-"""Checks at the same time. Further requests get 503, so that their clients cannot fill the memory."""
+"""Checks at the same time. Further requests get 503, so that their clients cannot fill the memory.
+
+One route has at most as many checks as there are places left, so that clients of a route whose OpenID provider does not
+answer cannot keep those of other routes out.
+"""
 
 _LONGEST: Final = 20.0
 """Seconds that a middleware may take for an answer."""
@@ -46,6 +51,7 @@ class RequestService:
         self._most = most
         self._longest = longest
         self._running = 0
+        self._of_route: Counter[str] = Counter()
         self._reported: dict[str, float] = {}
 
     async def check(self, request: Any) -> Any:
@@ -54,9 +60,10 @@ class RequestService:
         handler = self._handlers.get(asked.service)
         if handler is None:
             return _unavailable("The gateway could not check this request.")
-        if self._running >= self._most:
-            return _unavailable("Too many requests wait for this check.")
+        if self._of_route[asked.route] >= self._most - self._running:
+            return _unavailable("Too many requests are waiting for this check.")
         self._running += 1
+        self._of_route[asked.route] += 1
         try:
             async with asyncio.timeout(self._longest):
                 return await handler(asked)
@@ -69,6 +76,9 @@ class RequestService:
             return _unavailable("The gateway could not check this request.")
         finally:
             self._running -= 1
+            self._of_route[asked.route] -= 1
+            if not self._of_route[asked.route]:
+                del self._of_route[asked.route]
 
     def _report(self, service: str, why: str) -> None:
         now = time.monotonic()

@@ -74,7 +74,7 @@ def has_access(user: User, options: OidcOptions) -> bool:
 def issue_session(keys: SessionKeys, user: User, valid_for: str, options: OidcOptions, seconds: int) -> str:
     """Return the token of a new session.
 
-    Envoy finds the claims below the audience, so that those of a session for another route do not exist for it.
+    The claims are nested below the audience, so Envoy does not find those of a session for another route.
 
     Args:
         keys: sign it.
@@ -105,7 +105,7 @@ def _fitting(groups: Iterable[str]) -> list[str]:
 
 
 def read_session(keys: SessionKeys, token: str, valid_for: str) -> dict[str, str] | None:
-    """Return what a session says about its user, by claim; ``None`` if it is not one, has expired or is for another."""
+    """Return a session's claims about its user; ``None`` for an invalid or expired token, or one for something else."""
     claims = keys.verify(token, SESSION_ISSUER) if token else None
     found = claims.get(valid_for) if claims is not None else None
     if not isinstance(found, dict) or found.get("ok") is not True:

@@ -199,7 +199,7 @@ class SignIn:
     # ---- back from the provider
 
     def _pending(self, asked: Asked) -> _Pending | None:
-        """Return the login that a return belongs to; ``None`` if this process did not begin it."""
+        """Return the login to which a callback belongs; ``None`` if this process did not begin it."""
         text = self._keys.open("login", _single(asked.query, "state"))
         try:
             return msgspec.json.decode(text, type=_Pending) if text is not None else None
@@ -214,7 +214,7 @@ class SignIn:
         binding = cookies.get(_binding_cookie(asked), "")
         again = ("/", "Sign in again")
         if asked.method != "GET" or pending.valid_for != route.valid_for:
-            return error_page(asked, 400, "This sign-in was for something else.", "Try again.", link=again)
+            return error_page(asked, 400, "This sign-in was for a different service.", "Try again.", link=again)
         if not hmac.compare_digest(_digest(binding).encode(), pending.binding.encode()):
             title = "This sign-in began in another browser."
             return error_page(asked, 400, title, "Try again in this browser, and allow cookies.", link=again)
@@ -240,21 +240,21 @@ class SignIn:
     def _admit(self, asked: Asked, route: Protected, path: str, tokens: Tokens) -> Any:
         """Begin the session of a user who has signed in at the provider, if the user has access."""
         user = read_user(tokens.claims)
-        hint = self._hint(asked, tokens.id_token)
+        hint = self._hint(asked, route, tokens.id_token)
         if not has_access(user, route.options):
             who = user.name or user.email or "a user without a name"
             log.info("%s has signed in to %s, but has no access", who, route.name)
             text = f"You are signed in as {who}."
             title = "You do not have access to this service."
-            link = (LOGOUT_PATH, "Sign in as somebody else")
+            link = (LOGOUT_PATH, "Sign in as a different user")
             return error_page(asked, 403, title, text, link=link, cookies=hint)
         _, session = self._session(asked, route, user, tokens)
         done = forget_cookie(_binding_cookie(asked), secure=asked.is_secure)
         return redirect(f"{asked.origin}{path}", (*session, done, *hint))
 
-    def _hint(self, asked: Asked, id_token: str) -> tuple[tuple[str, str], ...]:
-        """Return the cookie that tells the provider, when the user signs out, who it is."""
-        sealed = self._keys.seal("hint", id_token)
+    def _hint(self, asked: Asked, route: Protected, id_token: str) -> tuple[tuple[str, str], ...]:
+        """Return the cookie that tells the provider who the user is, when the user signs out."""
+        sealed = self._keys.seal(_hint_for(route), id_token)
         if len(sealed) > _LONGEST_HINT:
             return ()
         name, secure = _hint_cookie(asked), asked.is_secure
@@ -277,7 +277,9 @@ class SignIn:
             forget_cookie(_renewal_cookie(asked), secure=asked.is_secure),
         )
         try:
-            url = _end_session(await self._provider(route).metadata(), asked, route, self._id_token(asked, cookies))
+            url = _end_session(
+                await self._provider(route).metadata(), asked, route, self._id_token(asked, route, cookies)
+            )
         except ProviderError:
             url = ""
         if url:
@@ -285,8 +287,8 @@ class SignIn:
         text = "You may still be signed in at the provider."
         return error_page(asked, 200, "You have signed out.", text, link=("/", "Sign in again"), cookies=gone)
 
-    def _id_token(self, asked: Asked, cookies: dict[str, str]) -> str:
-        return self._keys.open("hint", cookies.get(_hint_cookie(asked), "")) or ""
+    def _id_token(self, asked: Asked, route: Protected, cookies: dict[str, str]) -> str:
+        return self._keys.open(_hint_for(route), cookies.get(_hint_cookie(asked), "")) or ""
 
     # ---- providers
 
@@ -323,6 +325,11 @@ def _renewal_cookie(asked: Asked) -> str:
 
 def _hint_cookie(asked: Asked) -> str:
     return "__Secure-pilotage_hint" if asked.is_secure else "pilotage_hint"
+
+
+def _hint_for(route: Protected) -> str:
+    """Return what an ID token is sealed for: a route and its provider, so that no other provider gets it."""
+    return f"hint {route.valid_for}"
 
 
 def _digest(text: str) -> str:

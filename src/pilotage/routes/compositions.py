@@ -27,6 +27,10 @@ __all__ = ["NO_COMPOSITIONS", "Compositions", "is_composition", "read_compositio
 
 _MOST_LISTS: Final = 1_000
 _MOST_STEPS: Final = 50
+_MOST_OF_ROUTE: Final = 100
+"""Maximum number of middlewares that the lists of one route may have together. Labels name lists, and each middleware
+takes about 0.1 ms wherever a route is checked."""
+_MOST_PROBLEMS: Final = 20
 _DEEPEST: Final = 10
 _USE: Final = "use"
 _FORM: Final = "write lines such as 'lan: [{use: cidr_whitelist, allow: [10.0.0.0/8]}]'"
@@ -64,20 +68,35 @@ class Compositions(msgspec.Struct, frozen=True):
         if not any(FROM_FILE in written for written in middlewares):
             return None, ()
         found: dict[str, Any] = {}
-        problems = []
+        problems: list[Problem] = []
+        seen: dict[str, str] = {}
+        left = _MOST_OF_ROUTE
         for written, options in middlewares.items():
             if FROM_FILE not in written:
                 found[written] = options
                 continue
+            if len(problems) >= _MOST_PROBLEMS:  # the route is not served anyway
+                break
             try:
-                steps = list(self._steps(written, ()))
+                steps = self._of_route(written, seen, left)
             except LookupError as error:
                 message, hint = error.args
                 problems.append(Problem(message=message, hint=hint, path=f"middlewares.{written}", refused=True))
                 continue
+            left -= len(steps)
             for number, (name, step) in enumerate(steps):
                 found[f"{written}{STEP}{number:03}{STEP}{name}"] = step
         return found, tuple(problems)
+
+    def _of_route(self, written: str, seen: dict[str, str], most: int) -> list[tuple[str, Any]]:
+        """Return the middlewares of a list that a route names. Raise LookupError with message and hint."""
+        if (other := seen.setdefault(_name(written), written)) is not written:
+            raise LookupError(f"{shorten(written)} and {shorten(other)} are the same list", "keep one")
+        steps = list(self._steps(written, ()))
+        if len(steps) > most:
+            text = f"the lists of this route have more than {_MOST_OF_ROUTE} middlewares together"
+            raise LookupError(text, "name fewer lists")
+        return steps
 
     def _steps(self, written: str, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         """Yield the middlewares of a list and of the lists that it names. Raise LookupError with message and hint."""
@@ -91,7 +110,7 @@ class Compositions(msgspec.Struct, frozen=True):
         if not wanted.usable:
             raise LookupError(f"{shorten(written)} has errors, so it cannot be used", "fix the file of middlewares")
         if name in above or len(above) >= _DEEPEST:
-            raise LookupError(f"{shorten(written)} contains itself, or too many lists in one another", "remove one")
+            raise LookupError(f"{shorten(written)} contains itself, or its lists are nested too deeply", "remove one")
         count = 0
         for step, options in wanted.steps:
             inner = self._steps(step, (*above, name)) if FROM_FILE in step else [(step, options)]

@@ -109,11 +109,11 @@ def _mistakes(name: str) -> Iterator[tuple[str, str]]:
     if "://" in name:
         yield f"{shown} is a URL, not a host name", instead
     if set(name[:1] + name[-1:]) & set("[]"):
-        yield f"{shown} has a bracket; a list of names has none", "write the names with commas between them: a, b"
+        yield f"{shown} has a bracket, which does not belong in a list of names", "separate the names with commas: a, b"
     if set(name) & set("'\"`"):
-        yield f"{shown} has quotes, which are part of the name", "write the name without them"
+        yield f"{shown} has quotes, which are part of the name", "remove the quotes"
     if set(name) & set("|;&"):
-        yield f"{shown} is not one name; commas separate names", "write the names with commas between them: a, b"
+        yield f"{shown} is not one name", "separate the names with commas: a, b"
     if "/" in name:
         yield f"{shown} has a path, but requests are routed by their host alone", instead
     if ":" in name:

@@ -1,4 +1,4 @@
-"""Defines what the middleware ``oidc`` needs to know, and how its options inherit from the configuration. Pure.
+"""Defines the options of the middleware ``oidc``, and how routes inherit them from the configuration. Pure.
 
 The names of the options are GoDoxy's.
 """
@@ -69,14 +69,14 @@ class OidcOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
-    """What the configuration says about signing in: options for routes that leave them open, and about sessions.
+    """The configuration's settings for signing in: defaults for the options of routes, and settings of sessions.
 
     Attributes:
         all_routes: whether every HTTP route has the middleware.
-        bypass: conditions of requests for which a route has it only if the route itself says so.
+        bypass: conditions of requests to which :attr:`all_routes` does not apply.
         session_seconds: how long a session is valid.
-        session_key_file: file with the secret of sessions; ``""`` if it is elsewhere.
-        session_key: the secret of sessions itself, from the environment; ``""`` if it is elsewhere.
+        session_key_file: file with the session secret; ``""`` if it is elsewhere.
+        session_key: the session secret itself, from the environment; ``""`` if it is elsewhere.
 
     """
 
@@ -88,7 +88,7 @@ class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
 
     @property
     def for_routes(self) -> OidcDefaults:
-        """The same without what routes do not depend on."""
+        """A copy with only the settings on which routes depend."""
         return OidcDefaults(**{name: getattr(self, name) for name in (*OIDC_OPTIONS, "all_routes", "bypass")})
 
 

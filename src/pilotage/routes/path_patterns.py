@@ -58,7 +58,7 @@ def parse_pattern(text: str) -> PathPattern | str:
     if method and _METHOD.fullmatch(method) is None:
         return "does not begin with a method"
     if not path.startswith("/"):
-        return "has a host, which the alias already says" if "/" in path else "has no path"
+        return "names a host, but the alias already does" if "/" in path else "has no path"
     names: set[str] = set()
     regex, literal = "", True
     *segments, last = path[1:].split("/")
@@ -77,25 +77,29 @@ def parse_pattern(text: str) -> PathPattern | str:
             rest = is_last and name.endswith("...")
             name = name.removesuffix("...") if rest else name
             if segment != "{" + name + ("...}" if rest else "}") or _NAME.fullmatch(name) is None:
-                return f"has the wildcard {segment!r}, which is not {{name}}, or not at its place"
+                return f"contains {segment!r}, which is not a valid wildcard there"
             if name in names:
                 return f"has the wildcard {name!r} twice"
             names.add(name)
-            regex += "/.*" if rest else "/[^/]+"
+            regex += "/.*" if rest else "/[^/?]+"
             literal = False
     folder = path if literal and last == "" and path != "/" else ""
     return PathPattern(text, method, regex, folder)
 
 
 def _encoded(segment: str) -> str:
-    """Return a regular expression for a segment in every encoding. Envoy has decoded unreserved characters."""
+    """Return a regular expression for a segment in every encoding. Envoy has decoded unreserved characters.
+
+    A question mark must be encoded, because one that is not begins the query.
+    """
     found = []
     for byte in unquote_to_bytes(segment):
         letter = bytes([byte])
         if _UNRESERVED.fullmatch(letter):
             found.append(re.escape(letter.decode()))
         else:
-            either = [f"%(?i:{byte:02x})", *([re.escape(letter.decode())] if 0x20 < byte < 0x7F else [])]
+            may_be_plain = 0x20 < byte < 0x7F and letter not in b"?#"
+            either = [f"%(?i:{byte:02x})", *([re.escape(letter.decode())] if may_be_plain else [])]
             found.append(f"(?:{'|'.join(either)})")
     return "".join(found)
 

@@ -118,7 +118,11 @@ class LoadBalance(msgspec.Struct, frozen=True, kw_only=True):
     sticky_max_age: Annotated[float, Field(_SECONDS, "How long that cookie lasts.", "2h", default="1h")] = 0.0
     options: Annotated[
         dict[str, Any] | None,
-        Field(FreeMapping(), "For ip_hash: header and from, as in real_ip.", "{header: X-Real-IP, from: [10.0.0.0/8]}"),
+        Field(
+            FreeMapping(),
+            "For ip_hash: the header with the client's address, and the networks (from) that may send it.",
+            "{header: X-Real-IP, from: [10.0.0.0/8]}",
+        ),
     ] = None
 
 
@@ -253,7 +257,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         Homepage,
         Field(
             StructKind(Homepage),
-            "How the route is shown. Only name and icon (a path) have an effect: on the page of a sleeping service.",
+            "How the route is shown. Only name and icon (a path) have an effect, on the page of a sleeping service.",
             "{name: Photos}",
         ),
     ] = Homepage()

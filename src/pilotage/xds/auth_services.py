@@ -20,7 +20,7 @@ CROWDSEC_OPTIONS: Final = ("route", "port", "api_key", "endpoint", "timeout", "l
 
 _APP_SEC: Final = ("Ip", "Uri", "Host", "Verb", "Api-Key", "User-Agent", "Http-Version", "Transaction-Id")
 APP_SEC_HEADERS: Final = tuple(f"X-Crowdsec-Appsec-{name}" for name in _APP_SEC)
-"""Headers that are removed from clients' requests, because CrowdSec believes them."""
+"""Headers that are removed from clients' requests, because CrowdSec trusts them."""
 
 _PATH: Final = re.compile(r"/(?:(?![?#])[!-~])*")
 _LONGEST_KEY: Final = 1024  # characters
@@ -77,7 +77,7 @@ def read_crowdsec(options: Mapping[str, Any]) -> tuple[ForwardAuth, list[_Proble
         problems.append(("route", "CrowdSec must be a route of this gateway", hint))
     key = str(options.get("apikey") or "")
     if not (key and key.isascii() and key.isprintable() and len(key) <= _LONGEST_KEY):
-        problems.append(("api_key", "a key of CrowdSec is needed", "create one with: cscli bouncers add pilotage"))
+        problems.append(("api_key", "CrowdSec needs an API key", "create one with: cscli bouncers add pilotage"))
     if not _PATH.fullmatch(path):
         problems.append(("endpoint", f"{shorten_value(path)!r} is not a path", "write one such as /"))
     timeout = 5.0
@@ -89,9 +89,9 @@ def read_crowdsec(options: Mapping[str, Any]) -> tuple[ForwardAuth, list[_Proble
         problems.append(("timeout", "the timeout is too short or too long", "write one from 100ms to 60s"))
     warnings: list[_Problem] = []
     if "port" in options:
-        warnings.append(("port", "the port is that of the route", "remove it"))
+        warnings.append(("port", "the port has no effect, because the route has its own", "remove it"))
     for option in ("log_blocked", "log_only"):
         if str(options.get(option.replace("_", ""), "false")).lower() != "false":
-            text = "CrowdSec's refusals cannot be logged separately, and always apply"
+            text = f"{option} has no effect: CrowdSec's refusals always apply, and are not logged separately"
             warnings.append((option, text, "remove it, or set access_log"))
     return ForwardAuth(route, path, (), key or "?", timeout), problems, warnings

@@ -54,7 +54,7 @@ def _mode_problems(route: Route) -> Iterator[Problem]:
     balance = route.settings.load_balance
     if mode_of(balance) not in _MODES:
         hint = did_you_mean(mode_of(balance), ("round_robin", "least_conn", "ip_hash"))
-        message = f"{shorten_value(balance.mode)!r} is no mode, so requests are shared round-robin"
+        message = f"{shorten_value(balance.mode)!r} is not a mode, so requests are shared round-robin"
         yield Problem(message=message, hint=hint or "write round_robin, least_conn or ip_hash", path="mode")
     if route.is_stream and balance.sticky:
         message = f"{route.scheme} has no cookies, so clients are told apart by their address"
@@ -80,7 +80,7 @@ def _options_problems(route: Route, options: GatewayOptions) -> Iterator[Problem
         hint = "use X-Forwarded-For, X-Real-IP, True-Client-IP or CF-Connecting-IP"
         yield Problem(message="clients could set this header to anything", hint=hint, path="options.header")
     elif not _is_trusted(given.get("from"), options):
-        message = "the gateway believes such headers only if they come from its trusted proxies"
+        message = "the gateway trusts such headers only from its trusted proxies"
         hint = "list these networks in gateway.trusted_proxies, too"
         yield Problem(message=message, hint=hint, path="options.from")
 

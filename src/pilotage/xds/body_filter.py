@@ -1,7 +1,8 @@
 """Builds the filter that lets this process change the bodies of responses, and its per-route configuration. Pure.
 
-Envoy shows this process the headers of each response of such a route. Only if it asks for the body, Envoy streams that,
-too. While this process is away, responses pass unchanged. Routes without such a middleware do not use the filter.
+For each response of such a route, Envoy sends the headers to this process. It streams the body, too, only if this
+process asks for it. While this process is away, responses pass unchanged. Routes without such a middleware do not use
+the filter.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import bare, parse_yaml
 from pilotage.routes.rules import Condition, RuleError, parse_condition
-from pilotage.xds.rule_tests import Changes, all_of, needs_address, ways
+from pilotage.xds.rule_tests import Changes, Test, all_of, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,9 @@ MAX_BYPASSES: Final = 3
 """Maximum number of different ``bypass`` lists of a route. Each one may double the number of its Envoy routes."""
 
 _MOST_WAYS: Final = 50
+
+_HAS_PARAMETERS: Final = Test(":path", regex=r"(?s)[^?]*(?:;|%3[bB]).*")
+"""A path such as ``/admin;a/users``, from which some targets remove ``;a``. Then a condition may exclude it."""
 
 
 def read_bypass(value: Any) -> Conditions:
@@ -54,12 +57,12 @@ def read_bypass(value: Any) -> Conditions:
 def _alternatives(conditions: Conditions, alias: str) -> tuple[tuple[TestResult, ...], ...]:
     found = dict.fromkeys(way for condition in conditions for way in ways(condition, {}, alias, Changes()))
     if len(found) > _MOST_WAYS:
-        raise RuleError(f"the conditions can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
+        raise RuleError(f"the conditions have more than {_MOST_WAYS} combinations", "write fewer alternatives")
     return tuple(found)
 
 
 def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestResult, ...], ...]:
-    """Return in which ways all of several ``bypass`` options can hold for the requests of a route.
+    """Return the combinations of tests for which all of several ``bypass`` options hold.
 
     Raises:
         RuleError: there are too many ways.
@@ -70,8 +73,14 @@ def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestR
         joined = (all_of(one, other) for one in found for other in _alternatives(conditions, alias))
         found = tuple(dict.fromkeys(it for it in joined if it is not None))
         if len(found) > _MOST_WAYS:
-            raise RuleError(f"the conditions can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
-    return found
+            raise RuleError(f"the conditions have more than {_MOST_WAYS} combinations", "write fewer alternatives")
+    return tuple(dict.fromkeys(map(_without_parameters, found)))
+
+
+def _without_parameters(tests: tuple[TestResult, ...]) -> tuple[TestResult, ...]:
+    """Return the tests, and one for parameters in the path if they hold only for paths other than a certain one."""
+    excludes = any(test.header == ":path" and not wanted for test, wanted in tests)
+    return tuple(dict.fromkeys((*tests, (_HAS_PARAMETERS, False)))) if excludes else tests
 
 
 def asks_address(bypasses: Iterable[Conditions]) -> bool:

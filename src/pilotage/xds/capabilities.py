@@ -13,13 +13,16 @@ from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
 from pilotage.routes.middlewares import STEP, middleware_name
 from pilotage.routes.oidc import merge_oidc
+from pilotage.routes.rules import RuleError
 from pilotage.xds.balance_problems import balance_problems
+from pilotage.xds.bypass import bypass_ways
 from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.problems import as_refused
 from pilotage.xds.rule_outcomes import route_rules
+from pilotage.xds.rule_sizes import is_too_costly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +53,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     """Checks routes against a gateway; see :class:`~pilotage.policy.GatewayCheck`.
 
     Attributes:
-        options: the gateway's settings. Others than those in :func:`of_options` make no difference.
+        options: the gateway's settings. Only those in :func:`of_options` make a difference.
         compositions: the middlewares from files.
 
     """
@@ -123,6 +126,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         _check_file_server(route, refuse)
     if settings.rules:
         _check_rules(route, refuse)
+    _check_bypasses(route, refuse)
     for field in ("rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
@@ -153,6 +157,23 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     for name in compiled.skipped:
         text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
         refuse("rules", text, "remove it", blocking=False, harmless=True)
+
+
+def _check_bypasses(route: Route, refuse: _Refuse) -> None:
+    """Refuse bypasses that make too many Envoy routes or tests. Each way to bypass repeats the cases of the rules."""
+    variants = route_policy(route.middlewares).variants
+    if not variants or route.is_stream:
+        return
+    cases = [case.tests for case in route_rules(route).cases] or [()]
+    try:
+        ways = [(), *(way for it in variants for way in bypass_ways(it.bypasses, route.alias))]
+    except RuleError as error:
+        refuse("middlewares", error.message, error.hint)
+        return
+    if is_too_costly((*way, *tests) for way in ways for tests in cases):
+        what = "the bypass options and the rules" if route.settings.rules else "the bypass options"
+        hint = "use fewer conditions, or write the same list for several middlewares"
+        refuse("middlewares", f"{what} need too many or too large patterns in all combinations", hint)
 
 
 def _check_file_server(route: Route, refuse: _Refuse) -> None:
@@ -224,11 +245,11 @@ def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refu
     """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
     if policy.error_page and not options.error_pages:
         hint = "set error_pages in pilotage.yml"
-        refuse("middlewares.error_page", "no folder of error pages is configured", hint, blocking=False, harmless=True)
+        refuse("middlewares.error_page", "no folder for error pages is configured", hint, blocking=False, harmless=True)
     if policy.cloudflare and not _trusts(options, CLOUDFLARE):
         refuse(
             "middlewares.cloudflare_real_ip",
-            "gateway.trusted_proxies lacks Cloudflare's networks, so clients have the addresses of Cloudflare",
+            "gateway.trusted_proxies lacks Cloudflare's networks, so all clients would have addresses of Cloudflare",
             "add cloudflare to gateway.trusted_proxies",
             blocking=bool(policy.allow or policy.rate),
         )

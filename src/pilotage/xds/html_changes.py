@@ -108,7 +108,7 @@ def modify_html(options: Mapping[str, Any], report: Callable[[str, str, str], No
         report(f"{shorten_value(replace)!r} is not true or false", "write true or false", "replace")
         return None
     if target.tag in VOID and replace == "false":
-        report(f"an element {target.tag} has no content", "write replace: true, or another target", "target")
+        report(f"the element {target.tag} cannot have content", "write replace: true, or another target", "target")
         return None
     html = str(options.get("html") or "")
     return HtmlChange(target, html, replace == "true") if _is_short(html, "html", report) else None
@@ -119,7 +119,7 @@ def themed(options: Mapping[str, Any], report: Callable[[str, str, str], None]) 
     theme, css = str(options.get("theme") or ""), str(options.get("css") or "")
     url, family = str(options.get("fonturl") or ""), str(options.get("fontfamily") or "")
     if theme and css:
-        report("theme and css exclude one another", "remove one of them", "css")
+        report("theme and css cannot be combined", "remove one of them", "css")
         return None
     if bool(url) is not bool(family):
         report("font_url and font_family belong together", "write both", "font_url" if url else "font_family")
@@ -142,7 +142,7 @@ def themed(options: Mapping[str, Any], report: Callable[[str, str, str], None]) 
     elif css:
         parts.append(f"<style>{css}</style>")
     if not parts:
-        report("themed has nothing to do", "write theme, css, or font_url and font_family", "")
+        report("themed has no option that changes anything", "write theme, css, or font_url and font_family", "")
         return None
     html = "".join(parts)
     return HtmlChange(Selector("body"), html) if _is_short(html, "css", report) else None

@@ -1,4 +1,4 @@
-"""Builds how requests are shared among the members of a pool: the mode, sticky clients and hashing. Pure."""
+"""Builds the settings by which the members of a pool share requests: mode, sticky clients and hashing. Pure."""
 
 from __future__ import annotations
 

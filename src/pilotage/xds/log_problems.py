@@ -62,7 +62,9 @@ def log_problems(log: AccessLog) -> Iterator[LogProblem]:
     for field in ("headers", "cookies"):
         wanted = getattr(log.fields, field)
         if wanted.config or wanted.default != "drop":
-            text = f"{field} are not logged, except Referer and User-Agent"
+            text = (
+                "cookies are not logged" if field == "cookies" else "only the headers Referer and User-Agent are logged"
+            )
             yield LogProblem(f"access_log.fields.{field}", text, "remove it")
 
 

@@ -271,7 +271,7 @@ class _Parser(OptionReader):
         if allow and "allow" in self.found:
             allow = common_networks(self.found["allow"], allow)
             if not allow:
-                self.problem("no client is in all lists of networks of this route", "remove one list")
+                self.problem("no client is in all of this route's lists of networks", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a different status grants no access
         self.found["refusal"] = read_refusal(options, self.warn)

@@ -1,4 +1,7 @@
-"""Reads what clients get whom the middleware ``cidr_whitelist`` refuses. Pure. It needs no package of the gateway."""
+"""Reads the response to clients that the middleware ``cidr_whitelist`` refuses. Pure.
+
+It needs no package from the ``gateway`` extra.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["STATUSES", "Refusal", "read_refusal"]
 
 STATUSES: Final = (400, 401, 403, 404, 405, 406, 410, 418, 421, 423, 429, 451, 500, 501, 502, 503, 504)
-"""What a route may answer to refused clients. Envoy needs a condition for each of them."""
+"""Statuses that a route can give refused clients. Envoy needs a condition for each of them."""
 
 _NOT_ALLOWED: Final = "IP not allowed"
 _LONGEST: Final = 1_000

@@ -1,4 +1,4 @@
-"""Works out in which cases the rules of a route do what, so that Envoy can look up the case of a request. Pure.
+"""Splits requests into cases by what the rules of a route do with them, so that Envoy can look up the case. Pure.
 
 Rules run one after another and may change the request. Here they run for all requests at once: at each condition the
 case splits into two. The result is a list of cases, of which the first whose tests hold applies.
@@ -23,6 +23,7 @@ from pilotage.routes.rules import (
     is_about_responses,
     read_rules,
 )
+from pilotage.xds.rule_sizes import is_too_costly
 from pilotage.xds.rule_tests import Changes, TestResult, all_of, needs_address, ways
 from pilotage.xds.variables import VariableError, expand
 
@@ -138,10 +139,16 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
     run = _Run(rules, alias)
     try:
         cases = run.rules(0, _State())
+        _check_costs(cases)
     except RuleError as error:
         where = f" (line {error.line} of the rules)" if error.line else ""
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     return Compiled(tuple(cases), run.address, skipped=tuple(dict.fromkeys(run.skipped)))
+
+
+def _check_costs(cases: Sequence[Case]) -> None:
+    if is_too_costly(case.tests for case in cases):
+        raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
 
 
 class _State(msgspec.Struct, frozen=True):

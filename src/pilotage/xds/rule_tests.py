@@ -85,7 +85,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: Changes) -> Ways:
-    """Return in which ways a condition can hold.
+    """Return the combinations of tests for which a condition holds.
 
     Args:
         condition: the condition.
@@ -126,7 +126,7 @@ def _product(left: Ways, right: Ways) -> Ways:
             if both is not None:
                 found[both] = None
     if len(found) > _MOST_WAYS:
-        raise RuleError(f"a condition can hold in more than {_MOST_WAYS} ways", "write fewer alternatives")
+        raise RuleError(f"a condition has more than {_MOST_WAYS} combinations of tests", "write fewer alternatives")
     return tuple(found)
 
 

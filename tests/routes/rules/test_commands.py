@@ -55,7 +55,7 @@ def test_all_commands_are_tried_and_some_end_the_rules() -> None:
             "the URL of redirect has characters that must be percent-encoded",
             "write a path such as /login, or a URL such as https://example.com",
         ),
-        ("set heeader X y", "'heeader' is not something that set changes", "did you mean 'header'?"),
+        ("set heeader X y", "set cannot change 'heeader'", "did you mean 'header'?"),
         ("set header X", "the command set has 2 arguments", "write set target field value; use quotes for spaces"),
         ("set header X: y", "'X:' is not a valid name of a header", ""),
         ("add body x", "add cannot change body", "write set body VALUE"),
@@ -82,5 +82,5 @@ def test_options_are_arguments_with_names() -> None:
     with pytest.raises(RuleError, match="the command rewrite has no option 'form'") as caught:
         option_arguments("rewrite", {"form": "/a"})
     assert caught.value.hint == "did you mean 'from'?"
-    with pytest.raises(RuleError, match="the command rewrite lacks the option to"):
+    with pytest.raises(RuleError, match="the command rewrite needs the option to"):
         option_arguments("rewrite", {"from": "/a"})

@@ -22,7 +22,7 @@ def test_rules_are_kept_as_they_are_written(text: str) -> None:
     [
         ("nonsense", "'nonsense' is not a list of rules"),
         ("a { b", "a '{' is not closed (line 1 of the rules)"),
-        ("} {", "a '}' closes nothing (line 1 of the rules)"),
+        ("} {", "a '}' is unmatched (line 1 of the rules)"),
         ("- a", "a rule is a mapping, not text"),
         ("- {name: a, dow: x}", "unknown field of a rule"),
         ("- {name: default, do: pass}\n- {name: default, do: pass}", "there are several default rules"),

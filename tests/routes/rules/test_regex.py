@@ -53,7 +53,7 @@ def test_flags_end_with_their_group_and_quoted_text_is_literal() -> None:
     ("regex", "message"),
     [
         ("(", "the pattern lacks ')'"),
-        (")", "')' at character 1 of the regex closes nothing"),
+        (")", "')' at character 1 of the regex is unmatched"),
         ("[a", "the pattern ends too early"),
         ("*a", "'*' at character 1 of the regex repeats nothing"),
         ("a**", "a repetition follows another at character 3 of the regex"),
@@ -65,7 +65,7 @@ def test_flags_end_with_their_group_and_quoted_text_is_literal() -> None:
         ("(?=a)", "(?=a in a regex is not supported"),
         ("(?m)^a", "(?m in a regex is not supported"),
         ("^*", "a repeated '^' or '$' in a regex is not supported"),
-        ("[z-a]", "a class in the regex has a range that is not one of characters"),
+        ("[z-a]", "a class in the regex has an invalid range"),
         ("[[:no:]]", "the regex has no class [:no:]"),
         (r"\x{zz}", "\\x in the regex needs hexadecimal digits"),
         (r"\x{110000}", "a character code in the regex is too large"),

@@ -30,7 +30,7 @@ def test_words_are_separated_by_spaces_outside_quotes_and_parentheses(text: str,
     [
         ("a 'b", "a quote ' is not closed"),
         ("a (b", "a '(' is not closed"),
-        ("a b)", "a ')' closes nothing"),
+        ("a b)", "a ')' is unmatched"),
         ("a ${HOME}", "rules do not read environment variables"),
         ('a "x${HOME}"', "rules do not read environment variables"),
         ("a $$${HOME}", "rules do not read environment variables"),

@@ -81,7 +81,7 @@ def option_arguments(name: str, options: dict[str, str]) -> list[str]:
             raise RuleError(f"the command {name} has no option {shorten_value(option)!r}", hint)
     for option in wanted:
         if option not in options:
-            raise RuleError(f"the command {name} lacks the option {option}", f"write {', '.join(wanted)}")
+            raise RuleError(f"the command {name} needs the option {option}", f"write {', '.join(wanted)}")
     return [options[option] for option in wanted]
 
 
@@ -95,7 +95,7 @@ def _edit(name: str, args: list[str]) -> None:
     target = args[0] if args else ""
     if target not in _TARGETS:
         hint = did_you_mean(target, _TARGETS) or f"write one of {', '.join(_TARGETS)}"
-        raise RuleError(f"{shorten_value(target)!r} is not something that {name} changes", hint)
+        raise RuleError(f"{name} cannot change {shorten_value(target)!r}", hint)
     if target in _UNNAMED:
         if name != "set":
             raise RuleError(f"{name} cannot change {target}", f"write set {target} VALUE")

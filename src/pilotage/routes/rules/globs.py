@@ -13,7 +13,7 @@ __all__ = ["parse_glob"]
 def parse_glob(text: str) -> Node:
     """Parse a glob: ``*`` and ``**`` match any text, ``?`` any character, ``[a-z]``, ``[!a]`` and ``{a,b}``.
 
-    As in GoDoxy, no character separates: ``*`` also matches slashes. Raises ValueError.
+    As in GoDoxy, there is no separator: ``*`` also matches slashes. Raises ValueError.
     """
     return bounded(_Glob(text).parse())
 
@@ -22,7 +22,7 @@ class _Glob(PatternReader):
     def parse(self) -> Node:
         node = self.sequence("")
         if self.next:
-            raise ValueError(f"{self.next!r} at character {self.at + 1} of the glob closes nothing")
+            raise ValueError(f"{self.next!r} at character {self.at + 1} of the glob is unmatched")
         return node
 
     def sequence(self, ends: str) -> Node:

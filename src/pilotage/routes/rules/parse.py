@@ -40,7 +40,7 @@ def parse_blocks(text: str) -> RuleSet:
         begin = find(text, at, "{}")
         line = line_of(text, at)
         if begin < 0 or text[begin] == "}":
-            what = "a '}' closes nothing" if begin >= 0 else "a condition has no block"
+            what = "a '}' is unmatched" if begin >= 0 else "a condition has no block"
             raise RuleError(what, "write 'condition { command }'", line)
         end = _closing(text, begin)
         found.append(_block(text[at:begin], _Body(text, begin + 1, end).statements(), line))
@@ -188,8 +188,8 @@ class _Body:
                 key, colon, value = row.partition(":")
                 key = key.strip()
                 if not colon or not key or key in found:
-                    what = f"the option {shorten_value(key)!r} is there twice" if key in found else "expected an option"
-                    raise RuleError(what, "write 'name: value' once on a line for each option")  # noqa: TRY301
+                    what = f"the option {shorten_value(key)!r} is set twice" if key in found else "expected an option"
+                    raise RuleError(what, "write one line 'name: value' for each option")  # noqa: TRY301
                 given = words(value)
                 if len(given) > 1:
                     given = [value.strip()]

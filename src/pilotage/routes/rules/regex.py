@@ -68,7 +68,7 @@ class _Regex(PatternReader):
     def parse(self) -> Node:
         node = self.alternatives()
         if self.next:
-            raise ValueError(f"')' at character {self.at + 1} of the regex closes nothing")
+            raise ValueError(f"')' at character {self.at + 1} of the regex is unmatched")
         return node
 
     def alternatives(self) -> Node:
@@ -238,7 +238,7 @@ class _Regex(PatternReader):
                 self.at += 1
                 high = self.class_item()
                 if len(low) > 1 or len(high) > 1 or high[0][1] < low[0][0]:
-                    raise ValueError("a class in the regex has a range that is not one of characters")
+                    raise ValueError("a class in the regex has an invalid range")
                 low = ((low[0][0], high[0][1]),)
             ranges.extend(low)
         self.take("]")

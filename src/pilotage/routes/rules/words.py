@@ -166,6 +166,6 @@ class _Words:
             self.quote = char
             return char if self.depth else ""
         if char == ")" and not self.depth:
-            raise RuleError("a ')' closes nothing", "write it in quotes")
+            raise RuleError("a ')' is unmatched", "write it in quotes")
         self.depth += (char == "(") - (char == ")")
         return char

@@ -1,0 +1,65 @@
+"""Limits what Envoy needs for the tests of a route's rules: memory, and time to compile and to do them. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.xds.rule_tests import TestResult
+
+__all__ = ["is_too_costly", "regex_size"]
+
+_MOST: Final = 1_500
+"""Maximum number of tests and cases. Envoy does the tests for each request, until it has found the case."""
+_LARGEST: Final = 100_000
+"""Maximum size of all regexes. Envoy compiles each of them: a step takes about 0.2 µs and 50 bytes."""
+_PART: Final = re.compile(r"\(\?\w+\)|\(\?:|\(|\)|\||\[(?:\\.|[^\]\\])*\]|\{(\d+)(,?)(\d*)\}|\\x..|\\.|.", re.DOTALL)
+
+
+def is_too_costly(cases: Iterable[Iterable[TestResult]]) -> bool:
+    """Return whether the tests of all cases together are more than a route may have. Stops counting at the limit."""
+    count = size = 0
+    for tests in cases:
+        count += 1
+        for test, _ in tests:
+            count += 1
+            size += regex_size(test.regex)
+        if count > _MOST or size > _LARGEST:
+            return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def regex_size(regex: str) -> int:
+    """Return about how many steps the compiled form of a regex has, after its repetitions are written out.
+
+    Args:
+        regex: as :mod:`pilotage.xds.rule_patterns` writes it.
+
+    """
+    groups = [0]
+    last = 0  # size of what a repetition would repeat; counted in its group, too
+    opened: list[int] = []
+    for part in _PART.finditer(regex):
+        text = part[0]
+        if text.startswith("(?") and text != "(?:":
+            continue
+        if text in ("(?:", "("):
+            opened.append(len(groups))
+            groups.append(0)
+            continue
+        if text == ")":
+            last = groups.pop()
+        elif part[1] is not None:
+            times = max(int(part[3] or part[1]), int(part[1]) + bool(part[2]), 1)
+            last *= times - 1
+        elif text[0] == "[":
+            last = 1 + text.count("-")
+        else:
+            last = 1
+        groups[-1] += last
+    return sum(groups)
