@@ -12,6 +12,7 @@ import pytest
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import GatewayStatus
+from pilotage.xds.overload import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ class Watched:
         self.open = 10
         self.file = folder / "descriptors"
         self.clients = folder / "connections"
-        self.monitor = OverloadMonitor(self.envoy, folder, 100, 80, lambda _pid: self.open)
+        self.monitor = OverloadMonitor(self.envoy, folder, 100, Limits(connections=80), lambda _pid: self.open)
 
     async def for_(self, seconds: float) -> None:
         """Let it watch for a while of virtual time."""
@@ -184,8 +185,9 @@ import os, resource
 from pathlib import Path
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.overload import OverloadMonitor
+from pilotage.xds.overload import Limits
 
-monitor = OverloadMonitor(None, Path("."), 100, 50)
+monitor = OverloadMonitor(None, Path("."), 100, Limits())
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 taken = []
 try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pilotage.gateway.process import GatewayStatus
+    from pilotage.xds.overload import Limits
 
 __all__ = ["OverloadMonitor"]
 
@@ -62,7 +63,7 @@ class OverloadMonitor:
         envoy: the Envoy to watch.
         folder: folder of the files ``connections`` and ``descriptors``, in which Envoy reads the shares.
         descriptors: how many descriptors Envoy may have open.
-        connections: how many connections of clients Envoy accepts at the same time.
+        limits: the limits in Envoy's configuration.
         count: returns how many descriptors a process has open, given its process ID.
 
     Attributes:
@@ -75,14 +76,14 @@ class OverloadMonitor:
         envoy: _Envoy,
         folder: Path,
         descriptors: int,
-        connections: int,
+        limits: Limits,
         count: Callable[[int], int] = open_descriptors,
     ) -> None:
         self.problem = ""
         self._envoy = envoy
         self._folder = folder
         self._descriptors = descriptors
-        self._connections = connections
+        self._connections = limits.connections
         self._count = count
         self._written: dict[str, str] = {}
         self._clients = 0.0
