@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotage.policy.globs import fill, matches_host, matches_path, matches_text
+from pilotage.policy.globs import common_path, fill, matches_host, matches_path, matches_text
 
 TEAM = {"engine": "edge-1.lan", "project": "team-a", "service": ""}
 
@@ -85,3 +85,19 @@ def test_a_value_that_is_no_plain_word_makes_a_glob_match_nothing(value: str) ->
 
 def test_an_unknown_placeholder_matches_nothing() -> None:
     assert fill("{{owner}}", TEAM) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("/srv", "/srv/a/b", "/srv/a/b"),
+        ("/srv/*", "/srv/a", "/srv/a"),
+        ("/srv/*/x", "/srv/team-?", "/srv/team-?/x"),
+        ("/srv/a*/x", "/srv/ab", "/srv/ab/x"),
+        ("/", "/srv", "/srv"),
+        ("/srv/a", "/srv/b/c", None),
+        ("/srv/a*", "/srv/*b", None),
+    ],
+)
+def test_the_paths_below_two_globs(one: str, other: str, expected: str | None) -> None:
+    assert common_path(one, other) == common_path(other, one) == expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -289,3 +290,13 @@ def test_a_folder_is_published_only_below_one_that_the_operator_lists(tmp_path: 
     for files, allowed in ((roots, True), (("/srv",), False), ((), False), (None, True)):
         rules = (PolicyRule(files=files),)
         assert Policy(label_roots=roots, rules=rules).may_publish(A, site).allowed is allowed
+
+
+def test_published_folders_are_below_all_that_limit_them(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "www").symlink_to(tmp_path / "data")
+    www, data = f"{tmp_path}/www", os.path.realpath(tmp_path / "data")
+    assert Policy(label_roots=(www,)).roots_for(A) == (www,)
+    assert Policy(label_roots=(www,), default="deny").roots_for(A) == ()
+    rules = (PolicyRule(files=(f"{www}/{{{{project}}}}", f"{data}/x/y", "/srv")),)
+    assert Policy(label_roots=(f"{www}/*",), rules=rules).roots_for(A) == (f"{data}/team-a", f"{data}/x/y")

@@ -49,6 +49,12 @@ def test_files_of_the_host_are_refused_however_a_label_names_them(labels: dict[s
     assert (allowed.excluded, allowed.folders) == (False, ("/srv",))
 
 
+def test_a_published_folder_must_stay_below_the_folders_of_the_rule() -> None:
+    labels = {"proxy.web.scheme": "fileserver", "proxy.web.root": "/srv/www/a/site"}
+    policy = Policy(label_roots=("/srv/www",), rules=(PolicyRule(hosts=("*",), files=("/srv/www/a",)),))
+    assert routes(labels, policy=policy)["web"].folders == ("/srv/www/a",)
+
+
 def test_a_refused_file_is_reported_with_the_label_that_names_it() -> None:
     (problem,) = refused({"proxy.web.ssl_trusted_certificate": "/etc/shadow"})
     assert (problem.label, problem.path) == ("proxy.web.ssl_trusted_certificate", "ssl_trusted_certificate")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["PLACEHOLDERS", "fill", "matches_host", "matches_path", "matches_text", "placeholders"]
+__all__ = ["PLACEHOLDERS", "common_path", "fill", "matches_host", "matches_path", "matches_text", "placeholders"]
 
 PLACEHOLDERS: Final = ("engine", "project", "service")
 """Names that may appear in ``{{…}}``."""
@@ -94,3 +94,25 @@ def matches_path(glob: str, path: str) -> bool:
     if not glob.startswith("/") or len(parts) < len(wanted) or ".." in parts:
         return False
     return all(map(matches_text, wanted, parts))
+
+
+def common_path(one: str, other: str) -> str | None:
+    """Return a glob for the paths that lie below both of two paths, which may be globs; ``None`` if there are none.
+
+    ``None`` is also the result for two different globs for the same part, such as ``a*`` and ``*b``.
+    """
+    first, second = ([part for part in path.split("/") if part] for path in (one, other))
+    shared = []
+    for a, b in zip(first, second, strict=False):
+        if a == b or _stands_for(a, b):
+            shared.append(b)
+        elif _stands_for(b, a):
+            shared.append(a)
+        else:
+            return None
+    longer = max(first, second, key=len)
+    return "/" + "/".join([*shared, *longer[len(shared) :]])
+
+
+def _stands_for(glob: str, part: str) -> bool:
+    return glob == "*" or (not set("*?") & set(part) and matches_text(glob, part))

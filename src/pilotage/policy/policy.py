@@ -8,13 +8,14 @@ pools of its own Compose project, need no permission.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
 from pilotage.policy.claims import ALLOWED, Claimant, Kind, PolicyRule, Verdict
 from pilotage.policy.files import is_below
-from pilotage.policy.globs import fill, matches_host, matches_text
+from pilotage.policy.globs import common_path, fill, matches_host, matches_text
 from pilotage.policy.ports import TAKEN_PORTS, in_ranges, show_ranges
 from pilotage.policy.target_addresses import KIND_NAMES, hint_for, matches_target, special_kind
 
@@ -217,14 +218,23 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             folder: as written in the label.
 
         """
-        rule = self.rule_for(claimant)
-        limits = [self.label_roots]
-        if (rule is not None and rule.files is not None) or self.default == "deny":
-            limits.append(self.folders_for(claimant))
-        if all(is_below(folder, limit) for limit in limits):
+        if is_below(folder, self.roots_for(claimant)):
             return ALLOWED
         hint = "ask the operator to list the folder in gateway.label_roots"
-        return Verdict(allowed=False, rule=rule, reason=ROOT_REFUSED, hint=hint)
+        return Verdict(allowed=False, rule=self.rule_for(claimant), reason=ROOT_REFUSED, hint=hint)
+
+    def roots_for(self, claimant: Claimant) -> tuple[str, ...]:
+        """Return the folders below which the folders must lie whose files a container's labels publish.
+
+        They lie below :attr:`label_roots` and, if a rule or the default restricts files, below what these allow.
+        """
+        rule = self.rule_for(claimant)
+        if (rule is None or rule.files is None) and self.default != "deny":
+            return self.label_roots
+        folders = [os.path.realpath(folder) for folder in self.folders_for(claimant)]
+        roots = [os.path.realpath(root) for root in self.label_roots]
+        common = (common_path(root, folder) for root in roots for folder in folders)
+        return tuple(path for path in common if path is not None)
 
     def folders_for(self, claimant: Claimant) -> tuple[str, ...]:
         """Return the folders below which the files named in a container's labels must lie."""

@@ -107,7 +107,7 @@ class ContainerClaims:
                 problems=(*settings.problems, *self._refusal(alias, (_LOG, "path"), verdict)),
             )
         publishes = found.scheme == "fileserver"
-        return settings, self.policy.label_roots if publishes else self.policy.folders_for(self.claimant)
+        return settings, (self.policy.roots_for if publishes else self.policy.folders_for)(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
         """Return why a route is not served, whatever the policy says; ``""`` if the policy decides.

@@ -4,7 +4,7 @@ A session is a JSON Web Token in a cookie, which the daemon has signed. Envoy ve
 whether it is one for this route (``SIGNED_IN``). Only if it is not, Envoy asks the daemon (``LOGIN``). So requests of
 signed-in users cost the daemon nothing, and pass while the daemon restarts.
 
-``LOGIN`` is in every chain, because it protects. The other two only spare it work: Envoy leaves them out of the chain
+``LOGIN`` is in every chain, because it protects. The other two only save it work: Envoy leaves them out of the chain
 of a request to a wildcard or to a host spelled in an unusual way, and asks about each such request.
 """
 
