@@ -78,7 +78,8 @@ async def test_a_cookie_that_other_hosts_can_set_names_nobody_over_https(
     async with target() as it, envoy(oidc=DEFAULTS, session_keys=KEYS.public, **options) as gw:
         await gw.publish(route("app", it.port, middlewares=oidc))
         plain, secure = (f"{name}={session('app')}" for name in (SESSION_COOKIE, SECURE_COOKIE))
-        tls = {"url": f"https://127.0.0.1:{gw.options.https_port}", "ssl": False, "server_hostname": "app.example.com"}
+        url = f"https://127.0.0.1:{gw.options.https_port}"
+        tls: dict[str, Any] = {"url": url, "ssl": False, "server_hostname": "app.example.com"}
         for cookie, over_https, user in ((plain, False, "ann"), (plain, True, None), (secure, True, "ann")):
             answer = await gw.ask(
                 "app.example.com", "/health", headers={"Cookie": cookie}, **(tls if over_https else {})
