@@ -53,13 +53,28 @@ async def test_an_unknown_version_is_empty(responses: dict[str, str], body: str,
 async def test_active_requests_do_not_include_those_to_the_admin_interface(
     responses: dict[str, str], tmp_path: Path
 ) -> None:
-    stats = {
-        "http.admin.downstream_rq_active": 1,
-        "http.http.downstream_rq_active": 2,
-        "tcp.db.downstream_cx_active": 3,
-    }
-    responses["/stats"] = json.dumps({"stats": [{"name": name, "value": value} for name, value in stats.items()]})
+    responses["/stats/prometheus"] = """
+# TYPE envoy_http_downstream_rq_active gauge
+envoy_http_downstream_rq_active{envoy_http_conn_manager_prefix="admin"} 1
+envoy_http_downstream_rq_active{envoy_http_conn_manager_prefix="http"} 2
+# TYPE envoy_tcp_downstream_cx_active gauge
+envoy_tcp_downstream_cx_active{envoy_tcp_prefix="admin"} 3
+"""
     assert await AdminClient(tmp_path / "admin.sock", 5).active() == 5
+
+
+async def test_statistics_come_from_the_path_that_takes_envoy_little_time(
+    responses: dict[str, str], tmp_path: Path
+) -> None:
+    responses["/stats/prometheus"] = """
+envoy_listener_clients_refused{envoy_listener_address="127.0.0.1_80"} 3
+envoy_overload_pressure{} 7
+envoy_http_downstream_rq_time_bucket{le="0.5"} 1.5
+"""
+    assert await AdminClient(tmp_path / "admin.sock", 5).stats("^overload") == {
+        'envoy_listener_clients_refused{envoy_listener_address="127.0.0.1_80"}': 3,
+        "envoy_overload_pressure{}": 7,
+    }
 
 
 async def test_a_missing_envoy_is_a_gateway_error(tmp_path: Path) -> None:

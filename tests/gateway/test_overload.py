@@ -12,13 +12,19 @@ import pytest
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import GatewayStatus
+from pilotage.xds.overload import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_REFUSES = "overload.envoy.overload_actions.stop_accepting_requests.active"
-_REFUSED = "listener.0.0.0.0_8080.clients.refused"
-_CONNECTIONS = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
+_NAMES = (
+    "overload.envoy.overload_actions.stop_accepting_requests.active",
+    "overload.envoy.resource_monitors.global_downstream_max_connections.pressure",
+    "listener.0.0.0.0_8080.clients.refused",
+)
+_REFUSES = "envoy_overload_envoy_overload_actions_stop_accepting_requests_active{}"
+_CONNECTIONS = "envoy_overload_envoy_resource_monitors_global_downstream_max_connections_pressure{}"
+_REFUSED = 'envoy_listener_clients_refused{envoy_listener_address="0.0.0.0_8080"}'
 
 
 class Envoy:
@@ -32,7 +38,7 @@ class Envoy:
         self.away = False
 
     async def stats(self, pattern: str) -> dict[str, int]:
-        assert all(re.search(pattern, name) for name in (_REFUSES, _CONNECTIONS, _REFUSED))
+        assert all(re.search(pattern, name) for name in _NAMES)
         self.asked.append(asyncio.get_running_loop().time())
         await asyncio.sleep(self.takes)
         if self.away:
@@ -46,7 +52,7 @@ class Watched:
         self.open = 10
         self.file = folder / "descriptors"
         self.clients = folder / "connections"
-        self.monitor = OverloadMonitor(self.envoy, folder, 100, lambda _pid: self.open)
+        self.monitor = OverloadMonitor(self.envoy, folder, 100, Limits(connections=80), lambda _pid: self.open)
 
     async def for_(self, seconds: float) -> None:
         """Let it watch for a while of virtual time."""
@@ -126,13 +132,31 @@ async def test_statistics_take_a_bounded_share_of_envoys_time(it: Watched) -> No
 
 
 @pytest.mark.looptime
-async def test_statistics_are_read_rarely_unless_descriptors_run_out(it: Watched) -> None:
-    await it.for_(20)
-    assert 15 <= len(it.envoy.asked) <= 21
+@pytest.mark.parametrize("takes", [0.0, 0.02, 0.2])
+async def test_statistics_are_read_rarely_unless_a_limit_may_be_near(it: Watched, takes: float) -> None:
+    it.envoy.takes = takes
+    it.open = 40  # half of the connections that clients may have
+    await it.for_(60)
+    at_most = 60 / (min(400 * takes, 10) or 1) + 1
+    assert at_most / 2 < len(it.envoy.asked) <= at_most
     it.envoy.asked.clear()
-    it.open = 60
-    await it.for_(20)
-    assert len(it.envoy.asked) >= 50
+    it.open = 41
+    await it.for_(60)
+    often = 60 / ((20 * takes or 0.2) + takes + 0.4)
+    assert len(it.envoy.asked) > often
+
+
+@pytest.mark.looptime
+async def test_statistics_are_read_soon_once_a_limit_may_be_near(it: Watched) -> None:
+    it.envoy.takes = 0.02
+    watching = asyncio.create_task(it.monitor.run())
+    await asyncio.sleep(10)
+    it.envoy.asked.clear()
+    it.open, began = 60, asyncio.get_running_loop().time()
+    await asyncio.sleep(2)
+    watching.cancel()
+    assert it.envoy.asked[0] - began < 0.5
+    assert len(it.envoy.asked) >= 3
 
 
 @pytest.mark.looptime
@@ -161,8 +185,9 @@ import os, resource
 from pathlib import Path
 from pilotage.core.errors import GatewayError
 from pilotage.gateway.overload import OverloadMonitor
+from pilotage.xds.overload import Limits
 
-monitor = OverloadMonitor(None, Path("."), 100)
+monitor = OverloadMonitor(None, Path("."), 100, Limits())
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 taken = []
 try:

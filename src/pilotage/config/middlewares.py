@@ -25,8 +25,8 @@ def read_middlewares(patterns: Iterable[str]) -> tuple[Compositions, tuple[Probl
         patterns: paths of files, and patterns such as ``/etc/pilotage/middlewares/*.yml``.
 
     Returns:
-        The middlewares, and warnings about errors in the files. Routes that need what has an error are not served, but
-        all others are.
+        The middlewares, and warnings about errors in the files. Routes that name a list with an error are
+        not served; all others are.
 
     """
     names: dict[str, None] = {}

@@ -13,7 +13,7 @@ _LONGEST: Final = 253
 def ascii_host(name: str) -> str:
     """Return a host name as clients request it, or a wildcard or glob for such names.
 
-    Labels with other letters than ASCII become A-labels: ``bücher.example.com`` becomes ``xn--bcher-kva.example.com``.
+    Labels with letters outside ASCII become A-labels: ``bücher.example.com`` becomes ``xn--bcher-kva.example.com``.
     They are mapped as in browsers (UTS #46, not transitional). A name for which that is impossible is only lower-cased.
     """
     name = name.lower()

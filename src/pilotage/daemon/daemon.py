@@ -236,7 +236,7 @@ class Daemon:
                 external = settings.gateway.keep == "external"
                 self.gateway = make_gateway(folder, settings.gateway, settings.limits, external=external)
                 if not external:
-                    self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit())
+                    self._overload = OverloadMonitor(self.gateway, folder, descriptor_limit(), settings.limits)
                     self._overload.prepare()
             self.ads = await stack.enter_async_context(
                 AdsServer(options_with_files(settings, folder), on_nack=self._on_rejected, guard=self._guard(settings))

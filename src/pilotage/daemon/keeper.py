@@ -88,7 +88,7 @@ class _Keeper:
         """Run Envoy until a signal arrives. Return whether to run it again with new settings."""
         self.renew.clear()
         gateway = make_gateway(folder, settings.gateway, settings.limits)
-        overload = OverloadMonitor(gateway, folder, descriptor_limit())
+        overload = OverloadMonitor(gateway, folder, descriptor_limit(), settings.limits)
         overload.prepare()
         running = [asyncio.create_task(gateway.run()), asyncio.create_task(overload.run())]
         asked = [asyncio.create_task(event.wait()) for event in (self._stop, self.renew)]

@@ -69,7 +69,7 @@ class Fingerprints:
     def find(self, entries: Iterable[msgspec.Raw]) -> list[tuple[int, str | None]]:
         """Return the hash of each entry's bytes and, if an earlier entry had the same bytes, its container's ID.
 
-        This handles most entries of a list, and therefore all of them in one go.
+        Most entries need nothing more, so this handles a whole list in one call.
         """
         hashes = list(map(hash, map(bytes, entries)))
         return list(zip(hashes, map(self._entries.get, hashes), strict=True))

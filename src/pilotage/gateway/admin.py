@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -16,7 +17,11 @@ __all__ = ["AdminClient", "component_levels", "parse_stats"]
 
 # A drain waits for active requests, which include WebSockets, and for connections of TCP routes.
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
-_ADMIN: Final = "http.admin."  # includes the request that reads the statistics
+_ADMIN: Final = 'envoy_http_conn_manager_prefix="admin"'  # includes the request that reads the statistics
+_STATS_PATH: Final = "/stats/prometheus"
+"""``/stats`` sorts the scopes of all routes, three times for each request. With 10,000 routes, that takes Envoy's main
+thread 140 ms, and this path 6 ms."""
+_SAMPLE: Final = re.compile(rb"^(envoy_\w+\{.*\}) (\d+)$", re.MULTILINE)
 
 
 class _Options(msgspec.Struct, frozen=True):
@@ -44,23 +49,9 @@ class _Listeners(msgspec.Struct):
     listener_statuses: list[_Listener] = []
 
 
-class _Stat(msgspec.Struct):
-    name: str = ""
-    value: int = 0
-
-
-class _Stats(msgspec.Struct):
-    stats: list[_Stat] = []
-
-
 def parse_stats(body: bytes) -> dict[str, int]:
-    """Return the counters and gauges in a response to ``GET /stats?format=json``.
-
-    Raises:
-        msgspec.MsgspecError: the response has an unexpected structure.
-
-    """
-    return {stat.name: stat.value for stat in msgspec.json.decode(body, type=_Stats).stats if stat.name}
+    """Return metric with labels -> value for the counters and gauges in Envoy's metrics in Prometheus's text format."""
+    return {name.decode(): int(value) for name, value in _SAMPLE.findall(body)}
 
 
 def component_levels(level: str) -> tuple[str, ...]:
@@ -149,16 +140,23 @@ class AdminClient:
                     pass
 
     async def active(self) -> int:
-        """Return how many requests and TCP connections are active in Envoy, apart from admin requests.
+        """Return how many requests and TCP connections are active in Envoy, apart from admin requests."""
+        query = {"filter": _ACTIVE}
+        async with self._session() as session, session.get(_STATS_PATH, params=query) as answer:
+            found = parse_stats(await answer.read())
+        return sum(value for name, value in found.items() if _ADMIN not in name)
+
+    async def stats(self, pattern: str) -> dict[str, int]:
+        """Return metric with labels -> value for Envoy's counters and gauges.
+
+        Args:
+            pattern: regular expression (RE2) for Envoy's own names of the statistics.
 
         Raises:
-            ValueError: the response cannot be parsed.
+            GatewayError: Envoy does not respond.
 
         """
-        query = {"filter": _ACTIVE, "format": "json"}
-        async with self._session() as session, session.get("/stats", params=query) as answer:
-            found = parse_stats(await answer.read())
-        return sum(value for name, value in found.items() if not name.startswith(_ADMIN))
+        return parse_stats(await self.get(_STATS_PATH, filter=pattern))
 
     async def get(self, path: str, **query: str) -> bytes:
         """Send a GET request for a path with query parameters; return the body of the response.

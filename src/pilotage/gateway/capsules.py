@@ -39,7 +39,7 @@ class CapsuleReader:
         """Take received data, and return the datagrams that are complete now.
 
         Raises:
-            ValueError: the data is no request, or contains a capsule that is too large.
+            ValueError: the data is not a request, or contains a capsule that is too large.
 
         """
         data = self._rest + data if self._rest else data

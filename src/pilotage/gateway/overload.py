@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Final, Protocol
-
-import msgspec
 
 from pilotage.core.errors import GatewayError
 from pilotage.core.text import count
 from pilotage.gateway.capacity import failure, open_descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pilotage.gateway.process import GatewayStatus
+    from pilotage.xds.overload import Limits
 
 __all__ = ["OverloadMonitor"]
 
@@ -30,14 +30,23 @@ log = logging.getLogger(__name__)
 _INTERVAL: Final = 0.2
 _CALM: Final = 1.0
 _BUSY: Final = 0.5
-"""Seconds between two requests for statistics: ``_INTERVAL`` while the share of any limit that is in use exceeds
-``_BUSY``, and ``_CALM`` otherwise."""
-_PAUSE_FACTOR: Final = 20  # the pause after reading statistics, in multiples of the duration: reading blocks Envoy
-_STATISTICS: Final = r"^overload\.|\.clients\.refused$"
-_REFUSES: Final = "overload.envoy.overload_actions.stop_accepting_requests.active"
-_REFUSED: Final = ".clients.refused"
+"""Seconds between two requests for statistics: ``_INTERVAL`` while more than the share ``_BUSY`` of any limit may be in
+use, and ``_CALM`` otherwise. Envoy acts on shares above 0.6."""
+_PAUSE_FACTOR: Final = 20
+_CALM_FACTOR: Final = 400
+_LONGEST_CALM: Final = 10.0
+"""The pause after reading statistics is at least ``_PAUSE_FACTOR`` times the duration, because reading blocks Envoy's
+main thread. Far from all limits it is ``_CALM_FACTOR`` times the duration, but then ``_LONGEST_CALM`` seconds are
+enough."""
+_STATISTICS: Final = (
+    r"^overload\.envoy\.(?:overload_actions\.stop_accepting_requests\.active"
+    r"|resource_monitors\.global_downstream_max_connections\.pressure)$"
+    r"|\.clients\.refused$"
+)
+_REFUSES: Final = "envoy_overload_envoy_overload_actions_stop_accepting_requests_active{"
+_CONNECTIONS: Final = "envoy_overload_envoy_resource_monitors_global_downstream_max_connections_pressure{"
+_REFUSED: Final = "envoy_listener_clients_refused{"
 _PAUSE: Final = 600.0  # seconds until the log says again that clients have too many connections
-_CONNECTIONS: Final = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
 
 
 class _Envoy(Protocol):
@@ -54,6 +63,7 @@ class OverloadMonitor:
         envoy: the Envoy to watch.
         folder: folder of the files ``connections`` and ``descriptors``, in which Envoy reads the shares.
         descriptors: how many descriptors Envoy may have open.
+        limits: the limits in Envoy's configuration.
         count: returns how many descriptors a process has open, given its process ID.
 
     Attributes:
@@ -62,12 +72,18 @@ class OverloadMonitor:
     """
 
     def __init__(
-        self, envoy: _Envoy, folder: Path, descriptors: int, count: Callable[[int], int] = open_descriptors
+        self,
+        envoy: _Envoy,
+        folder: Path,
+        descriptors: int,
+        limits: Limits,
+        count: Callable[[int], int] = open_descriptors,
     ) -> None:
         self.problem = ""
         self._envoy = envoy
         self._folder = folder
         self._descriptors = descriptors
+        self._connections = limits.connections
         self._count = count
         self._written: dict[str, str] = {}
         self._clients = 0.0
@@ -89,15 +105,15 @@ class OverloadMonitor:
     async def run(self) -> None:
         """Update the files and :attr:`problem` regularly until cancelled; log when ``problem`` changes."""
         loop = asyncio.get_running_loop()
-        due = 0.0
+        ended, took = -math.inf, 0.0
         while True:
             pid = self._envoy.status.pid
-            used = min(1.0, self._count(pid) / self._descriptors) if pid else 0.0
-            began = loop.time()
-            if began >= due:
+            descriptors = self._count(pid) if pid else 0
+            used = min(1.0, descriptors / self._descriptors)
+            if (began := loop.time()) >= ended + self._pause(descriptors, took):
                 await self._ask()
-                pause = _INTERVAL if max(used, self._clients) > _BUSY or self.problem else _CALM
-                due = loop.time() + max(pause, _PAUSE_FACTOR * (loop.time() - began))
+                ended = loop.time()
+                took = ended - began
             try:
                 self._write("connections", self._clients)
                 self._write("descriptors", used)
@@ -105,14 +121,21 @@ class OverloadMonitor:
                 self._report_once(error)
             await asyncio.sleep(_INTERVAL)
 
+    def _pause(self, descriptors: int, took: float) -> float:
+        """Return the seconds to wait from reading statistics, which took ``took`` seconds, until reading them again."""
+        most = descriptors / min(self._descriptors, self._connections)  # each connection needs a descriptor
+        if max(most, self._clients) > _BUSY or self.problem:
+            return max(_INTERVAL, _PAUSE_FACTOR * took)
+        return max(_CALM, _PAUSE_FACTOR * took, min(_LONGEST_CALM, _CALM_FACTOR * took))
+
     async def _ask(self) -> None:
         try:
             found = await self._envoy.stats(_STATISTICS)
-        except (GatewayError, msgspec.MsgspecError):
+        except GatewayError:
             return  # it is starting or has just exited, which others report
-        self._clients = min(1.0, found.get(_CONNECTIONS, 0) / 100)
+        self._clients = min(1.0, _total(found, _CONNECTIONS) / 100)
         problem = ""
-        if found.get(_REFUSES):
+        if _total(found, _REFUSES):
             problem = "Envoy refuses requests, because its memory or its descriptors are nearly used up"
         elif self._clients == 1.0:
             problem = "Envoy refuses connections, because the maximum number of them is open"
@@ -121,7 +144,7 @@ class OverloadMonitor:
         elif self.problem and not problem:
             log.info("Envoy accepts connections and requests again")
         self.problem = problem
-        self._report_refused(sum(found[name] for name in found if name.endswith(_REFUSED)))
+        self._report_refused(_total(found, _REFUSED))
 
     def _report_refused(self, refused: int) -> None:
         """Log how many connections Envoy has refused to clients at their limit, unless this was logged recently."""
@@ -153,3 +176,8 @@ class OverloadMonitor:
             remedy = "free some space there, or set TMPDIR to another folder"
             raise failure(f"cannot write {file}", error, remedy) from error
         self._written[name] = text
+
+
+def _total(found: Mapping[str, int], metric: str) -> int:
+    """Return the sum of a metric over all its labels."""
+    return sum(value for name, value in found.items() if name.startswith(metric))

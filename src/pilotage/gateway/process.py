@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from pilotage.core.errors import GatewayError
-from pilotage.gateway.admin import AdminClient, parse_stats
+from pilotage.gateway.admin import AdminClient
 from pilotage.gateway.envoy_log import EnvoyLog
 from pilotage.gateway.launch import ADMIN_SOCKET, ChildLauncher
 from pilotage.gateway.processes import UNKNOWN_STATUS
@@ -287,14 +287,13 @@ class Gateway:
         return await self._admin.get("/stats/prometheus", filter=pattern)
 
     async def stats(self, pattern: str) -> dict[str, int]:
-        """Return Envoy's counters and gauges whose names match a regular expression (RE2).
+        """Return Envoy's counters and gauges; see :meth:`pilotage.gateway.admin.AdminClient.stats`.
 
         Raises:
             GatewayError: Envoy does not respond.
-            msgspec.MsgspecError: the response has an unexpected structure.
 
         """
-        return parse_stats(await self._admin.get("/stats", format="json", filter=pattern))
+        return await self._admin.stats(pattern)
 
     async def clusters(self, pattern: str) -> bytes:
         """Return the state of Envoy's clusters and endpoints, as JSON from ``/clusters``.

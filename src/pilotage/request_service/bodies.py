@@ -36,7 +36,7 @@ _MOST: Final = 40
 _TYPES: Final = ("text/html", "application/xhtml+xml")
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"})
-"""Encodings in which the text of a change is inserted as it is, or as character references."""
+"""Encodings that can contain an inserted text, as it is or as character references."""
 
 _Response = external_processor_pb2.ProcessingResponse
 _PASS: Final = _Response(response_headers=external_processor_pb2.HeadersResponse())
@@ -126,7 +126,7 @@ class BodyService:
         try:
             run = asyncio.get_running_loop().run_in_executor
             return await run(self._threads, _edit, body, changes, charset)
-        except Exception as error:  # the page is a stranger's; it then passes as it is
+        except Exception as error:  # the page comes from a stranger; it then passes unchanged
             log.debug("a page cannot be changed", exc_info=error)
             return body
 
@@ -171,7 +171,7 @@ def _replaced(page: bytes) -> Any:
 
 
 def _charset(headers: dict[str, str]) -> str:
-    """Return the encoding of the text of a response that may be changed; ``""`` if it must pass as it is."""
+    """Return the encoding of the text of a response that may be changed; ``""`` if it must pass unchanged."""
     kind, _, parameters = headers.get("content-type", "").partition(";")
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if kind.strip().lower() not in _TYPES or encoding not in ("", "identity"):

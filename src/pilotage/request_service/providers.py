@@ -62,7 +62,7 @@ class Tokens(msgspec.Struct, frozen=True):
     """A provider's response to a code or a refresh token.
 
     Attributes:
-        claims: the verified claims of the ID token, with those that only the user info endpoint tells.
+        claims: the verified claims of the ID token, and those that only the user info endpoint returns.
         id_token: the ID token.
         refresh_token: ``""`` if there is none.
 
@@ -138,7 +138,7 @@ class Provider:
         self._failure = ""
         self._keys: list[dict[str, Any]] = []
 
-    # ---- what it says about itself
+    # ---- metadata
 
     async def metadata(self) -> Metadata:
         """Return the metadata, read at most once an hour.
@@ -238,7 +238,7 @@ class Provider:
         return Tokens(claims, answer.id_token or "", answer.refresh_token or "")
 
     async def _completed(self, claims: dict[str, Any], metadata: Metadata, access_token: str) -> dict[str, Any]:
-        """Return the claims with those that only the user info endpoint tells (OpenID Connect Core, section 5.3)."""
+        """Return the claims and those that only the user info endpoint returns (OpenID Connect Core, section 5.3)."""
         missing = {"preferred_username", "groups"} - claims.keys()
         if not (missing and metadata.userinfo_endpoint and access_token):
             return claims

@@ -44,7 +44,7 @@ class UdpTunnels:
         asyncio.get_running_loop().add_reader(self.socket, self._receive)
 
     def close(self) -> None:
-        """Stop at once, and tell no client."""
+        """Stop at once, without telling clients."""
         asyncio.get_running_loop().remove_reader(self.socket)
         self.socket.close()
         for client in tuple(self.clients.values()):
@@ -72,7 +72,7 @@ class _Client:
         self._address = address
         self._end = DTLSEnd(server.context)
         self._header = b""
-        self.is_deaf = False  # whether it passes on no more answers
+        self.is_deaf = False  # whether it has stopped passing on answers
         self._target: socket.socket | None = None
 
     def receive(self, packet: bytes) -> None:

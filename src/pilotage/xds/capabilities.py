@@ -53,7 +53,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     """Checks routes against a gateway; see :class:`~pilotage.policy.GatewayCheck`.
 
     Attributes:
-        options: the gateway's settings. Others than those in :func:`of_options` make no difference.
+        options: the gateway's settings. Only those in :func:`of_options` make a difference.
         compositions: the middlewares from files.
 
     """

@@ -53,7 +53,7 @@ async def refuse(_request: Any) -> Any:
 
 
 async def unchanged(requests: AsyncIterator[Any], _backend: str) -> AsyncIterator[Any]:
-    """Let the body of a response pass as it is: nothing in this process changes bodies."""
+    """Let the body of a response pass unchanged, because nothing in this process changes bodies."""
     async for request in requests:
         if request.WhichOneof("request") == "response_headers":
             yield external_processor_pb2.ProcessingResponse(response_headers=external_processor_pb2.HeadersResponse())

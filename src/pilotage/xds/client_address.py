@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ADDRESS_SCRIPT", "NEEDS_ADDRESS", "WILDCARD", "address_settings"]
 
 WILDCARD: Final = "pilotage.wildcard"
-"""Name of the filter that looks up wildcards, which also tells the address."""
+"""Name of the filter that looks up wildcards, and also sets the header with the address."""
 
 NEEDS_ADDRESS: Final = "address"
 """Key of a route's metadata that tells the script for wildcards that the route needs the address."""

@@ -1,7 +1,7 @@
 """Lists the networks from which Cloudflare connects to its customers' servers. Pure.
 
-Source: Cloudflare's published list of IP ranges, which rarely changes. New versions of pilotage bring changes; until
-then, operators can list further networks beside it.
+Source: Cloudflare's published list of IP ranges, which rarely changes. New versions of pilotage contain the changes;
+until then, operators can list more networks in addition.
 """
 
 from __future__ import annotations

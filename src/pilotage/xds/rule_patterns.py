@@ -280,7 +280,7 @@ def prefix_regex(text: str) -> str:
 
 
 def query_regex(name: str, pattern: Pattern | None) -> str:
-    """Return the regex for ``:path`` with a parameter, whatever its place. Raises ValueError if it is too large."""
+    """Return the regex for ``:path`` with a parameter, wherever it is. Raises ValueError if it is too large."""
     key = _Place(_encoded("&#;=", plus=True)).write(literal_node(name))
     if pattern is None:
         value = "(?:=[^&]*)?"

@@ -194,7 +194,7 @@ def starts_with(prefix: str) -> Test:
 
 
 def _failing(check: Check, test: Test) -> Ways:
-    """Return how a test can fail. Envoy takes a missing header for an empty one, so that is told apart if necessary."""
+    """Return how a test can fail. Envoy takes a missing header for an empty one; another test separates these cases."""
     if test.nullable and test.regex:
         there = _exists(check)
         return (((there, False),), ((there, True), (test, False)))

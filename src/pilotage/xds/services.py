@@ -44,7 +44,7 @@ def grpc_server(
         discovery: handles a stream of incremental ADS.
         check: decides whether a request may proceed.
         loads: handles a stream of load reports.
-        bodies: handles what Envoy says about one response whose body may change. Its second argument is the backend.
+        bodies: handles Envoy's messages about one response whose body may change. Its second argument is the backend.
 
     """
     server = grpc.aio.server(options=_LIMITS)
