@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from pilotage.core.textfile import read_text
+from pilotage.lint import compose
 from pilotage.lint.check import check_file
 
 
@@ -100,6 +103,50 @@ def test_included_files_are_checked_and_may_include_each_other() -> None:
         "warning: compose.yml:4:5: the included file '${DIR}/x.yml' is not checked; check a local copy of it",
     ]
     assert set(check_file("compose.yml", {}).files) == {"compose.yml", "shop/compose.yaml", "blog.yml"}
+
+
+@pytest.mark.parametrize("name", ["a\\0b", "loop", "/dev/zero", "pipe", "."])
+def test_names_that_are_no_files_are_reported(name: str) -> None:
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    extends = f'{{image: x, label_file: "{name}", extends: {{file: "{name}", service: b}}}}'
+    problems = said(f'include: ["{name}"]\nservices: {{a: {extends}}}\n')
+    assert [problem.partition(" '")[0].rpartition(" the ")[2] for problem in problems] == [
+        "extended file",
+        "label file",
+        "included file",
+    ]
+
+
+def test_a_file_is_read_once_for_all_services_that_extend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("base.yml").write_text("services: {base: {image: x}}")
+    read: list[str] = []
+
+    def reading(path: Path) -> str:
+        read.append(str(path))
+        return read_text(path)
+
+    monkeypatch.setattr(compose, "read_text", reading)
+    extends = "{extends: {file: base.yml, service: base}}"
+    assert said("services:\n" + "".join(f"  s{n}: {extends}\n" for n in range(9))) == []
+    assert read.count("base.yml") == 1
+
+
+def test_a_project_has_a_limited_number_of_files_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        Path(f"{number}.yml").write_text(service_with(f"s{number}", labels=3))
+    monkeypatch.setattr(compose, "_MAX_FILES", 3)
+    assert [it.rpartition("the ")[2] for it in said("include: [0.yml, 1.yml, 2.yml, 3.yml]")] == [
+        "included file '3.yml' is one of more than 3 files; check fewer files at once"
+    ]
+    monkeypatch.setattr(compose, "_MAX_LABELS", 5)
+    (problem,) = said("include: [0.yml, 1.yml, 2.yml]")
+    assert "2.yml: s2: it is not checked, because the services before it have more than 5 labels" in problem
+
+
+def service_with(name: str, *, labels: int) -> str:
+    lines = "".join(f"      l{number}: x\n" for number in range(labels))
+    return f"services:\n  {name}:\n    image: x\n    labels:\n{lines}"
 
 
 # ---- labels that need words of their own

@@ -55,6 +55,17 @@ def test_defaults_inside_defaults_have_a_limit() -> None:
     assert fill_in("${B:-" * 10 + "x" + "}" * 10, {}).text == "x"
 
 
+def test_variables_cannot_multiply_without_end() -> None:
+    lines = ["A0=aaaaaaaaaa", *(f"A{n}={f'$A{n - 1}' * 10}" for n in range(1, 30))]
+    known = {name: value for _, name, value in env_lines("\n".join(lines), {})}
+    assert len(known["A3"]) == 10_000
+    assert max(map(len, known.values())) <= 16_384
+    found = fill_in("$A" * 3, {"A": "x" * 8_000})
+    assert (len(found.text), found.unset, found.at) == (16_000, "A", 16_000)
+    assert fill_in("${B:-$A$A}${B:-$A}", {"A": "x" * 8_000}).unset == "B"
+    assert len(list(env_lines("".join(f"A{n}=x\n" for n in range(10_009)), {}))) == 10_000
+
+
 def test_a_file_of_variables_is_read_line_by_line() -> None:
     text = """
 # comment

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 
 from pilotage.request_service.bodies import BodyService
 from pilotage.routes.route import Endpoint
+from pilotage.xds.html_changes import HtmlChange, Selector
 from tests.support.gateway import Gateway, gateway, route, target
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow  # it starts Envoy
@@ -165,3 +168,29 @@ async def test_error_pages_replace_texts_for_people(tmp_path: Path) -> None:
             b"</body>", b'<link rel="stylesheet" href="/x.css"></body>'
         )
         service.close()
+
+
+async def test_slow_pages_of_one_backend_leave_places_for_others() -> None:
+    service = BodyService(lambda _: ((HtmlChange(Selector("body"), "X"),), ""), most=4)
+    forever = asyncio.Event()
+
+    async def slow_page() -> AsyncIterator[Any]:
+        headers = [{"key": ":status", "value": "200"}, {"key": "content-type", "value": "text/html"}]
+        yield ProcessingRequest(response_headers={"headers": {"headers": headers}})
+        await forever.wait()
+
+    streams = []
+    changed = []
+    for backend in ("route/a", "route/a", "route/a", "route/b", "route/b", "route/c", "route/c"):
+        stream = service.process(slow_page(), backend)
+        answer = await anext(stream)
+        if answer.HasField("mode_override"):
+            changed.append(backend)
+            streams.append(stream)
+    assert changed == ["route/a", "route/a", "route/b", "route/c"]
+    for stream in streams:
+        await stream.aclose()  # type: ignore[attr-defined]
+    stream = service.process(slow_page(), "route/a")
+    assert (await anext(stream)).HasField("mode_override")
+    await stream.aclose()  # type: ignore[attr-defined]
+    service.close()

@@ -4,17 +4,33 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication
 
 from pilotage.request_service.keys import SessionKeys
 from pilotage.request_service.sessions import User, issue_session
 from pilotage.routes.oidc import OidcDefaults, OidcOptions, audience, merge_oidc
 from pilotage.xds.backend import route_backend
 from pilotage.xds.filters import backend_settings, http_filters
-from pilotage.xds.login import LOGIN, LOGIN_FILTERS, SESSION_ISSUER, identity_headers, login_filters, options_of
-from pilotage.xds.options import GatewayOptions
+from pilotage.xds.login import (
+    LOGIN,
+    LOGIN_FILTERS,
+    SECURE_COOKIE,
+    SESSION,
+    SESSION_COOKIE,
+    SESSION_ISSUER,
+    identity_headers,
+    login_filters,
+    options_of,
+)
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 from tests.support.gateway import route, target
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trustme
+
     from tests.xds.conftest import Envoy
 
 KEYS = SessionKeys(b"s" * 32)
@@ -37,6 +53,38 @@ def test_the_filter_that_protects_is_always_in_the_chain() -> None:
         chain = {it.name: it.disabled for it in http_filters(options, https=False)}
         assert not chain[LOGIN]
     assert list(login_filters("")) == list(LOGIN_FILTERS[1:])
+
+
+@pytest.mark.parametrize(
+    ("https", "trusted", "cookies"),
+    [(False, False, [SESSION_COOKIE]), (True, False, [SECURE_COOKIE]), (True, True, [SECURE_COOKIE, SESSION_COOKIE])],
+)
+def test_a_session_counts_only_with_the_scheme_of_its_cookie(https: bool, trusted: bool, cookies: list[str]) -> None:
+    found = JwtAuthentication()
+    chain = {it.name: it.typed_config for it in http_filters(OPTIONS, https=https, trusted=trusted)}
+    assert chain[SESSION].Unpack(found)
+    assert [cookie for _, it in sorted(found.providers.items(), reverse=True) for cookie in it.from_cookies] == cookies
+
+
+@pytest.mark.slow
+async def test_a_cookie_that_other_hosts_can_set_names_nobody_over_https(
+    envoy: Envoy, authority: trustme.CA, tmp_path: Path
+) -> None:
+    issued, pem = authority.issue_cert("app.example.com"), tmp_path / "app.pem"
+    pem.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
+    certificates = (CertificateFiles(str(pem), str(pem)),)
+    options = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": certificates}
+    oidc = {"oidc": {"bypass": "path /health"}}
+    async with target() as it, envoy(oidc=DEFAULTS, session_keys=KEYS.public, **options) as gw:
+        await gw.publish(route("app", it.port, middlewares=oidc))
+        plain, secure = (f"{name}={session('app')}" for name in (SESSION_COOKIE, SECURE_COOKIE))
+        url = f"https://127.0.0.1:{gw.options.https_port}"
+        tls: dict[str, Any] = {"url": url, "ssl": False, "server_hostname": "app.example.com"}
+        for cookie, over_https, user in ((plain, False, "ann"), (plain, True, None), (secure, True, "ann")):
+            answer = await gw.ask(
+                "app.example.com", "/health", headers={"Cookie": cookie}, **(tls if over_https else {})
+            )
+            assert (answer.status, answer.json["headers"].get("remote-user")) == (200, user)
 
 
 def test_a_route_without_the_middleware_has_no_settings() -> None:

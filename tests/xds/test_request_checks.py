@@ -64,14 +64,22 @@ def test_a_refused_host_ends_every_request_with_status_400() -> None:
         ("/a%2f..b", False),
         ("/...%2fb", False),
         ("/a..%2fb", False),
+        ("/a%", True),
+        ("/a%4", True),
+        ("/a%4g/b", True),
+        ("/a%%41", True),
+        ("/a%zz", True),
+        ("/%41%2f%c3", False),
     ],
 )
-def test_a_path_that_climbs_once_its_slashes_are_decoded_is_refused(path: str, refused: bool) -> None:
+def test_a_path_that_climbs_once_its_slashes_are_decoded_or_has_no_valid_encoding_is_refused(
+    path: str, refused: bool
+) -> None:
     (rule,) = access_check((), path=True).policies["access"].permissions
     regex = re.compile(rule.url_path.path.safe_regex.regex)
     assert bool(regex.fullmatch(path)) is refused
     reply = re.compile(bad_path().and_filter.filters[1].header_filter.header.string_match.safe_regex.regex)
-    assert bool(reply.fullmatch(f"{path}?q=/..%2f")) is refused
+    assert bool(reply.fullmatch(f"{path}?q=/..%2f%")) is refused
 
 
 def test_the_reply_to_a_refused_host_has_the_conditions_of_the_refusal() -> None:

@@ -154,10 +154,17 @@ def test_the_page_about_rules_says_which_conditions_and_commands_work() -> None:
 
 def test_rules_cannot_keep_the_daemon_busy() -> None:
     doubling = [f"header A{n} {{ set header B{n} x }}" for n in range(8)]
-    costly = [f"path glob(/*{'é?' * 15}) {{ set header X y }}"] * 150
+    costly = [f"path glob(/*{'é?' * 15}) {{ set header X y }}"] * 100
     rules = read_rules("\n".join([*doubling, *costly]))
     begin = time.process_time()
     compiled = compile_rules(rules, "app")
     assert time.process_time() - begin < 2  # 0.04 s; 12 s if each test were made anew
     assert compiled.refused is not None
     assert compiled.refused[0].startswith("the rules need too many tests in all combinations")
+
+
+def test_more_rules_than_fit_on_the_stack_are_refused() -> None:
+    rules = read_rules("\n".join(f"path /p{number} {{ set header X y }}" for number in range(200)))
+    compiled = compile_rules(rules, "app")
+    assert compiled.refused == ("too many rules apply one after another", "end rules with pass, or write fewer")
+    assert compile_rules(read_rules("path /p { set header X y }"), "app").refused is None

@@ -26,6 +26,7 @@ EXAMPLES = r"""
 path /exact { error 403 "no entry" }
 path glob("/admin/*") & !header X-Key s3cret { error 403 admin }
 path regex("^/item/[0-9]+$") { error 410 gone }
+path regex("^/any/.+$") { error 403 any }
 path /spéc%ial!x { error 418 special }
 header X-Bad glob(evil*) { error 400 bad }
 query debug true { error 404 hidden }
@@ -60,6 +61,11 @@ CASES = [
     ("//exact", {}, 403, "no entry\n"),
     ("/%2F.%2Fexact", {}, 403, "no entry\n"),
     ("/x/..%2fexact", {}, 400, "The path of this request is not valid.\n"),
+    ("/any/x%41", {}, 403, "any\n"),
+    ("/any/x%", {}, 400, "The path of this request is not valid.\n"),
+    ("/any/%zz", {}, 400, "The path of this request is not valid.\n"),
+    ("/any/x%4", {}, 400, "The path of this request is not valid.\n"),
+    ("/exactly?100%", {}, 200, None),
     ("/exactly", {}, 200, None),
     ("/admin/a/b%20c", {}, 403, "admin\n"),
     ("/admin/a", {"X-Key": "s3cret"}, 200, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Site", "check_compose", "compose_containers", "is_compose"]
 
 _MAX_FILES: Final = 100
+"""Maximum number of files that a project may include or extend, and of services that one may extend in turn."""
+_MAX_LABELS: Final = 50_000
+"""Maximum number of labels of all services together, so that extending large services many times ends in time."""
 _LONGEST_NAME: Final = 255  # characters of a container's name
 
 
@@ -104,14 +108,16 @@ class _Project:
 
     def __init__(self, name: str, top: dict[str, Located], env: Mapping[str, str], site: Site) -> None:
         named = top.get("name")
-        folder = Path(name).resolve().parent.name.lower()
+        folder = Path(_place(name)).parent.name.lower()
         self.project = str(named.value) if named is not None and named.value else folder
         self.env = env
         self.site = site
         self.included: list[str] = []
         self.names = ClaimedNames(site.options.match_domains)
         self.containers: list[tuple[str, Container]] = []
-        self._visited = {Path(name).resolve()}
+        self._visited = {_place(name)}
+        self._documents: dict[str, Located | Exception | None] = {}
+        self._labels = 0
         self._told: set[tuple[str, int, int, str]] = set()
 
     def check(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
@@ -122,9 +128,14 @@ class _Project:
             if isinstance(definition.value, dict):
                 layers: list[Layer] = []
                 yield from self._layers(name, service, services, layers, set())
+                if self._labels > _MAX_LABELS:
+                    what = f"it is not checked, because the services before it have more than {_MAX_LABELS:,} labels"
+                    yield in_file(Problem(message=what, hint="check fewer files at once"), name, service, 0, 0)
+                    break
                 labels: dict[str, Label] = {}
                 for problem in collect_labels(service, layers, labels):
                     yield from self._once(problem)
+                self._labels += len(labels)
                 yield from self._service(service, layers, labels)
         include = top.get("include")
         for entry in include.value if include is not None and isinstance(include.value, list) else ():
@@ -142,9 +153,9 @@ class _Project:
             problem = Problem(message=message, severity="warning", hint="check a local copy of it")
             yield in_file(problem, name, "", written.line, written.column)
             return
-        if path.resolve() in self._visited or len(self._visited) >= _MAX_FILES:
+        if _place(path) in self._visited:
             return
-        self._visited.add(path.resolve())
+        self._visited.add(_place(path))
         top: list[dict[str, Located]] = []
         yield from self._read(path, f"the included file {shown!r}", name, written, top)
         self.included += [str(path)] * len(top)
@@ -160,7 +171,7 @@ class _Project:
     ) -> Iterator[Problem]:
         """Add the content of another file to ``top``, or yield why that is impossible."""
         try:
-            document = parse_yaml(read_text(path))
+            document = self._document(path)
         except UnreadableFile as error:
             problem = Problem(message=f"{what} {error.message}", hint=error.hint)
             yield in_file(problem, name, "", written.line, written.column)
@@ -170,6 +181,21 @@ class _Project:
             return
         if document is not None and isinstance(document.value, dict):
             top.append(document.value)
+
+    def _document(self, path: Path) -> Located | None:
+        """Read a YAML file, once for all places that refer to it. Raises UnreadableFile or ParseError."""
+        place = _place(path)
+        if place not in self._documents:
+            if len(self._documents) >= _MAX_FILES:
+                raise UnreadableFile(f"is one of more than {_MAX_FILES} files", "check fewer files at once")
+            try:
+                self._documents[place] = parse_yaml(read_text(path))
+            except (UnreadableFile, ParseError) as error:
+                self._documents[place] = error
+        found = self._documents[place]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _layers(
         self, file: str, service: str, services: dict[str, Located], layers: list[Layer], seen: set[tuple[str, str]]
@@ -247,6 +273,14 @@ class _Project:
         if problem.line and "\n" in str(value.value):  # a block scalar starts on the line below its indicator
             return in_file(problem, label.file, service, value.line + problem.line, 0)
         return in_file(problem, label.file, service, value.key_line, value.key_column)
+
+
+def _place(path: str | Path) -> str:
+    """Return the path of a file without links; the path itself if there can be no such file."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # such as a null character
+        return str(path)
 
 
 def _is_about_a_name(problem: Problem) -> bool:

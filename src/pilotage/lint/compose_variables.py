@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +19,8 @@ _START: Final = re.compile(
 _ENV_LINE: Final = re.compile(r"\s*(?:export\s+)?([^\s=#][^\s=]*)\s*[=:]\s*(.*?)\s*")
 _DEEPEST: Final = 16  # defaults inside defaults
 _LONGEST: Final = 4096  # characters of a default
+_INSERTED: Final = 16_384  # characters that variables may add to a text; a variable that exceeds this counts as not set
+_MOST: Final = 10_000  # variables of a file
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -25,7 +28,7 @@ class Filled(msgspec.Struct, frozen=True):
 
     Attributes:
         text: the text.
-        unset: name of the first variable that is not set and has no default; ``""`` if there is none.
+        unset: name of the first variable that is not set or too long and has no default; ``""`` if there is none.
         at: position in ``text`` where the first such variable was.
         used: the variables that are set, name -> value.
 
@@ -48,7 +51,7 @@ def fill_in(text: str, env: Mapping[str, str], *, depth: int = 0) -> Filled:
     """
     parts: list[str] = []
     used: dict[str, str] = {}
-    unset, at, position = "", 0, 0
+    unset, at, position, left = "", 0, 0, _INSERTED
     while (match := _START.search(text, position)) is not None:
         parts.append(text[position : match.start()])
         position = match.end()
@@ -67,13 +70,17 @@ def fill_in(text: str, env: Mapping[str, str], *, depth: int = 0) -> Filled:
         if operator.endswith("+") or (operator.endswith("-") and not is_given):
             wanted = operator.endswith("-") or is_given
             inner = fill_in(word, env, depth=depth + 1) if wanted and depth < _DEEPEST else Filled("")
-            if inner.unset and not unset:
-                unset, at = inner.unset, len("".join(parts))
-            parts.append(inner.text)
+            fits = len(inner.text) <= left
+            if (inner.unset or not fits) and not unset:
+                unset, at = inner.unset or name, len("".join(parts))
+            if fits:
+                parts.append(inner.text)
+                left -= len(inner.text)
             used |= inner.used
-        elif is_given and known is not None:
+        elif is_given and known is not None and len(known) <= left:
             used[name] = known
             parts.append(known)
+            left -= len(known)
         elif not unset:
             unset, at = name, len("".join(parts))
     parts.append(text[position:])
@@ -97,7 +104,7 @@ def env_lines(text: str, env: Mapping[str, str]) -> Iterator[tuple[int, str, str
     """Yield line number, name and value for each variable in a file such as ``.env``.
 
     Values may be quoted. Unless the quotes are single ones, they may contain variables of ``env`` and of earlier lines.
-    Empty lines and comments are left out.
+    Empty lines and comments are left out, and so is everything after 10,000 variables.
 
     Args:
         text: the content of the file.
@@ -105,12 +112,15 @@ def env_lines(text: str, env: Mapping[str, str]) -> Iterator[tuple[int, str, str
 
     """
     known: dict[str, str] = {}
+    all_known = ChainMap(dict(env), known)
     for number, line in enumerate(text.splitlines(), 1):
         match = _ENV_LINE.fullmatch(line)
         if match is None:
             continue
+        if len(known) >= _MOST:
+            return
         name, value = match[1], match[2]
         quote = value[:1] if value[:1] in ("'", '"') and value.rfind(value[0]) > 0 else ""
         value = value[1 : value.rfind(quote)] if quote else re.split(r"(?:^|\s)#", value, maxsplit=1)[0].rstrip()
-        known[name] = value if quote == "'" else fill_in(value, known | dict(env)).text
+        known[name] = value if quote == "'" else fill_in(value, all_known).text
         yield number, name, known[name]

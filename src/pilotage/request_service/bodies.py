@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,6 +60,7 @@ class BodyService:
         self._largest = largest
         self._most = most
         self._held = 0
+        self._held_of: Counter[str] = Counter()  # by backend
         self._pages = ErrorPages("")
         # One thread, so that pages take at most one processor from everything else.
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="pages")
@@ -77,16 +79,21 @@ class BodyService:
                     yield _replaced(page)
                     return
             charset = _charset(headers) if changes and has_body else ""
-            if not charset or self._held >= self._most:
+            # One backend has at most as many places as are left, so that its slow pages do not take those of others.
+            if not charset or self._held_of[backend] >= self._most - self._held:
                 yield _PASS
                 return
             self._held += 1
+            self._held_of[backend] += 1
             try:
                 yield _begin(headers)
                 async for answer in self._body(requests, changes, charset):
                     yield answer
             finally:
                 self._held -= 1
+                self._held_of[backend] -= 1
+                if not self._held_of[backend]:
+                    del self._held_of[backend]
             return
 
     async def _error_page(self, folder: str, status: int, changes: tuple[HtmlChange, ...]) -> bytes:
@@ -100,8 +107,7 @@ class BodyService:
         self, requests: AsyncIterator[Any], changes: tuple[HtmlChange, ...], charset: str
     ) -> AsyncIterator[Any]:
         """Hold the parts of a body until it is complete or too large."""
-        parts: list[bytes] = []
-        size = 0
+        held = bytearray()  # not a list, in which a byte that comes alone would take many more
         holds = True
         async for request in requests:
             if request.WhichOneof("request") != "response_body":
@@ -110,14 +116,13 @@ class BodyService:
             if not holds:
                 yield _part(part)
                 continue
-            parts.append(part)
-            size += len(part)
-            if size > self._largest:
+            held += part
+            if len(held) > self._largest:
                 holds = False
-                yield _part(b"".join(parts))
-                parts.clear()
+                yield _part(bytes(held))
+                held.clear()
             elif ends:
-                yield _part(await self._changed(b"".join(parts), changes, charset))
+                yield _part(await self._changed(bytes(held), changes, charset))
                 return
             else:
                 yield _part(b"")

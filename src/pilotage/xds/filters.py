@@ -161,8 +161,16 @@ end
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
-def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
-    """Return the filters of an HTTP listener in the order in which a request passes them."""
+def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False) -> list[Any]:
+    """Return the filters of an HTTP listener in the order in which a request passes them.
+
+    Args:
+        options: the gateway's settings.
+        https: whether the listener is for HTTPS.
+        trusted: whether the clients are trusted proxies.
+
+    """
+    login = login_filters(options.session_keys, https=None if trusted else https)
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
     chain = [
         _filter(_HOST, host_check()),
@@ -173,7 +181,7 @@ def http_filters(options: GatewayOptions, *, https: bool) -> list[Any]:
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         # Only the last one protects. Without the others, it asks about each request.
-        *(_filter(name, it, disabled=name != LOGIN) for name, it in login_filters(options.session_keys).items()),
+        *(_filter(name, it, disabled=name != LOGIN) for name, it in login.items()),
         _filter(AUTH, _approval()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),

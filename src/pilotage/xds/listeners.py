@@ -164,7 +164,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
     )
     manager = _MANAGER(
         stat_prefix="https" if https else "http",
-        http_filters=http_filters(options, https=https),
+        http_filters=http_filters(options, https=https, trusted=trusted),
         common_http_protocol_options=common,
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(
             accept_http_10=True, allow_custom_methods=True, ignore_http_11_upgrade=ignored_upgrades()

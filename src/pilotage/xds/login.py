@@ -39,6 +39,7 @@ __all__ = [
     "LOGOUT_PATH",
     "OIDC",
     "SECURE_COOKIE",
+    "SESSION",
     "SESSION_COOKIE",
     "SESSION_ISSUER",
     "SPARED_LOGIN",
@@ -95,21 +96,23 @@ def options_of(backend: Backend, options: GatewayOptions) -> OidcOptions | None:
 # ---- filters ---------------------------------------------------------------------------------------------------------
 
 
-def login_filters(keys: str) -> dict[str, Any]:
+def login_filters(keys: str, *, https: bool | None = None) -> dict[str, Any]:
     """Return the filters by name, in the order in which a request passes them.
 
     Args:
         keys: the public keys of sessions, as a JSON Web Key Set; ``""`` if Envoy verifies no sessions.
+        https: whether clients use HTTPS; ``None`` if a trusted proxy says so for each request.
 
     """
-    found = {SESSION: _session_filter(keys)} if keys else {}
+    # Other hosts can set the cookie for HTTP. If it counted with HTTPS, they could choose who a user seems to be.
+    kinds = (_SECURE, _PLAIN) if https is None else (_SECURE,) if https else (_PLAIN,)
+    found = {SESSION: _session_filter(keys, kinds)} if keys else {}
     return {**found, SIGNED_IN: rbac_filter_pb2.RBAC(), LOGIN: _login_filter()}
 
 
-def _session_filter(keys: str) -> Any:
+def _session_filter(keys: str, names: tuple[str, ...]) -> Any:
     """Return the filter that verifies sessions and rejects nothing."""
     optional = jwt_pb2.JwtRequirement(allow_missing_or_failed=empty_pb2.Empty())
-    names = (_SECURE, _PLAIN)
     requirements = [*(jwt_pb2.JwtRequirement(provider_name=name) for name in names), optional]
     requirement = jwt_pb2.JwtRequirement(requires_any=jwt_pb2.JwtRequirementOrList(requirements=requirements))
     cookies = {_SECURE: SECURE_COOKIE, _PLAIN: SESSION_COOKIE}

@@ -53,6 +53,9 @@ _VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"
 _STOP: Final = r"(?:/|\\|;|%2[fF]|%5[cC]|%3[bB])"
 _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 """A path whose ``..`` segment appears only when a target decodes slashes, or drops what follows a semicolon."""
+_CUT_OFF: Final = r"[^?]*%(?:[^0-9A-Fa-f?][^?]*|[0-9A-Fa-f](?:[^0-9A-Fa-f?][^?]*)?)?"
+"""A path with ``%`` that begins no encoded character. Targets read it differently, and patterns of rules not at all."""
+_UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF})"
 
 
 def forget_headers(*, trusted: bool) -> Any:
@@ -93,26 +96,26 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> A
 
     Args:
         networks: the networks whose clients have access; if empty, all clients have access.
-        path: refuse paths with which a client could get out of a path prefix. Envoy resolves ``..`` itself, but does
-            not decode encoded slashes, which targets may decode.
+        path: refuse paths with which a client could get out of a path prefix or past a pattern. Envoy resolves ``..``
+            itself, but does not decode encoded slashes, which targets may decode. As in Go, encodings must be valid.
         status: the status of :func:`refusals` that refused clients get; 0 for the usual one.
 
     """
     permission = rbac_pb2.Permission
-    climbs = permission(url_path=path_pb2.PathMatcher(path=_match(_CLIMBS)))
+    unclear = permission(url_path=path_pb2.PathMatcher(path=_match(_UNCLEAR)))
     if networks and status:
         allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
         others = rbac_pb2.Principal(not_id=allowed)
         refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
         found = {f"{_REFUSED}{status}": refused}
         if path:
-            found["access"] = rbac_pb2.Policy(permissions=[climbs], principals=[rbac_pb2.Principal(any=True)])
+            found["access"] = rbac_pb2.Policy(permissions=[unclear], principals=[rbac_pb2.Principal(any=True)])
         return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies=found)
     if networks:
         clients = [_client(network) for network in networks]
-        allowed = permission(not_rule=climbs) if path else permission(any=True)
+        allowed = permission(not_rule=unclear) if path else permission(any=True)
         return _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
-    return _rules(rbac_pb2.RBAC.DENY, climbs, [rbac_pb2.Principal(any=True)])
+    return _rules(rbac_pb2.RBAC.DENY, unclear, [rbac_pb2.Principal(any=True)])
 
 
 def _client(network: str) -> Any:
@@ -152,7 +155,7 @@ def bad_host() -> Any:
 
 def bad_path() -> Any:
     """Return the condition for local replies to requests that :func:`access_check` refuses for their path."""
-    both = [_FORBIDDEN, _reply(_header(rf"{_CLIMBS}(?:\?.*)?", name=":path"))]
+    both = [_FORBIDDEN, _reply(_header(rf"{_UNCLEAR}(?:\?.*)?", name=":path"))]
     return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=both))
 
 
