@@ -57,7 +57,7 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
         yield _edited(made, outcome, backend)
         return
     if outcome.rewrite is not None and outcome.rewrite[1].endswith("/"):
-        climbs = header_matchers([(_climbs(outcome.rewrite[0]), True)])
+        climbs = header_matchers([(_climbs(outcome.rewrite[0]), True)], backend.name)
         yield _answer(400, _body(_NOT_VALID, backend), [*tests, *climbs])
     for route in routes:
         if route.match.path == EVENTS_PATH:
