@@ -94,6 +94,14 @@ async def test_what_is_too_large_or_empty_is_dropped(
     assert message.endswith("a datagram has 16385 bytes, but at most 16384 fit")
 
 
+async def test_what_waits_for_a_tunnel_is_limited(site: Site, client: socket.socket) -> None:
+    session = the_session(site)
+    for _ in range(64):
+        session._send(bytes(16_384))
+    assert sum(map(len, session._waiting)) == 128 * 1024
+    assert len(await replies(client, b"ping")) > 0
+
+
 async def test_answers_for_an_envoy_that_does_not_read_are_dropped(site: Site, tunnel: Tunnel, server: UdpEcho) -> None:
     (reader, writer), _ = await begun(site, tunnel)
     writer.transport.pause_reading()  # type: ignore[attr-defined]

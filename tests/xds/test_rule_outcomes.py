@@ -99,6 +99,10 @@ def test_conditions_that_make_no_difference_are_left_out() -> None:
             "the rules need too many or too large patterns in all combinations",
         ),
         (
+            "{ rewrite /a /b }\n" + "\n".join(f"path /b{n} & method GET & !method GET {{ pass }}" for n in range(199)),
+            "the rules need too many tests in all combinations (line 183 of the rules)",
+        ),
+        (
             " & ".join(f"header X{n}" for n in range(30))
             + " { set header A x }\n"
             + "\n".join(f"header A{n} {{ set header B{n} x }}" for n in range(7)),

@@ -38,6 +38,7 @@ _LONGEST_UNHEARD: Final = 60.0
 _LATE: Final = 5.0  # seconds for which late answers may still come out of a tunnel that has been replaced
 _BATCH: Final = 64  # datagrams read from a socket before other sockets get their turn
 _WAITING_MOST: Final = 64  # datagrams that may wait until the tunnel is open
+_WAITING_BYTES: Final = 128 * 1024  # and their bytes: clients may be many, and forge their addresses
 _LARGEST_PACKET: Final = 65_536
 
 
@@ -165,7 +166,7 @@ class UdpTunnel:
     def _send(self, datagram: bytes) -> None:
         far = self._far
         if far is None:
-            if len(self._waiting) < _WAITING_MOST:
+            if len(self._waiting) < _WAITING_MOST and sum(map(len, self._waiting), len(datagram)) <= _WAITING_BYTES:
                 self._waiting.append(datagram)
             return
         if not far.send(datagram):

@@ -39,6 +39,8 @@ _MOST_CASES: Final = 300
 _MOST_TESTS: Final = 40
 _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
+_REWRITTEN: Final = 20
+"""For how many checks one of a rewritten path counts, because it takes much longer to work out."""
 _SUPPORTED_TARGETS: Final = ("header", "resp_header")
 _UNWRITTEN: Final = frozenset({"log", "notify"})
 _REFUSED: Final = {
@@ -228,7 +230,8 @@ class _Run:
         otherwise: Callable[[_State], list[Case]],
     ) -> list[Case]:
         """Return the cases in which a condition holds, followed by those in which it does not."""
-        self.checks += sum(map(len, condition))
+        rewritten = state.changes.rewrite is not None
+        self.checks += sum(_REWRITTEN if rewritten and it.subject == "path" else 1 for part in condition for it in part)
         if self.checks > _MOST_CHECKS:
             raise RuleError("the rules need too many tests in all combinations", "end rules with pass", self.line)
         try:
