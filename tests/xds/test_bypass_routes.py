@@ -121,3 +121,28 @@ async def test_middlewares_apply_to_all_requests_but_those_that_bypass_them(envo
         await gw.publish(*[it for it in gw.table.routes.values() if it.alias == "auth"])
         assert (await gw.ask("auth")).status == 503
         assert (await gw.ask("auth", "/public/x")).status == 200
+
+
+async def test_conditions_of_a_wildcard_are_about_the_host_of_the_client(envoy: Envoy) -> None:
+    allow = {"allow": "10.0.0.0/8"}
+    forged = {"X-Pilotage-Host": "other.wild.org"}
+    async with target() as it, envoy() as gw:
+        await gw.publish(
+            route("*.wild.org", it.port, middlewares={"cidr_whitelist": {**allow, "bypass": "!host secret.wild.org"}}),
+            route("*", it.port, middlewares={"cidr_whitelist": {**allow, "bypass": "host open.example.com"}}),
+            route("*.rules.org", it.port, rules="host gone.rules.org {\n error 410 gone\n}\n"),
+        )
+        for host, status in (
+            ("secret.wild.org", 403),
+            ("SECRET.wild.org.:80", 403),
+            ("__any__.wild.org", 403),  # as the gateway looks it up
+            ("other.wild.org", 200),
+            ("OPEN.example.com:80", 200),
+            ("other.example.com", 403),
+            ("gone.rules.org", 410),
+            ("other.rules.org", 200),
+        ):
+            for headers in ({}, forged):
+                assert (await gw.ask(host, headers=headers)).status == status, host
+        assert not [name for _, _, headers in it.seen for name in headers if name.startswith("x-pilotage-h")]
+        assert gw.refused == []

@@ -74,7 +74,7 @@ def with_bypass(backend: Backend, build: Callable[[Backend], list[Any]], options
             edit_routes(routes, other)
         settings = _differences(usual, backend_settings(other, options))
         for tests in bypass_ways(variant.bypasses, backend.name):
-            found += [_limited(route, header_matchers(tests), settings) for route in routes]
+            found += [_limited(route, header_matchers(tests, backend.name), settings) for route in routes]
     routes = build(backend)
     if edits:
         edit_routes(routes, backend)

@@ -45,6 +45,7 @@ from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
+from pilotage.xds.rule_tests import HOST_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -151,11 +152,13 @@ function envoy_on_request(handle)
   local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
   if host then
     set_address(handle)
+    handle:headers():replace("HOST", host)
     look_up(handle, host, "ANY" .. (rest or ""))
+    handle:headers():remove("HOST")
     keep_address(handle)
   end
 end
-""".replace("ANY", ANY_LABEL)
+""".replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
 )
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))

@@ -49,7 +49,7 @@ def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
 
 
 def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
-    outcome, tests = case.outcome, header_matchers(case.tests)
+    outcome, tests = case.outcome, header_matchers(case.tests, backend.name)
     if outcome.status:
         made = _answer(outcome.status, _body(outcome.body, backend), tests)
         made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
@@ -62,7 +62,7 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
             yield _edited(_rewritten(_copy(route, tests), "(?s)^.*$", outcome.path, backend), outcome, backend)
         elif outcome.rewrite is not None and route.HasField("route"):
             old, new = outcome.rewrite
-            starts = header_matchers([(starts_with(old), True)])
+            starts = header_matchers([(starts_with(old), True)], backend.name)
             made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}", new, backend)
             yield _edited(made, outcome, backend)
             yield _edited(_copy(route, tests), outcome, backend)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS_HEADER",
+    "HOST_HEADER",
     "Changes",
     "Test",
     "TestResult",
@@ -38,6 +39,12 @@ __all__ = [
 
 ADDRESS_HEADER: Final = "x-pilotage-address"
 """The request header with the client's address, which a filter sets for routes whose rules need it."""
+
+HOST_HEADER: Final = "x-pilotage-host"
+"""The request header with the client's host, which a filter sets while it looks up the route of a wildcard alias.
+
+Meanwhile, the host is that of the alias.
+"""
 
 _MOST_WAYS: Final = 100
 
