@@ -14,6 +14,7 @@ from aiohttp import web
 from pilotage.engine.archive import read_credentials
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointHealth
+from pilotage.routes.rules import RuleError, read_rules
 from pilotage.routes.schema import LoadBalance
 from pilotage.testing import FakeEngine
 from pilotage.xds.agent import Agent
@@ -125,6 +126,20 @@ async def test_no_path_climbs_out_to_the_engine(behind: Behind, path: str) -> No
         writer.close()
     assert answer.split(b" ")[1] in (b"200", b"400", b"403")
     assert behind.engine.requests == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rule", ["{ proxy /../_ping }", "{ rewrite /a /%2e%2e/_ping }"])
+def test_no_rule_leads_out_to_the_engine(rule: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        read_rules(rule)
+    assert caught.value.message.endswith("has a segment '.' or '..'")
+
+
+async def test_what_remains_after_a_rewrite_does_not_climb_out_to_the_engine(behind: Behind) -> None:
+    async with target("app") as app:
+        await behind.gateway.publish(behind.route("app", app.port, rules="{ rewrite /a / }"))
+        assert (await behind.gateway.ask("app", "/a../_ping")).status == 400
+        assert (await behind.gateway.ask("app", "/a/../a.b/c")).json["path"] == "/.b/c"
 
 
 async def test_a_websocket_carries_messages_both_ways(behind: Behind) -> None:

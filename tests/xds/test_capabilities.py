@@ -71,6 +71,7 @@ def test_an_ordinary_route_is_supported() -> None:
             "middlewares",
             False,
         ),
+        ({"middlewares": {"request": {"add_prefix": "/../.."}}}, "middlewares.request.add_prefix", False),
         ({"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}}, "middlewares.real_ip", True),
     ],
     ids=str,

@@ -36,6 +36,10 @@ path /login { redirect /auth }
 path glob("/told/*") { error 404 "100% nothing at $req_path for $req_method, $$5" }
 path /secret { require_basic_auth "Staff \"only\"" }
 !remote 127.0.0.0/8 { error 403 elsewhere }
+path glob("/strip*") {
+  rewrite /strip /
+  pass
+}
 
 path glob("/v1/*") {
   rewrite /v1 /v2
@@ -66,6 +70,12 @@ CASES = [
     ("/any/%zz", {}, 400, "The path of this request is not valid.\n"),
     ("/any/x%4", {}, 400, "The path of this request is not valid.\n"),
     ("/exactly?100%", {}, 200, None),
+    ("/strip/exact", {}, 200, None),
+    ("/strip../exact", {}, 400, "The path of this request is not valid.\n"),
+    ("/strip..?x", {}, 400, "The path of this request is not valid.\n"),
+    ("/strip.%2f../exact", {}, 400, "The path of this request is not valid.\n"),
+    ("/strip..;/exact", {}, 400, "The path of this request is not valid.\n"),
+    ("/strip..a", {}, 200, None),
     ("/exactly", {}, 200, None),
     ("/admin/a/b%20c", {}, 403, "admin\n"),
     ("/admin/a", {"X-Key": "s3cret"}, 200, None),

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, lock_file, owned_tempdir, private_folder_of, socket_tempdir
     from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
     from pilotage.core.textfile import UnreadableFile, read_text
+    from pilotage.core.urlpaths import has_dot_segments
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
     from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
 
@@ -99,6 +100,7 @@ __all__ = [
     "format_duration",
     "gc_paused",
     "go_bool",
+    "has_dot_segments",
     "hidden_texts",
     "holds_secret",
     "is_address",
@@ -172,6 +174,7 @@ __getattr__, __dir__ = lazy_exports(
         "format_duration": "text",
         "gc_paused": "gc",
         "go_bool": "values",
+        "has_dot_segments": "urlpaths",
         "hidden_texts": "secrets",
         "holds_secret": "secrets",
         "is_address": "addresses",

@@ -15,6 +15,7 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten_value
+from pilotage.core.urlpaths import has_dot_segments
 from pilotage.core.values import ParseError, parse_duration
 from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
@@ -223,6 +224,10 @@ class _Parser(OptionReader):
             if not _PATH.fullmatch(text):
                 hint = "percent-encode other characters, such as %20"
                 self.problem(f"{shorten_value(text)!r} is not a valid path prefix", hint, option="add_prefix")
+            elif has_dot_segments(text):  # these could lead out of what an agent passes on
+                what = f"the prefix {shorten_value(text)!r} has a segment '.' or '..'"
+                self.restricts_access = True
+                self.problem(what, "write it without them", option="add_prefix")
             else:
                 self.found["prefix"] = f"/{text}" + self.found.get("prefix", "/")
 

@@ -15,7 +15,7 @@ from pilotage.xds.literals import literal
 from pilotage.xds.resources import header
 from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
-from pilotage.xds.rule_tests import ADDRESS_HEADER, starts_with
+from pilotage.xds.rule_tests import ADDRESS_HEADER, Test, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["with_rules"]
 
+_NOT_VALID: Final = "The path of this request is not valid.\n"
 _UNESCAPED: Final = "/$&+,:;=@!'()*~"
 
 
@@ -55,6 +56,9 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
         made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
         yield _edited(made, outcome, backend)
         return
+    if outcome.rewrite is not None and outcome.rewrite[1].endswith("/"):
+        climbs = header_matchers([(_climbs(outcome.rewrite[0]), True)], backend.name)
+        yield _answer(400, _body(_NOT_VALID, backend), [*tests, *climbs])
     for route in routes:
         if route.match.path == EVENTS_PATH:
             yield _copy(route, tests)
@@ -68,6 +72,11 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
             yield _edited(_copy(route, tests), outcome, backend)
         else:
             yield _edited(_copy(route, tests), outcome, backend)
+
+
+def _climbs(old: str) -> Test:
+    """Return the test whether what follows ``old`` would become a dot segment after a slash, as in ``/api../admin``."""
+    return Test(":path", regex=rf"(?s){prefix_regex(old)}\.{{1,2}}(?:(?:[/\\;?]|%2[fF]|%5[cC]|%3[bB]).*)?")
 
 
 def _copy(route: Any, tests: list[Any]) -> Any:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,3 +29,10 @@ def test_edges_and_remainders_that_are_too_large_are_refused() -> None:
         remainder(parse_regex("^a"), "a")
     with pytest.raises(ValueError, match="too large"):
         remainder(parse_glob("*a" * 120), "a" * 300)
+
+
+def test_a_long_text_takes_bounded_time() -> None:
+    begin = time.process_time()
+    with pytest.raises(ValueError, match="too large"):
+        remainder(parse_glob(f"*{'c' * 300}"), "b" * 4_000)
+    assert time.process_time() - begin < 0.2  # 0.01 s; 0.4 s without the limit

@@ -10,6 +10,7 @@ import msgspec
 
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten_value
+from pilotage.core.urlpaths import has_dot_segments
 from pilotage.routes.rules.model import Command, RuleError
 
 __all__ = ["COMMANDS", "CommandSyntax", "check_command", "ends", "option_arguments"]
@@ -118,16 +119,25 @@ def _check(name: str, args: list[str]) -> None:
         for path in args:
             if not path.startswith("/"):
                 raise RuleError(f"the path {shorten_value(path)!r} does not begin with '/'", "write rewrite /from /to")
+        _check_dots(args[1])
     elif name == "error":
         if not re.fullmatch("[2-5][0-9][0-9]", args[0]):
             raise RuleError(f"{shorten_value(args[0])!r} is not a status", "write one from 200 to 599")
     elif name in ("redirect", "proxy"):
         _check_url(name, args[0])
+        if name == "proxy" and args[0].startswith("/"):
+            _check_dots(args[0].partition("?")[0])
     elif name in ("log", "notify") and args[0].lower() not in _LEVELS:
         hint = did_you_mean(args[0], _LEVELS) or f"write one of {', '.join(_LEVELS)}"
         raise RuleError(f"{shorten_value(args[0])!r} is not a level", hint)
     elif name in ("route", "handle", "serve", "serve_file") and not args[0]:
         raise RuleError(f"the argument of {name} is empty")
+
+
+def _check_dots(path: str) -> None:
+    """Refuse a path with dot segments, which could lead out of the path that a target, or an agent, expects."""
+    if has_dot_segments(path):
+        raise RuleError(f"the path {shorten_value(path)!r} has a segment '.' or '..'", "write it without them")
 
 
 def _check_url(name: str, text: str) -> None:

@@ -11,6 +11,8 @@ __all__ = ["is_nullable", "remainder"]
 _NOTHING: Final = Chars(())
 _EMPTY: Final = Chain(())
 _LARGEST: Final = 2_000
+_MOST_STEPS: Final = 20_000
+"""Maximum number of parts to go through for all characters of a text; each takes about 0.4 µs."""
 
 
 def is_nullable(node: Node) -> bool:
@@ -29,11 +31,14 @@ def is_nullable(node: Node) -> bool:
 def remainder(node: Node, text: str) -> Node:
     """Return the pattern for what follows a text at the beginning. The pattern must have no ``^`` or ``$``.
 
-    Raises ValueError if the result is too large.
+    Raises ValueError if the result is too large, or takes too long.
     """
+    steps = 0
     for char in text:
         node = _step(node, ord(char))
-        if _size(node) > _LARGEST:
+        size = _size(node)
+        steps += size
+        if size > _LARGEST or steps > _MOST_STEPS:
             raise ValueError("the pattern is too large")
     return node
 
