@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from pilotage.gateway.binary import find_envoy
+from pilotage.xds.held_requests import accepts_connections
 from tests.support.commandline import a_process
 from tests.support.daemon_process import HOST, Served, serving, status_of
 from tests.support.envoy import web_server
@@ -76,6 +77,26 @@ async def test_a_thousand_requests_start_it_once(engine: Engine, tmp_path: Path)
         found = await asyncio.gather(*(ask() for _ in range(1000)))
         assert found == [200] * 1000
     assert await asyncio.to_thread(starts, engine) == 2  # the test's own, and one for all requests
+
+
+async def test_a_request_sent_while_somebody_stops_the_container_wakes_it(engine: Engine, tmp_path: Path) -> None:
+    await asyncio.to_thread(run_app, engine, NAME, {"proxy.aliases": "shop", "proxy.idle_timeout": "1h"}, linger=1)
+    (network,) = engine.inspect(NAME)["NetworkSettings"]["Networks"].values()
+    async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
+        await served.answers()
+        stopping = asyncio.create_task(asyncio.to_thread(engine.docker, "stop", NAME))
+        while await accepts_connections([(network["IPAddress"], 80)]):  # noqa: ASYNC110  # it does not tell
+            await asyncio.sleep(0.01)
+        asked = asyncio.create_task(status_once(session, served))  # Envoy does not yet know about the stop
+        await stopping
+        await until_state(engine, "running")
+        assert await asked == 200, served.log
+    assert await asyncio.to_thread(starts, engine) == 2
+
+
+async def status_once(session: aiohttp.ClientSession, served: Served) -> int:
+    async with session.get(f"http://127.0.0.1:{served.port}/", headers={"Host": HOST}) as answer:
+        return answer.status
 
 
 async def until_state(engine: Engine, state: str, name: str = NAME) -> None:

@@ -86,3 +86,24 @@ async def test_with_an_unusable_secret_nobody_gets_in(tmp_path: Path, caplog: py
     assert await begun(TABLE, session_key_file=str(key)) == ("", 503)
     assert "is shorter than 32 characters; create one with: openssl rand -hex 32" in caplog.text
     assert (await begun(TABLE, session_key_file=str(tmp_path / "none")))[1] == 503
+
+
+async def test_a_reload_reads_the_secret_again_and_reports_one_that_it_cannot_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("short")
+    options = GatewayOptions(oidc=msgspec.structs.replace(DEFAULTS, session_key_file=str(key)))
+    async with AsyncExitStack() as stack:
+        ads = await stack.enter_async_context(AdsServer(options))
+        keeper = start_sign_in(ads, {}, "", stack)
+        assert keeper.complete(options).session_keys == ""
+        key.write_text("k" * 40)
+        first = keeper.complete(options).session_keys
+        assert first
+        caplog.clear()
+        key.write_text("short")
+        assert keeper.complete(options).session_keys == first
+        assert "sessions keep their former secret" in caplog.text
+        key.write_text("x" * 40)
+        assert keeper.complete(options).session_keys not in ("", first)

@@ -6,7 +6,6 @@ Without such a route, it does nothing and imports nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -67,12 +66,15 @@ class SignInKeeper:
 
     def complete(self, options: GatewayOptions) -> GatewayOptions:
         """Return new settings of the gateway with the public keys of sessions, if sessions are in use."""
-        self._failure = ""
-        if self._keys is None:
+        if self._keys is None and not self._failure:
             return options
-        with contextlib.suppress(PilotageError):  # keep the old keys if the new ones cannot be read
+        try:
             self._begin(options.oidc)
-        return msgspec.structs.replace(options, session_keys=self._keys.public)
+        except PilotageError as error:
+            self._report(error)
+        else:
+            self._failure = ""
+        return msgspec.structs.replace(options, session_keys=self._keys.public) if self._keys is not None else options
 
     def follow(self, table: Table, aliases: Iterable[str]) -> None:
         """Begin soon if one of these routes needs it."""
@@ -93,10 +95,17 @@ class SignInKeeper:
         try:
             self._begin(options.oidc)
         except PilotageError as error:
-            self._failure = str(error)
-            log.error("%s; requests to routes with the middleware oidc are refused", error)  # noqa: TRY400
+            self._report(error)
         else:
             self._ads.configure(self.complete(options))
+
+    def _report(self, error: PilotageError) -> None:
+        """Report that a secret cannot be read. A former one stays in use."""
+        self._failure = str(error)
+        if self._keys is None:
+            log.error("%s; requests to routes with the middleware oidc are refused", error)
+        else:
+            log.error("%s; sessions keep their former secret", error)
 
     async def check(self, asked: Asked) -> Any:
         """Answer a check of the middleware."""

@@ -17,6 +17,7 @@ from pilotage.sleep.page_server import PageServer
 from pilotage.sleep.readiness import Readiness, check_readiness
 from pilotage.sleep.sleeper import Sleeper
 from pilotage.sleep.state import Phase
+from pilotage.sleep.stranded import StrandedRequests
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pilotage.sleep.datagrams import Target
     from pilotage.table.table import Table
     from pilotage.table.wakefulness import Wakefulness
+    from pilotage.xds.load_reports import Report
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
 
@@ -226,7 +228,13 @@ async def start_sleeper(
     datagrams.targets = lambda alias: _targets(ads, alias)
     pages = Pages(sleeper, source)
     ads.gates.on_want, ads.gates.on_epoch, ads.gates.page = sleeper.want, sleeper.take_over, pages.page
-    ads.loads.on_report = sleeper.reported
+    stranded = StrandedRequests(sleeper)
+
+    def reported(report: Report) -> None:
+        sleeper.reported(report)
+        stranded.reported(report)
+
+    ads.loads.on_report = reported
     ads.loads.configure(_REPORT_INTERVAL)
     server = PageServer(pages.status, sleeper.changed, sleeper.want)
     stack.push_async_callback(server.close)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.sleep.state import Phase
     from pilotage.sleep.status import SleepStatus, describe
+    from pilotage.sleep.stranded import StrandedRequests
 
 __all__ = [
     "Datagrams",
@@ -29,6 +30,7 @@ __all__ = [
     "SleepError",
     "SleepStatus",
     "Sleeper",
+    "StrandedRequests",
     "Target",
     "WakeStatus",
     "check_readiness",
@@ -52,6 +54,7 @@ __getattr__, __dir__ = lazy_exports(
         "SleepStatus": "status",
         "SleepError": "engine_actions",
         "Phase": "state",
+        "StrandedRequests": "stranded",
         "PageServer": "page_server",
     },
 )

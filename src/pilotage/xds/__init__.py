@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.cloudflare import CLOUDFLARE
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
-    from pilotage.xds.clusters import GRPC_SUFFIX, PROBED, SHARED, is_probed
+    from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.html_changes import VOID, HtmlChange, Selector
     from pilotage.xds.load_reports import LoadReports, Report
@@ -54,6 +54,7 @@ __all__ = [
     "GRPC_SUFFIX",
     "IDENTITY_HEADERS",
     "LOGOUT_PATH",
+    "NO_ENDPOINT",
     "OIDC",
     "PROBED",
     "RESTART_HOLD",
@@ -138,6 +139,7 @@ __getattr__, __dir__ = lazy_exports(
         "FOUND": "filters",
         "AUTH_TIMEOUT": "filters",
         "GRPC_SUFFIX": "clusters",
+        "NO_ENDPOINT": "clusters",
         "LoadReports": "load_reports",
         "PROBED": "clusters",
         "TargetGuard": "target_guard",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRPC_SUFFIX",
+    "NO_ENDPOINT",
     "PROBED",
     "SAFE_SUFFIX",
     "SHARED",
@@ -79,6 +80,7 @@ _SILENT: Final = ("192.0.2.1", 9)
 takes ``_SILENT_ATTEMPT`` seconds. This matters for requests sent before Envoy knew of a restart: they have few retries.
 """
 _SILENT_ATTEMPT: Final = 1.5
+NO_ENDPOINT: Final = frozenset({_NOWHERE, f"{_SILENT[0]}:{_SILENT[1]}"})  # in a cluster that has lost its endpoints
 _ON_LOOPBACK: Final = address_pb2.BindConfig(
     socket_options=[
         socket_option_pb2.SocketOption(
