@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from envoy.service.discovery.v3 import discovery_pb2
 from hypothesis import given
@@ -199,6 +200,17 @@ def test_one_outdated_resource_is_found_behind_thousands_of_current_ones() -> No
     envoy.connect()
     envoy.run()
     assert [names for kind, names, _ in envoy.got if kind == SCOPE] == [["late"]]
+    assert envoy.session.in_sync
+
+
+def test_large_resources_come_in_several_responses() -> None:
+    large = [msgspec.structs.replace(scope(f"{number}", "1"), content=bytes(3 * 2**20)) for number in range(5)]
+    envoy = Envoy(scope("a", "1"), *large, msgspec.structs.replace(scope("huge", "1"), content=bytes(9 * 2**20)))
+    envoy.connect()
+    envoy.run()
+    sent = [names for kind, names, _ in envoy.got if kind == SCOPE and names]
+    assert sorted(name for names in sent for name in names) == ["0", "1", "2", "3", "4", "a", "huge"]
+    assert max(len(set(names) - {"a"}) for names in sent) == 2
     assert envoy.session.in_sync
 
 

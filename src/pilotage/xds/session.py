@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _MAX_RESOURCES: Final = 2000
-"""Maximum number of resources in one response, which keeps it well below gRPC's limit of 4 MB."""
+"""Maximum number of resources in one response. Those of usual routes have 1 to 2 KB each."""
+
+_MAX_BYTES: Final = 8 * 1024 * 1024
+"""Maximum size of the other resources in one response, unless a single one is larger. Rules can make them large."""
 
 
 class Session(SessionState):
@@ -266,6 +269,11 @@ class Session(SessionState):
         if removed or any(item.first is None for item in resources.values()):
             for name in [name for name, item in resources.items() if item.first is not None]:
                 del resources[name]  # stays pending: health checks go in a response of their own
+        size, first = 0, next(iter(resources), "")
+        for name, item in list(resources.items()):
+            size += len(item.content) if isinstance(item.content, bytes) else 0
+            if size > _MAX_BYTES and name != first:
+                del resources[name]  # stays pending
         for name in (*resources, *removed):
             subscription.pending.pop(name, None)
 
