@@ -103,6 +103,10 @@ def test_conditions_that_make_no_difference_are_left_out() -> None:
             "the rules need too many tests in all combinations (line 183 of the rules)",
         ),
         (
+            "\n".join(f"header A{n} {{ set header B{n} {'x' * 1000} }}" for n in range(8)),
+            "the rules need too long values in all combinations",
+        ),
+        (
             " & ".join(f"header X{n}" for n in range(30))
             + " { set header A x }\n"
             + "\n".join(f"header A{n} {{ set header B{n} x }}" for n in range(7)),

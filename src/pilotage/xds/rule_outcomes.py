@@ -41,6 +41,8 @@ _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _REWRITTEN: Final = 20
 """For how many checks one of a rewritten path counts, because it takes much longer to work out."""
+_LONGEST_IN_ALL: Final = 500_000
+"""Maximum number of characters that the rules write in all cases. Envoy keeps them several times for each case."""
 _SUPPORTED_TARGETS: Final = ("header", "resp_header")
 _UNWRITTEN: Final = frozenset({"log", "notify"})
 _REFUSED: Final = {
@@ -153,6 +155,11 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
 def _check_costs(cases: Sequence[Case]) -> None:
     if is_too_costly(case.tests for case in cases):
         raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
+    outcomes = [case.outcome for case in cases]
+    edits = (edit for it in outcomes for edit in (*it.request, *it.response))
+    texts = (text for edit in edits for text in (edit.name, *edit.values))
+    if sum(map(len, texts)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
+        raise RuleError("the rules need too long values in all combinations", "end rules with pass")
 
 
 class _State(msgspec.Struct, frozen=True):

@@ -86,6 +86,13 @@ def test_there_are_at_most_two_hundred_rules() -> None:
     assert [problem.message for problem in reading.problems] == ["there are more than 200 rules"]
 
 
+def test_the_rules_of_a_list_have_a_limited_length_together() -> None:
+    many = "\n".join(f"- {{on: path /{number}, do: error 403 {'x' * 3000}}}" for number in range(6))
+    found, reading = read(Rules(), many)
+    assert found is UNSET
+    assert [problem.message for problem in reading.problems] == ["the rules have more than 16,384 characters"]
+
+
 def test_rules_are_read_again_from_the_settings() -> None:
     assert read_rules(None).rules == ()
     (rule,) = read_rules("path /a { pass }").rules

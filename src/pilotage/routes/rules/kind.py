@@ -10,7 +10,7 @@ from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
 from pilotage.routes.fields import UNSET, FieldContext, Kind
 from pilotage.routes.rules.model import RuleError, RuleSet
-from pilotage.routes.rules.parse import MOST_RULES, check_rules, is_block_syntax, parse_blocks, parse_rule
+from pilotage.routes.rules.parse import LONGEST, MOST_RULES, check_rules, is_block_syntax, parse_blocks, parse_rule
 
 __all__ = ["Rules", "read_rules"]
 
@@ -69,6 +69,10 @@ class Rules(Kind):
         before, parsed = context.errors, []
         if len(rules) > MOST_RULES:
             context.error(rules[MOST_RULES], f"there are more than {MOST_RULES} rules")
+            return False
+        texts = [it.value for rule in rules if isinstance(rule.value, dict) for it in rule.value.values()]
+        if sum(len(it) for it in texts if isinstance(it, str)) > LONGEST:
+            context.error(rules[0], f"the rules have more than {LONGEST:,} characters", "write fewer or shorter rules")
             return False
         for number, rule in enumerate(rules, 1):
             if not isinstance(rule.value, dict):
