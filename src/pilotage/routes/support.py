@@ -26,7 +26,7 @@ __all__ = ["checked", "has_rules", "located", "not_served", "refused_settings", 
 
 _MOST_WITH_RULES: Final = 50
 """Maximum number of routes of one container with rules or bypass options, which cost much more than others: up to
-about a second to work out, and 10 MB in Envoy."""
+0.1 s to work out, and 10 MB in Envoy."""
 
 ALIAS: Final = "alias"
 """The path of a problem with the name of a route."""
