@@ -229,7 +229,7 @@ async def test_a_wildcard_takes_no_host_and_nobody_takes_the_wildcard(it: Arena)
 
 @pytest.mark.parametrize("link", [False, True], ids=["alias", "pool"])
 async def test_nobody_takes_a_wildcard_or_every_free_host_by_its_name_within_the_gateway(link: bool, it: Arena) -> None:
-    names = ("__any__.example.com", "__any__")
+    names = ("~any~.example.com", "~any~")
     await it.place("*.example.com")
     if link:
         await it.intrude("one", {LINK: names[0]})
@@ -237,7 +237,7 @@ async def test_nobody_takes_a_wildcard_or_every_free_host_by_its_name_within_the
         await it.intrude(",".join(names))
     assert await it.by("anything.example.com") == "mine"
     assert await it.by("unknown.example.org") == "404"
-    assert "no client can request the host '__any__" in await it.told()
+    assert "no client can request the host '~any~" in await it.told()
 
 
 async def test_a_full_name_below_a_wildcard_belongs_to_the_container_that_names_it(it: Arena) -> None:

@@ -112,6 +112,9 @@ async def test_rules_decide_what_happens_to_a_request(envoy: Envoy) -> None:
             answer = await _ask(gw, "app", path, headers=headers)
             assert (path, answer.status) == (path, status)
             assert body is None or answer.body.decode() == body
+        # The name under which the gateway itself looks up wildcards is no way past them.
+        for host, status in (("a.wild.example", 451), ("__any__.wild.example", 451), ("~any~.wild.example", 400)):
+            assert (host, (await gw.ask(host)).status) == (host, status)
         for host, path, location in (
             ("App.Other.Example:80", "/", "https://app.example/login?from=other"),
             ("app", "/login", "/auth"),

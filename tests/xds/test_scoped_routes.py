@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     [
         ("app", "app", ["*"]),
         ("app.example.org", "app", ["app.example.org"]),
-        ("*.example.org", "__any__", ["__any__.example.org"]),
+        ("*.example.org", "~any~", ["~any~.example.org"]),
         ("a*b", "", ["*"]),
-        ("*", "__any__", ["*"]),
+        ("*", "~any~", ["*"]),
     ],
 )
 def test_an_alias_is_in_the_scope_of_its_first_label(alias: str, label: str, hosts: list[str]) -> None:
@@ -129,7 +129,7 @@ async def test_an_alias_that_names_a_host_in_full_wins(envoy: Envoy) -> None:
                 route("app", plain.port),
                 route("app.example.org", full.port),
                 route("*.wild.org", wild.port),
-                route("__any__.wild.org", full.port),
+                route("~any~.wild.org", full.port),
             )
             assert gw.refused == []
             hosts = {"app": "plain", "app.example.com": "plain", "app.example.org": "full"}

@@ -30,8 +30,11 @@ __all__ = [
     "served_name",
 ]
 
-ANY_LABEL: Final = "__any__"
-"""Stands for the label that a wildcard matches when the gateway looks up a host. No name may begin with it."""
+ANY_LABEL: Final = "~any~"
+"""Stands for the label that a wildcard matches when the gateway looks up a host.
+
+It is not valid in a host name, so neither a client nor an alias can use it to get past what a lookup decides.
+"""
 
 DEFAULT: Final = "*"
 """The alias of the route that answers for every host that no other route has."""
@@ -42,7 +45,7 @@ _VALID: Final = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNO
 
 def is_host(name: str) -> bool:
     """Return whether clients can request a name, or names that match it: ``*.example.com`` or ``*``."""
-    return _VALID.fullmatch(name) is not None and name.partition(".")[0].lower() != ANY_LABEL
+    return _VALID.fullmatch(name) is not None
 
 
 def served_name(route: Route) -> str:
