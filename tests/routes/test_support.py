@@ -128,3 +128,17 @@ def test_the_settings_that_keep_a_route_from_being_served_are_its_status() -> No
     assert refused_settings([Problem(message="", route="web"), Problem(message="", route="x", refused=True)]) == {
         "x": ()
     }
+
+
+def test_only_fifty_routes_of_a_container_may_have_rules() -> None:
+    gateway = Refuses(served=True)
+    names = [f"a{number}" for number in range(60)]
+    bypass = "redirect_http: {bypass: [path /x]}"
+    labels = {"proxy.aliases": ",".join(names), "proxy.*.port": "80", "proxy.a0.middlewares": bypass}
+    found = routes(gateway, **labels, **{f"proxy.{name}.rules": "path /x { pass }" for name in names[1:59]})
+    assert len(gateway.asked) == 51  # a59 has no rules
+    refused = [route for route in found if route.excluded]
+    assert len(refused) == 9
+    for route in refused:
+        (problem,) = route.problems
+        assert problem.message == "the container has more than 50 routes with rules or bypass options"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -162,6 +163,7 @@ def _encoded(special: str, *, plus: bool = False) -> Callable[[Ranges], str]:
 
     """
 
+    @lru_cache(maxsize=512)
     def write(ranges: Ranges) -> str:
         raw = _without(_within(ranges, 0x21, _LAST), f"%{special}\x7f{'+' if plus else ''}")
         parts = [_class(raw)] if raw else []

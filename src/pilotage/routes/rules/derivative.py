@@ -11,7 +11,7 @@ __all__ = ["is_nullable", "remainder"]
 _NOTHING: Final = Chars(())
 _EMPTY: Final = Chain(())
 _LARGEST: Final = 2_000
-_MOST_STEPS: Final = 20_000
+_MOST_STEPS: Final = 6_000
 """Maximum number of parts to go through for all characters of a text; each takes about 0.4 µs."""
 
 
