@@ -39,8 +39,9 @@ RESERVED = frozenset({80, 443, 8888})
 """0.1.0 reserved these ports whatever the configuration said."""
 
 
-def without_pool(shown: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in shown.items() if key != "pool"}
+def without_newer(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a route without the keys that 0.1.0 did not have."""
+    return {key: value for key, value in shown.items() if key not in {"pool", "refused"}}
 
 
 def place(problem: Problem) -> list[Any]:
@@ -58,7 +59,7 @@ def outcome(summary: dict[str, Any], config: DockerProviderConfig) -> dict[str, 
     found = {
         "routes": [
             {
-                **without_pool(route_json(route)),
+                **without_newer(route_json(route)),
                 "labelled": route.labelled,
                 "problems": distinct(sorted(map(place, route.problems))),
             }

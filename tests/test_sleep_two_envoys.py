@@ -23,6 +23,11 @@ pytestmark = [pytest.mark.engine]
 NAME = "pilotage-two-web"
 
 
+async def why_awake(served: Served) -> str:
+    (unit,) = (await served.get("/v1/sleep"))["units"]
+    return str(unit["awake_because"])
+
+
 async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
     engine: Engine, tmp_path: Path, root: None
 ) -> None:
@@ -43,8 +48,9 @@ async def test_a_frozen_envoy_counts_as_busy_and_the_other_one_serves(
                 assert await served.phase(NAME) == "ready"
                 await asyncio.sleep(0.2)
             assert (await asyncio.to_thread(engine.inspect, NAME))["State"]["Status"] == "running"
-            (unit,) = (await served.get("/v1/sleep"))["units"]
-            assert unit["awake_because"].startswith("waiting for Envoy edge")
+            async with asyncio.timeout(30):  # until the other one has reported the end of the last request
+                while not (await why_awake(served)).startswith("waiting for Envoy edge"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
             await served.answers()
             os.kill(envoy.pid, signal.SIGCONT)
             await served.enters(NAME, "asleep")
