@@ -73,7 +73,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         route: str | None = None,
         label: str | None = None,
     ) -> Problem:
-        """Return a copy with the given parts of the place set; ``None`` keeps a part as it is."""
+        """Return a copy in which the given parts of the place are replaced; ``None`` leaves a part unchanged."""
         given = {"provider": provider, "container": container, "route": route, "label": label}
         found = copy(self)  # without cleaning its texts again
         for name, value in given.items():

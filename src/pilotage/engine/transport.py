@@ -66,7 +66,7 @@ class _SocketDialer:
     limit = 100
 
     def is_rootless(self, *, podman: bool) -> bool:  # noqa: ARG002
-        """Return False, because only a Unix socket shows which user listens."""
+        """Return False, because only a Unix socket shows which user is listening on it."""
         return False
 
     async def close(self) -> None:

@@ -35,11 +35,11 @@ class KeySchema(msgspec.Struct, frozen=True):
 
     Attributes:
         keys: folded spelling -> key.
-        protective: canonical names of the fields that restrict access: a route must not be served without them.
+        protective: canonical names of the fields that restrict access. A route is not served if one of them is invalid.
         lower: whether :meth:`find` lower-cases the name of an unlisted key.
-        below: keys of the mapping below any unlisted key.
+        below: schema of the mapping under an unlisted key.
         is_yaml: whether label text for an unlisted key is a YAML mapping.
-        free: whether any keys are allowed, at any depth.
+        free: whether arbitrary keys are allowed, at any depth.
         visible: which parts of the values may be shown.
 
     """

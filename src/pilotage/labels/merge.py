@@ -311,7 +311,7 @@ class _Merger:
         return None
 
     def _shown(self, entry: Entry) -> str:
-        """Return the text of a label in the form in which a problem may show it."""
+        """Return the text of a label, shortened and without secrets, as problems show it."""
         is_short = self.budget.take_search(min(len(entry.text), SEARCHED))
         visible = self.schema.visible.at(entry.path) if is_short else UNSEEN
         return shorten(shown_text(entry.text[:SEARCHED], visible))

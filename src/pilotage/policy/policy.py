@@ -260,8 +260,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Decide whether a container may join an existing pool. Every container may join pools of its own project.
 
         The pool's name is also a host, which :meth:`may_use_host` has already allowed. Without a rule that mentions
-        ``pools``, no container may join a pool of another project or engine (decision 32). Containers on one engine
-        that are in no project share pools only if neither a rule nor the default forbids it.
+        ``pools``, no container may join a pool of another project or engine (decision 32). Containers
+        that belong to no project may share pools if they are on the same engine, unless a rule or the default forbids
+        it.
 
         Args:
             claimant: the container that wants to join.

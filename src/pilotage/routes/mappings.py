@@ -191,7 +191,7 @@ class StructKind(Kind):
         return UNSET if mapping is UNSET else self.struct(**self.read_fields(mapping, context))
 
     def read_fields(self, mapping: dict[str, Located], context: FieldContext) -> dict[str, Any]:
-        """Return name -> value of a mapping's valid fields. Report unknown keys with the nearest known name."""
+        """Return the valid fields of a mapping as name -> value. Report unknown keys with the nearest known name."""
         path = context.path
         found: dict[str, Any] = {}
         for key, value in mapping.items():

@@ -69,14 +69,14 @@ class OidcOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OidcDefaults(OidcOptions, frozen=True, kw_only=True):
-    """The configuration's settings for signing in: defaults for the options of routes, and settings of sessions.
+    """Sign-in settings from the configuration: defaults for the options of a route, and session settings.
 
     Attributes:
-        all_routes: whether every HTTP route has the middleware.
-        bypass: conditions of requests to which :attr:`all_routes` does not apply.
+        all_routes: whether the middleware ``oidc`` applies to every HTTP route.
+        bypass: conditions that exempt a request from :attr:`all_routes`.
         session_seconds: how long a session is valid.
-        session_key_file: file with the session secret; ``""`` if it is elsewhere.
-        session_key: the session secret itself, from the environment; ``""`` if it is elsewhere.
+        session_key_file: file with the session secret; ``""`` if the secret does not come from a file.
+        session_key: the session secret from the environment; ``""`` if it is not set there.
 
     """
 

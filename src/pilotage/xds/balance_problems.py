@@ -60,7 +60,9 @@ def _mode_problems(route: Route) -> Iterator[Problem]:
         message = f"{route.scheme} has no cookies, so clients are told apart by their address"
         yield Problem(message=message, hint="write mode: ip_hash instead", path="sticky")
     if balance.sticky_max_age and (route.is_stream or not balance.sticky):
-        yield Problem(message="has no effect without sticky on an HTTP route", hint="remove it", path="sticky_max_age")
+        yield Problem(
+            message="has no effect unless 'sticky' is set on an HTTP route", hint="remove it", path="sticky_max_age"
+        )
 
 
 def _options_problems(route: Route, options: GatewayOptions) -> Iterator[Problem]:

@@ -165,7 +165,7 @@ _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
 def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False) -> list[Any]:
-    """Return the filters of an HTTP listener in the order in which a request passes them.
+    """Return the filters of an HTTP listener in the order in which a request passes through them.
 
     Args:
         options: the gateway's settings.

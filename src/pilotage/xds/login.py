@@ -97,7 +97,7 @@ def options_of(backend: Backend, options: GatewayOptions) -> OidcOptions | None:
 
 
 def login_filters(keys: str, *, https: bool | None = None) -> dict[str, Any]:
-    """Return the filters by name, in the order in which a request passes them.
+    """Return the filters by name, in the order in which a request passes through them.
 
     Args:
         keys: the public keys of sessions, as a JSON Web Key Set; ``""`` if Envoy verifies no sessions.

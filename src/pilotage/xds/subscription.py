@@ -96,7 +96,7 @@ class Subscription:
 
     @property
     def unanswered(self) -> int:
-        """Number of resources in the responses that Envoy has not answered."""
+        """Number of resources in responses that Envoy has not yet acknowledged or rejected."""
         return sum(len(it.resources) + len(it.removed) for it in self.in_flight)
 
     def version(self, name: str) -> str | None:
