@@ -34,7 +34,7 @@ def _session(seconds: float) -> float:
 
 
 class OidcSection(Section):
-    """The section ``oidc``. The options that labels can set, too, are checked like those."""
+    """The section ``oidc``. Options that labels can also set are checked in the same way as in labels."""
 
     issuer_url: Any = None
     client_id: Any = None

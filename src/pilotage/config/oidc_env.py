@@ -23,7 +23,7 @@ _SHORTEST_KEY: Final = 32
 
 
 def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
-    """Return the settings in environment variables. Invalid values are left out."""
+    """Return the sign-in settings in environment variables. Invalid values are ignored."""
     found = {
         name: value
         for name in OIDC_OPTIONS
@@ -36,6 +36,6 @@ def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
 
 
 def policy_of_env(policy: Policy, env: Mapping[str, str]) -> Policy:
-    """Return a policy with the settings for signing in from the environment, for use without a configuration file."""
+    """Add the sign-in settings in the environment to a policy. Used if there is no configuration file."""
     gateway = GatewayCapabilities.of_options(GatewayOptions(oidc=oidc_of_env(env)))
     return msgspec.structs.replace(policy, gateway=gateway)

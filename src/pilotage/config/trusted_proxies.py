@@ -1,4 +1,4 @@
-"""Reads which proxies the gateway trusts: networks, and the name of a list that pilotage knows. Pure."""
+"""Reads which proxies the gateway trusts: networks, or ``cloudflare`` for Cloudflare's networks. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["with_known_proxies"]
 
 
 def with_known_proxies(value: Any) -> Any:
-    """Return a list of networks in which ``cloudflare`` is replaced by Cloudflare's networks; other values as given."""
+    """Replace ``cloudflare`` with Cloudflare's networks, also as an item of a list. Return other values unchanged."""
     if value == "cloudflare":
         return list(CLOUDFLARE)
     if not isinstance(value, list):

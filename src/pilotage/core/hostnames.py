@@ -14,7 +14,7 @@ def ascii_host(name: str) -> str:
     """Return a host name as clients request it, or a wildcard or glob for such names.
 
     Labels with letters outside ASCII become A-labels: ``bücher.example.com`` becomes ``xn--bcher-kva.example.com``.
-    They are mapped as in browsers (UTS #46, not transitional). A name for which that is impossible is only lower-cased.
+    The mapping is that of browsers (UTS #46, nontransitional). A name that cannot be mapped is only lower-cased.
     """
     name = name.lower()
     if len(name) > 1 and name[-1] == "." and name[-2] != ".":

@@ -22,7 +22,7 @@ def pause_between_attempts(waited: float, servers: int) -> float:
 
     Args:
         waited: seconds since the first attempt.
-        servers: number of servers to which there are attempts at the moment. They share the processor time.
+        servers: number of servers that pilotage is trying to connect to. More servers mean longer pauses.
 
     """
     return min(_LONGEST, max(_SHORTEST, waited * _SHARE, servers * _EACH))

@@ -17,7 +17,7 @@ __all__ = ["bind_private", "permissions", "share_of_descriptors"]
 
 @contextlib.contextmanager
 def permissions(mode: int) -> Iterator[None]:
-    """Create files and sockets with these permissions meanwhile, so that others can never open them, even briefly.
+    """Limit the permissions of files and sockets created in this context, so that others can never open them.
 
     Args:
         mode: the permissions of a new socket, such as ``0o600``.
@@ -52,7 +52,7 @@ def share_of_descriptors(part: int, most: int) -> int:
 
     Args:
         part: the divisor: 8 for an eighth.
-        most: the upper limit, whatever the limit of the process.
+        most: the largest number to return.
 
     """
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

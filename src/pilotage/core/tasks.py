@@ -27,7 +27,7 @@ async def run_until_failure(coroutines: Mapping[str, Coroutine[Any, Any, NoRetur
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError as error:
         cancellation = error
-    failed = [task for task in tasks if task.done()]  # before the others, whose failures only follow
+    failed = [task for task in tasks if task.done()]  # later failures are only consequences of the cancellation
     for task in tasks:
         task.cancel()
     while not all(task.done() for task in tasks):

@@ -205,7 +205,7 @@ def shown_key(key: str) -> str:
 
 
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
-    """Return a fingerprint that is equal for containers whose n-th aliases get the same fields, whatever the aliases.
+    """Return a fingerprint of the fields that the n-th aliases get, which does not depend on the aliases themselves.
 
     A fleet has few distinct fingerprints, so its containers can share decoded settings.
 
@@ -241,7 +241,7 @@ def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
 
 
 def _first_word(key: str) -> str:
-    return str(next(_FIRST_WORD.finditer(key))[0])  # it matches any key, if only an empty part of it
+    return str(next(_FIRST_WORD.finditer(key))[0])  # matches any key, but possibly an empty part of it
 
 
 def _is_misspelt(key: str) -> bool:

@@ -354,7 +354,7 @@ class _Merger:
 def _may_protect(text: str, schema: KeySchema, budget: Budget) -> bool:
     """Return whether an unreadable label may set a protective field, because errors must not open a route.
 
-    A text that is too long to be searched counts as one that may.
+    Return ``True`` for a text that is too long to search.
     """
     if len(text) > _LONGEST_UNREADABLE:
         return True

@@ -200,7 +200,7 @@ class _Project:
     def _layers(
         self, file: str, service: str, services: dict[str, Located], layers: list[Layer], seen: set[tuple[str, str]]
     ) -> Iterator[Problem]:
-        """Add the definitions that make up a service: first those of the services that it extends."""
+        """Add the definitions that make up a service, those of the services that it extends first."""
         definition = services[service].value
         seen.add((file, service))
         extends = definition.get("extends")
@@ -224,7 +224,7 @@ class _Project:
         layers.append(Layer(file, definition, self.env))
 
     def _once(self, problem: Problem) -> Iterator[Problem]:
-        """Yield a problem, unless it was already reported for a service with the same label through ``extends``."""
+        """Yield a problem, unless it was already reported for a service that shares the label through ``extends``."""
         place = (problem.file, problem.line, problem.column, problem.message)
         if not problem.line or place not in self._told:
             self._told.add(place)
@@ -249,7 +249,7 @@ class _Project:
             yield self._placed(problem, file, service, place)
 
     def _built(self, service: str, summary: dict[str, Any]) -> Built:
-        """Return the routes of a container on the engine on which the fewest routes are excluded."""
+        """Build a container's routes for each engine, and return those of the engine that excludes the fewest."""
         containers = [from_docker(summary, DockerProviderConfig("", name=name)) for name in self.site.engines]
         self.containers.append((service, containers[0]))
         policy, reserved = self.site.policy, self.site.reserved_ports
@@ -257,7 +257,7 @@ class _Project:
         return min(found, key=lambda built: sum(route.excluded for route in built.routes))
 
     def _unsure(self, route: Route, file: str, service: str, labels: dict[str, Label]) -> Iterator[Problem]:
-        """Yield problems with the names of options in labels whose values are unknown, because these exclude routes."""
+        """For an excluded route, yield the gateway's problems with option names in labels whose values are unknown."""
         gateway = self.site.policy.gateway
         for problem in gateway(route)[0] if gateway is not None and route.excluded else ():
             label = _label_of(problem.path, route.alias, labels)
@@ -276,7 +276,7 @@ class _Project:
 
 
 def _place(path: str | Path) -> str:
-    """Return the path of a file without links; the path itself if there can be no such file."""
+    """Resolve the links in a path. Return an invalid path unchanged."""
     try:
         return os.path.realpath(path)
     except (OSError, ValueError):  # such as a null character
@@ -289,7 +289,7 @@ def _is_about_a_name(problem: Problem) -> bool:
 
 
 def _merged(layers: list[Layer]) -> dict[str, Located]:
-    """Return the definition of a service with what it extends; lists of ports are joined."""
+    """Merge a service's definition with those that it extends; join their lists of ports."""
     found: dict[str, Located] = {}
     for layer in layers:
         ports = [it.value for it in (found.get("ports"), layer.definition.get("ports")) if it is not None]
@@ -308,7 +308,7 @@ def _profiles(definition: dict[str, Located]) -> frozenset[str]:
 
 
 def _label_of(path: str, alias: str, labels: Mapping[str, Label]) -> str | None:
-    """Return the key of the label that most likely set a field of a route; ``None`` if no label can have."""
+    """Return the key of the label that most likely set a field of a route; ``None`` if none can have."""
     field = fold(path.partition(".")[0])
     found = []
     for key in labels:
@@ -322,7 +322,7 @@ def _label_of(path: str, alias: str, labels: Mapping[str, Label]) -> str | None:
 def _summary(
     project: str, service: str, definition: dict[str, Located], labels: dict[str, str], env: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what an engine would list for a service's first container, as far as its labels need it."""
+    """Return what an engine would list for a service's first container, as far as routes depend on it."""
 
     def text(key: str) -> str:
         value = definition.get(key)

@@ -119,7 +119,7 @@ def _unsure(key: str, label: Label, service: str) -> Iterator[Problem]:
 
 
 def _from_files(service: str, layer: Layer, labels: dict[str, Label]) -> Iterator[Problem]:
-    """Collect the labels from label files. Compose substitutes no variables of the environment there."""
+    """Collect the labels from label files. Compose does not substitute environment variables in these files."""
     written = layer.definition.get("label_file")
     if written is None:
         return

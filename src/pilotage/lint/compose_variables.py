@@ -28,8 +28,8 @@ class Filled(msgspec.Struct, frozen=True):
 
     Attributes:
         text: the text.
-        unset: name of the first variable that is not set or too long and has no default; ``""`` if there is none.
-        at: position in ``text`` where the first such variable was.
+        unset: name of the first variable without a default that is not set or is too long; ``""`` if there is none.
+        at: position in ``text`` of that variable.
         used: the variables that are set, name -> value.
 
     """
@@ -46,7 +46,7 @@ def fill_in(text: str, env: Mapping[str, str], *, depth: int = 0) -> Filled:
     Args:
         text: a text from a Compose file. Defaults in it may contain variables.
         env: the variables that are set.
-        depth: how many defaults contain this text.
+        depth: how many nested defaults contain this text.
 
     """
     parts: list[str] = []

@@ -33,7 +33,7 @@ class ClaimedNames:
         self._below: dict[str, list[str]] = {}  # first label -> full names
 
     def add(self, service: str, routes: Iterable[Route], profiles: frozenset[str] = frozenset()) -> Iterator[Problem]:
-        """Add the routes of a service; yield a warning for each name that a service added earlier claims, too.
+        """Add the routes of a service; yield a warning for each name that an earlier service also claims.
 
         Args:
             service: name of the service.
@@ -72,7 +72,7 @@ class ClaimedNames:
                 yield _warning(message, hint)
 
     def _are_alternatives(self, one: str, other: str) -> bool:
-        """Return whether two services never run together as far as their profiles say."""
+        """Return whether two services never run together, according to their profiles."""
         mine, theirs = self._profiles.get(one, frozenset()), self._profiles.get(other, frozenset())
         return bool(mine and theirs) and not mine & theirs
 

@@ -100,7 +100,7 @@ _GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/
 
 
 def works_by_label() -> dict[str, str]:
-    """Return label, or ``middlewares.NAME`` -> ``yes``, ``partly`` or ``no``, followed by a colon and the reason."""
+    """Return label, or ``middlewares.NAME`` -> ``yes``, or ``partly`` or ``no`` with a colon and the reason."""
     found: dict[str, str] = {}
     for entry in entries():
         path = entry.label.removeprefix(_PREFIX)
@@ -128,7 +128,7 @@ def _answer(path: str, value: str) -> str:
 
 
 def sample_labels(path: str, value: str) -> dict[str, str]:
-    """Return the labels of a container that sets a field, and the other fields that this field needs."""
+    """Return the labels of a container that sets a field and the other fields that this field needs."""
     labels = {"proxy.aliases": "app"}
     for needed, others in _NEEDED.items():
         if f"{path}.".startswith(f"{needed}."):
@@ -144,7 +144,7 @@ def sample_problems(
     Args:
         path: the field, such as ``healthcheck.path``.
         value: the text of its label.
-        gateway: the check; ``None`` for only the errors in the sample itself.
+        gateway: decides what the gateway supports; ``None`` to find only errors in the sample itself.
 
     """
     summary = {

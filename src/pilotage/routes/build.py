@@ -310,7 +310,7 @@ def _lacks_address(reason: ExclusionReason | None, target: Target) -> bool:
 
 
 def _claimant(container: Container, claims: ContainerClaims | None, settings: RouteSettings) -> Claimant | None:
-    """Return the claimant that the table passes to the policy; ``None`` if the route's service can stand for it."""
+    """Return the claimant for the table to pass to the policy; ``None`` if the table can derive it from the route."""
     if claims is not None and claims.policy.has_rules:
         return claims.claimant.without_rule()
     if settings.load_balance.link and container.compose_project and not container.compose_service:

@@ -61,8 +61,8 @@ class Compositions(msgspec.Struct, frozen=True):
             middlewares: a route's middlewares by name, as written.
 
         Returns:
-            The middlewares, or ``None`` if none comes from a file; and a problem for each name that cannot be used, for
-            which the route must not be served.
+            The middlewares, or ``None`` if none comes from a file; and a problem for each name that cannot be used. A
+            route with such a problem must not be served.
 
         """
         if not any(FROM_FILE in written for written in middlewares):
@@ -146,8 +146,8 @@ def read_compositions(files: Iterable[tuple[str, str]]) -> tuple[Compositions, t
         files: the name and the text of each file.
 
     Returns:
-        The lists, and all problems with their positions. They are warnings, because an unusable list takes only the
-        routes out of service that name it.
+        The lists, and all problems with their positions. The problems are warnings, because an unusable list affects
+        only the routes that name it.
 
     """
     lists: dict[str, _List] = {}

@@ -59,7 +59,7 @@ def served_name(route: Route) -> str:
 
 
 def first_label(name: str) -> str:
-    """Return a full name's first label, whose alias may answer for it; ``""`` for wildcards and short names."""
+    """Return the first label of a full name, which a short alias may answer for; ``""`` for any other name."""
     label, dot, _ = name.partition(".")
     return label if dot and label != "*" and "/" not in label else ""
 
@@ -77,7 +77,7 @@ def clean_domains(domains: Iterable[str]) -> tuple[str, ...]:
 
 
 def caught_by(name: str) -> str:
-    """Return for which hosts a wildcard answers, as readable text; ``""`` for any other name."""
+    """Return which hosts a wildcard answers for, as readable text; ``""`` for any other name."""
     if name == DEFAULT:
         return "every host that no other route has"
     domain = name.removeprefix("*.")
@@ -101,7 +101,7 @@ def mistake_in(name: str) -> tuple[str, str] | None:
 
 
 def _mistakes(name: str) -> Iterator[tuple[str, str]]:
-    """Yield what may be wrong with a name that no client can request; what its writer most likely meant comes first."""
+    """Yield possible mistakes in a name that no client can request, the most likely one first."""
     shown, host = repr(shorten_value(name)), _host_in(name)
     instead = f"write {host}" if host else "write a name such as shop or shop.example.com"
     if "$" in name or "{" in name:

@@ -49,7 +49,7 @@ class OidcOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         issuer_url: the OpenID provider, from which everything else about it is discovered.
         client_id: this client's name at the provider.
-        client_secret: its password there.
+        client_secret: this client's password at the provider.
         scopes: what to ask the provider for.
         allowed_users: users with access, by ``preferred_username``, or by ``email`` if the provider has verified it.
         allowed_groups: groups whose members have access, by ``groups``.

@@ -1,8 +1,8 @@
 """Reads the patterns of the paths that a route serves, in the syntax of Go's ``ServeMux``. Pure.
 
 A pattern is ``[METHOD ]/PATH``. ``/a`` matches only ``/a``, ``/a/`` also everything below it. ``{name}`` stands for one
-segment, ``{name...}`` at the end for all that remain, and ``{$}`` at the end for nothing. Their order makes no
-difference, because all patterns of a route lead to the same target.
+segment, ``{name...}`` at the end for all that remain, and ``{$}`` at the end for nothing. The order of patterns makes
+no difference, because all patterns of a route lead to the same target.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class PathPattern(msgspec.Struct, frozen=True):
 
     Attributes:
         text: as written.
-        method: the method that it matches; ``GET`` stands for ``HEAD``, too; ``""`` for all methods.
+        method: the method that it matches; ``GET`` also matches ``HEAD``; ``""`` matches all methods.
         regex: matches the encoded paths, for RE2 and :mod:`re`.
-        folder: the path to which Go redirects if the final slash is missing; ``""`` if there is none.
+        folder: the path, if it ends in a slash and has no wildcards: as in Go, requests without that slash are
+            redirected to it; otherwise ``""``.
 
     """
 
@@ -88,9 +89,9 @@ def parse_pattern(text: str) -> PathPattern | str:
 
 
 def _encoded(segment: str) -> str:
-    """Return a regular expression for a segment in every encoding. Envoy has decoded unreserved characters.
+    """Return a regular expression for a segment, percent-encoded or not. Envoy has decoded unreserved characters.
 
-    A question mark must be encoded, because one that is not begins the query.
+    A question mark matches only if it is encoded, because a plain one begins the query.
     """
     found = []
     for byte in unquote_to_bytes(segment):
@@ -120,13 +121,13 @@ class _Pattern(Text):
 
 
 class PathPatterns(ListOf):
-    """Up to 100 patterns: a YAML list, or a list separated by commas, because a pattern may contain a space."""
+    """Up to 100 patterns: a YAML list, or a list separated only by commas, because a pattern may contain a space."""
 
     def __init__(self) -> None:
         super().__init__(_Pattern())
 
     def read(self, value: Located, context: FieldContext) -> Any:
-        """Return the patterns. An empty list or one that is too long is an error: it would leave the route open."""
+        """Return the patterns. An empty or too long list is an error, because without patterns all paths are open."""
         found = super().read(value, context)
         if found is not UNSET and not 0 < len(found) <= _MOST:
             context.error(value, f"expected 1 to {_MOST} patterns", "remove the field to serve all paths")

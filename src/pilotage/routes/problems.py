@@ -74,7 +74,7 @@ class Unplaced:
 
     def __init__(self) -> None:
         self.identities: set[object] = set()
-        self._shared: dict[int, Problem] = {}  # all aliases have the same problems of a wildcard label
+        self._shared: dict[int, Problem] = {}  # a wildcard label has the same problem for all aliases
 
     def add(self, problems: Iterable[Problem], alias: str) -> None:
         """Add problems of an alias."""

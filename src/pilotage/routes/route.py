@@ -67,7 +67,7 @@ _REMARKS: Final[dict[EndpointState, str]] = {
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, gc=False):
-    """The result of the gateway's probes of an endpoint. It neither belongs to the route nor changes it.
+    """The result of the gateway's probes of an endpoint. It is not part of the route and does not affect it.
 
     Attributes:
         state: result of the last probes; ``pending`` before the first one.

@@ -47,7 +47,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the settings have no problems, and none can be found once the target is known."""
+        """Whether the settings have no problems, and the target cannot cause any."""
         return not (self.problems or self.refused or self.judged_later)
 
 

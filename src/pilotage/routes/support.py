@@ -41,7 +41,7 @@ def supported(
     most: int,
     number: int = 0,
 ) -> Route:
-    """Return a container's route as the gateway can serve it; see :func:`checked`.
+    """Check a container's route with :func:`checked`; refuse it if too many of the container's routes have rules.
 
     Args:
         route: the route.
@@ -49,7 +49,7 @@ def supported(
         gateway: decides what the gateway supports.
         decode: decodes the labels of the container again. It is called only if there are problems.
         most: maximum number of problems of the route to keep.
-        number: how many of the container's routes so far have rules or bypass options.
+        number: how many of the container's routes up to this one have rules or bypass options.
 
     """
     if number > _MOST_WITH_RULES and has_rules(route):
@@ -59,7 +59,7 @@ def supported(
 
 
 def has_rules(route: Route) -> bool:
-    """Return whether a route has rules, or middlewares with the option ``bypass``, whose conditions are those of rules.
+    """Return whether a route has rules, or a middleware with the option ``bypass``, which takes the same conditions.
 
     Middlewares from files do not count, because the operator writes them.
     """
@@ -70,7 +70,7 @@ def has_rules(route: Route) -> bool:
 
 
 class _TooMany:
-    """Refuses each route, because the container has too many with rules."""
+    """Refuses every route that it checks, because the container has too many routes with rules."""
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         problem = Problem(
@@ -93,7 +93,7 @@ def checked(
     listed: bool = False,
     most: int = 100,
 ) -> Route:
-    """Return a route with the problems that the gateway has with it; excluded if the gateway cannot serve it.
+    """Add the problems that the gateway finds in a route; exclude the route if the gateway cannot serve it.
 
     Args:
         route: a route.
@@ -130,7 +130,7 @@ def checked(
 
 
 def refused_settings(problems: Iterable[Problem]) -> dict[str, tuple[str, ...]]:
-    """Return, for each route that the gateway does not serve, the paths of the settings that are the reason."""
+    """Return alias -> paths of the settings that keep the gateway from serving the route."""
     found: dict[str, dict[str, None]] = {}
     for problem in problems:
         if problem.refused:

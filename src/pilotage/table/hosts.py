@@ -222,7 +222,7 @@ def _quoted(text: str) -> str:
 
 
 def lost_names(label: str, route: Route, lost: Mapping[str, Route]) -> Problem:
-    """Return the problem for a short alias that does not answer for the full names in ``lost``, which lie below it."""
+    """Return the problem that a short alias does not answer for some full names, because other routes hold them."""
     listed = [f"{shorten(name)} ({name_of(lost[name], route)})" for name in heapq.nsmallest(_MAX_LISTED, lost)]
     more = f" and {count(len(lost) - _MAX_LISTED, 'other name')}" if len(lost) > _MAX_LISTED else ""
     return Problem(

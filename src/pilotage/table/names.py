@@ -320,7 +320,7 @@ class Names:
         return (route,) if route is not None else ()
 
     def _label_above(self, name: str) -> str:
-        """Return a full name's first label if an alias or pool of that name claims it, too; else ``""``."""
+        """Return a full name's first label if the alias or pool of that name also claims the full name; else ``""``."""
         label = first_label(name)
         if not label or (self._domains and name[len(label) + 1 :] not in self._domains):
             return ""
@@ -342,7 +342,7 @@ class Names:
         return True
 
     def _record_lost(self, label: str, name: str, now: HostResolution, resolved: Resolved, cause: str) -> None:
-        """Record whether a full name is served by another route than the holder of its first label, for a problem."""
+        """Record whether a full name has another holder than its first label. A problem reports this later."""
         lost = self._lost.setdefault(label, {})
         lower = self._label_above(name)
         above = self._serving(lower) if lower else ()

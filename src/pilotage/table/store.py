@@ -184,7 +184,7 @@ class RouteStore:
         self._changed_health.add(alias)
 
     def set_incomplete(self, engine: str, *, incomplete: bool) -> None:
-        """Record whether more changes from an engine's list follow, until which the table stays as it is."""
+        """Record whether more changes from an engine's list follow. The table stays as it is until all have arrived."""
         (self._incomplete.add if incomplete else self._incomplete.discard)(engine)
 
     def prepare(self, engine: str) -> bool:

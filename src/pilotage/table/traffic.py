@@ -16,8 +16,8 @@ class RouteTraffic(msgspec.Struct, frozen=True, kw_only=True):
         in_progress: number of requests that have been sent to the service and are not complete.
         measured: number of requests whose durations are known. They are a random sample.
         duration_sum: the sum of these durations, in seconds.
-        durations: upper bound in seconds -> number of measured requests that took at most so long; empty if no request
-            was measured.
+        durations: upper bound in seconds -> number of measured requests that took at most this long; empty if no
+            request was measured.
 
     """
 

@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "CommandSyntax", "check_command", "ends", "option_argumen
 
 
 class CommandSyntax(msgspec.Struct, frozen=True):
-    """The arguments of a command, and whether it ends the rules: later commands do not run."""
+    """The arguments that a command takes, and whether it ends the rules, so that no later command runs."""
 
     arguments: tuple[str, ...]
     ends: bool = False
@@ -51,12 +51,12 @@ _LONGEST: Final = 4_000
 
 
 def ends(command: Command) -> bool:
-    """Return whether no later command runs."""
+    """Return whether a command ends the rules, so that no later command runs."""
     return COMMANDS[command.name].ends
 
 
 def check_command(name: str, args: list[str], line: int) -> Command:
-    """Return a command if its arguments are valid. Raises RuleError."""
+    """Check the arguments of a command and return the command. Raises RuleError if they are invalid."""
     syntax = COMMANDS.get(name)
     if syntax is None:
         raise RuleError(f"{shorten_value(name)!r} is not a command", did_you_mean(name, COMMANDS), line)
@@ -72,7 +72,7 @@ def check_command(name: str, args: list[str], line: int) -> Command:
 
 
 def option_arguments(name: str, options: dict[str, str]) -> list[str]:
-    """Return the arguments that are written as a block of options. Raises RuleError."""
+    """Return the arguments of a command that is written with a block of options. Raises RuleError."""
     wanted = COMMANDS[name].arguments
     if name in ("set", "add") and options.get("target") in _UNNAMED:
         wanted = ("target", "value")

@@ -78,7 +78,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def _parts(text: str) -> list[tuple[str, int]]:
-    """Return what ``&`` and line ends separate. A line that ends with ``|`` goes on."""
+    """Split a condition at ``&`` and line ends. A line that ends with ``|`` continues on the next line."""
     found: list[tuple[str, int]] = []
     for line, at in split(text, "\n&"):
         if found and found[-1][0].rstrip().endswith("|"):

@@ -29,9 +29,9 @@ def is_nullable(node: Node) -> bool:
 
 
 def remainder(node: Node, text: str) -> Node:
-    """Return the pattern for what follows a text at the beginning. The pattern must have no ``^`` or ``$``.
+    """Return the pattern for the rest of a value that begins with ``text``. ``node`` must contain no ``^`` or ``$``.
 
-    Raises ValueError if the result is too large, or takes too long.
+    Raises ValueError if the result is too large or takes too long to compute.
     """
     steps = 0
     for char in text:

@@ -13,7 +13,7 @@ __all__ = ["parse_glob"]
 def parse_glob(text: str) -> Node:
     """Parse a glob: ``*`` and ``**`` match any text, ``?`` any character, ``[a-z]``, ``[!a]`` and ``{a,b}``.
 
-    As in GoDoxy, there is no separator: ``*`` also matches slashes. Raises ValueError.
+    As in GoDoxy, slashes are not special: ``*`` matches them, too. Raises ValueError.
     """
     return bounded(_Glob(text).parse())
 

@@ -18,7 +18,7 @@ _RULE_KEYS: Final = ("name", "on", "do")
 
 
 def read_rules(value: Any) -> RuleSet:
-    """Return the rules of :class:`~pilotage.routes.schema.RouteSettings`, which have no errors."""
+    """Parse the rules of :class:`~pilotage.routes.schema.RouteSettings`, which have already been validated."""
     if not value:
         return RuleSet()
     if isinstance(value, str):

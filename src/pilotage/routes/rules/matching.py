@@ -17,7 +17,10 @@ __all__ = ["matches"]
 
 
 def matches(pattern: Pattern, text: str) -> bool:
-    """Return whether a text matches: equals an exact pattern, matches a glob, or has a match of a regex."""
+    """Return whether a text equals an exact pattern, matches a glob as a whole, or contains a match of a regex.
+
+    A negated pattern matches all other texts.
+    """
     if pattern.node is None:
         found = text == pattern.text
     elif pattern.kind == "glob":
@@ -28,7 +31,7 @@ def matches(pattern: Pattern, text: str) -> bool:
 
 
 def _ends(node: Node, text: str, starts: set[int]) -> set[int]:
-    """Return where a match can end that begins at one of the given positions."""
+    """Return the positions where a match can end if it begins at one of the given positions."""
     match node:
         case Chars(ranges):
             return {

@@ -19,8 +19,8 @@ class Pattern(msgspec.Struct, frozen=True):
     Attributes:
         kind: an ``exact`` text, a ``glob`` for the whole text, or a ``regex`` that is searched for.
         text: the pattern as written.
-        node: the parsed pattern, without the search; ``None`` if it is exact.
-        negate: whether values that do not match count.
+        node: the parsed glob or regex, without wildcards around the regex; ``None`` for an exact text.
+        negate: whether the pattern matches all other values instead.
 
     """
 

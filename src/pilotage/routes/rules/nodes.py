@@ -34,7 +34,7 @@ class Alternatives(msgspec.Struct, frozen=True, tag=True):
 
 
 class Repeat(msgspec.Struct, frozen=True, tag=True):
-    """An item ``least`` to ``most`` times; ``None`` for no limit."""
+    """An item repeated ``least`` to ``most`` times. If ``most`` is ``None``, there is no limit."""
 
     item: Node
     least: int
@@ -54,7 +54,7 @@ DOT: Final = Chars(((0, 9), (11, _LAST)))
 
 
 def merge(ranges: list[tuple[int, int]]) -> Ranges:
-    """Return ranges sorted, and joined where they touch."""
+    """Sort ranges, and join those that touch or overlap."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted(ranges):
         if merged and low <= merged[-1][1] + 1:
@@ -82,7 +82,7 @@ def literal_node(text: str) -> Node:
 
 
 def size(node: Node) -> int:
-    """Return how many single steps a pattern takes after its repetitions are written out."""
+    """Return how many nodes a pattern has once its repetitions are written out."""
     match node:
         case Chain(items) | Alternatives(items):
             return 1 + sum(map(size, items))
@@ -93,7 +93,7 @@ def size(node: Node) -> int:
 
 
 def bounded(node: Node) -> Node:
-    """Return a pattern. Raises ValueError if it is too large."""
+    """Return a pattern unchanged. Raises ValueError if it is too large."""
     if size(node) > _LARGEST:
         raise ValueError("the pattern is too large; use fewer or smaller repetitions")
     return node

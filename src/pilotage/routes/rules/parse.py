@@ -60,7 +60,10 @@ def _block(header: str, body: tuple[Statement, ...], line: int) -> Rule:
 
 
 def parse_rule(rule: Mapping[str, Any], line: int) -> Rule:
-    """Parse an item of a list: a mapping with texts for name, on and do. Raises RuleError; ``line`` is where it is."""
+    """Parse one rule of a list: a mapping with texts for name, on and do. Raises RuleError.
+
+    ``line`` is the rule's position, for messages.
+    """
     name, on, do = (rule.get(key) for key in ("name", "on", "do"))
     for key, value in (("on", on), ("do", do)):
         if not isinstance(value, str | None) or len(value or "") > LONGEST:
@@ -164,7 +167,7 @@ class _Body:
         return self.end if stop < 0 else stop
 
     def opens_block(self) -> bool:
-        """Return whether a line, with those that continue it, has an opening brace."""
+        """Return whether the current line, or a line that continues it, has an opening brace."""
         at = self.at
         while True:
             stop = find(self.text, at, "\n{", self.end)

@@ -55,7 +55,7 @@ _CONTROLS: Final = {"n": 10, "t": 9, "r": 13, "f": 12, "v": 11, "a": 7}
 
 
 def parse_regex(text: str) -> Node:
-    """Parse a regular expression of Go. Raises ValueError for one that is invalid, too large or not supported."""
+    """Parse a regular expression in Go's syntax. Raises ValueError if it is invalid, too large or not supported."""
     return bounded(_Regex(text).parse())
 
 
@@ -194,7 +194,7 @@ class _Regex(PatternReader):
         return Chars(self.folded(self.escaped()))
 
     def escaped(self) -> Ranges:
-        """Read what follows a backslash, in a class or outside."""
+        """Read what follows a backslash, inside or outside a character class."""
         char = self.take()
         if char in _PERL:
             return _PERL[char]

@@ -14,7 +14,7 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "'": "'", '"': '"', "\\": "\
 
 
 def strip_comments(text: str) -> str:
-    """Replace comments by spaces, so that lines and columns stay: ``#`` and ``//`` to the end of the line, ``/* */``.
+    """Replace comments with spaces, so that positions do not change: ``#`` and ``//`` to the line's end, ``/* */``.
 
     A comment begins at the start of a line or after a space. Raises RuleError if ``/*`` is not closed.
     """
@@ -83,7 +83,7 @@ def find(text: str, at: int, wanted: str, end: int | None = None) -> int:
 
 
 def _depth(char: str, depth: int) -> int:
-    """Return how many parentheses are open after a character. One that is not closed ends with its line."""
+    """Return how many parentheses are open after a character. The end of a line closes all of them."""
     if char == "\n":
         return 0
     return max(depth + (char == "(") - (char == ")"), 0)
