@@ -58,7 +58,7 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
     if kind in {"greater_than_equal", "less_than_equal"}:
         field = _model_at(model, details["loc"][:-1]).model_fields[key]
         limits = {side: getattr(part, side) for part in field.metadata for side in ("ge", "le") if hasattr(part, side)}
-        limits |= context  # the limit that was exceeded; the field itself lacks it if the field may be null
+        limits |= context  # the exceeded limit, which the metadata of a nullable field lacks
         if len(limits) == 2:
             hint = f"write a number between {limits['ge']} and {limits['le']}"
         else:

@@ -36,6 +36,6 @@ def oidc_of_env(env: Mapping[str, str]) -> OidcDefaults:
 
 
 def policy_of_env(policy: Policy, env: Mapping[str, str]) -> Policy:
-    """Add the sign-in settings in the environment to a policy. Used if there is no configuration file."""
+    """Return a policy with the sign-in settings from the environment, for use without a configuration file."""
     gateway = GatewayCapabilities.of_options(GatewayOptions(oidc=oidc_of_env(env)))
     return msgspec.structs.replace(policy, gateway=gateway)

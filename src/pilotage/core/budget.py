@@ -72,7 +72,7 @@ class Budget:
         """Take some values from the budget.
 
         Raises:
-            BudgetError: fewer values are left than are taken. Every later call raises, too.
+            BudgetError: too few values are left. Every later call raises, too.
 
         """
         self.values -= values
@@ -83,7 +83,7 @@ class Budget:
         """Take some characters of YAML from the budget.
 
         Raises:
-            BudgetError: fewer characters are left. Nothing is taken, so a shorter text may still fit.
+            BudgetError: too few characters are left. Nothing is taken, so a shorter text may still fit.
 
         """
         if characters > self.characters:

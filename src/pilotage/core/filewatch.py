@@ -37,7 +37,7 @@ async def watch_files(*files: str, every: float = 1.0) -> AsyncIterator[None]:
 
 
 async def watch_matching(patterns: Callable[[], Iterable[str]], every: float = 1.0) -> AsyncIterator[None]:
-    """Yield whenever matching files have appeared, changed or disappeared, and then been stable for one interval.
+    """Yield whenever matching files have appeared, changed or disappeared and have then been stable for one interval.
 
     Args:
         patterns: returns the current patterns; a pattern without wildcards is the name of one file.

@@ -179,7 +179,7 @@ _SECRET_ALIAS: Final = Problem(
 
 
 def too_many(what: str, label: str) -> Problem:
-    """Return the problem for a label that lists more than 1,000 names, so only the first 1,000 are used."""
+    """Return the problem for a label that lists more than 1,000 names, of which only the first 1,000 are used."""
     message = f"the label lists more than {MAX_NAMES:,} {what}; only the first {MAX_NAMES:,} count"
     return Problem(message=message, hint="spread them over several containers", label=label)
 

@@ -205,7 +205,7 @@ def shown_key(key: str) -> str:
 
 
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
-    """Return a fingerprint of the fields that the n-th aliases get, which does not depend on the aliases themselves.
+    """Return a fingerprint of the fields that the first, second, … alias gets. It does not depend on the aliases.
 
     A fleet has few distinct fingerprints, so its containers can share decoded settings.
 

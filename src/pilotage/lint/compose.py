@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Site", "check_compose", "compose_containers", "is_compose"]
 
 _MAX_FILES: Final = 100
-"""Maximum number of files that a project may include or extend, and of services that one may extend in turn."""
+"""Maximum number of files that a project may include or extend, and of services in a chain of ``extends``."""
 _MAX_LABELS: Final = 50_000
-"""Maximum number of labels of all services together, so that extending large services many times ends in time."""
+"""Maximum number of labels of all services together. It bounds the work of extending a large service many times."""
 _LONGEST_NAME: Final = 255  # characters of a container's name
 
 

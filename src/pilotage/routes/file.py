@@ -256,7 +256,7 @@ def _checked(route: Route, gateway: GatewayCheck, fields: AliasFields, whole: Lo
 
 
 def _in_file(problems: list[Problem], file: str, alias: str) -> Iterator[Problem]:
-    """Yield the problems with the file and alias as their place; reword those that speak of labels."""
+    """Yield the problems with the file and alias as their place; reword those that mention labels."""
     for problem in problems:
         message, hint = problem.message, problem.hint
         if problem.path == "alias":

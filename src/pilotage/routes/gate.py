@@ -21,7 +21,7 @@ class Gate(msgspec.Struct, frozen=True, gc=False):
             cluster, so requests wait; ``failed``: requests are rejected.
         reason: why requests are rejected; ``""`` if they are not.
         busy: earlier epochs whose requests may still be in progress, so their clusters are kept.
-        waiting: earlier epochs for which requests may still be waiting. Envoys get their clusters when the gate opens.
+        waiting: earlier epochs with requests that may still be waiting. Envoys get their clusters when the gate opens.
         page: whether browsers see a loading page while they wait.
         start_path: the only path that wakes the containers; ``""`` for any.
         patience: maximum number of seconds that a request waits.

@@ -59,7 +59,10 @@ def served_name(route: Route) -> str:
 
 
 def first_label(name: str) -> str:
-    """Return the first label of a full name, which a short alias may answer for; ``""`` for any other name."""
+    """Return the first label of a full name; ``""`` for wildcards and short names.
+
+    The alias that equals this label may also answer for the full name.
+    """
     label, dot, _ = name.partition(".")
     return label if dot and label != "*" and "/" not in label else ""
 

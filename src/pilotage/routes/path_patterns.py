@@ -91,7 +91,7 @@ def parse_pattern(text: str) -> PathPattern | str:
 def _encoded(segment: str) -> str:
     """Return a regular expression for a segment, percent-encoded or not. Envoy has decoded unreserved characters.
 
-    A question mark matches only if it is encoded, because a plain one begins the query.
+    ``?`` and ``#`` match only if they are encoded, because plain ones begin the query and the fragment.
     """
     found = []
     for byte in unquote_to_bytes(segment):

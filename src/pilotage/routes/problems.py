@@ -58,7 +58,7 @@ def limited(problems: list[Problem], dropped: int, container: Container) -> tupl
 
 
 def identity(problem: Problem, alias: str) -> object:
-    """Return a value that repeated problems share: an error in a wildcard label is reported for every alias."""
+    """Return a key that repeated problems share, because an error in a wildcard label is reported for every alias."""
     if problem.label:
         return problem.label, problem.path, problem.message, problem.line, problem.column
     return alias, problem.path, problem.message, problem.hint, problem.file, problem.line, problem.column
@@ -105,7 +105,7 @@ def unique(problems: list[Problem], unplaced: set[object]) -> tuple[list[Problem
 
 
 def unknown_port(container: Container, alias: str) -> Problem:
-    """Return the warning for a route whose port cannot be found out."""
+    """Return the warning for a route whose port cannot be determined."""
     return Problem(
         message=f"its port is not known: {container.ports_unknown}",
         severity="warning",

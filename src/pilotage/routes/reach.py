@@ -35,7 +35,7 @@ def nowhere(_address: str) -> bool:
 
 
 def is_own_address(container: Container, target: Target) -> bool:
-    """Return whether a target is the container's own address. If so (usually), the target needs no further check."""
+    """Return whether a target is the container's own address. If so, the target needs no further check."""
     return target.host == container.private_hostname and is_ordinary(target.host)
 
 

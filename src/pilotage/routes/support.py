@@ -41,7 +41,7 @@ def supported(
     most: int,
     number: int = 0,
 ) -> Route:
-    """Check a container's route with :func:`checked`; refuse it if too many of the container's routes have rules.
+    """Apply :func:`checked` to a container's route; refuse it if too many of the container's routes have rules.
 
     Args:
         route: the route.
@@ -93,7 +93,7 @@ def checked(
     listed: bool = False,
     most: int = 100,
 ) -> Route:
-    """Add the problems that the gateway finds in a route; exclude the route if the gateway cannot serve it.
+    """Return a route with the problems that the gateway finds in it, excluded if the gateway cannot serve it.
 
     Args:
         route: a route.

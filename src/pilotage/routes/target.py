@@ -175,7 +175,7 @@ def _uses_published_ports(host: str, container: Container) -> bool:
 
 
 def _candidates(container: Container, host: str) -> Mapping[int, Port]:
-    """Return the ports from which to choose: on the engine's host the published ones, unless none is published."""
+    """Return the ports to choose from. On the engine's host, these are the published ones, if there are any."""
     if container.is_host_network_mode:
         return container.public_port_mapping
     ports = container.private_port_mapping
@@ -201,7 +201,7 @@ def _published_at(entry: Port, host: str) -> str:
 
 
 def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str]:
-    """Return where to reach a port that the container does not list, on the engine's host, and a reason or warning.
+    """Return where to reach, on the engine's host, a port that the container does not list, and a reason or warning.
 
     A container that shares a network has only the ports that the network's owner publishes. If the owner does not
     publish a port, another program may listen there on the host.

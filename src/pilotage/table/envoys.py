@@ -21,7 +21,7 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
         node: the Envoy's node ID, shortened to 100 printable characters.
         connected: whether the Envoy is connected to pilotage.
         since: when the Envoy connected or disconnected, in seconds since 1970.
-        lag: seconds since the oldest response that Envoy has neither acknowledged nor rejected; 0 if Envoy has
+        lag: age in seconds of the oldest response that Envoy has neither acknowledged nor rejected; 0 if Envoy has
             answered all responses.
         silent: whether the lag is too long, or was too long when the Envoy disconnected.
         version: the newest table version for which Envoy has answered every response; 0 before the first such version.

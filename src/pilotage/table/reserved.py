@@ -46,7 +46,7 @@ class ReservedNames:
 
     Args:
         held: alias, or name of a pool -> who held it.
-        engines: names of the watched engines, or the address of an agent whose name is not known yet. Names that
+        engines: names of the watched engines; for an agent whose name is not known yet, its address. Names that
             containers on other engines held are not reserved.
 
     """

@@ -53,7 +53,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         routes: alias -> route, including excluded routes, in no particular order; :meth:`sorted_routes` sorts them.
-        problems_by_key: key (whom the problems concern) -> the problems.
+        problems_by_key: key (what the problems are about) -> the problems.
         engines: name -> status.
         health: alias -> endpoint address -> result of the gateway's probes, for the endpoints that the gateway probes.
             These results do not affect the routes; the gateway itself decides where to send requests.
