@@ -348,7 +348,7 @@ class ServeSections(Section):
         )
 
     def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:
-        """Return the policy without its rules. ``options`` comes from :meth:`gateway_options`, called with this ``path``."""
+        """Return the policy without its rules. ``options`` come from :meth:`gateway_options` with the same ``path``."""
         section = self.gateway or _Gateway()
         addresses = [options.http_address] * bool(options.http_port) + [options.https_address] * options.serves_https
         return Policy(
