@@ -85,7 +85,7 @@ class Connections:
         self._open.pop(connection, None)
 
     def heard(self, connection: Connection) -> None:
-        """Make a connection that has just finished a request the last candidate for closing at the limit."""
+        """Move a connection that has just finished a request to the end: at the limit, it is the last to be closed."""
         if connection in self._open:
             del self._open[connection]
             self._open[connection] = None

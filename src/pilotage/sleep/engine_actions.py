@@ -47,7 +47,7 @@ class EngineActions:
         self._connect = connect
 
     async def start(self, container: Container) -> None:
-        """Start or resume a container. Does nothing if it is already running.
+        """Start or resume a container. Do nothing if it is already running.
 
         Raises:
             SleepError: the engine cannot be reached or refuses, or the container is dead or being removed.
@@ -64,7 +64,7 @@ class EngineActions:
                 await client.start(container.container_id)
 
     async def stop(self, container: Container, config: IdleConfig) -> None:
-        """Stop, pause or kill a container, as ``config`` says. Does nothing if it is not running, or paused.
+        """Stop, pause or kill a container, as ``config`` says. Do nothing if it is not running or is already paused.
 
         Raises:
             SleepError: the engine cannot be reached or refuses.

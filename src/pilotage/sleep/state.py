@@ -125,7 +125,7 @@ class SleepState:
 
     @property
     def sleeps_at(self) -> float | None:
-        """When they will be put to sleep if there are no more requests; ``None`` if they stay, or are not, awake."""
+        """When they will be put to sleep if no more requests arrive; ``None`` if they stay awake, or are not awake."""
         if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout

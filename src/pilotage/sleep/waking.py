@@ -143,13 +143,13 @@ class Waker:
             log.warning("%s: woke the others, but could not wake %s: %s", unit.engine, name, reason)
 
     async def stop(self, unit: Unit) -> None:
-        """Cancel the start of those containers of a unit that have not been started yet."""
+        """Cancel the start of a unit's remaining containers."""
         if (starting := self._starting.get(unit.key)) is not None:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel the start of all containers that have not been started yet."""
+        """Cancel the start of all remaining containers."""
         for starting in (found := [*self._starting.values()]):
             starting.cancel()
         await asyncio.gather(*found, return_exceptions=True)
