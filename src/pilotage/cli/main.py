@@ -172,7 +172,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _ReaderGone(Exception):
-    """The reader of the output closed the pipe. Not an ``OSError``, because click would turn that into exit status 1."""
+    """The reader of the output closed the pipe. Not an ``OSError``, because click would exit with status 1."""
 
 
 @contextlib.contextmanager
