@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LIMIT: Final = 200
 """Maximum number of connections to one address of the API; an eighth of the descriptors of the process if that is less.
 
-A further connection replaces the one that has been without a request for the longest time.
+A further connection replaces the one that has been idle for the longest time.
 """
 
 SILENCE: Final = 10.0

@@ -25,7 +25,7 @@ __all__ = ["Followed", "Registry"]
 _NOT_ALLOWED: Final = "its containers do not sleep, because pilotage may not start and stop containers on this engine"
 
 _SHORTEST_ID: Final = 4
-"""Minimum length of the beginning of a container's ID by which it can be found."""
+"""Minimum length of an abbreviated container ID by which a unit can be found."""
 
 
 class Followed(NamedTuple):

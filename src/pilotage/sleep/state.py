@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_BACKOFF", "QUIESCE_LIMIT", "Action", "Phase", "SleepState"]
 
 QUIESCE_LIMIT: Final = 30.0
-"""Seconds after which containers that cannot be put to sleep stay awake, because an Envoy does not respond."""
+"""Seconds after which containers stay awake if they cannot be put to sleep because an Envoy does not respond."""
 
 LONGEST_BACKOFF: Final = 30.0
 """Maximum number of seconds between a failed attempt to wake the containers and the next one."""
