@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LIMIT: Final = 200
 """Maximum number of connections to one address of the API; an eighth of the descriptors of the process if that is less.
 
-A further connection replaces the one that has been without a request for the longest time.
+A further connection replaces the one that has been idle for the longest time.
 """
 
 SILENCE: Final = 10.0
@@ -85,7 +85,7 @@ class Connections:
         self._open.pop(connection, None)
 
     def heard(self, connection: Connection) -> None:
-        """Make a connection that has just finished a request the last candidate for closing at the limit."""
+        """Move a connection that has just finished a request to the end: at the limit, it is the last to be closed."""
         if connection in self._open:
             del self._open[connection]
             self._open[connection] = None

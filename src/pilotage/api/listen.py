@@ -80,7 +80,7 @@ def is_loopback(host: str) -> bool:
 
 
 async def start_socket(factory: Callable[[], asyncio.Protocol], path: str, backlog: int = 64) -> asyncio.Server:
-    """Listen on a unix socket that its owner and group can use. Replaces a socket that a killed daemon left behind.
+    """Listen on a unix socket that its owner and group can use. Replace a socket that a killed daemon left behind.
 
     Args:
         factory: returns the protocol for a new connection.

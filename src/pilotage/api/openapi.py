@@ -12,7 +12,7 @@ __all__ = ["document"]
 
 
 class _Path(msgspec.Struct, frozen=True):
-    """One path: summary, method, path parameters, media type, schema and status of a success, other responses."""
+    """One path: its summary, method and parameters, its successful response, and its other responses."""
 
     summary: str
     kind: str = "application/json"

@@ -109,7 +109,7 @@ class Api:
         places: the addresses on which the API listens; port 0 is replaced with the actual port.
 
     Raises:
-        ConfigError: an address is not local and ``token`` is empty, or the block cannot listen on an address.
+        ConfigError: an address is not local and ``token`` is empty, or the API cannot listen on an address.
 
     """
 
@@ -332,7 +332,7 @@ class Api:
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then all changes; with ``?traffic``, also statistics. ``table`` ends each batch."""
+        """Stream all routes, then changes; with ``?traffic``, also statistics. A ``table`` event ends each batch."""
         if len(self._streams) >= _MOST_STREAMS:
             return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})

@@ -124,7 +124,7 @@ def pack(
 
 
 def unpack(body: bytes) -> Snapshot | None:
-    """Parse a snapshot. Returns ``None`` if another version of pilotage wrote it.
+    """Parse a snapshot. Return ``None`` if another version of pilotage wrote it.
 
     Raises:
         msgspec.MsgspecError: the body is not a snapshot.

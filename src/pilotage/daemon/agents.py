@@ -144,7 +144,7 @@ class AgentKeeper:
         self._ips: dict[str, str] = {}  # host -> address
         self._due = 0.0  # loop time of the next lookups
         self._states: dict[str, tuple[object, ...]] = {}  # address -> state of its files when they were last read
-        self._problems: dict[str, str] = {}  # address -> why its files cannot be used; "" if they could once
+        self._problems: dict[str, str] = {}  # address -> why its files cannot be used; "" once they have been read
         self._sent: set[Agent] = set()
 
     async def start(self) -> None:
@@ -211,7 +211,7 @@ class AgentKeeper:
         )
 
     def _read(self, address: str, config: DockerProviderConfig) -> tuple[Credentials | None, str]:
-        """Return the certificates, if they have changed, and why the agent cannot be reached (``""`` if it can)."""
+        """Return the new certificates (``None`` for none) and why the agent cannot be reached (``""`` if it can)."""
         files = config.tls
         if files is None:
             return None, "its agent has no certificates"

@@ -39,7 +39,7 @@ def log_changes(update: Update) -> None:
 
 
 def log_problems(added: list[Problem], resolved: list[Problem]) -> None:
-    """Log what the gateway newly refuses, and what it no longer refuses: the first 200 problems."""
+    """Log new and resolved problems of the gateway, at most 200 in total."""
     for problem in added[:_MAX_CHANGES]:
         log.warning("%s", problem)
     for problem in resolved[: max(_MAX_CHANGES - len(added), 0)]:

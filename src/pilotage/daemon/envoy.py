@@ -89,7 +89,7 @@ def envoy_folder(settings: DaemonSettings) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def kept_folder(path: str, lock: str) -> Iterator[Path]:
-    """Hold a lock in the folder of an Envoy that outlives the daemon. Make the folder exist and private.
+    """Hold a lock in the private folder of an Envoy that outlives the daemon. Create the folder if it is missing.
 
     Args:
         path: absolute path of the folder.

@@ -1,4 +1,4 @@
-"""Starts the server for the files of routes with scheme fileserver."""
+"""Starts the server that serves files for routes with the scheme ``fileserver``."""
 
 from __future__ import annotations
 

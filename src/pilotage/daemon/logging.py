@@ -40,8 +40,7 @@ def configure_logging(form: LogFormat, level: str = "info", stream: TextIO | Non
 
     Args:
         form: ``terminal``: time and message in color, to match a command's own output. ``text``: time, level,
-            component and message. ``journal``: the level as a priority prefix, without the time, because the journal
-                adds it.
+            component and message. ``journal``: the level as a priority prefix; the journal itself adds the time.
             ``json``: one object per line with ``time`` (ISO 8601, UTC), ``level``, ``logger`` and ``message``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
         stream: where to write; by default, standard error.

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def log_warnings(settings: DaemonSettings, previous: DaemonSettings | None = None) -> None:
-    """Log the warnings about the configuration that were not already among those of the previous settings."""
+    """Log the warnings about the configuration, except those that the previous settings already had."""
     for problem in settings.problems:
         if previous is None or problem not in previous.problems:
             log.warning("%s", problem)

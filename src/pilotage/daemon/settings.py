@@ -257,7 +257,10 @@ def envoy_limits(gateway: GatewaySettings) -> Limits:
 
 
 def _keep_folder(listen: tuple[Listen, ...], env: Mapping[str, str], file: str) -> str:
-    """Return the folder of an Envoy that outlives the daemon. Next to the API's socket, no other daemon uses it."""
+    """Return the folder of an Envoy that outlives the daemon.
+
+    It is next to the API's socket, so no other daemon uses it.
+    """
     sockets = [Path(place.path) for place in listen if place.path]
     socket = sockets[0] if sockets else _own_socket(env)
     if socket is None:

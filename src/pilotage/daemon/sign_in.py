@@ -65,7 +65,7 @@ class SignInKeeper:
         self._sign_in: SignIn | None = None
 
     def complete(self, options: GatewayOptions) -> GatewayOptions:
-        """Return new settings of the gateway with the public keys of sessions, if sessions are in use."""
+        """Return the gateway's settings with the public keys of sessions added, if sessions are in use."""
         if self._keys is None and not self._failure:
             return options
         try:
@@ -77,7 +77,7 @@ class SignInKeeper:
         return msgspec.structs.replace(options, session_keys=self._keys.public) if self._keys is not None else options
 
     def follow(self, table: Table, aliases: Iterable[str]) -> None:
-        """Begin soon if one of these routes needs it."""
+        """Start signing users in soon, if one of these routes needs it."""
         if self._keys is not None or self._failure:
             return
         routes = (table.routes.get(alias) for alias in aliases)
@@ -85,7 +85,7 @@ class SignInKeeper:
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
     def resume(self) -> None:
-        """Start at once if a secret already exists, so that a restart does not change the listeners of Envoys."""
+        """Start at once if a secret already exists, so that a restart does not change Envoys' listeners."""
         kept = bool(self._folder) and (Path(self._folder) / _FILE).exists()
         if kept or self._ads.snapshot.options.oidc.session_key_file:
             self._begin_now()
@@ -100,7 +100,7 @@ class SignInKeeper:
             self._ads.configure(self.complete(options))
 
     def _report(self, error: PilotageError) -> None:
-        """Report that a secret cannot be read. A former one stays in use."""
+        """Report that the secret cannot be read. The previous secret, if any, stays in use."""
         self._failure = str(error)
         if self._keys is None:
             log.error("%s; requests to routes with the middleware oidc are refused", error)
@@ -108,7 +108,7 @@ class SignInKeeper:
             log.error("%s; sessions keep their former secret", error)
 
     async def check(self, asked: Asked) -> Any:
-        """Answer a check of the middleware."""
+        """Answer an Envoy's check of a request."""
         if self._sign_in is None:
             return error_page(asked, 503, "Signing in does not work at the moment.", "Try again in a moment.")
         return await self._sign_in.check(asked)
@@ -147,7 +147,7 @@ class SignInKeeper:
     # ---- the session secret
 
     def _read_secret(self, defaults: OidcDefaults) -> bytes:
-        """Return the configured secret, or the one in the folder, which is created if it does not exist yet.
+        """Return the configured secret, or else the one in the folder. Create that one if it does not exist yet.
 
         Raises:
             PilotageError: a file cannot be read, or its secret is too short.
@@ -188,7 +188,7 @@ def _secret_in(path: Path) -> bytes:
 
 
 def _made_secret(path: Path) -> bytes:
-    """Return the secret in a file. If the file does not exist, create it, complete and readable only by this user."""
+    """Return the secret in a file. If there is no file, create it atomically, readable only by this user."""
     if not path.exists():
         temporary = path.with_name(f".{path.name}-{os.getpid()}")
         with permissions(0o600):

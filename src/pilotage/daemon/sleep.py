@@ -73,7 +73,7 @@ class DiscoverySource:
         return found if found is None else self._with_file(engine, found)
 
     def _with_file(self, engine: str, container: Container) -> Container:
-        """Return a container with the idle options of the route file that lets it sleep, or else unchanged."""
+        """Add the idle options to a container that a route file lets sleep. Return other containers unchanged."""
         config = self._discovery.file_routes.idle.get((engine, container.container_id))
         if config is None:
             return container
@@ -95,7 +95,7 @@ class DiscoverySource:
         return built.routes if built is not None else ()
 
     def connect(self, engine: str) -> ClientRequest:
-        """Return a client of an engine for ``async with``. It shares its connection with the engine's others.
+        """Return a client of an engine for ``async with``. It shares a connection with the engine's other clients.
 
         Raises:
             EngineError: the engine cannot be reached, or is no longer being watched.
@@ -160,9 +160,10 @@ class Pages:
 
 
 async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint: Endpoint) -> Readiness:
-    """Return whether an endpoint is ready for requests at an address that the gateway has checked.
+    """Return whether an endpoint is ready for requests.
 
-    The agent checks an endpoint that is behind an agent. A route from a file is checked at any address.
+    The agent checks an endpoint that is behind an agent. All others are contacted only at addresses that the gateway
+    has checked, except for endpoints of routes from files, which may lead anywhere.
     """
     backend = ads.snapshot.backend(f"pool/{route.pool}" if route.pool else f"route/{route.alias}")
     members = backend.members if backend is not None else ()
@@ -186,7 +187,7 @@ async def _check(ads: AdsServer, source: DiscoverySource, route: Route, endpoint
 
 
 def _targets(ads: AdsServer, alias: str) -> list[Target]:
-    """Return the addresses of a udp route that the gateway has checked, and tunnels to its endpoints behind agents."""
+    """Return a udp route's targets: addresses that the gateway has checked, and tunnels to endpoints behind agents."""
     backend = ads.snapshot.backend(f"route/{alias}")
     found = [(it, backend.tunnel(it)) for it in backend.members] if backend is not None else []
     return [tunnel or (it.host, it.endpoint.port) for it, tunnel in found if tunnel or is_address(it.host)]

@@ -23,7 +23,7 @@ def routes_to(address: str, *, ipv4: Path = _IPV4, ipv6: Path = _IPV6) -> bool:
     If it has none, traffic to the address leaves this machine, and may reach an unrelated machine with that address.
 
     Args:
-        address: an IP address; any other text returns False.
+        address: an IP address; for any other text, the result is False.
         ipv4: the kernel's table of IPv4 routes.
         ipv6: the kernel's table of IPv6 routes.
 

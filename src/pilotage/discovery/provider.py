@@ -150,7 +150,7 @@ class DockerProvider:
 
     @property
     def current(self) -> EngineState:
-        """The containers and routes of :meth:`snapshot`, for reading, without the cost of sorting them."""
+        """The state behind :meth:`snapshot`, which is cheaper to read because nothing is sorted. Do not change it."""
         return (self._predecessor or self).state
 
     def is_renamed(self, config: DockerProviderConfig) -> bool:

@@ -120,7 +120,7 @@ class EngineState:
 
         Args:
             event: the event.
-            in_flight: whether a request about the container is in flight, so that the known state may be outdated.
+            in_flight: whether a request about the container is in flight, so the known state may be outdated.
 
         """
         known = self._listed.get(event.container_id)
@@ -237,7 +237,7 @@ class EngineState:
         return not (self.podman and container.running and not container.network_mode)
 
     def is_behind(self, event: ContainerEvent) -> bool:
-        """Return whether the last list does not show an event yet, or the swarm has not reported a container's task."""
+        """Return whether the list does not reflect an event yet, or the swarm has not reported a container's task."""
         listed = self._listed.get(event.container_id)
         if listed is None:
             return False

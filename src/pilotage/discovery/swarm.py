@@ -42,8 +42,7 @@ async def update_services(
 
     Returns:
         What changed: ``"services"``, ``"tasks"`` or ``""`` for nothing. After any change, parse the tasks among
-            ``containers`` again. If services changed, parse all
-        other containers again, too.
+        ``containers`` again. If services changed, parse all other containers again, too.
 
     Raises:
         EngineError: the connection failed or the response is invalid.

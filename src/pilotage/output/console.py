@@ -167,7 +167,8 @@ def _print_plainly(out: Out, rows: Iterable[Sequence[str]], widths: Sequence[int
 def _print_block(out: Out, heads: Sequence[str], cells: Sequence[Cell]) -> None:
     """Print a row as lines of heading and cell, and skip empty cells.
 
-    All lines but the first are indented. The first one is, too, if its cell is empty: the row continues the one before.
+    All lines but the first are indented. If the first cell is empty, the row continues the previous one, so all of its
+    lines are indented.
     """
     column = max(map(len, heads)) + _GAP
     indent = 0 if cells[0][0] else _GAP

@@ -99,7 +99,10 @@ def pools_json(table: Table) -> dict[str, Any]:
 
 
 def container_json(container: Container) -> dict[str, Any]:
-    """Return a container as plain data. Ports map private to public ports, and public to private ones; 0 for none."""
+    """Return a container as plain data.
+
+    ``public_ports`` maps public to private ports, ``private_ports`` private to public ones; 0 stands for no port.
+    """
     image, ports = container.image, container.port_mapping
     return {
         "name": container.container_name,

@@ -171,7 +171,7 @@ _NEEDS_QUOTES: Final = re.compile(r"[\[{@].*|true|false|[0-9.]*", re.DOTALL)
 
 
 def _quoted(example: str) -> str:
-    """Return a value with quotes if a Compose file needs them to make it text, as labels must be."""
+    """Quote a value that YAML would not read as text, because labels in a Compose file must be text."""
     return f'"{example}"' if _NEEDS_QUOTES.fullmatch(example) else example
 
 

@@ -53,7 +53,7 @@ class JudgedService(msgspec.Struct, frozen=True):
     """A service and its claims, allowed or refused.
 
     Attributes:
-        service, project, image: properties of the service's container against which rules match.
+        service, project, image: properties of the service's container that rules can match.
         engine: name of the assumed engine; ``""`` for none.
         decider: the rule that decides for the service, or the default.
         claims: everything that the service's routes claim.

@@ -87,7 +87,7 @@ def file_route_facts(
 
 
 def _target_values(route: Route, host: str, target: Target) -> list[tuple[str, str, str]]:
-    """Return name, value and reason of the scheme and, if the scheme has a host and a port, of these."""
+    """Return name, value and reason of scheme, host and port. The scheme ``fileserver`` has no host or port."""
     scheme = ("scheme", route.scheme, target.scheme_reason)
     if route.scheme == "fileserver":
         return [scheme]
@@ -145,7 +145,7 @@ def _prefixes(path: str) -> Iterator[str]:
 def _leaves(
     fields: dict[str, Located], visible: Visibility, prefix: str = ""
 ) -> Iterator[tuple[str, Located, Visibility]]:
-    """Yield path, value and visibility of each value that is no mapping or is wholly hidden, by path."""
+    """Yield path, value and visibility of each value, by path. An empty or entirely hidden mapping is one value."""
     for name in sorted(fields):
         value, path, inner = fields[name], f"{prefix}{name}", visible.at((name,))
         if isinstance(value.value, dict) and value.value and (inner.fields or inner.names or inner.everything):

@@ -69,7 +69,7 @@ class Activity:
 
         Args:
             cluster: name of the cluster.
-            since: loop time. Until each Envoy's latest report covers only time after it, the result is ``False``.
+            since: loop time. The result is ``False`` until every Envoy's last report covers only time after it.
 
         """
         return not self._silent and all(

@@ -162,7 +162,7 @@ class _Relay:
                     session.expect_start()
                 else:
                     session.close()
-            if self.sessions:  # nobody counted them while the containers slept
+            if self.sessions:  # the sleeper did not count them while the containers slept
                 self.owner.changed(self.alias)
             self._flush()
         elif opening == "failed":
@@ -263,7 +263,7 @@ class _Session:
         relay.loop.add_reader(self._socket, self._receive)
 
     def expect_start(self) -> None:
-        """Start to keep copies of sent datagrams to resend them, because the server may not be listening yet."""
+        """Keep copies of datagrams sent from now on, to resend them if the server is not listening yet."""
         self._keep_none()
         self._unanswered = []
 

@@ -24,11 +24,11 @@ __all__ = ["EngineActions", "SleepError", "all_of"]
 
 _POLL: Final = 0.5
 _SHORT_POLL: Final = 0.05
-"""Seconds between two inspections of a container that completes, becomes healthy or exits. The interval grows from the
-latter to the former."""
+"""Seconds between two inspections while waiting until a container completes, becomes healthy or exits. The interval
+grows from ``_SHORT_POLL`` to ``_POLL``."""
 
 _POLL_SHARE: Final = 0.05
-"""An interval, as a share of the time waited so far."""
+"""The interval as a share of the time waited so far, between these two limits."""
 
 
 class SleepError(Exception):
@@ -47,7 +47,7 @@ class EngineActions:
         self._connect = connect
 
     async def start(self, container: Container) -> None:
-        """Start or resume a container. Does nothing if it is already running.
+        """Start or resume a container. Do nothing if it is already running.
 
         Raises:
             SleepError: the engine cannot be reached or refuses, or the container is dead or being removed.
@@ -64,7 +64,7 @@ class EngineActions:
                 await client.start(container.container_id)
 
     async def stop(self, container: Container, config: IdleConfig) -> None:
-        """Stop, pause or kill a container, as ``config`` says. Does nothing if it is not running, or paused.
+        """Stop, pause or kill a container, as ``config`` says. Do nothing if it is not running or is already paused.
 
         Raises:
             SleepError: the engine cannot be reached or refuses.
@@ -126,7 +126,7 @@ class EngineActions:
 
 
 _KILLED_AFTER: Final = 10.0
-"""Seconds that a container with ``stop_method: kill`` has to exit after another signal than SIGKILL."""
+"""Seconds that a container with ``stop_method: kill`` has to exit after a signal other than SIGKILL."""
 
 
 async def _stop_by_signal(client: EngineClient, container_id: str, before: InspectState, config: IdleConfig) -> None:

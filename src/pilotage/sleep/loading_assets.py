@@ -95,8 +95,8 @@ body:not([data-look=failed]) .failure, body:not([data-look=waking]) .time { disp
 }
 """
 
-# EventSource reconnects by itself, unless the response is not a stream. It is not if there are too many streams, or if
-# the path already leads to the service, which is then ready. Reloading is right in both cases.
+# EventSource reconnects by itself unless the response is not a stream. That happens if there are too many streams, or
+# if the path already leads to the service, which is then ready. Reloading is right in both cases.
 SCRIPT: Final = """
 "use strict";
 (() => {

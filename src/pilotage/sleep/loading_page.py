@@ -77,8 +77,8 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 """Value of the header ``Content-Security-Policy``: only the page's own script and style run.
 
 With hashes instead of nonces, the value is constant. It does not forbid frames: dashboards show services in frames, and
-a browser that refused the page there would never get to the service. Nothing is to be gained by tricking users into
-clicking "Try again".
+a browser that refused the page there would never get to the service. An attacker gains nothing by tricking users
+into clicking "Try again".
 """
 
 

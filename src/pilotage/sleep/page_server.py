@@ -197,7 +197,7 @@ class PageServer:
 
     async def _stream(self, request: web.BaseRequest, response: web.StreamResponse, alias: str) -> None:
         async def send(data: bytes) -> None:
-            # Never waits for the client: the limit is less than what a transport keeps before it makes writers wait.
+            # write() never waits for the client, because _UNREAD is below the size at which a transport pauses writers.
             if request.transport is None or request.transport.get_write_buffer_size() > _UNREAD:
                 raise ConnectionResetError
             await response.write(data)

@@ -21,12 +21,12 @@ _BROKEN: Final = 500
 
 
 class Readiness(StrEnum):
-    """What a server that has been started does with a request.
+    """What a server that was just started would do with a request.
 
     Attributes:
         READY: it would answer.
         STARTING: it would not answer yet, or does not respond.
-        REFUSED: it refuses connections, which costs neither side more than a packet to find out.
+        REFUSED: it refuses connections. Finding this out costs each side only one packet.
 
     """
 

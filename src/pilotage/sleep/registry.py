@@ -25,7 +25,7 @@ __all__ = ["Followed", "Registry"]
 _NOT_ALLOWED: Final = "its containers do not sleep, because pilotage may not start and stop containers on this engine"
 
 _SHORTEST_ID: Final = 4
-"""Minimum length of the beginning of a container's ID by which it can be found."""
+"""Minimum length of an abbreviated container ID by which a unit can be found."""
 
 
 class Followed(NamedTuple):
@@ -149,7 +149,11 @@ class Registry:
             unit.state.idle_timeout = unit.config.idle_timeout
 
     def _follow_pool(self, alias: str, route: Route | None) -> tuple[str, ...]:
-        """Record a route whose containers never sleep, so that its pool does not sleep; ``None`` if they may sleep.
+        """Record whether a route's containers never sleep, because then its pool does not sleep either.
+
+        Args:
+            alias: alias of the route.
+            route: the route; ``None`` if its containers may sleep.
 
         Returns:
             Aliases of the other routes in the old and the new pool, because this may change whether they can sleep.
@@ -217,7 +221,7 @@ class Registry:
         return message, f"set proxy.idle_timeout on the containers of {min(others)} as well"
 
     def _joined(self, key: UnitKey, alias: str) -> Unit | None:
-        """Return the existing unit with a key or ``None``. If the alias has left this unit, begin a new epoch."""
+        """Return the unit with a key; ``None`` if there is none. If the alias had left the unit, begin a new epoch."""
         unit = self.units.get(key)
         if unit is not None and alias in unit.left:
             unit.left.discard(alias)

@@ -110,11 +110,11 @@ class Sleeper:
             self._act(unit, unit.state.want(time.monotonic()))
 
     def take_over(self, alias: str, epoch: int) -> None:
-        """Continue an epoch for which an Envoy already had requests to a route before this process started.
+        """Continue an epoch that began before this process started, because an Envoy still has requests in it.
 
         Args:
             alias: alias of the route.
-            epoch: the number of a sleep in the name of the cluster that these requests use.
+            epoch: the epoch, from the name of the cluster that these requests use.
 
         """
         unit = self._registry.unit(alias)
@@ -178,7 +178,7 @@ class Sleeper:
         )
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put to sleep ``unit``, which ``dependant`` needed; see :class:`~pilotage.sleep.stopping.Stops`."""
+        """Put ``unit`` to sleep after ``dependant``, which needed it; see :class:`~pilotage.sleep.stopping.Stops`."""
         before = unit.state.epoch
         if unit.busy or not unit.state.sleep(time.monotonic()):
             return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_BACKOFF", "QUIESCE_LIMIT", "Action", "Phase", "SleepState"]
 
 QUIESCE_LIMIT: Final = 30.0
-"""Seconds after which containers that cannot be put to sleep stay awake, because an Envoy does not respond."""
+"""Seconds after which containers stay awake if they cannot be put to sleep because an Envoy does not respond."""
 
 LONGEST_BACKOFF: Final = 30.0
 """Maximum number of seconds between a failed attempt to wake the containers and the next one."""
@@ -125,7 +125,7 @@ class SleepState:
 
     @property
     def sleeps_at(self) -> float | None:
-        """When they will be put to sleep if there are no more requests; ``None`` if they stay, or are not, awake."""
+        """When they will be put to sleep if no more requests arrive; ``None`` if they stay awake, or are not awake."""
         if self.phase is not Phase.READY or self.in_progress or self.idle_timeout < 0:
             return None
         return self.last_used + self.idle_timeout

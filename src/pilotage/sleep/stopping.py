@@ -34,7 +34,7 @@ class Stops(Protocol):
         """Return the unit of a route; ``None`` if its containers do not sleep."""
 
     async def sleep_with(self, dependant: Unit, unit: Unit) -> None:
-        """Put to sleep ``unit``, which ``dependant`` needed. Return once it sleeps, or if either must be woken."""
+        """Put ``unit`` to sleep after ``dependant``, which needed it. Return once it sleeps or either must be woken."""
 
 
 def users_of(unit: Unit, source: Source) -> frozenset[str]:

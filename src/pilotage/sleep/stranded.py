@@ -1,7 +1,7 @@
-"""Wakes containers for requests that Envoy sent to them in the moment in which somebody else stopped them.
+"""Wakes containers for requests that Envoy was sending to them when somebody else stopped them.
 
 Envoy has already chosen the cluster of such a request, so it does not ask pilotage for another one. It retries the
-request in that cluster, which has no endpoint any more, and counts each failed attempt in its load reports.
+request in that cluster, which no longer has an endpoint, and counts each failed attempt in its load reports.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Sleeper(Protocol):
 class StrandedRequests:
     """Wakes sleeping containers if an Envoy retries requests in a cluster that has lost its endpoints.
 
-    If only one path may wake the containers, they go on sleeping, because reports do not contain paths.
+    If only requests to a certain path may wake the containers, they stay asleep, because reports do not contain paths.
 
     Args:
         sleeper: wakes the containers.
@@ -41,14 +41,14 @@ class StrandedRequests:
         self._failed: dict[str, dict[str, int]] = {}  # node ID -> cluster -> failed attempts so far
 
     def reported(self, report: Report) -> None:
-        """Wake the containers for whose requests an attempt has failed since the Envoy's previous report."""
+        """Wake sleeping containers for which the Envoy counts more failed attempts than in its previous report."""
         before = self._failed.pop(report.node, {})
         now = {
             cluster: sum(loads[address].failed for address in NO_ENDPOINT & loads.keys())
             for cluster, loads in report.loads.items()
             if gate_of(cluster) and not NO_ENDPOINT.isdisjoint(loads)
         }
-        if now and len(self._failed) < _MOST_ENVOYS:  # some may have left for good
+        if now and len(self._failed) < _MOST_ENVOYS:  # an Envoy that has left is never removed
             self._failed[report.node] = now
         for cluster, failed in now.items():
             alias = gate_of(cluster.removesuffix(GRPC_SUFFIX))

@@ -17,8 +17,8 @@ MOST_AT_ONCE: Final = 4
 LONGEST_TURN: Final = 30.0
 """Seconds after which a unit that is still waking no longer keeps the next one waiting.
 
-Otherwise, four services that never answer would keep all others on their engine from waking, for as long as their
-labels say.
+Otherwise, four services that never answer would keep all others on their engine from waking until their
+``wake_timeout`` has passed.
 """
 
 

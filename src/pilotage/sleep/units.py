@@ -96,7 +96,7 @@ class Unit(msgspec.Struct, eq=False):
         config: how they sleep and wake, from their labels.
         state: whether they are awake.
         aliases: aliases of their routes.
-        left: aliases that belonged to this unit before.
+        left: aliases that used to belong to this unit.
         pool: the name of their pool; ``""`` if they are in none.
         step: the current step of waking them, as readable text; ``""`` if they are not waking.
         done: the finished steps of the current or last attempt to wake them.

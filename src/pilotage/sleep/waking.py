@@ -41,8 +41,8 @@ LONGEST_WAKE: Final = 900.0
 
 _LONGEST_CHECK_INTERVAL: Final = 0.5
 _CHECK_SHARE: Final = 0.05
-"""Seconds between two health checks of a server that accepts connections: at most the former, and at least this share
-of the time since its container got an address, because servers may log each check."""
+"""Minimum pause between two health checks of a server that accepts connections, because servers may log each check:
+this share of the time since its container got an address, but no more than ``_LONGEST_CHECK_INTERVAL`` seconds."""
 
 _CHECKS_AT_ONCE: Final = 16
 """How many endpoints of a unit are checked at the same time, so that one that does not respond does not delay all."""
@@ -143,13 +143,13 @@ class Waker:
             log.warning("%s: woke the others, but could not wake %s: %s", unit.engine, name, reason)
 
     async def stop(self, unit: Unit) -> None:
-        """Cancel the start of those containers of a unit that have not been started yet."""
+        """Cancel the start of a unit's remaining containers."""
         if (starting := self._starting.get(unit.key)) is not None:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel the start of all containers that have not been started yet."""
+        """Cancel the start of all remaining containers."""
         for starting in (found := [*self._starting.values()]):
             starting.cancel()
         await asyncio.gather(*found, return_exceptions=True)

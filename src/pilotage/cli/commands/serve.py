@@ -136,7 +136,7 @@ def _note(text: str) -> None:
 
 
 async def _is_without_engine() -> bool:
-    """Return whether no engine responds. If so, print this and the error of the engine selected or found."""
+    """Return whether no engine responds. If so, print that and the error of the engine that was selected or found."""
     from pilotage.config.engines import EngineChoice, choose_engines
     from pilotage.core.errors import EngineError, PilotageError
     from pilotage.engine.pool import Pool, new_client

@@ -38,7 +38,7 @@ def route_status(
         route: the route.
         health: endpoint address -> result of the gateway's probes.
         wakefulness: whether the route's containers are awake; ``None`` if no daemon puts them to sleep.
-        refused: the settings for which the gateway refuses to serve the route; ``None`` if it serves the route.
+        refused: the settings because of which the gateway does not serve the route; ``None`` if it does.
 
     """
     if route.excluded_reason == ExclusionReason.ERROR:
@@ -121,7 +121,7 @@ def _awake(wakefulness: Wakefulness | None) -> str:
 
 
 def _accepted(states: Mapping[str, RouteState]) -> Cell:
-    """Return which version of a route each Envoy has: first Envoys that reject it or have not answered yet."""
+    """Return which version of a route each Envoy has. Envoys that have not accepted the current one come first."""
     if not states:
         return "-", ""
     found: dict[str, list[str]] = {}
@@ -137,7 +137,7 @@ def _accepted(states: Mapping[str, RouteState]) -> Cell:
 
 
 def _pool_row(view: View, name: str, members: tuple[str, ...]) -> list[Cell]:
-    """Return the table row of a pool, under whose name its members answer."""
+    """Return the table row of a pool, whose members answer under its name."""
     routes = [view.table.routes[alias] for alias in members]
     ready = sum(any(endpoint.state == "ready" for endpoint in route.endpoints) for route in routes)
     engines = ", ".join(dict.fromkeys(route.provider for route in routes))
