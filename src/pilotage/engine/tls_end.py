@@ -86,7 +86,7 @@ class TLSEnd:
         """Announce that this end sends nothing more. The other end may continue to send."""
         try:
             self._ssl.unwrap()
-        except ssl.SSLError:  # it wants the end of the other direction, too, or the connection is broken
+        except ssl.SSLError:  # the other direction has not ended yet, or the connection is broken
             return
 
     def to_send(self) -> bytes:
