@@ -1,4 +1,4 @@
-"""Encrypts and decrypts one end of a TLS connection, without a socket. Pure.
+"""Encrypts and decrypts data at one end of a TLS connection, without a socket. Pure.
 
 In asyncio's own TLS, a connection ends in both directions at once. Here each direction ends by itself: with
 ``close_notify``, as a TCP connection does with FIN.

@@ -1,4 +1,4 @@
-"""The agent's end of a tunnel, whose two directions end separately, for :class:`pilotage.testing.FakeAgent`."""
+"""Implements the agent's end of a tunnel for :class:`pilotage.testing.FakeAgent`. Each direction ends by itself."""
 
 from __future__ import annotations
 
