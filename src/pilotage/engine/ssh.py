@@ -30,8 +30,8 @@ _OUTPUT_LIMIT: Final = 4096
 """Number of bytes that are kept from the end of ssh's standard error."""
 
 _EXIT_TIMEOUT: Final = 1.0
-"""Seconds to wait until ssh exits: after SIGTERM, before it is killed; after the end of its stream, before its output is
-read.
+"""Seconds to wait until ssh exits: after SIGTERM, before it is killed; after the end of its stream, before its output
+is read.
 """
 
 _KEPT_VARIABLES: Final = (
