@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentCertificates", "make_certificates", "write_archive"]
 
 _YEARS: Final = 10
-"""How long the certificates are valid. The agent is started with its own, so renewing them means starting it again."""
+"""How long the certificates are valid. To renew them, start the agent again with new ones."""
 
 _ORGANIZATION: Final = "pilotage"
 _EARLY: Final = dt.timedelta(minutes=5)  # clocks differ

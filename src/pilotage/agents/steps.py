@@ -99,7 +99,7 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
 
 
 async def _probe(host: str, port: int, files: TLSFiles) -> Step:
-    """Open a test tunnel, which the agent closes at once, and return as a step whether that worked."""
+    """Open a test tunnel, which the agent closes at once, and return the result."""
     remedy = "upgrade the agent, or serve tcp routes of this machine in another way"
     try:
         async with asyncio.timeout(_LIMIT):
@@ -122,7 +122,7 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
 
 
 async def _probe_udp(host: str, port: int, files: TLSFiles) -> Step:
-    """Open a test tunnel for udp, and return as a step whether that worked."""
+    """Open a test tunnel for udp, and return the result."""
     if find_spec("OpenSSL") is None:
         return Step("udp tunnel", "not checked, because pyOpenSSL is not installed (pip install 'pilotage[agents]')")
     from pilotage.engine.dtls_client import DTLSClient  # noqa: PLC0415  # an optional package

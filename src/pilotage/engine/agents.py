@@ -134,7 +134,7 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
         taken: the names of other engines.
 
     """
-    plain = wanted.removesuffix("!")  # names that differ only in this are one engine to rules
+    plain = wanted.removesuffix("!")  # rules treat names that differ only in this as one
     if plain not in taken and f"{plain}!" not in taken:
         return wanted
     ending = "!" if wanted.endswith("!") else ""

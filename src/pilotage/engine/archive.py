@@ -138,7 +138,7 @@ def check_credentials(files: TLSFiles) -> Credentials:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         server.load_verify_locations(cadata=credentials.ca_text)
-    except (ssl.SSLError, ValueError):  # if one of several is damaged, or there is no text at all
+    except (ssl.SSLError, ValueError):  # a certificate is damaged, or there is none
         cas = []
     if not cas:
         _fail(f"{files.zip_file or files.ca_file} has no CA certificate in PEM form", _CREATE)

@@ -30,7 +30,7 @@ class DTLSClient:
         lost: called once, with this connection, after the agent has closed it or cannot be reached any more.
 
     Raises:
-        OSError: there is no way to the address, or no descriptor is left.
+        OSError: no network reaches the address, or no file descriptor is left.
 
     """
 
@@ -103,7 +103,7 @@ class DTLSClient:
                 self._socket.send(packet)
             except ConnectionRefusedError as error:
                 self._fail(error)
-            except OSError:  # like a full buffer on the way, it loses only this packet
+            except OSError:  # only this packet is lost, as if a buffer on the way were full
                 continue
 
     def _receive(self) -> None:

@@ -1,4 +1,4 @@
-"""Encrypts and decrypts one end of a DTLS 1.2 connection, without a socket. Pure.
+"""Encrypts and decrypts datagrams at one end of a DTLS 1.2 connection, without a socket. Pure.
 
 Python's ``ssl`` has no DTLS, so this module needs pyOpenSSL. Import it only where a udp tunnel is opened.
 """
@@ -27,7 +27,7 @@ __all__ = ["LARGEST_DATAGRAM", "DTLSEnd", "dtls_context"]
 LARGEST_DATAGRAM: Final = 16_384
 """Maximum number of bytes in one DTLS record, and thus in one datagram (RFC 6347, section 4.1)."""
 
-_CIPHERS: Final = b"ECDHE-ECDSA-AES128-GCM-SHA256"  # the only one of agents; DTLS 1.2 introduced it
+_CIPHERS: Final = b"ECDHE-ECDSA-AES128-GCM-SHA256"  # the only one that agents accept; it needs DTLS 1.2
 _PACKET: Final = 1200  # bytes of a handshake message that fit into one datagram on every network
 _RECORD_HEADER: Final = 13
 
@@ -109,11 +109,11 @@ class DTLSEnd:
 
     @property
     def patience(self) -> float | None:
-        """Seconds until :meth:`repeat` must be called; ``None`` if the other end owes no answer."""
+        """Seconds until :meth:`repeat` must be called; ``None`` if no answer is awaited."""
         return self._ssl.DTLSv1_get_timeout()
 
     def repeat(self) -> None:
-        """Send the last part of the handshake again, if it is due, because no answer to it has come.
+        """Send the last part of the handshake again if the answer to it is overdue.
 
         Raises:
             ssl.SSLError: it has been repeated too often.
@@ -174,7 +174,7 @@ class DTLSEnd:
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Split records into packets. Only a record that is longer than a packet exceeds one."""
+    """Split records into packets of limited size. A record that exceeds the limit gets a packet of its own."""
     found: list[bytes] = []
     begin = end = 0
     while end < len(data):
@@ -199,7 +199,7 @@ def _names_of(connection: SSL.Connection) -> list[str]:
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """Convert pyOpenSSL's errors."""
+    """Convert pyOpenSSL's errors to ``ssl.SSLError``."""
     try:
         yield
     except SSL.Error as error:

@@ -30,9 +30,9 @@ _BEGINS_EVENT: Final = re.compile(rb"\s*(?:\{|$)").match
 class EventStream:
     """The events of an engine from now on: ``async with client.events() as stream: async for event in stream: ...``.
 
-    ``async with`` returns once the engine has started its response. The stream has every later event. A list that is
-    requested inside the block and the stream therefore show every change. Only :meth:`close` ends the iteration
-    normally. The stream may be silent for any length of time; to check the engine, ping it.
+    ``async with`` returns once the engine has started its response. The stream has every later event, so no change is
+    missed if the list is requested inside the block. Only :meth:`close` ends the iteration normally. The stream may be
+    silent for any length of time; to check the engine, ping it.
 
     An agent starts its response only when the first event occurs. Behind an agent, ``async with`` therefore returns
     once the request has been sent. While :attr:`is_confirmed` is false, events may be missed, so list again soon.

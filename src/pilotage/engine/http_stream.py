@@ -92,7 +92,7 @@ class HTTPStream(asyncio.Protocol):
     # ---- called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, and let it read less at a time if it is asyncio's own."""
+        """Keep the transport. If it is asyncio's own, let it read fewer bytes at a time."""
         self.transport = cast("asyncio.Transport", transport)
         if hasattr(transport, "max_size"):  # not with TLS, which has a small buffer
             transport.max_size = _READ_SIZE

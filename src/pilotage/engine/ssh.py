@@ -30,7 +30,7 @@ _OUTPUT_LIMIT: Final = 4096
 """Number of bytes that are kept from the end of ssh's standard error."""
 
 _EXIT_TIMEOUT: Final = 1.0
-"""Seconds that ssh has to exit: after SIGTERM, before it is killed; and after the end of its stream, before its output
+"""Seconds to wait until ssh exits: after SIGTERM, before it is killed; after the end of its stream, before its output
 is read.
 """
 
@@ -169,7 +169,7 @@ class SSHDialer:
         self._tunnels: list[_Tunnel] = []
 
     async def dial(self, factory: Callable[[], HTTPStream]) -> HTTPStream:
-        """Start ssh and return the protocol of its stream. If ssh cannot connect, only the first request fails."""
+        """Start ssh and return the protocol of its stream. If ssh cannot connect, the first request fails instead."""
         ours, theirs = socket.socketpair()
         try:
             process = await self._start(theirs)

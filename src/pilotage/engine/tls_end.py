@@ -1,4 +1,4 @@
-"""Encrypts and decrypts one end of a TLS connection, without a socket. Pure.
+"""Encrypts and decrypts data at one end of a TLS connection, without a socket. Pure.
 
 In asyncio's own TLS, a connection ends in both directions at once. Here each direction ends by itself: with
 ``close_notify``, as a TCP connection does with FIN.
@@ -86,7 +86,7 @@ class TLSEnd:
         """Announce that this end sends nothing more. The other end may continue to send."""
         try:
             self._ssl.unwrap()
-        except ssl.SSLError:  # it wants the end of the other direction, too, or the connection is broken
+        except ssl.SSLError:  # the other direction has not ended yet, or the connection is broken
             return
 
     def to_send(self) -> bytes:

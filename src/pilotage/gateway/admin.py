@@ -50,12 +50,12 @@ class _Listeners(msgspec.Struct):
 
 
 def parse_stats(body: bytes) -> dict[str, int]:
-    """Return metric with labels -> value for the counters and gauges in Envoy's metrics in Prometheus's text format."""
+    """Parse Envoy's metrics in Prometheus's text format. Return counter or gauge, with its labels -> value."""
     return {name.decode(): int(value) for name, value in _SAMPLE.findall(body)}
 
 
 def component_levels(level: str) -> tuple[str, ...]:
-    """Return, as ``name:level``, the components that must not log at ``level``, the log level of the rest of Envoy.
+    """Return, as ``name:level``, the components that need another level while the rest of Envoy logs at ``level``.
 
     While the daemon is down, the component ``config`` would warn twice a second that Envoy cannot connect. The
     component's other warnings are about rejected configuration, which the daemon reports itself. At the levels debug

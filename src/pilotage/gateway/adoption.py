@@ -219,7 +219,7 @@ class KeepingLauncher:
 
     async def _can_take_over(self, admin: AdminClient) -> bool:
         try:
-            await _wait_until_ready(admin)  # until then, an Envoy that has itself just taken over refuses
+            await _wait_until_ready(admin)  # an Envoy that has itself just taken over refuses until then
             version = (await admin.get("/hot_restart_version")).decode(errors="replace").strip()
             _, ours = await _run(str(self._binary), "--hot-restart-version")
         except (GatewayError, aiohttp.ClientError, OSError, TimeoutError):

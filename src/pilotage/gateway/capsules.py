@@ -24,7 +24,7 @@ _LONGEST_HEAD: Final = 16 * 1024
 
 
 class CapsuleReader:
-    """Splits what Envoy sends into the head of its request and datagrams.
+    """Reads what Envoy sends on one stream: the head of a request, then capsules with datagrams.
 
     Attributes:
         has_begun: whether the head of the request is complete.
@@ -81,7 +81,7 @@ def capsule(datagram: bytes) -> bytes:
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:
-    """Return an integer of variable length, and where it ends; ``-1`` for both if it is not complete."""
+    """Read an integer of variable length; return it and the index of its end, or -1 for both if it is not complete."""
     if not 0 <= at < len(data):
         return -1, -1
     first = data[at]

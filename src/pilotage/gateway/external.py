@@ -77,7 +77,7 @@ class _ExternalProcess:
         return UNKNOWN_STATUS
 
     def terminate(self) -> None:
-        """Stop following it."""
+        """Stop following Envoy."""
         self.kill()
 
     def kill(self) -> None:

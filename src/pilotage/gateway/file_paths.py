@@ -22,7 +22,7 @@ _WITHOUT_WAITING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEX
 _MOST_PARTS: Final = 64
 _INDEX: Final = "index.html"
 _PUBLIC: Final = ".well-known"
-"""The only name with a leading dot that is served (RFC 8615). Others, such as ``.git``, are rarely meant to be."""
+"""The only name with a leading dot that is served (RFC 8615). Others, such as ``.git``, are rarely for clients."""
 
 
 class FileRoot(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class FileRoot(msgspec.Struct, frozen=True):
 
     Attributes:
         root: the folder.
-        index: path below the folder of the file that is returned for the folder itself, with a leading slash.
+        index: path of the file that is returned for the folder; relative to the folder, but with a leading slash.
         spa: whether the index is returned for all paths that do not exist.
         folders: the folder must lie below one of these; ``None`` for a route from a file, which may use any folder.
 
@@ -111,7 +111,7 @@ def _open_file(base: str, names: Sequence[str]) -> Found | None:
 
 
 def _open_below(base: str, names: Sequence[str]) -> Found | None:
-    """Open a path below a folder whose own path has no links. Each part is opened in turn, without following links."""
+    """Open a path below ``base``, whose own path has no links. Each part is opened in turn, without following links."""
     try:
         resolved = os.path.realpath(Path(base, *names), strict=True)
     except (OSError, ValueError):

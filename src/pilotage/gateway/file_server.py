@@ -32,11 +32,11 @@ _MOST_CONNECTIONS: Final = 1000
 _THREADS: Final = 4
 _CHUNK: Final = 256 * 1024
 _KEPT: Final = 60.0
-"""Seconds until an idle connection is closed. Envoy closes it earlier, so no request arrives too late."""
+"""Seconds until an idle connection is closed. Envoy closes it earlier, so it never uses a closed one."""
 _LONGEST_HEADER: Final = 128 * 1024
 _NANOSECONDS: Final = 1_000_000_000
 _TYPES: Final = MimeTypes()
-"""The types that Python knows. Those of the machine are not read, so that they are the same everywhere."""
+"""The types that Python knows. The machine's own list is not read, so that types are the same everywhere."""
 for _type, _suffix in (
     ("application/wasm", ".wasm"),
     ("application/manifest+json", ".webmanifest"),
@@ -108,7 +108,7 @@ class FileServer:
         if found is None:
             return _text(404, "There is no such file.")
         if found.descriptor < 0:
-            # Only one slash, or a browser would take the first part for a host.
+            # With two leading slashes, a browser would take the first part for a host.
             there = f"/{path.lstrip('/')}/" + (f"?{query}" if query else "")
             return _text(301, "This folder has another address.", {"Location": there})
         try:

@@ -76,7 +76,8 @@ def make_pipe(path: Path) -> None:
         os.mkfifo(path, 0o600)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     with contextlib.suppress(OSError, AttributeError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGEST)  # less without privileges; lost if nobody has it open
+        # Refused if privileges are needed for this size. The pipe keeps its size until no process has it open.
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGEST)
     os.close(descriptor)
 
 

@@ -36,8 +36,7 @@ _PAUSE_FACTOR: Final = 20
 _CALM_FACTOR: Final = 400
 _LONGEST_CALM: Final = 10.0
 """The pause after reading statistics is at least ``_PAUSE_FACTOR`` times the duration, because reading blocks Envoy's
-main thread. Far from all limits it is ``_CALM_FACTOR`` times the duration, but then ``_LONGEST_CALM`` seconds are
-enough."""
+main thread. Far from all limits, it is ``_CALM_FACTOR`` times the duration, up to ``_LONGEST_CALM`` seconds."""
 _STATISTICS: Final = (
     r"^overload\.envoy\.(?:overload_actions\.stop_accepting_requests\.active"
     r"|resource_monitors\.global_downstream_max_connections\.pressure)$"
@@ -122,7 +121,7 @@ class OverloadMonitor:
             await asyncio.sleep(_INTERVAL)
 
     def _pause(self, descriptors: int, took: float) -> float:
-        """Return the seconds to wait from reading statistics, which took ``took`` seconds, until reading them again."""
+        """Return how many seconds to wait until the next read of the statistics. The last one took ``took`` seconds."""
         most = descriptors / min(self._descriptors, self._connections)  # each connection needs a descriptor
         if max(most, self._clients) > _BUSY or self.problem:
             return max(_INTERVAL, _PAUSE_FACTOR * took)

@@ -29,12 +29,12 @@ BUFFERED: Final = 64 * 1024
 """Bytes read at once, and bytes that may wait for a slow reader before no more are read, in each direction."""
 
 _OPENING: Final = 10.0  # seconds until a tunnel must be open; agents take as long to reach a target
-_WAITING: Final = 30.0  # seconds for that and for the tunnels to the same agent that are opened before
+_WAITING: Final = 30.0  # seconds for that, including the wait for earlier tunnels to the same agent
 _LAST_BYTES: Final = 60.0  # seconds for what has been sent before the end of a connection
 
 
 class Owner(Protocol):
-    """The interface through which connections use the relay that they belong to.
+    """The part of the relay that connections use.
 
     Attributes:
         buffer: the buffer into which all connections read, one after another.
@@ -49,7 +49,7 @@ class Owner(Protocol):
         """Return the agent with this address; ``None`` if it is no longer configured."""
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return the semaphore that limits how many tunnels to an agent (its address) are opened at once."""
+        """Return the semaphore that limits how many tunnels to the agent with this address are opened at once."""
 
     def context(self, agent: str) -> ssl.SSLContext:
         """Return the TLS settings for the agent with this address, or raise CredentialsError."""
@@ -155,7 +155,7 @@ class TunnelConnection:
             self._end()
 
     def _hang_up(self) -> None:
-        """Handle that Envoy has closed its connection in both directions. Pass on what it sent before."""
+        """End the tunnel because Envoy has closed its connection, but first pass on what Envoy has sent."""
         self._hung_up = True
         if self._near.has_ended:
             self._end()

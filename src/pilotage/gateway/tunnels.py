@@ -2,7 +2,7 @@
 
 There is one unix socket for each target behind an agent. Envoy connects to this socket as if it were the target, and
 each connection gets a tunnel of its own: a TLS connection to the agent, which begins with a header that names the
-target. For udp, each client has a connection, and a tunnel of its own over DTLS. Envoy enforces all limits per
+target. For udp, Envoy opens one connection for each client, and its tunnel uses DTLS. Envoy enforces all limits per
 connection and per client. Linux only.
 """
 
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 MOST_TUNNELS: Final = 2000
 """Maximum number of connections through all agents; a quarter of this process's file descriptors if that is less."""
 
-_LINGER: Final = 10.0  # seconds for which a socket that no route uses accepts connections: Envoy may not know it yet
+_LINGER: Final = 10.0  # seconds that an unused socket still accepts connections, because Envoy may still use it
 _BACKLOG: Final = 1024
 _BATCH: Final = 64  # connections accepted at once
-_AT_ONCE: Final = 32  # if more were opened at once, none of them might be in time
+_AT_ONCE: Final = 32  # tunnels opened at once to one agent; with more, none might be open in time
 _LOG_AGAIN: Final = 60.0  # seconds until the same failure of a tunnel is logged again
 _PAUSE: Final = 1.0  # seconds before another attempt to accept connections
 
@@ -107,8 +107,8 @@ class Tunnels:
     def follow(self, _table: object, aliases: Iterable[str]) -> None:
         """Open and close the sockets of the aliases whose routes may have changed.
 
-        Existing connections stay open. Sessions of udp clients end with their tunnel, because they have no end of their
-        own that Envoy could wait for.
+        Existing TCP connections stay open. The sessions of udp clients end when no route needs their tunnel any more,
+        because udp clients do not end their sessions themselves.
         """
         for alias in aliases:
             wanted = frozenset(self._tunnels(alias))
@@ -136,7 +136,7 @@ class Tunnels:
         self.hangups.close()
 
     def connect(self, tunnel: Tunnel) -> socket.socket:
-        """Return a socket for the datagrams of one client, which a udp tunnel carries; the session ends with it.
+        """Begin the session of one udp client, and return a socket for its datagrams. Close it to end the session.
 
         Raises:
             OSError: there are too many connections.
@@ -179,7 +179,7 @@ class Tunnels:
         return credentials
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return the semaphore that limits how many tunnels to an agent (its address) are opened at once."""
+        """Return the semaphore that limits how many tunnels to the agent with this address are opened at once."""
         return self._turns.setdefault(agent, asyncio.Semaphore(_AT_ONCE))
 
     def agent(self, address: str) -> Agent | None:
@@ -196,7 +196,7 @@ class Tunnels:
         Args:
             tunnel: the tunnel.
             failure: the reason.
-            what: what it is the reason for.
+            what: what happens for this reason; the log line begins with it.
 
         """
         now = asyncio.get_running_loop().time()

@@ -1,8 +1,7 @@
 """Carries the datagrams of one udp client through a tunnel of an agent.
 
-A tunnel is a DTLS connection to the agent. Its first datagram is a header that names the target. Agents do
-not confirm the header or report a lost connection, so if the target does not answer for a while, the session opens a
-new tunnel.
+A tunnel is a DTLS connection to the agent. Its first datagram is a header that names the target. Agents do not confirm
+the header or report a lost connection, so if the target does not answer for a while, the session opens a new tunnel.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ if TYPE_CHECKING:
 __all__ = ["PACKETS", "UdpOwner", "UdpTunnel"]
 
 PACKETS: Final = socket.SOCK_SEQPACKET
-"""Type of the sockets from which sessions read whole datagrams. From others, they read what Envoy sends."""
+"""Type of sockets that carry whole datagrams. All other sockets are connections of Envoy, which carry capsules."""
 
 _OPENING: Final = 10.0  # seconds until a tunnel must be open
-_WAITING: Final = 30.0  # seconds for that and for the tunnels to the same agent that are opened before
-_PAUSE: Final = 1.0  # seconds until a client whose tunnel has failed gets another one: its next datagram opens it
+_WAITING: Final = 30.0  # seconds for that, including the wait for earlier tunnels to the same agent
+_PAUSE: Final = 1.0  # seconds after a failed tunnel until the client's next datagram may open another one
 _UNHEARD: Final = 2.0  # seconds without an answer after which a new tunnel is opened, doubled each time, up to:
 _LONGEST_UNHEARD: Final = 60.0
 _LATE: Final = 5.0  # seconds for which late answers may still come out of a tunnel that has been replaced
 _BATCH: Final = 64  # datagrams read from a socket before other sockets get their turn
 _WAITING_MOST: Final = 64  # datagrams that may wait until the tunnel is open
-_WAITING_BYTES: Final = 128 * 1024  # and their bytes: clients may be many, and forge their addresses
+_WAITING_BYTES: Final = 128 * 1024  # their total size; clients can forge addresses, so there may be many sessions
 _LARGEST_PACKET: Final = 65_536
 
 
 class UdpOwner(Protocol):
-    """The interface through which sessions use the relay that they belong to."""
+    """The part of the relay that sessions use."""
 
     def agent(self, address: str) -> Agent | None:
         """Return the agent with this address; ``None`` if it is no longer configured."""
 
     def turn(self, agent: str) -> asyncio.Semaphore:
-        """Return the semaphore that limits how many tunnels to an agent (its address) are opened at once."""
+        """Return the semaphore that limits how many tunnels to the agent with this address are opened at once."""
 
     def dtls_context(self, agent: str) -> SSL.Context:
         """Return the DTLS settings for the agent with this address, or raise CredentialsError."""
@@ -102,7 +101,7 @@ class UdpTunnel:
         return task
 
     def _settle(self, task: asyncio.Task[None]) -> None:
-        """End the session if its task has failed for a reason that it does not expect."""
+        """End the session if its task has failed with an unexpected error."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.abort()
             self._loop.call_exception_handler({"message": "a udp tunnel failed", "exception": error})
@@ -157,7 +156,7 @@ class UdpTunnel:
             self.abort()
 
     def _lost(self, far: DTLSClient) -> None:
-        """End the session because the agent has closed its tunnel, or is gone. The next datagram begins another one."""
+        """End the session because the agent closed the tunnel or is gone. The client's next datagram begins another."""
         if far is self._far:
             self.abort()
 
@@ -189,7 +188,7 @@ class UdpTunnel:
 
 
 class _Near:
-    """Envoy's end of a session, or that of another part of pilotage."""
+    """The socket through which Envoy, or another part of pilotage, uses a session."""
 
     def __init__(
         self, accepted: socket.socket, received: Callable[[bytes], object], ended: Callable[[], object]
@@ -213,7 +212,7 @@ class _Near:
             self._put(REFUSED)
 
     def write(self, datagrams: list[bytes]) -> None:
-        """Pass on the target's datagrams. They are dropped if earlier ones still wait."""
+        """Pass on the target's datagrams; drop them if earlier ones are still waiting."""
         if self._reader is not None:
             self._put(b"".join(map(capsule, datagrams)))
             return

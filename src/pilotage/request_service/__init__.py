@@ -1,4 +1,4 @@
-"""Decides about requests and changes pages for Envoy, on behalf of middlewares that Envoy itself does not have.
+"""Checks requests and changes pages for Envoy, for middlewares that Envoy itself does not have.
 
 Its inputs are Envoy's checks, which name the middleware and the backend, and the responses of targets. Its outputs are
 decisions (the request passes, or the client gets a response) and changed pages. It must not read labels, build Envoy's

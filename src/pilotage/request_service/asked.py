@@ -1,4 +1,4 @@
-"""Reads Envoy's description of a request to check. Pure."""
+"""Reads the description of a client's request in Envoy's check. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Changes the bodies of responses for Envoy, with limits on their size and number.
 
-Only complete HTML pages that are not encoded are changed. Everything else passes unchanged. So does a page that is too
-large, or that arrives while too many others are being changed.
+Error responses get the operator's error pages, if there are any. Apart from that, only complete HTML pages without a
+content encoding are changed. All other responses pass unchanged, and so does a page that is too large or that arrives
+while too many others are being changed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _MOST: Final = 40
 _TYPES: Final = ("text/html", "application/xhtml+xml")
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"})
-"""Encodings that can contain an inserted text, as it is or as character references."""
+"""Charsets in which any inserted text can be written, as it is or as character references."""
 
 _Response = external_processor_pb2.ProcessingResponse
 _PASS: Final = _Response(response_headers=external_processor_pb2.HeadersResponse())
@@ -47,7 +48,8 @@ class BodyService:
     """Changes pages.
 
     Args:
-        find: returns the changes for a backend and the folder of its error pages, given its key; ``""`` if it has none.
+        find: returns, for a backend's key, its changes and the folder of its error pages; the folder is ``""`` if there
+            is none.
         largest: maximum number of bytes of a page.
         most: maximum number of pages that are held at the same time.
 
@@ -62,11 +64,11 @@ class BodyService:
         self._held = 0
         self._held_of: Counter[str] = Counter()  # by backend
         self._pages = ErrorPages("")
-        # One thread, so that pages take at most one processor from everything else.
+        # One thread, so that changing pages uses at most one processor.
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="pages")
 
     async def process(self, requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
-        """Tell Envoy what to do with one response. The stream of ``requests`` ends with that response."""
+        """Tell Envoy what to do with one response. All ``requests`` are about this response."""
         async for request in requests:
             if request.WhichOneof("request") != "response_headers":
                 continue
@@ -79,7 +81,8 @@ class BodyService:
                     yield _replaced(page)
                     return
             charset = _charset(headers) if changes and has_body else ""
-            # One backend has at most as many places as are left, so that its slow pages do not take those of others.
+            # A backend may hold at most as many pages as there are places left, so that its slow pages leave places for
+            # those of others.
             if not charset or self._held_of[backend] >= self._most - self._held:
                 yield _PASS
                 return
@@ -106,8 +109,8 @@ class BodyService:
     async def _body(
         self, requests: AsyncIterator[Any], changes: tuple[HtmlChange, ...], charset: str
     ) -> AsyncIterator[Any]:
-        """Hold the parts of a body until it is complete or too large."""
-        held = bytearray()  # not a list, in which a byte that comes alone would take many more
+        """Hold a body until it is complete, then send it changed. If it gets too large, send it unchanged."""
+        held = bytearray()  # not a list of parts, where parts of one byte would take much more memory
         holds = True
         async for request in requests:
             if request.WhichOneof("request") != "response_body":
@@ -131,7 +134,7 @@ class BodyService:
         try:
             run = asyncio.get_running_loop().run_in_executor
             return await run(self._threads, _edit, body, changes, charset)
-        except Exception as error:  # the page comes from a stranger; it then passes unchanged
+        except Exception as error:  # a stranger's page may cause any error; it then passes unchanged
             log.debug("a page cannot be changed", exc_info=error)
             return body
 
@@ -176,7 +179,7 @@ def _replaced(page: bytes) -> Any:
 
 
 def _charset(headers: dict[str, str]) -> str:
-    """Return the encoding of the text of a response that may be changed; ``""`` if it must pass unchanged."""
+    """Return the charset of a response that may be changed; ``""`` if the response must pass unchanged."""
     kind, _, parameters = headers.get("content-type", "").partition(";")
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if kind.strip().lower() not in _TYPES or encoding not in ("", "identity"):
@@ -191,7 +194,7 @@ def _charset(headers: dict[str, str]) -> str:
 
 
 def _begin(headers: dict[str, str]) -> Any:
-    """Ask for the body. Its length is unknown, and its ETag becomes a weak one, because its bytes change."""
+    """Ask for the body. Because its bytes change, remove its length and digests, and make its ETag weak."""
     mutation = external_processor_pb2.HeaderMutation(remove_headers=["content-length", "content-md5", "digest"])
     if headers.get("etag", "").startswith('"'):
         action = base_pb2.HeaderValueOption.HeaderAppendAction

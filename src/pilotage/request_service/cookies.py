@@ -11,7 +11,7 @@ _MOST: Final = 300
 
 
 def read_cookies(header: str) -> dict[str, str]:
-    """Return the cookies in a request's header ``Cookie``. Of several with one name, the first counts."""
+    """Return the cookies in a request's header ``Cookie``. If a name occurs several times, the first value counts."""
     found: dict[str, str] = {}
     for pair in header.split(";", _MOST)[:_MOST]:
         name, is_pair, value = pair.strip().partition("=")
@@ -21,7 +21,9 @@ def read_cookies(header: str) -> dict[str, str]:
 
 
 def set_cookie(name: str, value: str, *, secure: bool, seconds: int, path: str = "/") -> tuple[str, str]:
-    """Return the response header that sets a cookie for one host. Scripts cannot read it. Other sites cannot send it.
+    """Return the response header that sets a cookie for one host.
+
+    Scripts cannot read the cookie. From other sites, browsers send it only when the user follows a link to this host.
 
     Args:
         name: its name.

@@ -12,14 +12,14 @@ __all__ = ["ErrorPages"]
 
 _LARGEST: Final = 256 * 1024
 _FRESH: Final = 2.0
-"""Seconds until a page may be read again, so that clients that cause many errors do not cause many reads."""
+"""Minimum seconds between two reads of a page, because clients can cause many errors."""
 
 _OTHER: Final = "404.html"
 """The page for statuses without one of their own, as in GoDoxy."""
 
 
 class ErrorPages:
-    """The pages of a folder. They are read when they are needed, and again when they may have changed.
+    """The pages of a folder. Each is read when it is needed, and kept for a short time.
 
     Args:
         folder: path of the folder.
@@ -31,7 +31,7 @@ class ErrorPages:
         self._known: dict[str, tuple[float, bytes]] = {}
 
     def page(self, status: int) -> bytes:
-        """Return the page for a status; empty if there is none. It reads files, so call it in a thread."""
+        """Return the page for a status; empty if there is none. This reads files, so call it in a thread."""
         return self._read(f"{status}.html") or self._read(_OTHER)
 
     def _read(self, name: str) -> bytes:

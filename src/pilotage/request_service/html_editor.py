@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST_GROWTH", "edit_html"]
 
 LARGEST_GROWTH: Final = 1024 * 1024
-"""Characters by which one change may lengthen a page. Otherwise, a page with many elements that are replaced by a long
+"""Maximum number of characters by which one change may lengthen a page. Otherwise, replacing many elements with a long
 text would fill the memory."""
 
 _ENDS: Final = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("head", "body", "html")}
-"""The ends of elements that a page has once. They are found without parsing the page, which takes long."""
+"""The end tags of elements that a page has only once. They are found without parsing the page, which would be slow."""
 
 
 def edit_html(page: str, changes: Iterable[HtmlChange]) -> str:
-    """Return a page with all changes, one after the other.
+    """Apply all changes to a page, one after the other, and return it.
 
     A change has no effect if no element matches, or if the page would grow by more than :data:`LARGEST_GROWTH`.
     """
@@ -53,8 +53,8 @@ def _places(page: str, change: HtmlChange) -> list[tuple[int, int]]:
             at = (found[0] if change.target.tag == "head" else found[-1]).start()
             return [(at, at)]
     finder = _Finder(page, change)
-    # Without ``close``, an element that the page does not finish is left out, as in browsers. With it, the parser reads
-    # the rest of the page again for each tag that begins there, which can take it half an hour.
+    # ``close`` is not called: it would read the rest of the page again for each tag that begins there, which can take
+    # half an hour. Without it, a tag that the page does not finish is ignored, as in browsers.
     finder.feed(page)
     return finder.found()
 

@@ -1,4 +1,4 @@
-"""Derives from one secret the keys that sign sessions and seal what browsers keep for us."""
+"""Derives two keys from one secret: one signs sessions, the other encrypts what browsers keep for the gateway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORTEST_SECRET: Final = 32
 
 # The order of the group of the curve P-256 (SEC 2, section 2.4.2).
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_NONCE: Final = 12  # bytes, as AES-GCM has it
+_NONCE: Final = 12  # bytes, as usual for AES-GCM
 _LONGEST: Final = 8192  # characters of a sealed text
 
 
@@ -33,7 +33,7 @@ class SessionKeys:
 
     Attributes:
         public: the public keys of sessions, as a JSON Web Key Set.
-        key_id: the name of the key with which sessions are signed.
+        key_id: the name of the key that signs sessions.
 
     Raises:
         PilotageError: the package ``cryptography`` or ``PyJWT`` is not installed.
@@ -65,7 +65,7 @@ class SessionKeys:
         return token
 
     def verify(self, token: str, issuer: str) -> dict[str, Any] | None:
-        """Return the claims of a token of ours that has not expired; ``None`` if it is not one."""
+        """Return the claims of a token; ``None`` if it has expired or :meth:`sign` did not make it for this issuer."""
         import jwt  # noqa: PLC0415
 
         if len(token) > _LONGEST:
@@ -83,7 +83,7 @@ class SessionKeys:
         """Encrypt a text, so that the browser that keeps it can neither read nor change it.
 
         Args:
-            purpose: what it is for. It can be opened only for the same purpose.
+            purpose: what the text is for. :meth:`open` needs the same purpose.
             text: the text.
 
         """
@@ -91,7 +91,7 @@ class SessionKeys:
         return _text(nonce + self._sealing.encrypt(nonce, text.encode(), purpose.encode()))
 
     def open(self, purpose: str, sealed: str) -> str | None:
-        """Return a text that :meth:`seal` encrypted for this purpose; ``None`` if it is not one."""
+        """Return the text that :meth:`seal` encrypted for this purpose; ``None`` if ``sealed`` is anything else."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415
 
         if len(sealed) > _LONGEST or not sealed.isascii():
@@ -104,7 +104,7 @@ class SessionKeys:
 
 
 def _derived(secret: bytes, purpose: bytes, length: int) -> bytes:
-    """Return a key derived from a secret by HKDF with SHA-256 and without salt (RFC 5869)."""
+    """Derive a key from a secret with HKDF, using SHA-256 and no salt (RFC 5869)."""
     key = hmac.digest(bytes(32), secret, "sha256")
     block, found = b"", b""
     for number in range(1, -(-length // 32) + 1):

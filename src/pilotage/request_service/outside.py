@@ -1,4 +1,4 @@
-"""Creates HTTP clients, which may or may not connect to servers that only this machine can reach."""
+"""Creates HTTP clients. If strangers choose the URLs, the client refuses loopback and link-local addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFUSED: Final = "only the configuration may name a provider at a loopback or l
 
 
 def is_outside(address: str) -> bool:
-    """Return whether strangers may make us connect to an IP address: not if it is loopback, link-local or similar."""
+    """Return whether strangers may make us connect to an IP address; ``False`` if it is loopback or link-local."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -49,7 +49,7 @@ class OutsideResolver(AbstractResolver):
         """Return the addresses of a name.
 
         Raises:
-            OSError: none of them may be reached.
+            OSError: the name has no address that is allowed.
 
         """
         found = [it for it in await self._resolver.resolve(host, port, family) if is_outside(it["host"])]
@@ -63,7 +63,7 @@ class OutsideResolver(AbstractResolver):
 
 
 def check_url(url: str) -> None:
-    """Check a URL with an IP address, which needs no resolver.
+    """Check the IP address in a URL, because aiohttp passes only names to the resolver.
 
     Raises:
         OSError: strangers may not reach this address.

@@ -42,9 +42,9 @@ _PAGE: Final[Headers] = (
 
 
 def accepts_page(asked: Asked) -> bool:
-    """Return whether a browser asks for a page, which may be a redirect to another site.
+    """Return whether a browser asks for a page, so that it can be redirected to another site.
 
-    Scripts, API clients and WebSockets could not follow one, and must be told that they have to sign in.
+    Scripts, API clients and WebSockets cannot follow such a redirect. They need a response that says to sign in.
     """
     headers = asked.headers
     return (
@@ -60,7 +60,7 @@ def passes(user: Mapping[str, str], cookies: Headers = ()) -> Any:
     """Return the response to a check that lets the request pass, and tells the target who the user is.
 
     Args:
-        user: what the session says, by claim.
+        user: the session's claims about the user.
         cookies: headers to add to the response to the client.
 
     """
@@ -91,7 +91,7 @@ def redirect(url: str, cookies: Headers = ()) -> Any:
 def error_page(
     asked: Asked, status: int, title: str, text: str, *, link: tuple[str, str] | None = None, cookies: Headers = ()
 ) -> Any:
-    """Return a page for people, or its text for other clients.
+    """Return an error page. Clients that do not accept HTML get only its title.
 
     Args:
         asked: the client's request.
@@ -110,7 +110,7 @@ def error_page(
 
 
 def sign_out_form(path: str) -> Any:
-    """Return a page that asks whether to sign out, because another site has led the user there."""
+    """Return a page that asks whether to sign out, for users whom another site has sent to the sign-out path."""
     form = f'<form method="post" action="{escape(path)}"><p><button>Sign out</button></p></form>'
     return denial(200, list(_PAGE), _document("Do you want to sign out?", form))
 

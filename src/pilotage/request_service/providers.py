@@ -1,4 +1,4 @@
-"""Talks to OpenID providers: discovery, codes for tokens, and their verification (OpenID Connect Core)."""
+"""Talks to OpenID providers: reads metadata, exchanges codes for tokens and verifies tokens (OpenID Connect Core)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FAILED_AGAIN: Final = 5.0
 """Seconds for which a failure to read the metadata is remembered, so that clients cannot repeat the attempt at will."""
 _MOST_PROVIDERS: Final = 256
 _AT_ONCE: Final = 16
-"""Requests to one provider at the same time."""
+"""Maximum number of requests to one provider at the same time."""
 _LEEWAY: Final = 60
 """Seconds by which a provider's clock may differ."""
 _ALGORITHMS: Final = frozenset(
@@ -42,7 +42,7 @@ _ALGORITHMS: Final = frozenset(
 
 
 class ProviderError(Exception):
-    """A provider did not answer as it should. The text has no secrets."""
+    """A provider did not respond as it should. The message contains no secrets."""
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ class Providers:
 
         Args:
             issuer: its URL.
-            trusted: whether the operator names it, so that it may be at any address.
+            trusted: whether the operator names it. Only then may it be at a loopback or link-local address.
 
         """
         key = (issuer, trusted)
@@ -122,7 +122,7 @@ class Provider:
     Args:
         issuer: its URL.
         session: an HTTP client.
-        trusted: whether the operator names it, so that it may be at any address.
+        trusted: whether the operator names it. Only then may it be at a loopback or link-local address.
 
     """
 
@@ -180,7 +180,7 @@ class Provider:
         return found
 
     async def check_issuer(self, issuer: str) -> None:
-        """Check the parameter ``iss`` of a response that the browser brings; ``""`` if it is missing (RFC 9207).
+        """Check the parameter ``iss`` of a response that the browser brings (RFC 9207); ``""`` if it has none.
 
         Raises:
             ProviderError: the response comes from a different provider.
@@ -211,7 +211,7 @@ class Provider:
         """Return new tokens for a refresh token (OpenID Connect Core, section 12).
 
         Raises:
-            ProviderError: the provider refuses it, or does not say who the user is.
+            ProviderError: the provider refuses it, or its response is not valid.
 
         """
         return await self._tokens(options, {"grant_type": "refresh_token", "refresh_token": token}, nonce="")
@@ -238,7 +238,7 @@ class Provider:
         return Tokens(claims, answer.id_token or "", answer.refresh_token or "")
 
     async def _completed(self, claims: dict[str, Any], metadata: Metadata, access_token: str) -> dict[str, Any]:
-        """Return the claims and those that only the user info endpoint returns (OpenID Connect Core, section 5.3)."""
+        """Add the claims of the user info endpoint if name or groups are missing (OpenID Connect Core, section 5.3)."""
         missing = {"preferred_username", "groups"} - claims.keys()
         if not (missing and metadata.userinfo_endpoint and access_token):
             return claims
@@ -246,7 +246,7 @@ class Provider:
         try:
             found = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.MsgspecError:
-            return claims  # it may be signed, which this client does not ask for
+            return claims  # it may be a signed token, which this client cannot read
         if claims and found.get("sub") != claims["sub"]:
             raise ProviderError("the provider's user info is about a different user")
         return {**found, **claims}
@@ -286,7 +286,7 @@ class Provider:
         return claims
 
     async def _key(self, name: Any, algorithm: str) -> Any:
-        """Return the provider's key with a name, or the only one for an algorithm."""
+        """Return the provider's key with this name, or, if ``name`` is ``None``, the only key for the algorithm."""
         for attempt in (False, True):
             async with self._keys_lock:
                 if attempt or time.monotonic() - self._keys_at >= _FRESH:
@@ -357,7 +357,7 @@ def _why(error: Exception) -> str:
 
 
 def _oauth_error(body: bytes) -> str:
-    """Return the error code in a provider's answer (RFC 6749, section 5.2)."""
+    """Return the error code in a provider's response, in parentheses; ``""`` if it has none (RFC 6749, section 5.2)."""
     try:
         code = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError, RecursionError):

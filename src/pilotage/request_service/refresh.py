@@ -1,4 +1,4 @@
-"""Renews sessions with refresh tokens, which browsers keep for us, sealed (OpenID Connect Core, section 12)."""
+"""Renews sessions with refresh tokens, which browsers keep in encrypted cookies (OpenID Connect Core, section 12)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_ACCESS", "Renewals", "open_renewal", "seal_renewal"]
 
 LONGEST_ACCESS: Final = 3600
-"""Seconds that a session lasts until it has to be renewed, if it can be. The provider then decides again."""
+"""Maximum seconds until a session that can be renewed must be renewed. The provider then decides again."""
 
 _LONGEST_COOKIE: Final = 3600
 _REMEMBERED: Final = 1000
 _SECONDS: Final = 30.0
-"""How many renewals are remembered, and for how long: a page's requests renew a session at the same time, but a refresh
-token may be valid only once."""
+"""How many renewals are remembered, and for how long. A page's requests may all renew a session at the same time, but a
+refresh token may be valid only once."""
 
 
 class _Renewal(msgspec.Struct, frozen=True, array_like=True):
@@ -45,7 +45,7 @@ def seal_renewal(keys: SessionKeys, valid_for: str, tokens: Tokens) -> str:
 
 
 def open_renewal(keys: SessionKeys, sealed: str, valid_for: str) -> tuple[str, str] | None:
-    """Return the user's subject and the refresh token in a cookie; ``None`` if it is for something else."""
+    """Return the user's subject and the refresh token in a cookie; ``None`` if it is not valid for ``valid_for``."""
     text = keys.open("renewal", sealed) if sealed else None
     try:
         found = msgspec.json.decode(text, type=_Renewal) if text is not None else None
@@ -64,7 +64,7 @@ class Renewals:
         """Return new tokens for a refresh token.
 
         Raises:
-            ProviderError: the provider refuses it.
+            ProviderError: the provider refuses it, or the new tokens are not for this user.
 
         """
         key = hashlib.sha256(f"{options.client_id}\0{token}".encode()).digest()

@@ -1,4 +1,4 @@
-"""Passes each check to the middleware that has to answer, with limits on how many run at once and for how long."""
+"""Passes each check to its middleware, and limits how many checks run at once and for how long."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ __all__ = ["RequestService"]
 log = logging.getLogger(__name__)
 
 _MOST: Final = 1000
-"""Checks at the same time. Further requests get 503, so that their clients cannot fill the memory.
+"""Maximum number of checks at the same time. Further requests get 503, so that clients cannot fill the memory.
 
-One route has at most as many checks as there are places left, so that clients of a route whose OpenID provider does not
-answer cannot keep those of other routes out.
+A route may use at most as many places as are left. So if its OpenID provider does not answer, its clients cannot block
+the checks of other routes.
 """
 
 _LONGEST: Final = 20.0
-"""Seconds that a middleware may take for an answer."""
+"""Seconds that a middleware may take to answer."""
 
 _QUIET: Final = 60.0
 """Seconds between two log lines about failures of one middleware, because clients can repeat requests."""
 
 
 class RequestService:
-    """Answers Envoys' checks. A check that cannot be answered is refused with 503.
+    """Answers checks from Envoys. If a check cannot be answered, the client gets 503.
 
     Args:
-        handlers: name of a middleware -> answers its checks with an ext_authz ``CheckResponse``.
+        handlers: name of a middleware -> function that answers its checks with an ext_authz ``CheckResponse``.
         most: maximum number of checks at the same time.
         longest: seconds after which a check is refused.
 

@@ -1,4 +1,4 @@
-"""Defines the sessions of signed-in users: what is in them, and how they become tokens."""
+"""Writes the sessions of signed-in users as tokens, reads them, and decides who has access."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LONGEST_VALUE: Final = 256
 """Maximum number of characters of a name, an address or a group."""
 _MOST_GROUPS: Final = 1000
 _GROUP_BYTES: Final = 1200
-"""Bytes of groups in a session, because browsers refuse cookies over 4 KiB."""
+"""Maximum bytes of groups in a session, because browsers refuse cookies over 4 KiB."""
 
 
 class User(msgspec.Struct, frozen=True):
     """Who has signed in.
 
     Attributes:
-        name: the user's name at the provider, by which ``allowed_users`` names it.
+        name: the user's name at the provider, as in ``allowed_users``.
         display: the name to show.
         email: the email address; ``""`` if the provider does not say that it is verified.
         groups: the user's groups.
@@ -74,13 +74,13 @@ def has_access(user: User, options: OidcOptions) -> bool:
 def issue_session(keys: SessionKeys, user: User, valid_for: str, options: OidcOptions, seconds: int) -> str:
     """Return the token of a new session.
 
-    The claims are nested below the audience, so Envoy does not find those of a session for another route.
+    The claims about the user are in a claim named ``valid_for``, so Envoy finds none in a session for another route.
 
     Args:
-        keys: sign it.
+        keys: the keys, which sign the token.
         user: who has signed in.
         valid_for: from :func:`pilotage.routes.oidc.audience`.
-        options: those of the route. Groups that give access come first, because a session holds only some.
+        options: the route's options. The session may not hold all groups, so those that give access come first.
         seconds: how long it is valid.
 
     """
@@ -105,7 +105,7 @@ def _fitting(groups: Iterable[str]) -> list[str]:
 
 
 def read_session(keys: SessionKeys, token: str, valid_for: str) -> dict[str, str] | None:
-    """Return a session's claims about its user; ``None`` for an invalid or expired token, or one for something else."""
+    """Return a session's claims about its user; ``None`` if the token is invalid, expired or for something else."""
     claims = keys.verify(token, SESSION_ISSUER) if token else None
     found = claims.get(valid_for) if claims is not None else None
     if not isinstance(found, dict) or found.get("ok") is not True:

@@ -1,7 +1,7 @@
 """Signs users in with OpenID Connect: the authorization code flow with PKCE, and sessions in cookies.
 
-Nothing about a client is kept here. What a login has to remember between the redirect to the provider and the return
-from it is sealed in the parameter ``state``, and bound to the browser by a cookie.
+Logins that have begun are not stored here. Until the user returns from the provider, a login's data is encrypted in the
+parameter ``state``, and a cookie binds it to the browser.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ log = logging.getLogger(__name__)
 _LOGIN_SECONDS: Final = 600
 """How long a user may take to sign in at the provider."""
 _LONGEST_PATH: Final = 1024
-"""Maximum characters of a path to which a user returns. From longer ones, it is the start page."""
+"""Maximum characters of the path to which a user returns. If the path is longer, the user returns to the start page."""
 _LONGEST_HINT: Final = 3600
-"""Maximum characters of a cookie with an ID token, which browsers would refuse otherwise."""
+"""Maximum characters of a cookie with an ID token. Browsers refuse longer cookies."""
 _BINDING: Final = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _QUIET: Final = 30.0
 """Seconds between two log lines about one provider."""
 
 
 class Protected(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route requires.
+    """What a route with the middleware ``oidc`` requires.
 
     Attributes:
-        options: the complete options of its middleware.
+        options: the complete options of the middleware.
         valid_for: from :func:`pilotage.routes.oidc.audience`.
-        name: its name, for messages.
+        name: the route's name, for messages.
         trusted: whether the operator named the provider.
 
     """
@@ -88,7 +88,7 @@ class SignIn:
     """Answers checks of the middleware ``oidc``.
 
     Args:
-        keys: sign sessions and seal logins.
+        keys: the keys, which sign sessions and encrypt logins.
         providers: the OpenID providers.
         find: returns what a backend requires; ``None`` if it does not have the middleware.
         session_seconds: how long a session is valid.
@@ -134,7 +134,7 @@ class SignIn:
         return read_session(self._keys, cookies.get(name, ""), route.valid_for)
 
     async def _renew(self, asked: Asked, route: Protected, cookies: dict[str, str]) -> Any:
-        """Let a request pass whose session has expired and can be renewed; return ``None`` if it cannot."""
+        """Renew the session of a request and let the request pass; return ``None`` if the session cannot be renewed."""
         found = open_renewal(self._keys, cookies.get(_renewal_cookie(asked), ""), route.valid_for)
         if found is None:
             return None
@@ -199,7 +199,7 @@ class SignIn:
     # ---- back from the provider
 
     def _pending(self, asked: Asked) -> _Pending | None:
-        """Return the login to which a callback belongs; ``None`` if this process did not begin it."""
+        """Return the login to which a callback belongs; ``None`` if no gateway with these keys began it."""
         text = self._keys.open("login", _single(asked.query, "state"))
         try:
             return msgspec.json.decode(text, type=_Pending) if text is not None else None
@@ -253,7 +253,7 @@ class SignIn:
         return redirect(f"{asked.origin}{path}", (*session, done, *hint))
 
     def _hint(self, asked: Asked, route: Protected, id_token: str) -> tuple[tuple[str, str], ...]:
-        """Return the cookie that tells the provider who the user is, when the user signs out."""
+        """Return the cookie that tells the provider at sign-out who the user is; nothing if it would be too long."""
         sealed = self._keys.seal(_hint_for(route), id_token)
         if len(sealed) > _LONGEST_HINT:
             return ()
@@ -328,12 +328,12 @@ def _hint_cookie(asked: Asked) -> str:
 
 
 def _hint_for(route: Protected) -> str:
-    """Return what an ID token is sealed for: a route and its provider, so that no other provider gets it."""
+    """Return the purpose for which an ID token is encrypted. It includes the provider, so that no other one gets it."""
     return f"hint {route.valid_for}"
 
 
 def _digest(text: str) -> str:
-    """Return the SHA-256 digest of a text in base64url, as PKCE has it (RFC 7636, section 4.2)."""
+    """Return the SHA-256 digest of a text in base64url, as PKCE requires (RFC 7636, section 4.2)."""
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 

@@ -1,4 +1,4 @@
-"""The agent's end of a tunnel, whose two directions end separately, for :class:`pilotage.testing.FakeAgent`."""
+"""Implements the agent's end of a tunnel for :class:`pilotage.testing.FakeAgent`. Each direction ends by itself."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Wire:
 
 
 async def copy_to_target(client: Wire, begin: bytes, target: StreamWriter) -> None:
-    """Copy ``begin``, which was read before, and what the client then sends to the target, until it ends."""
+    """Send ``begin``, which was already read, and then the client's data to the target, until the client ends."""
     data = begin or await client.read()
     while data:
         target.write(data)
@@ -84,11 +84,11 @@ async def copy_to_client(target: StreamReader, client: Wire) -> None:
 
 
 def listen_at(port: int, *, udp: bool) -> tuple[socket.socket, socket.socket | None]:
-    """Return a listening socket on loopback and, with ``udp``, a socket for datagrams to the port of the same number.
+    """Return a listening TCP socket on loopback and, with ``udp``, a UDP socket with the same port number.
 
     Args:
-        port: the port; 0 for one that is free.
-        udp: whether the second socket is wanted.
+        port: the port; 0 for any free port.
+        udp: whether to open the UDP socket, too.
 
     Raises:
         OSError: the port is in use.

@@ -1,4 +1,4 @@
-"""The agent's end of udp tunnels, for :class:`pilotage.testing.FakeAgent`. Needs pyOpenSSL."""
+"""Implements the agent's end of udp tunnels for :class:`pilotage.testing.FakeAgent`. Needs pyOpenSSL."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class FakeAgent:
         runtime: ``docker`` or ``podman``.
         port: the loopback port on which the agent listens; 0 for any free port.
         has_info: whether the agent has the path ``/info``; older agents have ``/name``, ``/version`` and ``/runtime``.
-        udp: the certificate and key of its server, and the CA of its clients, if it tunnels udp, too. This needs
-            pyOpenSSL.
+        udp: the certificate and key of the agent's DTLS server, and the CA of its clients; ``None`` for an agent that
+            does not tunnel udp. Needs pyOpenSSL.
 
     Attributes:
         calls: number of requests by kind: ``info``, ``health``, ``proxy``, ``engine``, ``tunnel``, ``probe``, ``udp``,
