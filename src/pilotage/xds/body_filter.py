@@ -1,8 +1,7 @@
 """Builds the filter that lets this process change the bodies of responses, and its per-route configuration. Pure.
 
-For each response of such a route, Envoy sends the headers to this process. It streams the body, too, only if this
-process asks for it. While this process is away, responses pass unchanged. Routes without such a middleware do not use
-the filter.
+For each response of a route with such a middleware, Envoy sends the headers to this process. It also streams the body
+if this process asks for it. While this process is away, responses pass unchanged. Other routes do not use the filter.
 """
 
 from __future__ import annotations

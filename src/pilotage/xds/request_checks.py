@@ -98,7 +98,7 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> A
         networks: the networks whose clients have access; if empty, all clients have access.
         path: refuse paths with which a client could get out of a path prefix or past a pattern. Envoy resolves ``..``
             itself, but does not decode encoded slashes, which targets may decode. As in Go, encodings must be valid.
-        status: the status of :func:`refusals` that refused clients get; 0 for the usual one.
+        status: the status that refused clients get, one of :func:`refusals`; 0 for the usual one.
 
     """
     permission = rbac_pb2.Permission
@@ -129,7 +129,7 @@ def _rules(action: Any, permission: Any, clients: list[Any]) -> Any:
 
 
 def refusals() -> dict[int, Any]:
-    """Return the condition for local replies to clients that a route refuses with a status of its own, by status."""
+    """Return status -> the condition for local replies to clients that a route refuses with this status."""
     return {status: _refused(status) for status in STATUSES}
 
 

@@ -62,7 +62,7 @@ class AdsServer:
         envoys: the connected Envoys.
         loads: the load reports of the connected Envoys.
         removals: lets Envoys keep what they had before this process started, until :meth:`release_removals`.
-        on_check, on_body: answer for middlewares that Envoy does not have; by default, by refusing, and by no change.
+        on_check, on_body: do the work of middlewares that Envoy lacks; by default, refuse requests and keep bodies.
 
     Args:
         options: the gateway's settings.
