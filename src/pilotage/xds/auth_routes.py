@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["approval", "auth_problem", "restricts_access", "without_auth_route"]
 
 _NOWHERE: Final = "/"
-"""No alias, so Envoy has no cluster for it and rejects all requests."""
+"""Not an alias, so Envoy has no cluster for it and rejects all requests."""
 
 
 def restricts_access(route: Route | None) -> bool:

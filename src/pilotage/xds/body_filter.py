@@ -23,7 +23,7 @@ BACKEND: Final = "x-pilotage-backend"
 """Key of the gRPC metadata that names the backend: ``route/ALIAS`` or ``pool/NAME``."""
 
 _LONGEST: Final = 5.0
-"""Seconds that this process may take for an answer. Then the response passes unchanged."""
+"""Seconds that this process may take to answer. After that, the response passes unchanged."""
 
 _MODE: Final = processing_mode_pb2.ProcessingMode
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ROUTE", "SERVICE", "denial", "refuse", "unchanged"]
 
 SERVICE: Final = "service"
-"""Key of a check's context that names the middleware that has to answer."""
+"""Key in a check's context. Its value names the middleware that answers."""
 
 ROUTE: Final = "route"
 """Key in a check's context. Its value names the request's backend: ``route/ALIAS`` or ``pool/NAME``."""

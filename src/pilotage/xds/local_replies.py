@@ -28,7 +28,7 @@ __all__ = ["CAUSE", "PAGE", "REJECTED", "direct_response", "local_replies", "why
 CAUSE: Final = "pilotage.cause"
 """Key of the metadata with which the control plane says why it denies a request."""
 PAGE: Final = "page"
-"""The control plane has answered with a page of its own."""
+"""Value of :data:`CAUSE`: the control plane has answered with a page of its own."""
 REJECTED: Final = "The gateway rejected the configuration of this service."
 
 _RETRY: Final = 5

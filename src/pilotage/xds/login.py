@@ -135,7 +135,7 @@ def _provider(name: str, cookie: str, keys: str) -> Any:
 
 
 def _login_filter() -> Any:
-    """Return the filter that asks the daemon about each request, except those known to need no login."""
+    """Return the filter that asks the daemon about all requests except those known to need no login."""
     namespace, key, value = SPARED_LOGIN
     service = grpc_service_pb2.GrpcService(
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name="pilotage"), timeout=seconds(_LONGEST_CHECK)

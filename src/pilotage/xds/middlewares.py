@@ -278,7 +278,7 @@ class _Parser(OptionReader):
             if not allow:
                 self.problem("no client is in all of this route's lists of networks", "remove one list")
         self.found["allow"] = allow
-        self.restricts_access = False  # a different status grants no access
+        self.restricts_access = False  # a problem with the response grants no access
         self.found["refusal"] = read_refusal(options, self.warn)
 
     def rate(self, options: dict[str, Any]) -> None:
@@ -316,7 +316,7 @@ class _Parser(OptionReader):
         self.found["auth"], problems, warnings = read_crowdsec(options)
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
-        self.restricts_access = False  # the others grant no access
+        self.restricts_access = False  # the other problems grant no access
         for option, message, hint in warnings:
             self.problem(message, hint, option=option, harmless=True)
 
@@ -361,7 +361,7 @@ def _order(entry: tuple[str, Any]) -> tuple[int, str, str]:
     """Return the position of a middleware. GoDoxy leaves the order of equal priorities open; here, names decide."""
     written, options = entry
     priority = None
-    if isinstance(options, dict) and STEP not in written:  # a list has its own order
+    if isinstance(options, dict) and STEP not in written:  # a list keeps its order
         priority = next((_priority(value) for key, value in options.items() if key.lower() == "priority"), None)
     return _DEFAULT_PRIORITY if priority is None else priority, fold(written), written
 

@@ -45,7 +45,7 @@ _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
 )
 
 _NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER, HOST_HEADER)
-"""Headers removed from every client: those of Envoy and the gateway, and ``Proxy``, a proxy to CGI (httpoxy)."""
+"""Headers removed from all requests: those of Envoy and the gateway, and ``Proxy``, which CGI misreads (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
 _VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"
@@ -54,7 +54,7 @@ _STOP: Final = r"(?:/|\\|;|%2[fF]|%5[cC]|%3[bB])"
 _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 """A path whose ``..`` segment appears only when a target decodes slashes, or drops what follows a semicolon."""
 _CUT_OFF: Final = r"[^?]*%(?:[^0-9A-Fa-f?][^?]*|[0-9A-Fa-f](?:[^0-9A-Fa-f?][^?]*)?)?"
-"""A path with ``%`` that begins no encoded character. Targets read it differently, and patterns of rules not at all."""
+"""A path with ``%`` that begins no encoded character. Targets read it differently, and rules cannot read it."""
 _UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF})"
 
 

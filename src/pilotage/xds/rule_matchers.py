@@ -44,7 +44,7 @@ def _matcher(test: Test, name: str, *, wanted: bool) -> Any:
         if test.exact
         else string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=test.regex))
     )
-    # While the address or the host is unknown, all tests of it fail, even negated ones, so nobody gets access.
+    # While the address or the host is unknown, all tests of it fail, even negated ones.
     lenient = not wanted and name not in (ADDRESS_HEADER, HOST_HEADER)
     return kind(
         name=name,

@@ -40,7 +40,7 @@ _MOST_TESTS: Final = 40
 _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _REWRITTEN: Final = 100
-"""For how many checks one of a rewritten path counts, because it takes much longer to work out."""
+"""A check of a rewritten path counts as this many checks, because it takes much longer to work out."""
 _LONGEST_IN_ALL: Final = 500_000
 """Maximum number of characters that the rules write in all cases. Envoy keeps them several times for each case."""
 _SUPPORTED_TARGETS: Final = ("header", "resp_header")

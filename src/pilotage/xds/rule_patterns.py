@@ -42,7 +42,7 @@ _EVERYTHING: Final = Repeat(ANY, 0, None)
 
 _SLASH: Final = "(?:/|%2[Ff])"
 _SLASHES: Final = f"{_SLASH}(?:(?:\\.|%2[Ee])?{_SLASH})*"
-"""One slash, or what GoDoxy treats as one: ``//`` and ``/./``. Envoy resolves only ``/./`` without encoded slashes."""
+"""A slash, or ``//`` or ``/./``, which GoDoxy treats as one. Envoy resolves ``/./`` unless its slashes are encoded."""
 
 
 class _Place:
@@ -76,7 +76,7 @@ class _Place:
                 return self.end if is_end else self.begin
 
     def search(self, pattern: Pattern) -> str:
-        """Return a regex for the whole value. A regex may match anywhere in it; other patterns must match all of it."""
+        """Return a regex for the whole value. A ``regex`` pattern may match any part of it; others must match all."""
         node = _node(pattern)
         if pattern.kind != "regex":
             return f"(?:{self.write(node)})"

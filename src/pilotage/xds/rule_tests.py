@@ -180,7 +180,7 @@ def _check(check: Check, alias: str, changes: Changes) -> Ways:
 
 
 def _rewritten(check: Check, unchanged: Test, old: str, new: str) -> Ways:
-    """Return the ways in which a path passes after a rewrite: it began with ``old``, or is unchanged."""
+    """Return the ways in which a path passes after a rewrite: ``old`` was replaced, or the path is unchanged."""
     wanted = _pattern(check).negate is check.negate
     changed = _moved(_pattern(check), old, new)
     begins = starts_with(old)

@@ -102,4 +102,4 @@ async def stop_server(server: grpc.aio.Server, grace: float) -> None:
 
 
 _CALL: Final = "_schedule_rpc_coro"
-"""Name of the coroutine of gRPC that runs a call."""
+"""Name of gRPC's coroutine that runs a call."""

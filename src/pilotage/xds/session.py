@@ -42,7 +42,7 @@ _MAX_RESOURCES: Final = 2000
 """Maximum number of resources in one response. Those of usual routes have 1 to 2 KB each."""
 
 _MAX_BYTES: Final = 8 * 1024 * 1024
-"""Maximum size of the other resources in one response, unless a single one is larger. Rules can make them large."""
+"""Maximum size of the resources that are not from templates in one response, unless the first one is larger."""
 
 
 class Session(SessionState):
