@@ -67,7 +67,7 @@ class AdsServer:
     Args:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
-        linger: seconds that Envoys keep the cluster of a backend that has moved to the shared one, for retries in it.
+        linger: seconds for which Envoys keep a backend's own cluster for retries after it has moved to the shared one.
         guard: what no route may reach; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 

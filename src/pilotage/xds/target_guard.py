@@ -33,7 +33,7 @@ __all__ = ["TargetGuard", "Targets"]
 
 
 class TargetGuard(msgspec.Struct, frozen=True):
-    """What no route may reach, and what no container's route may reach.
+    """What no route may reach, and what routes of containers may not reach.
 
     Attributes:
         policy: the operator's rules.
