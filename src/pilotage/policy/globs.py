@@ -27,7 +27,7 @@ PLACEHOLDERS: Final = ("engine", "project", "service")
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _ENGINE: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
-_LONGEST: Final = 4096  # characters of a value that is matched
+_LONGEST: Final = 4096  # characters; a longer value matches no glob
 
 
 @lru_cache(maxsize=512)
@@ -72,9 +72,9 @@ def matches_host(glob: str, host: str) -> bool:
 
 
 def _match_labels(globs: Sequence[str], labels: Sequence[str]) -> bool:
-    if len(labels) > 128:  # more than a host name of 253 characters can have
+    if len(labels) > 128:  # a host name of 253 characters has at most 127 labels
         return False
-    reached = {0}  # how many labels the globs so far can have matched
+    reached = {0}  # the numbers of labels that the globs so far can match
     for glob in globs:
         if glob == "**":
             reached = set(range(min(reached) + 1, len(labels) + 1)) if reached else reached
@@ -97,9 +97,9 @@ def matches_path(glob: str, path: str) -> bool:
 
 
 def common_path(one: str, other: str) -> str | None:
-    """Return a glob for the paths that lie below both of two paths, which may be globs; ``None`` if there are none.
+    """Return a glob for the paths that lie below both of two paths or globs; ``None`` if there are no such paths.
 
-    ``None`` is also the result for two different globs for the same part, such as ``a*`` and ``*b``.
+    The result is also ``None`` if both have different globs for the same part, such as ``a*`` and ``*b``.
     """
     first, second = ([part for part in path.split("/") if part] for path in (one, other))
     shared = []

@@ -33,7 +33,7 @@ FILE_REFUSED: Final = (
 
 ROOT_REFUSED: Final = "a label may publish only a folder listed in gateway.label_roots, or a folder below one"
 
-_EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # addresses that stand for all others of their family
+_EVERYWHERE: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  # the address that stands for all others -> IP version
 
 
 class GatewayCheck(Protocol):
@@ -43,7 +43,7 @@ class GatewayCheck(Protocol):
         """Return the problems with a route, and whether it may be served despite them."""
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Return middlewares with those from files, or ``None`` if none is from a file; and what cannot be found."""
+        """Fill in middlewares from files. Return all middlewares (``None`` if nothing was filled in), and problems."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,15 +51,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rules: in the order of the configuration.
-        default: ``allow`` or ``deny``; decides about claims that no rule decides about.
+        default: ``allow`` or ``deny``, for claims that no rule decides.
         targets: ``any`` or ``own``: the built-in limit for targets (decision 34).
-        stream_ports: ranges of ports, including both ends: the built-in limit for stream listeners; ``None`` allows any
+        stream_ports: the built-in limit for stream listeners: port ranges, including both ends. ``None`` allows any
             port except 22 and the ports of engines (decision 35).
         addresses: addresses on which the gateway listens; streams of containers may listen only on these; empty for
             any.
-        label_files: absolute paths of the folders below which files named in labels must lie: the built-in limit for
-            files (decision 33).
-        label_roots: absolute paths of the folders below which the folders must lie whose files labels publish.
+        label_files: the built-in limit for files (decision 33): absolute paths of folders. A file named in a label must
+            lie below one of them.
+        label_roots: absolute paths of folders. A folder that a label publishes must lie below one of them.
         domains: domains under which aliases are served (``match_domains``), without leading dots; empty for any.
         gateway: decides which routes the gateway cannot serve; ``None`` if there is no gateway. Unlike the rest of the
             policy, it also applies to routes from files.
@@ -119,7 +119,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
         """
         host = host.lower().removesuffix(".")
-        if host == "*":  # all hosts that nobody else has; a glob for single names does not cover them
+        if host == "*":  # all hosts without a route of their own; only the glob ** covers them
             return self._decide(claimant, "hosts", "claim all other hosts (*)", lambda glob: glob == "**")
         alias = host
         for domain in self.domains:
@@ -210,8 +210,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def may_publish(self, claimant: Claimant, folder: str) -> Verdict:
         """Decide whether a label may make the files in a folder available to clients (``scheme: fileserver``).
 
-        The folder must lie below :attr:`label_roots`. If a rule says which files the container may use, it must also
-        lie below one of these.
+        The folder must lie below :attr:`label_roots`. If a rule or the default restricts the files that the container
+        may use, the folder must also lie below one of the paths that it allows.
 
         Args:
             claimant: the container.
@@ -224,9 +224,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return Verdict(allowed=False, rule=self.rule_for(claimant), reason=ROOT_REFUSED, hint=hint)
 
     def roots_for(self, claimant: Claimant) -> tuple[str, ...]:
-        """Return the folders below which the folders must lie whose files a container's labels publish.
+        """Return the folders below which a container's labels may publish folders.
 
-        They lie below :attr:`label_roots` and, if a rule or the default restricts files, below what these allow.
+        They lie below :attr:`label_roots`. If a rule or the default restricts files, they also lie below the paths that
+        it allows.
         """
         rule = self.rule_for(claimant)
         if (rule is None or rule.files is None) and self.default != "deny":

@@ -22,7 +22,7 @@ _RANGE: Final = re.compile(r"\s*([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?\s*")
 
 
 def parse_range(text: str) -> tuple[int, int] | None:
-    """Return first and last port of ``9000`` or ``9000-9100``; ``None`` if the text is neither."""
+    """Return the first and last port of ``9000`` or ``9000-9100``; ``None`` if the text is neither."""
     match = _RANGE.fullmatch(text)
     if match is None:
         return None

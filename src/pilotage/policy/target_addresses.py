@@ -97,7 +97,7 @@ def parse_address(host: str) -> IPAddress | None:
 
 
 def _from_numbers(text: str) -> IPAddress | None:
-    """Return the IPv4 address that one to four numbers in any base spell. The last one fills all bytes left."""
+    """Return the IPv4 address that one to four numbers in any base spell. The last one fills all remaining bytes."""
     try:
         numbers = [_number(part) for part in text.split(".")]
     except ValueError:

@@ -97,7 +97,7 @@ def _refusal(route: Route, agent: Agent | None, names: Iterable[str]) -> Problem
 
 
 def _no_tunnel(scheme: str, agent: Agent) -> tuple[str, str]:
-    """Return why an agent cannot tunnel a route's scheme, and a hint; two empty texts if it can or need not."""
+    """Return why an agent cannot tunnel a route's scheme, and a hint; both are empty if it can or need not."""
     elsewhere = "reach this engine by ssh:// or tls:// instead"
     if scheme not in TUNNELLED:
         return "", ""

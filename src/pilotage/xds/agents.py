@@ -262,12 +262,12 @@ def proxy_headers(backend: Backend) -> list[Any]:
 
 
 def may_set(backend: Backend, name: str) -> bool:
-    """Return whether middlewares may set a request header: behind an agent, not the ``X-Proxy-*`` that it obeys."""
+    """Return whether middlewares may set a request header: any but the ``X-Proxy-*`` that an agent obeys."""
     return backend.proxy is None or not name.lower().startswith("x-proxy-")
 
 
 def removed_headers(backend: Backend) -> tuple[str, ...]:
-    """Return the headers that other versions of agents obey and clients must not send; none without an agent."""
+    """Return the headers to remove from requests, because other versions of agents obey them; none without an agent."""
     if backend.proxy is None:
         return ()
     return _HEADERS if backend.proxy.is_old else _OLD_HEADERS

@@ -1,7 +1,7 @@
-"""Builds what Envoy asks CrowdSec about requests (middleware ``crowdsec``), by its AppSec protocol. Pure.
+"""Builds the settings with which Envoy asks CrowdSec about requests (middleware ``crowdsec``). Pure.
 
-CrowdSec answers 200 if a request may pass. Any other status refuses it. If CrowdSec does not answer, the client gets
-503. Source: CrowdSec's documentation of the protocol between bouncers and AppSec.
+In CrowdSec's AppSec protocol, 200 lets a request pass, and any other status refuses it. If CrowdSec does not answer,
+the client gets 503. Source: CrowdSec's documentation of the protocol between bouncers and AppSec.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def app_sec_check(route: str, api_key: str, timeout: float) -> tuple[Any, Any]:
 
     Args:
         route: the alias of CrowdSec's route.
-        api_key: the key with which CrowdSec knows this gateway.
+        api_key: the key by which CrowdSec recognizes this gateway.
         timeout: seconds that CrowdSec may take to answer.
 
     """

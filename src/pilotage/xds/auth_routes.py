@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["approval", "auth_problem", "restricts_access", "without_auth_route"]
 
 _NOWHERE: Final = "/"
-"""No alias, so Envoy has no cluster for it and rejects all requests."""
+"""Not an alias, so Envoy has no cluster for it and rejects all requests."""
 
 
 def restricts_access(route: Route | None) -> bool:
@@ -30,7 +30,7 @@ def restricts_access(route: Route | None) -> bool:
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:
-    """Return whether requests for approval can reach a route under its alias, and whether it restricts access."""
+    """Return whether requests for approval can reach a route by its alias, and whether the route restricts access."""
     served = route is not None and not route.is_stream and not route.settings.load_balance.link and not route.agent
     return served, restricts_access(route)
 

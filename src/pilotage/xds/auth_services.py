@@ -28,7 +28,7 @@ _SHORTEST_CHECK, _LONGEST_CHECK = 0.1, 60.0  # seconds
 
 
 class ForwardAuth(msgspec.Struct, frozen=True):
-    """Another route must approve every request.
+    """The route that must approve every request to another route.
 
     Attributes:
         route: its alias.
@@ -66,8 +66,8 @@ def read_crowdsec(options: Mapping[str, Any]) -> tuple[ForwardAuth, list[_Proble
         options: folded name -> value.
 
     Returns:
-        The service to ask, the problems because of which the route cannot be served, and the others. A problem has the
-        name of the option, a message and a hint.
+        The service to ask, the problems that prevent the route from being served, and the other problems. Each problem
+        consists of the option's name, a message and a hint.
 
     """
     problems: list[_Problem] = []

@@ -316,7 +316,7 @@ def pool_backend(
 
 
 def _common_balance(routes: Sequence[Route]) -> LoadBalance:
-    """Return the settings of a pool: those of its first member, and what only others set."""
+    """Return the settings of a pool: those of its first member. What it does not set comes from other members."""
     found = [route.settings.load_balance for route in routes]
     sticky = next((each for each in found if each.sticky), found[0])
     return msgspec.structs.replace(

@@ -1,8 +1,7 @@
 """Builds the filter that lets this process change the bodies of responses, and its per-route configuration. Pure.
 
-For each response of such a route, Envoy sends the headers to this process. It streams the body, too, only if this
-process asks for it. While this process is away, responses pass unchanged. Routes without such a middleware do not use
-the filter.
+For each response of a route with such a middleware, Envoy sends the headers to this process. It also streams the body
+if this process asks for it. While this process is away, responses pass unchanged. Other routes do not use the filter.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ BACKEND: Final = "x-pilotage-backend"
 """Key of the gRPC metadata that names the backend: ``route/ALIAS`` or ``pool/NAME``."""
 
 _LONGEST: Final = 5.0
-"""Seconds that this process may take for an answer. Then the response passes unchanged."""
+"""Seconds that this process may take to answer. After that, the response passes unchanged."""
 
 _MODE: Final = processing_mode_pb2.ProcessingMode
 

@@ -1,6 +1,6 @@
 """Reads the option ``bypass``: the requests to which a middleware does not apply. Pure.
 
-The conditions are those of rules. Envoy must be able to test all of them before it chooses a route.
+Conditions are written as in rules. Envoy must be able to test all of them before it chooses a route.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_BYPASSES: Final = 3
 _MOST_WAYS: Final = 50
 
 _HAS_PARAMETERS: Final = Test(":path", regex=r"(?s)[^?]*(?:;|%3[bB]).*")
-"""A path such as ``/admin;a/users``, from which some targets remove ``;a``. Then a condition may exclude it."""
+"""Matches a path such as ``/admin;a/users``. Some targets remove ``;a``, and then see a path that a test excludes."""
 
 
 def read_bypass(value: Any) -> Conditions:
@@ -65,7 +65,7 @@ def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestR
     """Return the combinations of tests for which all of several ``bypass`` options hold.
 
     Raises:
-        RuleError: there are too many ways.
+        RuleError: there are too many combinations.
 
     """
     found: tuple[tuple[TestResult, ...], ...] = ((),)
@@ -78,7 +78,7 @@ def bypass_ways(bypasses: Iterable[Conditions], alias: str) -> tuple[tuple[TestR
 
 
 def _without_parameters(tests: tuple[TestResult, ...]) -> tuple[TestResult, ...]:
-    """Return the tests, and one for parameters in the path if they hold only for paths other than a certain one."""
+    """Return the tests. If one of them excludes a path, add a test that the path has no parameters."""
     excludes = any(test.header == ":path" and not wanted for test, wanted in tests)
     return tuple(dict.fromkeys((*tests, (_HAS_PARAMETERS, False)))) if excludes else tests
 

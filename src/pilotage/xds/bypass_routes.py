@@ -1,7 +1,7 @@
 """Builds the Envoy routes for requests that bypass middlewares. Pure.
 
 These routes come before the usual ones, and match only requests whose headers show that a condition holds. So a request
-that no condition describes, or whose client is not known yet, gets all middlewares.
+gets all middlewares if no condition describes it, or if its client's address is not known yet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["has_route_headers", "with_bypass"]
 
 _SKIPPED: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
-# A filter that is already in the chain ignores that a route found later disables it. These settings are not ignored.
+# A filter that is already in the chain runs even if a route found later disables it, but it obeys these settings.
 _WITHOUT: Final = {
     AUTH: _SKIPPED,
     LOGIN: _SKIPPED,
@@ -43,7 +43,7 @@ _WITHOUT: Final = {
 
 
 def has_route_headers(backend: Backend) -> bool:
-    """Return whether a bypass changes which headers are edited, so that routes edit them, not the virtual host."""
+    """Return whether a bypass changes which headers are edited. If so, the routes edit them, not the virtual host."""
     policy = backend.route_policy
     return any(
         (it.policy.request, it.policy.answer, it.policy.forwarded, bool(it.policy.changes))
@@ -57,7 +57,7 @@ def with_bypass(backend: Backend, build: Callable[[Backend], list[Any]], options
 
     Args:
         backend: the backend.
-        build: builds the routes of a backend as if nothing was bypassed.
+        build: builds the routes of a backend without bypasses.
         options: the gateway's settings.
 
     """
@@ -87,7 +87,7 @@ def with_bypass(backend: Backend, build: Callable[[Backend], list[Any]], options
 
 
 def _differences(usual: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings by which a bypass differs. Headers that an auth service sets are still taken from clients."""
+    """Return the settings that differ for a bypass. Clients still cannot send the headers that an auth service sets."""
     changed = {name: it for name, it in wanted.items() if usual.get(name) != it and name in (ACCESS, *_WITHOUT)}
     return changed | {name: off for name, off in _WITHOUT.items() if name in usual and name not in wanted}
 

@@ -70,7 +70,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
         return cls(kept, compositions)
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Return what :meth:`~pilotage.routes.compositions.Compositions.fill_in` returns, with what all routes have."""
+        """Fill in middlewares from files (see :class:`Compositions`), and add ``oidc`` if all routes need it."""
         found, problems = self.compositions.fill_in(middlewares)
         own = middlewares if found is None else found
         if not self.options.oidc.all_routes or _signs_in(own):
@@ -160,7 +160,7 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
 
 
 def _check_bypasses(route: Route, refuse: _Refuse) -> None:
-    """Refuse bypasses that make too many Envoy routes or tests. Each way to bypass repeats the cases of the rules."""
+    """Refuse bypasses that need too many Envoy routes or tests. Each combination repeats all cases of the rules."""
     variants = route_policy(route.middlewares).variants
     if not variants or route.is_stream:
         return
@@ -233,7 +233,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 
 
 def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse, *, is_stream: bool) -> None:
-    """Refuse a route whose users cannot sign in, because something is missing here and in the configuration."""
+    """Refuse a route whose users cannot sign in, because neither it nor the configuration has a needed setting."""
     if policy.oidc is None and options.oidc.all_routes and not is_stream:
         refuse("middlewares", "users of this route could not sign in, which all routes require", "report this as a bug")
     missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
@@ -242,7 +242,10 @@ def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse
 
 
 def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """Refuse real_ip unless the gateway's settings say the same: Envoy determines client addresses before routes."""
+    """Refuse error pages and real-IP middlewares for which the gateway lacks the settings.
+
+    Envoy determines a client's address before the route, so only settings of the gateway can change it.
+    """
     if policy.error_page and not options.error_pages:
         hint = "set error_pages in pilotage.yml"
         refuse("middlewares.error_page", "no folder for error pages is configured", hint, blocking=False, harmless=True)

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["ROUTE", "SERVICE", "denial", "refuse", "unchanged"]
 
 SERVICE: Final = "service"
-"""Key of a check's context that names the middleware that has to answer."""
+"""Key in a check's context. Its value names the middleware that answers."""
 
 ROUTE: Final = "route"
-"""Key of a check's context that names the backend whose request it is: ``route/ALIAS`` or ``pool/NAME``."""
+"""Key in a check's context. Its value names the request's backend: ``route/ALIAS`` or ``pool/NAME``."""
 
 _DENIED: Final = 7  # gRPC's PERMISSION_DENIED
 
 
 def denial(status: int, headers: list[tuple[str, str]], body: str) -> Any:
-    """Return the response to a check with which Envoy answers the client itself.
+    """Return the response to a check that makes Envoy itself answer the client.
 
     Args:
         status: HTTP status.
@@ -48,7 +48,7 @@ def denial(status: int, headers: list[tuple[str, str]], body: str) -> Any:
 
 
 async def refuse(_request: Any) -> Any:
-    """Refuse a request that nothing can check: the middleware's part of this process does not run."""
+    """Refuse a request, because the part of this process that would check it does not run."""
     return denial(503, [("cache-control", "no-store")], "The gateway could not check this request.\n")
 
 

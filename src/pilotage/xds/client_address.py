@@ -1,7 +1,7 @@
 """Tells Envoy's routes the client's address, for rules about networks. Pure.
 
 Envoy's routes can only test headers. A script writes the address into one, in a form that a regex can compare with a
-network, and has the route looked up again. It runs only for routes that need it. Clients cannot set the header.
+network, and has Envoy look up the route again. It runs only for routes that need it. Clients cannot set the header.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ end
 """.replace("HEADER", ADDRESS_HEADER).replace("NEEDS", NEEDS_ADDRESS)
 
 
-# The host is changed meanwhile, because Envoy compares hosts case-sensitively.
+# During the lookup, the host is in lower case, because Envoy compares hosts case-sensitively.
 _TELL: Final = """
 function envoy_on_request(handle)
   local host = handle:headers():get(":authority")
@@ -78,9 +78,9 @@ end
 
 
 def address_settings(backend: Backend) -> dict[str, Any]:
-    """Return the per-route configuration with which the filter for wildcards tells the address to a backend's routes.
+    """Return the per-route configuration that makes the wildcard filter tell a backend's routes the client's address.
 
-    For a wildcard alias, the filter's own script does that: it is the one that finds the route.
+    For a wildcard alias, the filter's own script already does so, because it finds the route.
     """
     needed = backend.rules.address or backend.route_policy.asks_address
     return {WILDCARD: _settings()} if needed and not backend.name.startswith("*") else {}

@@ -30,7 +30,7 @@ __all__ = ["CLIENT_LIMIT", "add_client_limit", "what_it_supports"]
 log = logging.getLogger(__name__)
 
 CLIENT_LIMIT: Final = "pilotage.client_limit"
-"""The name of both filters, and the key in an Envoy's metadata that says that it has the module."""
+"""The name of both filters, and a key in an Envoy's metadata, which shows that it has the module."""
 
 _VERSION: Final = (1, 40)
 """The version of Envoy for which the module is built. Others may lack a function that it needs."""

@@ -274,7 +274,7 @@ def _limits(backend: Backend, options: GatewayOptions) -> Any:
     if backend.route.scheme == "udp":
         each = 2 if backend.streams_datagrams else 1  # Envoy counts a session and its stream
         return _breakers(most, each * options.max_udp_clients)
-    if backend.route.scheme == "tcp":  # a client that waits for a connection takes as many resources as one that has it
+    if backend.route.scheme == "tcp":  # a client that waits for a connection takes as many resources as a connected one
         return _breakers(min(backend.route.settings.max_conns_per_host or most, most), most, waiting=most)
     return _breakers(min(backend.route.settings.max_conns_per_host or most, most))
 

@@ -23,12 +23,12 @@ NO_EDITS = Edits()
 
 
 def combined(first: Edits, then: Edits) -> Edits:
-    """Return the changes that have the effect of two changes, one after the other."""
+    """Return changes with the same effect as applying ``first`` and then ``then``."""
     if first == NO_EDITS:
         return then
     replaced = {name.lower() for name, _ in then.put}
     hidden = {name.lower() for name in first.hide}
-    # Nothing is left of a hidden header, so adding to it sets it.
+    # A hidden header has no values left, so adding a value sets the header.
     fresh: list[tuple[str, str]] = []
     added: list[tuple[str, str]] = []
     for name, value in then.add:

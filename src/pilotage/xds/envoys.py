@@ -224,7 +224,7 @@ class Envoys:
 
         """
         resources = self._resources()
-        if not self._first:  # whatever is not recorded dates from the first table
+        if not self._first:  # a resource that is not recorded dates from the first table
             self._first = self._version = version
             return
         self._version = version

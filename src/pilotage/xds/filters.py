@@ -293,12 +293,12 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Add metadata for the Lua filters: a name, to show that a route was found, and whether it uses forwardauth."""
+    """Name a route, which tells the Lua filters that it was found, and record whether it uses forwardauth or oidc."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
     if route.redirect.https_redirect and backend.route_policy.is_protected:
-        for name in (*LOGIN_FILTERS, AUTH):  # it reveals nothing, and users sign in at the URL to which it leads
+        for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
         for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
@@ -357,7 +357,7 @@ def _ask(patience: float) -> Any:
 
 
 def _strip(names: tuple[str, ...]) -> Any:
-    """Return settings that remove headers that only the auth service may set, so that clients cannot forge them."""
+    """Return settings that remove the headers that only the gateway or an auth service may set, not clients."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
 

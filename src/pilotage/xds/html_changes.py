@@ -61,9 +61,9 @@ class HtmlChange(msgspec.Struct, frozen=True):
     """A change to HTML pages.
 
     Attributes:
-        target: the elements that it concerns.
-        html: what to insert at the end of the first of them, or what to put in the place of each of them.
-        replace: whether to replace them.
+        target: the elements to change.
+        html: HTML to insert at the end of the first such element, or to put in place of each such element.
+        replace: whether to replace the elements.
 
     """
 
@@ -73,7 +73,7 @@ class HtmlChange(msgspec.Struct, frozen=True):
 
 
 def parse_selector(text: str) -> Selector | None:
-    """Return a selector; ``None`` if it is invalid or has a part that is not supported."""
+    """Parse a selector. Return ``None`` if it is invalid or has a part that is not supported."""
     tag, classes, attributes, end = "", [], [], 0
     for found in _PART.finditer(text.strip()):
         if found.start() != end or (found["tag"] and end):

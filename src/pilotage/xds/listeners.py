@@ -61,7 +61,7 @@ _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
 _LARGEST_DATAGRAM: Final = 65535
-_HELD_DATAGRAMS: Final = 64  # datagrams, and bytes, of a client that wait until a tunnel is open
+_HELD_DATAGRAMS: Final = 64  # maximum number (and bytes) of a client's datagrams that wait for a tunnel
 _HELD_BYTES: Final = 128 * 1024
 
 # Linux's numbers, because Envoy runs there; a pure module does not import ``socket``.
@@ -108,7 +108,7 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
-    """Return a matcher's action that selects a filter chain, one for trusted proxies and one for other clients."""
+    """Return the action that selects a filter chain. Trusted proxies and other clients have different chains."""
     if not options.trusted_proxies:
         return chain_named(chain)
     return chain_by_address(_networks(options), f"{chain} {_TRUSTED}", f"{chain} {_EVERYBODY}")
@@ -177,8 +177,8 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
             initial_connection_window_size=number(_CONNECTION_WINDOW),
         ),
         max_request_headers_kb=number(_HEADER_KILOBYTES),
-        # Until a request has a route, which sets its own limit, this limits its headers: unlike the time until the
-        # next byte, it does not begin again with each part of them. A second timer for that would cost every request.
+        # A request's route sets its own limit. Until then, this one limits the time for the headers, because receiving
+        # a part of them does not restart it. A separate timer for headers would cost every request.
         stream_idle_timeout=seconds(_SLOWEST_HEADERS),
         stream_flush_timeout=seconds(_SLOWEST_READER),
         server_header_transformation=_MANAGER.PASS_THROUGH,
@@ -267,7 +267,7 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
 
 
 def listening_address(route: Route) -> str:
-    """Return the listening address of a tcp or udp route, also its listener's name: ``tcp/0.0.0.0:2222``."""
+    """Return the listening address of a tcp or udp route, such as ``tcp/0.0.0.0:2222``. It is the listener's name."""
     return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
 
 
@@ -284,7 +284,7 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
         message.listener_filters.append(_udp(backend))
     else:
-        message.enable_reuse_port.CopyFrom(OFF)  # or else two Envoys could share a port and split its clients
+        message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)
         message.filter_chains.add().filters.extend(tcp_filters(backend, options))

@@ -69,6 +69,6 @@ def _hashes(backend: Backend) -> bool:
 
 
 def _header(balance: LoadBalance) -> str:
-    """Return the header that has the client's address; ``""`` if the options are not usable."""
+    """Return the name of the header with the client's address; ``""`` if the options do not name one."""
     options = read_options(balance)
     return options["header"].lower() if isinstance(options.get("header"), str) else ""

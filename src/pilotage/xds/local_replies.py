@@ -28,7 +28,7 @@ __all__ = ["CAUSE", "PAGE", "REJECTED", "direct_response", "local_replies", "why
 CAUSE: Final = "pilotage.cause"
 """Key of the metadata with which the control plane says why it denies a request."""
 PAGE: Final = "page"
-"""The control plane has answered with a page of its own."""
+"""Value of :data:`CAUSE`: the control plane has answered with a page of its own."""
 REJECTED: Final = "The gateway rejected the configuration of this service."
 
 _RETRY: Final = 5
@@ -66,7 +66,7 @@ def _says(*words: str) -> str:
 
 
 def _answered(cause: str) -> Any:
-    """Return the condition that the control plane has answered a request for a given cause."""
+    """Return the condition that the control plane has answered a request, giving this cause."""
     matcher = metadata_pb2.MetadataMatcher(
         filter=_ASKED,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=CAUSE)],
@@ -148,7 +148,7 @@ def local_replies(options: GatewayOptions) -> Any:
         )
         for cause in _causes()
     ]
-    # First by kind of client, which is quicker to tell than a cause.
+    # First by kind of client, which is quicker to test than a cause.
     mappers += [mapper for kind in zip(*found, strict=True) for mapper in kind]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers)
 

@@ -29,7 +29,7 @@ class LogProblem(msgspec.Struct, frozen=True):
 
     Attributes:
         field: its name, such as ``access_log.path``.
-        message: what is wrong with it.
+        message: the problem.
         hint: what to do.
         blocking: whether nothing is logged because of it.
 
@@ -83,7 +83,7 @@ def _filter_problems(log: AccessLog) -> Iterator[LogProblem]:
 
 
 def values_of(wanted: Any) -> tuple[str, ...]:
-    """Return the values that a log filter lists; empty if ``wanted`` is no filter."""
+    """Return the values that a log filter lists; empty if ``wanted`` is ``None``."""
     return () if wanted is None else wanted.values
 
 

@@ -1,8 +1,8 @@
 """Builds the filters that let only signed-in users pass (middleware ``oidc``), and their per-route configuration. Pure.
 
 A session is a JSON Web Token in a cookie, which the daemon has signed. Envoy verifies it (``SESSION``), and decides
-whether it is one for this route (``SIGNED_IN``). Only if it is not, Envoy asks the daemon (``LOGIN``). So requests of
-signed-in users cost the daemon nothing, and pass while the daemon restarts.
+whether it is valid for this route (``SIGNED_IN``). Only if it is not does Envoy ask the daemon (``LOGIN``). So requests
+of signed-in users cost the daemon nothing, and pass while the daemon restarts.
 
 ``LOGIN`` is in every chain, because it protects. The other two only save it work: Envoy leaves them out of the chain
 of a request to a wildcard or to a host spelled in an unusual way, and asks about each such request.
@@ -104,7 +104,7 @@ def login_filters(keys: str, *, https: bool | None = None) -> dict[str, Any]:
         https: whether clients use HTTPS; ``None`` if a trusted proxy says so for each request.
 
     """
-    # Other hosts can set the cookie for HTTP. If it counted with HTTPS, they could choose who a user seems to be.
+    # Other hosts can set the cookie for HTTP. If HTTPS accepted it, they could sign a user in as someone else.
     kinds = (_SECURE, _PLAIN) if https is None else (_SECURE,) if https else (_PLAIN,)
     found = {SESSION: _session_filter(keys, kinds)} if keys else {}
     return {**found, SIGNED_IN: rbac_filter_pb2.RBAC(), LOGIN: _login_filter()}
@@ -135,7 +135,7 @@ def _provider(name: str, cookie: str, keys: str) -> Any:
 
 
 def _login_filter() -> Any:
-    """Return the filter that asks the daemon unless a request needs no login."""
+    """Return the filter that asks the daemon about all requests except those known to need no login."""
     namespace, key, value = SPARED_LOGIN
     service = grpc_service_pb2.GrpcService(
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name="pilotage"), timeout=seconds(_LONGEST_CHECK)

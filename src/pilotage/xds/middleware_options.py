@@ -25,7 +25,7 @@ class OptionReader:
     """Reads options, and collects the problems with them.
 
     Attributes:
-        problems: what is wrong so far.
+        problems: the problems so far.
         servable: whether the route may be served despite the problems.
         path: the place of the middleware that is being read.
         restricts_access: whether this middleware restricts access, so that the route must not be served without it.
@@ -49,12 +49,12 @@ class OptionReader:
             self.servable = False
 
     def texts(self, options: dict[str, Any], option: str) -> tuple[str, ...]:
-        """Return a list option: a YAML list, or text with commas."""
+        """Return an option that is a list, written in YAML or as text with commas."""
         value = options.get(option.replace("_", ""))
         if isinstance(value, str):
             if value.lstrip()[:1] in ("-", "["):
                 value = self.document(value, option)
-            elif not holds_secret(value):  # a part of a secret would not be recognized
+            elif not holds_secret(value):  # its parts would not be recognized as secret
                 value = comma_list(value)
         if value is None:
             return ()

@@ -58,12 +58,12 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         oidc: how users have to sign in.
-        cloudflare: whether client addresses are to come from Cloudflare.
+        cloudflare: whether to take client addresses from Cloudflare.
         error_page: whether error pages of the operator replace those of the target.
         changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
         variants: the policies for requests that bypass middlewares; the first whose conditions hold applies.
-        has_bypass: whether this is one of these policies, or there are any.
+        has_bypass: whether this policy has variants, or is one itself.
         problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
 
@@ -101,7 +101,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """What the middlewares require of requests for which several ``bypass`` options hold."""
+    """The policy for requests for which all of several ``bypass`` options hold."""
 
     bypasses: tuple[Conditions, ...]
     policy: RoutePolicy
@@ -193,7 +193,7 @@ class _Parser(OptionReader):
         handler(self, folded)
 
     def unfilled(self, written: str) -> None:
-        """Refuse the route, because nothing has filled in a list of middlewares from a file."""
+        """Refuse the route, because nothing has filled in its middlewares from a file."""
         self.path, self.restricts_access = f"middlewares.{written}", True
         self.problem("middlewares from files need a configuration that lists the files", "use pilotage.yml")
 
@@ -224,7 +224,7 @@ class _Parser(OptionReader):
             if not _PATH.fullmatch(text):
                 hint = "percent-encode other characters, such as %20"
                 self.problem(f"{shorten_value(text)!r} is not a valid path prefix", hint, option="add_prefix")
-            elif has_dot_segments(text):  # these could lead out of what an agent passes on
+            elif has_dot_segments(text):  # these could lead out of an agent's path prefix
                 what = f"the prefix {shorten_value(text)!r} has a segment '.' or '..'"
                 self.restricts_access = True
                 self.problem(what, "write it without them", option="add_prefix")
@@ -278,7 +278,7 @@ class _Parser(OptionReader):
             if not allow:
                 self.problem("no client is in all of this route's lists of networks", "remove one list")
         self.found["allow"] = allow
-        self.restricts_access = False  # a different status grants no access
+        self.restricts_access = False  # a problem with the response grants no access
         self.found["refusal"] = read_refusal(options, self.warn)
 
     def rate(self, options: dict[str, Any]) -> None:
@@ -316,7 +316,7 @@ class _Parser(OptionReader):
         self.found["auth"], problems, warnings = read_crowdsec(options)
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
-        self.restricts_access = False  # the others grant no access
+        self.restricts_access = False  # the other problems grant no access
         for option, message, hint in warnings:
             self.problem(message, hint, option=option, harmless=True)
 
@@ -361,7 +361,7 @@ def _order(entry: tuple[str, Any]) -> tuple[int, str, str]:
     """Return the position of a middleware. GoDoxy leaves the order of equal priorities open; here, names decide."""
     written, options = entry
     priority = None
-    if isinstance(options, dict) and STEP not in written:  # a list has its own order
+    if isinstance(options, dict) and STEP not in written:  # a list keeps its order
         priority = next((_priority(value) for key, value in options.items() if key.lower() == "priority"), None)
     return _DEFAULT_PRIORITY if priority is None else priority, fold(written), written
 

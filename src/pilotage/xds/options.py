@@ -36,7 +36,7 @@ FORGEABLE: Final = (
     *("remote-", "x-remote-user", "x-remote-group", "x-auth-request-", "x-authentik-", "x-webauth-", "x-proxy-user"),
     *("x-ssl-", "ssl-client-", "x-client-cert", "client-cert", "x-client-verify", "x-tls-client-"),
 )
-"""Headers that only a proxy or an auth service may set, removed from other clients. A final dash marks a prefix."""
+"""Headers that only proxies and auth services may set; other clients' are removed. A final dash marks a prefix."""
 
 
 class CertificateFiles(msgspec.Struct, frozen=True):

@@ -128,7 +128,7 @@ _NEW_CONNECTIONS: Final = (
     "envoy.load_shed_points.connection_pool_new_connection",
     "envoy.load_shed_points.tcp_proxy_upstream_connect",
 )
-"""Where Envoy can refuse to open a connection to a target. It would crash if no descriptor were left for one."""
+"""Points at which Envoy can refuse to connect to a target. It would crash if no descriptor were left for that."""
 
 _TIMERS: Final = {
     "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
@@ -139,7 +139,7 @@ _TIMERS: Final = {
         {"timer": "HTTP_DOWNSTREAM_STREAM_FLUSH", "min_timeout": "10s"},
     ],
 }
-"""The least to which each time limit shrinks. That of streams is also the limit for request headers."""
+"""The minimum to which each time limit shrinks. The limit for idle streams also applies to request headers."""
 
 
 def _monitor(name: str, kind: str, **fields: Any) -> dict[str, Any]:

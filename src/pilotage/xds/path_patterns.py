@@ -1,4 +1,4 @@
-"""Builds the Envoy routes that refuse the paths and methods which a route's path patterns leave out. Pure."""
+"""Builds the Envoy routes that refuse the paths and methods that a route's path patterns do not cover. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refusing_routes(patterns: Iterable[str]) -> list[Any]:
     """Return the routes that come before all others of a backend; empty if there are no patterns.
 
     As in Go, a path that no pattern matches gets 404, a method that only patterns for other methods match gets 405, and
-    ``/a`` leads to ``/a/`` if only a pattern for the latter exists.
+    ``/a`` redirects to ``/a/`` if only the latter has a pattern.
     """
     known = [it for it in map(parse_pattern, patterns) if isinstance(it, PathPattern)]
     if not known:

@@ -104,7 +104,7 @@ def of_route(problems: Iterable[Problem], route: Route | None, served: Route | N
 
 
 def unreported(problems: Iterable[Problem], route: Route) -> list[Problem]:
-    """Return the problems that the route itself does not report yet, with a more precise place."""
+    """Return the problems except those that the route itself already reports, with a more precise place."""
     if not route.problems:
         return list(problems)
     known = {(problem.message, problem.path) for problem in route.problems}
@@ -126,7 +126,7 @@ def unresolved(route: Route, endpoint: Endpoint, error: str) -> Problem:
 
 
 def port_in_use(backend: Backend, by: Backend, address: str, why: str) -> Problem:
-    """Report that the route ``by`` already has a backend's listening address; ``why`` follows the name of ``by``."""
+    """Report that the route ``by`` already has a backend's listening address; ``why`` is the reason."""
     protocol, _, port = address.partition("/")
     found = _problem(
         backend.route,

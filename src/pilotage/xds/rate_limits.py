@@ -46,7 +46,7 @@ def rate_limit(rate: Rate) -> Any:
 
 
 def no_limit() -> Any:
-    """Return settings without a limit. They are for a filter that cannot be skipped any more."""
+    """Return settings without a limit. They are for a filter that can no longer be skipped."""
     return local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate", token_bucket=_endless(1.0))
 
 

@@ -13,7 +13,7 @@ __all__ = ["ReportedProblems"]
 
 
 class ReportedProblems(dict[str, tuple[Problem, ...]]):
-    """Source -> its problems.
+    """The problems of a snapshot: source -> its problems.
 
     Attributes:
         listener: called with the new problems and with those that no longer exist.

@@ -45,7 +45,7 @@ _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
 )
 
 _NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER, HOST_HEADER)
-"""Headers removed from every client: those of Envoy and the gateway, and ``Proxy``, a proxy to CGI (httpoxy)."""
+"""Headers removed from all requests: those of Envoy and the gateway, and ``Proxy``, which CGI misreads (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
 _VALID_HOST: Final = rf"(?:(?:[\w-]+\.?)+|\[[0-9A-Fa-f:.]+\])(?::(?:{_PORT}))?"
@@ -54,7 +54,7 @@ _STOP: Final = r"(?:/|\\|;|%2[fF]|%5[cC]|%3[bB])"
 _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 """A path whose ``..`` segment appears only when a target decodes slashes, or drops what follows a semicolon."""
 _CUT_OFF: Final = r"[^?]*%(?:[^0-9A-Fa-f?][^?]*|[0-9A-Fa-f](?:[^0-9A-Fa-f?][^?]*)?)?"
-"""A path with ``%`` that begins no encoded character. Targets read it differently, and patterns of rules not at all."""
+"""A path with ``%`` that begins no encoded character. Targets read it differently, and rules cannot read it."""
 _UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF})"
 
 
@@ -98,7 +98,7 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> A
         networks: the networks whose clients have access; if empty, all clients have access.
         path: refuse paths with which a client could get out of a path prefix or past a pattern. Envoy resolves ``..``
             itself, but does not decode encoded slashes, which targets may decode. As in Go, encodings must be valid.
-        status: the status of :func:`refusals` that refused clients get; 0 for the usual one.
+        status: the status that refused clients get, one of :func:`refusals`; 0 for the usual one.
 
     """
     permission = rbac_pb2.Permission
@@ -129,7 +129,7 @@ def _rules(action: Any, permission: Any, clients: list[Any]) -> Any:
 
 
 def refusals() -> dict[int, Any]:
-    """Return the condition for local replies to clients that a route refuses with a status of its own, by status."""
+    """Return status -> the condition for local replies to clients that a route refuses with this status."""
     return {status: _refused(status) for status in STATUSES}
 
 

@@ -95,7 +95,7 @@ class Resolver:
         self._used: dict[str, tuple[str, frozenset[str]]] = {}  # alias -> owner, names
         self._users: dict[str, dict[str, set[str]]] = {}  # name -> owner -> aliases
         self._served: dict[str, dict[str, None]] = {}  # owner -> names in use that count for it
-        self._levels: list[dict[str, None]] = [{}]  # number of names in use -> owners with so many
+        self._levels: list[dict[str, None]] = [{}]  # number of names in use -> owners with that many
         self._surplus: dict[str, dict[str, None]] = {}  # owner -> names beyond the limits
         self._turns: dict[str, None] = {}  # owners who may have one of their surplus names resolved
         self._news: dict[str, None] = {}  # surplus names to report

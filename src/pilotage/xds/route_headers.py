@@ -1,8 +1,8 @@
 """Builds the changes that a route's middlewares make to the headers of requests and responses. Pure.
 
-GoDoxy sets and adds headers before it removes others, so a value may name a header that is removed. Within one level,
-Envoy removes first, but it applies a route before its virtual host. If both happen, headers are therefore set by the
-routes and removed by the virtual host.
+GoDoxy sets and adds headers before it removes others, so a value may refer to a header that is then removed. Within one
+level, Envoy removes first, but it applies a route before its virtual host. If a backend does both, its routes therefore
+set headers, and its virtual host removes them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _FURTHER: Final = tuple(f"x-forwarded-{name}" for name in _NAMES.split())
 
 
 def edit_headers(host: Any, backend: Backend, *, of_agent: bool = True) -> None:
-    """Add the changes that a backend's middlewares make to a virtual host, whose routes are complete.
+    """Add a backend's header changes to its virtual host, which must already have all its routes.
 
     Args:
-        host: the virtual host. Without routes, it itself also sets the headers.
+        host: the virtual host. If it has no routes, it sets the headers itself.
         backend: the backend.
         of_agent: whether to add the headers that the backend's agent needs.
 
@@ -51,7 +51,7 @@ def edit_headers(host: Any, backend: Backend, *, of_agent: bool = True) -> None:
         put += [header(name, value) for name, value in _FORWARDED.items()]
     gone = list(policy.request.hide)
     if policy.changes:
-        gone.append("accept-encoding")  # only a page that is not encoded can be changed
+        gone.append("accept-encoding")  # only a page without a content encoding can be changed
     if policy.forwarded == "hide":
         gone += [*_FORWARDED, *_FURTHER]
     for level in host.routes if gone and host.routes else [host]:
@@ -67,7 +67,7 @@ def edit_headers(host: Any, backend: Backend, *, of_agent: bool = True) -> None:
 
 
 def edit_routes(routes: Iterable[Any], backend: Backend) -> None:
-    """Add the changes that a backend's middlewares make to each of its routes instead of to their virtual host."""
+    """Add a backend's header changes to each of its routes instead of to their virtual host."""
     alone = route_components_pb2.VirtualHost()
     edit_headers(alone, backend, of_agent=False)
     for route in routes:

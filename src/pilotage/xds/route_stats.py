@@ -19,15 +19,15 @@ from pilotage.xds.resources import packed
 __all__ = ["DURATION_BUCKETS", "EXCLUDED", "SAMPLED", "STATS", "route_stats"]
 
 SAMPLED: Final = 8
-"""The duration of one request in this many is recorded."""
+"""Envoy records the duration of one request in this many."""
 DURATION_BUCKETS: Final = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000)
 """Upper bounds of the buckets for durations, in milliseconds."""
 STATS: Final = "pilotage"
-"""Prefix of the statistics. Envoy 1.40 deprecates the setting, and still requires it."""
+"""Prefix of the statistics. Envoy 1.40 deprecates the setting but still requires it."""
 EXCLUDED: Final = (
     r"vhost\..*\.vcluster\.(?:other\..*|.*\.upstream_rq_(?:\d.*|retry.*|timeout|completed|time|canary.*|unknown))"
 )
-"""What Envoy would also keep for each virtual cluster."""
+"""Statistics that Envoy would otherwise also keep for each virtual cluster."""
 
 _FILTER: Final = accesslog_pb2.AccessLogFilter
 _TAGS: Final = [

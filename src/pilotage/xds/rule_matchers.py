@@ -21,7 +21,7 @@ _HOST: Final = (":authority", "host")
 
 
 def header_matchers(tests: Iterable[TestResult], name: str) -> list[Any]:
-    """Return Envoy's matchers for tests, which must all have their wanted result.
+    """Return Envoy's matchers for tests. All match if every test has its wanted result.
 
     Args:
         tests: the tests.
@@ -44,7 +44,7 @@ def _matcher(test: Test, name: str, *, wanted: bool) -> Any:
         if test.exact
         else string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=test.regex))
     )
-    # While the address or the host is unknown, no test of it succeeds, so it opens nothing.
+    # While the address or the host is unknown, all tests of it fail, even negated ones.
     lenient = not wanted and name not in (ADDRESS_HEADER, HOST_HEADER)
     return kind(
         name=name,

@@ -1,7 +1,7 @@
 """Splits requests into cases by what the rules of a route do with them, so that Envoy can look up the case. Pure.
 
 Rules run one after another and may change the request. Here they run for all requests at once: at each condition the
-case splits into two. The result is a list of cases, of which the first whose tests hold applies.
+case splits into two. The result is a list of cases. The first case whose tests hold applies.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOST_TESTS: Final = 40
 _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _REWRITTEN: Final = 100
-"""For how many checks one of a rewritten path counts, because it takes much longer to work out."""
+"""A check of a rewritten path counts as this many checks, because it takes much longer to work out."""
 _LONGEST_IN_ALL: Final = 500_000
 """Maximum number of characters that the rules write in all cases. Envoy keeps them several times for each case."""
 _SUPPORTED_TARGETS: Final = ("header", "resp_header")
@@ -68,12 +68,12 @@ FRAMING: Final = frozenset(
 
 
 class HeaderEdit(msgspec.Struct, frozen=True):
-    """What happens to a header.
+    """A change to a header.
 
     Attributes:
-        name: its name.
-        values: values to set or add, with variables.
-        keep: whether the values that it has are kept.
+        name: name of the header.
+        values: values to set or add, with variables; empty to remove the header.
+        keep: whether to keep the header's existing values.
 
     """
 
@@ -190,7 +190,7 @@ class _Run:
         self.count = self.checks = 0
 
     def rules(self, number: int, state: _State) -> list[Case]:
-        """Return the cases from a rule on."""
+        """Return the cases of the rule with this number and all later rules."""
         if number == len(self.ordered):
             return self.fallback(state)
         rule = self.ordered[number]
@@ -264,7 +264,7 @@ class _Run:
         return rest if _same(cases, rest) else [*cases, *rest]
 
     def body(self, statements: Sequence[Statement], state: _State, then: Callable[[_State], list[Case]]) -> list[Case]:
-        """Return the cases of commands, and of what comes after them."""
+        """Return the cases of commands and of what follows them."""
         for at, statement in enumerate(statements):
             rest = statements[at + 1 :]
             if isinstance(statement, Choice):
@@ -378,7 +378,7 @@ def _ended(state: _State, *, ended: bool) -> _State:
 
 
 def _same(cases: list[Case], rest: list[Case]) -> bool:
-    """Return whether it makes no difference whether a condition holds."""
+    """Return whether the outcome is the same whether or not a condition holds."""
     return len(rest) == 1 and all(case.outcome == rest[0].outcome for case in cases)
 
 

@@ -42,14 +42,14 @@ _EVERYTHING: Final = Repeat(ANY, 0, None)
 
 _SLASH: Final = "(?:/|%2[Ff])"
 _SLASHES: Final = f"{_SLASH}(?:(?:\\.|%2[Ee])?{_SLASH})*"
-"""A slash. GoDoxy takes ``//`` and ``/./`` as one. Envoy resolves ``/./``, but not if its slashes are encoded."""
+"""A slash, or ``//`` or ``/./``, which GoDoxy treats as one. Envoy resolves ``/./`` unless its slashes are encoded."""
 
 
 class _Place:
     """Where a pattern is matched.
 
     Attributes:
-        chars: writes a set of characters.
+        chars: returns the regex for a set of characters.
         begin, end: match the beginning and the end of the value.
         any: matches any character of an encoded value, or a part of an encoded character.
 
@@ -76,7 +76,7 @@ class _Place:
                 return self.end if is_end else self.begin
 
     def search(self, pattern: Pattern) -> str:
-        """Return a regex for the whole value: a regex is searched for, and other patterns match all of it."""
+        """Return a regex for the whole value. A ``regex`` pattern may match any part of it; others must match all."""
         node = _node(pattern)
         if pattern.kind != "regex":
             return f"(?:{self.write(node)})"
@@ -106,7 +106,7 @@ _NOTHING: Final = r"[^\x00-\xFF]"
 
 
 def _class(ranges: Ranges) -> str:
-    """Return what matches a character of a set that is not encoded. Envoy's regexes match bytes, so UTF-8 is several.
+    """Return the regex for an unencoded character of a set. Envoy's regexes match bytes, so UTF-8 may need several.
 
     Raises ValueError for a set outside ASCII that is too large to list.
     """
@@ -155,7 +155,7 @@ def _within(ranges: Ranges, low: int, high: int) -> Ranges:
 
 
 def _encoded(special: str, *, plus: bool = False) -> Callable[[Ranges], str]:
-    """Return how to write sets of characters in a URL.
+    """Return a function that writes the regex for a set of characters in a URL.
 
     Args:
         special: printable characters that have another meaning here unless they are encoded.
@@ -193,7 +193,7 @@ def _any_case(digits: str) -> str:
 
 
 def _hex_beyond(ranges: Ranges) -> list[str]:
-    """Return the encoded forms of other characters. Raises ValueError for a set that is too large to list."""
+    """Return the encoded forms of characters beyond ASCII. Raises ValueError for a set that is too large to list."""
     if ranges == ((0x80, _LAST),):
         return ["%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){1,3}", "%[89ABab][0-9A-Fa-f]"]
     return [re.sub("[A-F]", lambda it: f"[{it[0]}{it[0].lower()}]", quote(char)) for char in _listed(ranges)]
@@ -225,7 +225,7 @@ def _whole(regex: str, *, flags: str = "s") -> str:
 
 
 def header_regex(name: str, pattern: Pattern) -> str:
-    """Return the regex for a value of a header. If it is a list with commas, one of its items must match.
+    """Return the regex for a value of a header. If the value is a list with commas, one item must match.
 
     Envoy tests the values of a repeated header one by one. The names in Connection and Upgrade ignore case (RFC 9110).
     Raises ValueError if the regex is too large.
@@ -237,7 +237,10 @@ def header_regex(name: str, pattern: Pattern) -> str:
 
 
 def path_regex(pattern: Pattern) -> str:
-    """Return the regex for ``:path``. An exact path may end with an additional slash. Raises ValueError."""
+    """Return the regex for ``:path``. An exact path may end with an additional slash.
+
+    Raises ValueError if the regex is too large.
+    """
     if pattern.kind != "exact":
         return _whole(rf"{_PATH.search(pattern)}(?:\?.*)?")
     text = canonical_path(pattern.text)
@@ -246,9 +249,9 @@ def path_regex(pattern: Pattern) -> str:
 
 
 def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
-    """Return the regex for ``:path`` of a request whose path matches once ``old`` at its beginning becomes ``new``.
+    """Return the regex for a ``:path`` that matches after its prefix ``old`` is replaced with ``new``.
 
-    Raises ValueError if the regex is too large, or has ``^`` or ``$`` in between.
+    Raises ValueError if the regex is too large, or has ``^`` or ``$`` anywhere but at its ends.
     """
     if pattern.kind == "exact":
         text = canonical_path(pattern.text)
@@ -277,12 +280,12 @@ def canonical_path(text: str) -> str:
 
 
 def prefix_regex(text: str) -> str:
-    """Return the regex for the beginning of a path, without the rest."""
+    """Return the regex for a path prefix. It does not match the rest of the path."""
     return _PREFIX.write(literal_node(text))
 
 
 def query_regex(name: str, pattern: Pattern | None) -> str:
-    """Return the regex for ``:path`` with a parameter, wherever it is. Raises ValueError if it is too large."""
+    """Return the regex for a ``:path`` with a parameter in any position. Raises ValueError if it is too large."""
     key = _Place(_encoded("&#;=", plus=True)).write(literal_node(name))
     if pattern is None:
         value = "(?:=[^&]*)?"
@@ -301,9 +304,9 @@ def _query_value(pattern: Pattern) -> str:
 
 
 def _unanchored(node: Node) -> tuple[bool, Node, bool]:
-    """Return a pattern without ``^`` and ``$`` at its ends, and whether text may stand before and after it.
+    """Return a pattern without ``^`` and ``$`` at its ends, and whether text may precede and follow it.
 
-    Raises ValueError if it has any in between, where what comes before and after the value would have to be known.
+    Raises ValueError if it has any elsewhere, because they depend on the text around the value.
     """
     items = list(node.items) if isinstance(node, Chain) else [node]
     before = after = True
@@ -330,7 +333,7 @@ def _has_edge(node: Node) -> bool:
 
 
 def cookie_regex(name: str, pattern: Pattern | None) -> str:
-    """Return the regex for the header ``Cookie`` with a cookie. Raises ValueError if it is too large."""
+    """Return the regex for a ``Cookie`` header that contains a cookie. Raises ValueError if it is too large."""
     key = _TEXT.write(literal_node(name))
     if pattern is None:
         value = "[^;]*"
@@ -343,7 +346,10 @@ def cookie_regex(name: str, pattern: Pattern | None) -> str:
 
 
 def host_regex(pattern: Pattern) -> str:
-    """Return the regex for ``:authority``. Case, a final dot and, unless the pattern has one, the port are ignored."""
+    """Return the regex for ``:authority``. Case is ignored.
+
+    A final dot and the port are ignored, too, unless the pattern has a port.
+    """
     rest = "" if ":" in pattern.text else r"\.?(?::[0-9]*)?"
     place = _Place(_class, end=f"{rest}$")
     return _whole(f"{place.search(pattern)}{rest}", flags="is")

@@ -75,7 +75,7 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
 
 
 def _climbs(old: str) -> Test:
-    """Return the test whether what follows ``old`` would become a dot segment after a slash, as in ``/api../admin``."""
+    """Return the test for paths in which replacing ``old`` leaves a dot segment, as in ``/api../admin``."""
     return Test(":path", regex=rf"(?s){prefix_regex(old)}\.{{1,2}}(?:(?:[/\\;?]|%2[fF]|%5[cC]|%3[bB]).*)?")
 
 
@@ -105,7 +105,7 @@ def _body(text: str, backend: Backend) -> dict[str, Any]:
 
 
 def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
-    """Replace what a regex matches of the path by a text. A path prefix of the route or its agent is put before it."""
+    """Replace the part of the path that ``old`` matches with ``new``, after the prefixes of the agent and the route."""
     if route.HasField("route"):
         base = backend.route_policy.prefix.rstrip("/")
         if backend.proxy is not None:

@@ -1,4 +1,4 @@
-"""Limits what Envoy needs for the tests of a route's rules: memory, and time to compile and to do them. Pure."""
+"""Limits the memory and time that Envoy needs for the tests of a route's rules. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PART: Final = re.compile(r"\(\?\w+\)|\(\?:|\(|\)|\||\[(?:\\.|[^\]\\])*\]|\{(\d+
 
 
 def is_too_costly(cases: Iterable[Iterable[TestResult]]) -> bool:
-    """Return whether the tests of all cases together are more than a route may have. Stops counting at the limit."""
+    """Return whether the tests of all cases together exceed a route's limits. Stop counting once they do."""
     count = size = 0
     for tests in cases:
         count += 1
@@ -35,14 +35,14 @@ def is_too_costly(cases: Iterable[Iterable[TestResult]]) -> bool:
 
 @lru_cache(maxsize=1024)
 def regex_size(regex: str) -> int:
-    """Return about how many steps the compiled form of a regex has, after its repetitions are written out.
+    """Estimate the number of steps in the compiled form of a regex, with its repetitions written out.
 
     Args:
         regex: as :mod:`pilotage.xds.rule_patterns` writes it.
 
     """
     groups = [0]
-    last = 0  # size of what a repetition would repeat; counted in its group, too
+    last = 0  # size of what a repetition would repeat; the group's size includes it
     opened: list[int] = []
     for part in _PART.finditer(regex):
         text = part[0]

@@ -55,12 +55,12 @@ class Test(msgspec.Struct, frozen=True):
     Attributes:
         header: lower-case name of the header.
         exact: its value, if it must be a certain text.
-        regex: what its value must match, otherwise; ``""`` if the header need only exist.
+        regex: otherwise, what its value must match; ``""`` if the header need only exist.
         nullable: whether an empty value passes.
 
     """
 
-    __test__ = False  # it is not for pytest
+    __test__ = False  # not a test for pytest to collect
 
     header: str
     exact: str = ""
@@ -72,7 +72,7 @@ TestResult = tuple[Test, bool]
 """A test, and the result that it must have."""
 
 Ways = tuple[tuple[TestResult, ...], ...]
-"""Alternatives, each of which is a number of tests. None: never. One without tests: always."""
+"""Alternatives, each a set of tests that must all hold. No alternative: never. One without tests: always."""
 
 _ALWAYS: Final[Ways] = ((),)
 _NEVER: Final[Ways] = ()
@@ -149,7 +149,7 @@ def all_of(*groups: Iterable[TestResult]) -> tuple[TestResult, ...] | None:
 
 @lru_cache(maxsize=1024)
 def _made(check: Check, alias: str) -> Test | bool:
-    """Return the test for a check, or its result. Rules need the same test in many cases."""
+    """Return the test for a check, or its result if that is the same for all requests."""
     maker = _MAKERS.get(check.subject)
     if maker is None:
         raise RuleError(f"the condition {check.subject} is a GoDoxy feature that pilotage does not support")
@@ -180,7 +180,7 @@ def _check(check: Check, alias: str, changes: Changes) -> Ways:
 
 
 def _rewritten(check: Check, unchanged: Test, old: str, new: str) -> Ways:
-    """Return the ways in which a path passes: it began with ``old`` and now passes, or is as it was sent and passes."""
+    """Return the ways in which a path passes after a rewrite: ``old`` was replaced, or the path is unchanged."""
     wanted = _pattern(check).negate is check.negate
     changed = _moved(_pattern(check), old, new)
     begins = starts_with(old)
@@ -196,7 +196,7 @@ def _moved(pattern: Pattern, old: str, new: str) -> Test:
 
 
 def starts_with(prefix: str) -> Test:
-    """Return the test whether the path begins with a text."""
+    """Return the test for paths that begin with a text."""
     return Test(":path", regex=f"(?s){prefix_regex(prefix)}.*")
 
 

@@ -223,7 +223,7 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
 
 
 def _policy_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
-    """Return the routes of a backend without bypasses."""
+    """Return the routes of a backend as if it had no bypasses."""
     routes = [*_redirect(backend, options)]
     routes += with_rules(backend, while_closed(backend, _routes(backend, options), options))
     for route in routes:

@@ -62,12 +62,12 @@ class AdsServer:
         envoys: the connected Envoys.
         loads: the load reports of the connected Envoys.
         removals: lets Envoys keep what they had before this process started, until :meth:`release_removals`.
-        on_check, on_body: answer for middlewares that Envoy does not have; by default, by refusing, and by no change.
+        on_check, on_body: do the work of middlewares that Envoy lacks; by default, refuse requests and keep bodies.
 
     Args:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
-        linger: seconds that Envoys keep the cluster of a backend that has moved to the shared one, for retries in it.
+        linger: seconds for which Envoys keep a backend's own cluster for retries after it has moved to the shared one.
         guard: what no route may reach; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 

@@ -24,7 +24,7 @@ __all__ = ["grpc_server", "stop_server"]
 
 _LIMITS: Final = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", -1),  # or else one large resource would keep all later changes from Envoys
+    ("grpc.max_send_message_length", -1),  # otherwise one large resource would keep all later changes from Envoys
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 10_000),  # an Envoy that does not answer pings for 20 s is disconnected
     # Accept Envoy's keepalive pings at any rate. By default, gRPC closes the connection at the third in five minutes.
@@ -102,4 +102,4 @@ async def stop_server(server: grpc.aio.Server, grace: float) -> None:
 
 
 _CALL: Final = "_schedule_rpc_coro"
-"""Name of the coroutine of gRPC that runs a call."""
+"""Name of gRPC's coroutine that runs a call."""

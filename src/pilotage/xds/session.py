@@ -42,7 +42,7 @@ _MAX_RESOURCES: Final = 2000
 """Maximum number of resources in one response. Those of usual routes have 1 to 2 KB each."""
 
 _MAX_BYTES: Final = 8 * 1024 * 1024
-"""Maximum size of the other resources in one response, unless a single one is larger. Rules can make them large."""
+"""Maximum size of the resources that are not from templates in one response, unless the first one is larger."""
 
 
 class Session(SessionState):
@@ -218,7 +218,7 @@ class Session(SessionState):
     def next_responses(self) -> list[Any]:
         """Return all responses that can be sent now. The next ones exist once Envoy answers or a resource changes."""
         responses = []
-        waiting = self._subscriptions[CLUSTER].refused  # for what leads there, which may turn out not to be sent
+        waiting = self._subscriptions[CLUSTER].refused  # tried again last, when what leads there is settled
         for type_url in (*SEND_ORDER, CLUSTER) if waiting else SEND_ORDER:
             subscription = self._subscriptions[type_url]
             while subscription.active and subscription.can_send:

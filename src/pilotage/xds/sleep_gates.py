@@ -57,7 +57,7 @@ class SleepGates:
         sessions: returns the connected Envoys.
         wait_for_acks: waits until all Envoys have accepted the given changes.
         held: receives the key of a backend and the cluster that requests wait for; returns whether they may wait.
-        removals: knows whether the containers of some engine have not been listed yet.
+        removals: knows whether the containers of any engine have yet to be listed.
         later: calls a function after a number of seconds.
 
     """

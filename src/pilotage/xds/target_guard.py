@@ -33,7 +33,7 @@ __all__ = ["TargetGuard", "Targets"]
 
 
 class TargetGuard(msgspec.Struct, frozen=True):
-    """What no route may reach, and what no container's route may reach.
+    """What no route may reach, and what routes of containers may not reach.
 
     Attributes:
         policy: the operator's rules.
@@ -101,10 +101,10 @@ _Port = tuple[bool, int]
 """Whether it is a UDP port, and its number."""
 
 _Place = str | int
-"""An address in its usual spelling; the port of a host name without addresses."""
+"""An address in its usual spelling or, for a host name without addresses, its port."""
 
 _Claim = tuple[bool, bool, int]
-"""Whether a route listens on a port of this machine, or else points to it; and the port."""
+"""Whether a route listens on a port of this machine (otherwise, it points to it), and the port."""
 
 
 class _Since(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ def template(serialize: Callable[..., bytes], *samples: Samples) -> Template | N
 
     Args:
         serialize: builds the message from as many texts as there are samples.
-        samples: for each text, two samples that have the length of all texts for this template.
+        samples: for each text, two samples of the length that texts for this template must have.
 
     Returns:
         The template; ``None`` if a text is so short that it cannot be distinguished from the rest of the message.

@@ -21,7 +21,7 @@ UPGRADES: Final = (
     *("websocket", "tailscale-control-protocol", "ts2021", "DERP", "tcp", "udp", "SPDY/3.1", "xmpp", "connect-ip"),
     *("TLS/1.0", "TLS/1.2", "TLS/1.3", "irc", "mqtt", "ssh", "raw", "webtransport", "wireguard"),
 )
-"""Envoy always ignores ``h2c``."""
+"""Protocols that are passed on. Envoy always ignores ``h2c``."""
 
 
 def upgrade_configs() -> list[Any]:
@@ -31,13 +31,13 @@ def upgrade_configs() -> list[Any]:
 
 
 def ignored_upgrades() -> list[Any]:
-    """Return what Envoy removes from the header ``Upgrade``: every protocol but :data:`UPGRADES`."""
+    """Return what Envoy removes from the header ``Upgrade``: every protocol except :data:`UPGRADES`."""
     regex = "(?i)" + anything_but(token.lower() for token in UPGRADES)
     return [string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))]
 
 
 def anything_but(words: Iterable[str]) -> str:
-    """Return a regular expression that matches any text but the given words. RE2 has no negative lookahead."""
+    """Return a regular expression that matches any text except the given words. RE2 has no negative lookahead."""
     rests: dict[str, list[str]] = {}
     known = list(words)
     for word in known:

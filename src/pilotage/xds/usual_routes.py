@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["is_plain", "is_usual", "sample_backend", "usual_cluster"]
 
 _WITHOUT_EFFECT: Final = frozenset({"alias", "scheme", "host", "port", "bind", "homepage"})
-"""Settings that the messages do not depend on, or that the route itself has."""
+"""Settings that do not affect the messages, or that the route has as its own fields."""
 _SETTINGS: Final = attrgetter(*(it for it in RouteSettings.__struct_fields__ if it not in _WITHOUT_EFFECT))
 _USUAL: Final = _SETTINGS(RouteSettings())
 

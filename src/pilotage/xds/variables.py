@@ -33,7 +33,7 @@ class VariableError(ValueError):
     """A variable is unknown, or has no value where it is used.
 
     Attributes:
-        message: what is wrong.
+        message: the problem.
         hint: how to fix it.
 
     """
@@ -116,7 +116,7 @@ _NAMES: Final = (*_REQUEST, *_RESPONSE, *_UPSTREAM, *_FUNCTIONS)
 
 
 def expand(text: str, upstream: Upstream = NO_UPSTREAM, *, response: bool = False) -> str:
-    """Return the format string of Envoy for a header value.
+    """Return Envoy's format string for a header value.
 
     Args:
         text: the value. ``$$`` stands for a dollar sign, as does a dollar sign without a name after it.
@@ -131,7 +131,7 @@ def expand(text: str, upstream: Upstream = NO_UPSTREAM, *, response: bool = Fals
 
 
 def fixed(text: str, upstream: Upstream = NO_UPSTREAM) -> str:
-    """Return a value whose variables do not depend on requests, as literal text.
+    """Return a value with its variables replaced, none of which may depend on the request.
 
     Raises:
         VariableError: a variable depends on the request, or is unknown.

@@ -21,7 +21,7 @@ from pilotage.xds.resources import CLUSTER, Resource
 __all__ = ["ANSWER_AFTER", "WAITING_VERSION", "waiting_cluster"]
 
 ANSWER_AFTER: Final = 5.0
-"""Seconds after which Envoy gets the answer, unless it has got the cluster."""
+"""Seconds after which Envoy gets the answer, unless it already has the cluster."""
 
 WAITING_VERSION: Final = "waiting"
 """The version in the answer. An Envoy that has it still waits for the cluster."""
