@@ -196,7 +196,7 @@ def _domain(value: Any) -> Any:
 
 
 def list_of_one(value: Any) -> Any:
-    """Return a single text or whole number as a list with one entry, and any other value unchanged."""
+    """Return a string or an integer as a list with one entry, and any other value unchanged."""
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 

@@ -259,9 +259,9 @@ class EngineState:
         return found
 
     def drain(self, container_id: str, until: float) -> dict[str, Built | None]:
-        """Drain a container and the users of its network until a time on the caller's clock.
+        """Drain a container, and the containers that share its network, until a time on the caller's clock.
 
-        All grace periods are equally long, so this one ends last.
+        All grace periods are equally long, so the one that begins now ends last.
         """
         known = self._listed.get(container_id)
         if known is None:

@@ -113,7 +113,7 @@ def listen_at(port: int, *, udp: bool) -> tuple[socket.socket, socket.socket | N
 
 
 async def peek(connection: socket.socket) -> bytes:
-    """Return a connection's first bytes, the TLS greeting, without removing them from the socket."""
+    """Return the first bytes of a connection, the TLS ClientHello, without consuming them."""
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()
     loop.add_reader(connection, _settle, readable)
