@@ -54,7 +54,7 @@ class FileServer:
     """A server for the files of all routes.
 
     Args:
-        root_of: returns what the route with an alias serves; ``None`` if there is no such route.
+        root_of: takes an alias and returns what its route serves; ``None`` if there is no such route.
 
     """
 

@@ -154,7 +154,7 @@ class Holds:
             self.forget(key)
 
     def forget(self, key: str) -> None:
-        """Forget the clusters of a backend that lets no more requests wait, and reject requests that still wait."""
+        """Forget the clusters of a backend that no longer holds requests, and reject those that are still waiting."""
         hold = self._holds.pop(key, None)
         self._is_not_stopping(key)
         self.opening.discard(key)
