@@ -76,6 +76,17 @@ def test_certificates_that_cannot_be_used_harm_only_their_agent(tmp_path: Path) 
     assert all("'pilotage agent create'" in problem.hint for problem in found.agent_problems)
 
 
+def test_an_agent_among_the_engines_is_not_found(tmp_path: Path) -> None:
+    found = config(tmp_path, "", "  docker: {local: 'unix:///s', lost: 'agent://10.0.0.2:8890'}")
+    assert [engine.name for engine in found.providers] == ["local", "lost"]
+    (problem,) = found.agent_problems
+    assert (problem.path, problem.line) == ("providers.docker.lost", 3)
+    assert (problem.message, problem.hint) == (
+        'agent "agent://10.0.0.2:8890" not found',
+        "list it under providers.agents",
+    )
+
+
 @pytest.mark.parametrize(
     ("agents", "path", "message"),
     [

@@ -57,7 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         api: settings of the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
-        agent_problems: errors with the certificates for agents. Each error makes only the engine behind that agent
+        agent_problems: errors with agents and their certificates. Each error makes only the engine behind that agent
             unreachable.
         local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
@@ -181,6 +181,9 @@ class _Reader:
             engine = self.engine(name, value, place)
             if engine is not None and len(self.problems) == before and self.has_address(engine, place):
                 providers.append(engine)
+                if engine.agent and engine.tls is None:
+                    message = f'agent "{engine.url}" not found'
+                    self.add_agent_problem(self.place_of_url(place), message, "list it under providers.agents")
         for engine in read_agents(self.provider_section(tree).get("agents"), self):
             if engine.name in (known.name for known in providers):
                 self.add_problem(("providers", "agents"), f"two engines are called {engine.name!r}", "rename one")
