@@ -30,6 +30,8 @@ async def test_an_engine_goes_by_the_name_of_its_agent(tmp_path: Path) -> None:
             (snapshot,) = discovery.snapshots()
             (container,) = snapshot.containers
             assert (route.provider, container.agent, container.provider) == ("far", "far", "far")
+            assert snapshot.agent is not None
+            assert snapshot.agent.info.version == "v0.31.0"
             assert route.endpoints[0].host == container.private_hostname != ""
 
 

@@ -105,6 +105,14 @@ async def test_an_agent_of_another_ca_is_not_trusted(tmp_path: Path) -> None:
         assert running.calls["engine"] == 0
 
 
+async def test_an_expired_ca_is_not_taken_for_an_expired_certificate(tmp_path: Path) -> None:
+    async with FakeEngine() as engine, agent(engine.url, tmp_path) as (running, config):
+        AgentCertificates(expired=True).write_zip(tmp_path / "certs" / f"{running.address}.zip")
+        async with Pool() as pool:
+            with pytest.raises(EngineUnreachable, match=r"^[^;]*a CA of the certificate of .* expired; renew the CA"):
+                await new_client(config, pool=pool)
+
+
 async def test_an_archive_that_is_replaced_is_used_for_the_next_connection(tmp_path: Path) -> None:
     first, second = AgentCertificates(), AgentCertificates()
     async with FakeEngine() as engine, agent(engine.url, tmp_path, certificates=first) as (running, config):

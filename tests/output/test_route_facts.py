@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import msgspec
 
+from pilotage.output.explain import explain_name
 from pilotage.output.facts import Source
+from pilotage.routes.file import read_route_file
+from pilotage.table.store import build_table
 from tests.support.example_engine import at, engine_snapshot, one
 from tests.support.explanations import (
     explained,
@@ -123,6 +126,13 @@ def test_a_route_of_a_file_is_explained_with_line_and_column() -> None:
     assert facts["middlewares.oidc.client_secret"].value == "<hidden>"
     assert [problem.path for problem in story.problems] == ["healthcheck.intervall"]
     assert "healthcheck.intervall" not in facts
+
+
+def test_a_route_of_a_file_shows_its_way_through_an_agent() -> None:
+    text = "nas: {host: 10.0.0.2, agent: attic}\n"
+    file = read_route_file(text, "own.yml")
+    ((story,),) = (each.routes for each in explain_name("nas", [], build_table([], [file]), [file]).files)
+    assert facts_of(story)["path"].value == "gateway → agent attic → 10.0.0.2"
 
 
 def test_a_file_server_has_neither_host_nor_port() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.addresses import is_address
 from pilotage.core.errors import EngineUnreachable
 from pilotage.daemon.agent_health import AgentHealthWatcher
-from pilotage.engine.archive import read_credentials
+from pilotage.engine.archive import check_credentials
 from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.pool import new_client
 from pilotage.gateway.tunnels import Tunnels
@@ -42,7 +42,7 @@ _INTERVAL: Final = 1.0
 """Seconds between two checks of the certificate files and of what agents report about themselves."""
 
 _RESOLVE: Final = 30.0
-"""Seconds between two lookups of an agent's host name."""
+"""Seconds between two lookups of an agent's host name, and two checks of certificates that cannot be used."""
 
 _FIRST: Final = 5.0
 """Seconds that the first table waits for the addresses of agents."""
@@ -167,6 +167,9 @@ class AgentKeeper:
         wanted = [host for host in hosts if not is_address(host) and (now >= self._due or host not in self._ips)]
         if now >= self._due:
             self._due = now + _RESOLVE
+            for address, problem in self._problems.items():
+                if problem:  # such as a certificate that is not valid yet, because the clock has not been set
+                    self._states.pop(address, None)
         for host in wanted:
             try:
                 found = await asyncio.to_thread(self._lookup, host)
@@ -220,7 +223,7 @@ class AgentKeeper:
             return None, self._problems[address]
         self._states[address] = state
         try:
-            found = read_credentials(files)
+            found = check_credentials(files)
         except CredentialsError as error:
             if self._problems.get(address) == "":  # Envoys keep the previous ones
                 log.warning("agent %s: %s", address, error.what)

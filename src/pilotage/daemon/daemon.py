@@ -308,6 +308,7 @@ class Daemon:
         """Publish the first table once each engine has been listed, has failed or is too slow; then every update."""
         with contextlib.suppress(EngineUnreachable):
             await self.discovery.ready(or_away=True, timeout=_FIRST_LISTS)
+        self._agents.update()  # the agents have reported their names, which route files may use
         self.discovery.store.keep_holders()
         self.ads.removals.begin()
         self._waiting_for = "Envoy has not accepted the first table yet"
@@ -321,8 +322,7 @@ class Daemon:
             async for update in self.discovery:
                 log_changes(update)
                 self.sleeper.follow({change.alias for change in update.changes if change.alias})
-                keys = self.ads.publish(update)
-                if keys and (measurement is None or measurement.done()):  # one sample at a time is enough
+                if (keys := self.ads.publish(update)) and (measurement is None or measurement.done()):  # one at a time
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")
 
     async def _release_removals(self) -> None:

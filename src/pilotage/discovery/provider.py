@@ -11,6 +11,7 @@ import msgspec
 
 from pilotage.containers.parse import ContainerParser
 from pilotage.core.problems import Problem
+from pilotage.discovery.found_agent import found_agent
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.state import EngineState
@@ -146,7 +147,9 @@ class DockerProvider:
 
     def snapshot(self) -> EngineSnapshot:
         """Return the containers and routes as of the last list, or of the predecessor before the first list."""
-        return self.current.snapshot()
+        snapshot = self.current.snapshot()
+        found = found_agent(self.agent, self.config)
+        return snapshot if found is None else msgspec.structs.replace(snapshot, agent=found)
 
     @property
     def current(self) -> EngineState:

@@ -13,24 +13,22 @@ from pilotage.containers.parse import ContainerParser
 from pilotage.core.errors import ConfigError, EngineError
 from pilotage.core.gc import gc_paused
 from pilotage.core.problems import Problem
+from pilotage.discovery.found_agent import found_agent
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.host_routes import routes_to
 from pilotage.discovery.inspect import inspect_all
 from pilotage.discovery.swarm import update_services
 from pilotage.engine.agents import distinct_name
-from pilotage.engine.archive import read_credentials
 from pilotage.engine.contexts import resolved
-from pilotage.engine.credentials import CredentialsError
 from pilotage.engine.pool import new_client
 from pilotage.policy import NO_POLICY
 from pilotage.routes.build import RESERVED_PORTS
-from pilotage.table.snapshot import EngineSnapshot, FoundAgent, build_snapshot
+from pilotage.table.snapshot import EngineSnapshot, build_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pilotage.containers.container import Container
-    from pilotage.engine.agents import AgentInfo
     from pilotage.engine.client import EngineClient
     from pilotage.engine.config import DockerProviderConfig
     from pilotage.engine.pool import Pool
@@ -144,17 +142,7 @@ async def scan_engine(
             snapshot = build_snapshot(
                 parser.config, containers, reserved_ports=reserved_ports, policy=policy, is_local=HostAddresses().has
             )
-        found = _found(client.agent, config) if client.agent is not None else None
-        return msgspec.structs.replace(snapshot, agent=found)
-
-
-def _found(info: AgentInfo, config: DockerProviderConfig) -> FoundAgent:
-    """Return what an agent reported, with the expiry date of the client certificate that it has just accepted."""
-    try:
-        own = read_credentials(config.tls).client if config.tls is not None else None
-    except CredentialsError:  # replaced in the meantime
-        own = None
-    return FoundAgent(info, f"{own.not_after:%Y-%m-%d}" if own is not None else "")
+        return msgspec.structs.replace(snapshot, agent=found_agent(client.agent, config))
 
 
 async def _list(client: EngineClient, parser: ContainerParser) -> list[Container]:

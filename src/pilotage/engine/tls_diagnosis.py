@@ -180,6 +180,8 @@ def _engine_certificate(error: ssl.SSLCertVerificationError, certificate: Certif
     its = f"the certificate of {peer}" + (f" ({certificate.subject!r})" if certificate else "")
     code = error.verify_code
     if code == _EXPIRED:
+        if certificate is not None and certificate.not_after > datetime.now(UTC):
+            return Diagnosis(f"a CA of {its} expired", "renew the CA, and the certificates that it issued")
         return Diagnosis(
             f"{its} expired{_on(certificate.not_after if certificate else None)}", "renew it on the engine"
         )

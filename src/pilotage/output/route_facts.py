@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pilotage.core.secrets import SHOWN, redact, shown_name
+from pilotage.core.secrets import SHOWN, clean_value, redact, shown_name
 from pilotage.core.text import format_duration, shorten
 from pilotage.core.yaml import Located, bare
 from pilotage.output.facts import Fact, Source
@@ -76,6 +76,8 @@ def file_route_facts(
             yield Fact(name, value, "", _source(leaf, visible.at((name,)), file.name))
         else:
             yield Fact(name, value, reason)
+    if route.agent:
+        yield Fact("path", f"gateway → agent {clean_value(route.agent)} → {route.host}", "over mutual TLS to the agent")
     if route.listen:
         yield _listen(route)
     if route.health_check:
