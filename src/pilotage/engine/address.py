@@ -105,7 +105,7 @@ def parse_address(config: DockerProviderConfig, env: Mapping[str, str] | None = 
 
     Args:
         config: the engine as configured. Certificate files are not checked here; missing ones fail when connecting.
-        env: environment variables; ``None`` uses none.
+        env: environment variables; ``None`` means no variables.
 
     Raises:
         ConfigError: the address is invalid; the error contains one problem with its remedy.

@@ -13,7 +13,7 @@ AGENT_SCHEME: Final = "agent://"
 
 
 def is_explicit_only(name: str) -> bool:
-    """Return whether an engine's or agent's name ends in ``!``: the engine is explicit-only (LABELS II.1.5)."""
+    """Return whether an engine or agent is explicit-only: whether its name ends in ``!`` (LABELS II.1.5)."""
     return name.endswith("!")
 
 

@@ -328,7 +328,10 @@ def _hint_cookie(asked: Asked) -> str:
 
 
 def _hint_for(route: Protected) -> str:
-    """Return the purpose for which an ID token is encrypted. It includes the provider, so that no other one gets it."""
+    """Return the purpose text with which an ID token is encrypted.
+
+    It includes the provider, so that the token is never sent to a different provider.
+    """
     return f"hint {route.valid_for}"
 
 

@@ -89,7 +89,7 @@ def resolve_host(claims: HostClaims, rules: HostRules) -> HostResolution:
 
     The claim with the best rank wins. A host can be claimed by a route, by a pool, or, for a full name, by the route or
     pool that serves its first label. If the holder of the first label also claims the full name itself, only its claim
-    to the full name counts. Members of a pool that may not join its leader are refused. When all containers of the
+    to the full name counts. Pool members that may not join the leader are refused. When all containers of the
     winner are draining, the next claim with a ready endpoint takes over. A claim through the first label never takes
     over, so that requests wait for a restarting container instead of reaching another service.
     """

@@ -69,14 +69,13 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         match_domains: domains under which aliases are served (``example.com``); empty means any.
         compression: compress text responses of all routes, for clients that accept it; a label can also turn it on for
             one route.
-        report_errors: Envoys count failed requests in their load reports. Each request then takes 7 % more CPU
-            instructions, so this is only for Envoys that the daemon does not run, because it cannot read their
-            statistics.
-        has_agents: requests may go through agents, whose error pages Envoys replace. Each request then passes one more
-            filter, and Envoys warn at startup that this filter is work in progress.
+        report_errors: Envoys count failed requests in their load reports, which takes 7 % more CPU instructions per
+            request. Only for Envoys that the daemon does not run, because it cannot read their statistics.
+        has_agents: requests may go through agents; Envoys then replace the agents' error pages. Each request then
+            passes one more filter, and Envoys warn at startup that this filter is work in progress.
         oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
-        session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys verify no
-            sessions, and ask the daemon about each request.
+        session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys do not
+            verify sessions themselves but ask the daemon about each request.
         debug: whether error pages include advice for the operator.
         access_log: path of a file; ``-`` for standard output, which Envoy shares with pilotage; ``""`` for no access
             log.

@@ -137,7 +137,7 @@ def _accepted(states: Mapping[str, RouteState]) -> Cell:
 
 
 def _pool_row(view: View, name: str, members: tuple[str, ...]) -> list[Cell]:
-    """Return the table row of a pool, whose members answer under its name."""
+    """Return the table row of a pool."""
     routes = [view.table.routes[alias] for alias in members]
     ready = sum(any(endpoint.state == "ready" for endpoint in route.endpoints) for route in routes)
     engines = ", ".join(dict.fromkeys(route.provider for route in routes))
