@@ -13,6 +13,7 @@ from pilotage.core.errors import GatewayError
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.process import GatewayStatus
 from pilotage.xds.overload import Limits
+from tests.support.waiting import pass_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,10 +151,10 @@ async def test_statistics_are_read_rarely_unless_a_limit_may_be_near(it: Watched
 async def test_statistics_are_read_soon_once_a_limit_may_be_near(it: Watched) -> None:
     it.envoy.takes = 0.02
     watching = asyncio.create_task(it.monitor.run())
-    await asyncio.sleep(10)
+    await pass_time(10)
     it.envoy.asked.clear()
     it.open, began = 60, asyncio.get_running_loop().time()
-    await asyncio.sleep(2)
+    await pass_time(2)
     watching.cancel()
     assert it.envoy.asked[0] - began < 0.5
     assert len(it.envoy.asked) >= 3

@@ -12,6 +12,7 @@ from pilotage.request_service.bodies import BodyService
 from pilotage.routes.route import Endpoint
 from pilotage.xds.html_changes import HtmlChange, Selector
 from tests.support.gateway import Gateway, gateway, route, target
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +53,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await answer.prepare(request)
     await answer.write(b"data: 1\n\n")
-    await asyncio.sleep(60)
+    await until(lambda: request.transport is None or request.transport.is_closing())
     return answer
 
 

@@ -16,14 +16,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
 from tests.support.certs import make_certificates
 from tests.support.install import EngineUnavailable, dockerd_path, version_of
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,14 +133,17 @@ class Daemon(ABC):
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self.environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is for pytest alone
             )  # fmt: skip
-        end = time.monotonic() + timeout
-        while not _answers(self.socket):
-            if not self.is_running() or time.monotonic() > end:
-                why = f"{command[3]} " + ("did not answer" if self.pid else "ended at once")
-                tail = " | ".join(self.log.splitlines()[-5:])
-                self.kill()
-                raise EngineUnavailable(f"{why}: {tail}")
-            time.sleep(0.02)
+        try:
+            wait_until(lambda: _answers(self.socket) or not self.is_running(), patience=timeout)
+        except AssertionError:
+            self._give_up(f"{command[3]} did not answer")
+        if not self.is_running():
+            self._give_up(f"{command[3]} ended at once")
+
+    def _give_up(self, why: str) -> NoReturn:
+        tail = " | ".join(self.log.splitlines()[-5:])
+        self.kill()
+        raise EngineUnavailable(f"{why}: {tail}")
 
     def stop(self, timeout: float = 20) -> None:
         """Stop the daemon gracefully (SIGTERM): its containers stop, and its socket disappears."""
@@ -161,11 +164,12 @@ class Daemon(ABC):
         Return once every thread has stopped: on a busy machine some run on for a while after the signal.
         """
         os.kill(self.pid, signal.SIGSTOP)
-        deadline = time.monotonic() + 10
-        while not all(map(_is_stopped, Path(f"/proc/{self.pid}/task").iterdir())):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"process {self.pid} did not stop within 10 s")
-            time.sleep(0.005)
+        threads = Path(f"/proc/{self.pid}/task")
+        wait_until(
+            lambda: all(map(_is_stopped, threads.iterdir())),
+            lambda: f"process {self.pid} did not stop within 10 s",
+            patience=10,
+        )
 
     def thaw(self) -> None:
         """Resume a frozen daemon."""
@@ -252,9 +256,7 @@ class Dockerd(Daemon):
         self._crashed = True
         # Until containerd is reaped, its pid looks alive, and the next dockerd would wait for it.
         left = self.directory / "exec" / "containerd" / "containerd.pid"
-        end = time.monotonic() + 5
-        while left.exists() and _is_alive(left.read_text().strip()) and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: not left.exists() or not _is_alive(left.read_text().strip()), lambda: f"{left} lives on")
         left.unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -272,10 +272,11 @@ def front_door(
 
 def _answering(door: FrontDoor, host: str) -> None:
     """Wait until the first route is served: Envoy opens its port a moment after it has accepted it."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if door.get(host).status not in {0, 404}:
-                return
-        time.sleep(0.02)
-    raise AssertionError(door.log)
+
+    def is_served() -> bool:
+        try:
+            return door.get(host).status not in {0, 404}
+        except OSError:
+            return False
+
+    wait_until(is_served, lambda: door.log, patience=_PATIENCE)

@@ -26,6 +26,7 @@ from pilotage import DockerProviderConfig, discover
 from pilotage.daemon import change_log
 from pilotage.daemon import logging as logs
 from pilotage.testing import FakeEngine, container
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -65,7 +66,7 @@ class _Response:
         await self._writer.drain()
 
     async def silence(self) -> None:
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
 
 def _element(number: int, **more: Any) -> dict[str, Any]:
@@ -289,11 +290,7 @@ def run_attack(name: str, seconds: float = 10.0) -> dict[str, Any]:
         socket = f"{folder}/engine.sock"
         engine = subprocess.Popen([*_COMMAND, "--engine", name, socket], cwd=_ROOT)
         try:
-            deadline = time.monotonic() + 60
-            while not Path(socket).exists():
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the hostile engine did not start")
-                time.sleep(0.01)
+            wait_until(Path(socket).exists, lambda: "the hostile engine did not start")
             command = [*_COMMAND, "--watch", socket, str(seconds)]
             found = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600, cwd=_ROOT).stdout
         finally:

@@ -50,6 +50,7 @@ class Outcome(msgspec.Struct):
         answers: the responses.
         sockets: number of WebSockets.
         cut: when WebSockets ended that the client did not close, by the monotonic clock in seconds.
+        joined: number of WebSockets over which a message has come back.
         events: when something was restarted.
 
     """
@@ -58,6 +59,7 @@ class Outcome(msgspec.Struct):
     sockets: int
     cut: list[float]
     events: list[float]
+    joined: int = 0
 
     @property
     def failed(self) -> int:
@@ -126,11 +128,13 @@ async def _chat(session: aiohttp.ClientSession, outcome: Outcome, ended: asyncio
     while not ended.is_set():
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with session.ws_connect("/chat", headers={"Host": HOST}) as chat:
+                is_new = True
                 while not ended.is_set():
                     await chat.send_str("hi")
                     message = await chat.receive(timeout=10)
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         break
+                    outcome.joined, is_new = outcome.joined + is_new, False
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(ended.wait(), _BEAT)
         if not ended.is_set():
@@ -150,7 +154,7 @@ async def with_load(
     ):
         for _ in range(sockets):
             group.create_task(_chat(session, outcome, ended))
-        await asyncio.sleep(2 * _BEAT)
+        await until(lambda: outcome.joined >= sockets)
         for _ in range(times):
             outcome.events.append(time.monotonic())
             await event()

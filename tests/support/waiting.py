@@ -25,7 +25,7 @@ def wait_until(condition: Callable[[], object], why: Callable[[], object] = str,
     end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, why()
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 async def pass_time(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Writes the sessions of signed-in users as tokens, reads them, and decides who has access."""
+"""Creates and verifies session tokens of signed-in users, and checks whether a user has access."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUP_BYTES: Final = 1200
 
 
 class User(msgspec.Struct, frozen=True):
-    """Who has signed in.
+    """A signed-in user.
 
     Attributes:
         name: the user's name at the provider, as in ``allowed_users``.
@@ -78,7 +78,7 @@ def issue_session(keys: SessionKeys, user: User, valid_for: str, options: OidcOp
 
     Args:
         keys: the keys, which sign the token.
-        user: who has signed in.
+        user: the signed-in user.
         valid_for: from :func:`pilotage.routes.oidc.audience`.
         options: the route's options. The session may not hold all groups, so those that give access come first.
         seconds: how long it is valid.

@@ -238,7 +238,7 @@ class SignIn:
         return self._admit(asked, route, pending.path, tokens)
 
     def _admit(self, asked: Asked, route: Protected, path: str, tokens: Tokens) -> Any:
-        """Begin the session of a user who has signed in at the provider, if the user has access."""
+        """Start a session for a user who has signed in at the provider, if that user has access."""
         user = read_user(tokens.claims)
         hint = self._hint(asked, route, tokens.id_token)
         if not has_access(user, route.options):

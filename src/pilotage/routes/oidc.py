@@ -44,7 +44,7 @@ OidcProblem = tuple[str, str, str]
 
 
 class OidcOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How users sign in, and who has access.
+    """OpenID Connect settings of a route: the provider, and the users with access.
 
     Attributes:
         issuer_url: the OpenID provider, from which everything else about it is discovered.

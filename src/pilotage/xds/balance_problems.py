@@ -57,7 +57,7 @@ def _mode_problems(route: Route) -> Iterator[Problem]:
         message = f"{shorten_value(balance.mode)!r} is not a mode, so requests are shared round-robin"
         yield Problem(message=message, hint=hint or "write round_robin, least_conn or ip_hash", path="mode")
     if route.is_stream and balance.sticky:
-        message = f"{route.scheme} has no cookies, so clients are told apart by their address"
+        message = f"{route.scheme} has no cookies, so each client is assigned to a member by its address"
         yield Problem(message=message, hint="write mode: ip_hash instead", path="sticky")
     if balance.sticky_max_age and (route.is_stream or not balance.sticky):
         yield Problem(

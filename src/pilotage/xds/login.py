@@ -208,7 +208,7 @@ def _signed_in(valid_for: str) -> Any:
 
 
 def identity_headers(backend: Backend, options: GatewayOptions) -> list[Any]:
-    """Return the headers that tell the target who has signed in. They come only from a session for this backend."""
+    """Return the headers that identify the signed-in user to the target, taken only from a session for this backend."""
     found = options_of(backend, options)
     if found is None or not options.session_keys:
         return []
