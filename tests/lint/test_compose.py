@@ -10,29 +10,7 @@ import pytest
 from pilotage.core.textfile import read_text
 from pilotage.lint import compose
 from pilotage.lint.check import check_file
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def said(text: str, **env: str) -> list[str]:
-    Path("compose.yml").write_text(text)
-    return [f"{problem.severity}: {problem}" for problem in check_file("compose.yml", env).problems]
-
-
-def service(*lines: str, name: str = "web") -> str:
-    return f"  {name}:\n    image: acme/{name}\n    container_name: {name}\n    labels:\n" + "".join(
-        f"      {line}\n" for line in lines
-    )
-
-
-def labels(*lines: str) -> str:
-    return "services:\n" + service(*lines)
-
+from tests.support.compose_files import labels, said, service
 
 pytestmark = pytest.mark.usefixtures("folder")
 
