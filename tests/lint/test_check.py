@@ -10,13 +10,6 @@ import pytest
 from pilotage.lint.check import check_file, check_files
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def said(folder: Path, text: str, name: str = "compose.yml", **env: str) -> list[str]:
     (folder / name).write_text(text)
     return [str(problem) for problem in check_file(name, env).problems]
