@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -95,7 +96,7 @@ class _Run:
                 return address.version == network.version and address in network
             case "path":
                 assert check.pattern is not None
-                path = canonical_path(self.path)
+                path = canonical_path(re.sub(";[^/]*", "", self.path))
                 if check.pattern.kind == "exact":
                     wanted = canonical_path(check.pattern.text)
                     return (path in (wanted, f"{wanted}/")) is not check.pattern.negate

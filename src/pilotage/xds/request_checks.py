@@ -55,7 +55,9 @@ _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 """A path whose ``..`` segment appears only when a target decodes slashes, or drops what follows a semicolon."""
 _CUT_OFF: Final = r"[^?]*%(?:[^0-9A-Fa-f?][^?]*|[0-9A-Fa-f](?:[^0-9A-Fa-f?][^?]*)?)?"
 """A path with ``%`` that begins no encoded character. Targets read it differently, and rules cannot read it."""
-_UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF})"
+_DIVIDED: Final = r"[^?]*(?:;|%3[bB])[^/?]*(?:\\|%2[fF]|%5[cC])[^?]*"
+"""A path with an encoded slash in parameters. Whether the slash ends them differs from target to target."""
+_UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF}|{_DIVIDED})"
 
 
 def forget_headers(*, trusted: bool) -> Any:
