@@ -106,6 +106,7 @@ FOUND: Final = "+"
 """Route name that many backends share."""
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
+_FOUND_AS: Final = "found_as"
 _SIGNS_IN: Final = "signs_in"
 
 # Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
@@ -121,12 +122,14 @@ function look_up(handle, host, as)
   handle:headers():replace(":authority", host)
   if handle:streamInfo():routeName() == "" then return end
   local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("AUTH", "AS", as)
   if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
   if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
 end
 """.replace("ASKS", _ASKS)
     .replace("AUTH", AUTH)
     .replace("SPARED", _SPARED)
+    .replace('"AS"', f'"{_FOUND_AS}"')
     .replace("SIGNS_IN", _SIGNS_IN)
     .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
 )
@@ -161,6 +164,28 @@ end
 """.replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
 )
 
+# After an answer that changes headers, Envoy looks up the route of a request again, so that its rules can test them. If
+# its host was not found as it is, this script restores for the lookup the host that was found.
+_AGAIN_SCRIPT: Final = (
+    """
+function envoy_on_request(handle)
+  local found = handle:streamInfo():dynamicMetadata():get("AUTH")
+  if not found or not found["AS"] or found["SPARED"] then return end
+  local headers = handle:headers()
+  local host = headers:get(":authority")
+  headers:replace("HOST", host)
+  headers:replace(":authority", found["AS"])
+  handle:clearRouteCache()
+  handle:metadata()
+  headers:replace(":authority", host)
+  headers:remove("HOST")
+end
+""".replace("AUTH", AUTH)
+    .replace('"AS"', f'"{_FOUND_AS}"')
+    .replace("SPARED", _SPARED)
+    .replace("HOST", HOST_HEADER)
+)
+
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
@@ -186,6 +211,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
         # Only the last one protects. Without the others, it asks about each request.
         *(_filter(name, it, disabled=name != LOGIN) for name, it in login.items()),
         _filter(AUTH, _approval()),
+        _filter(_FOLD, _lua(_AGAIN_SCRIPT)),  # with this name, it runs exactly where the first one does
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After all filters that restrict access, so that refused requests wake nothing.
@@ -257,8 +283,12 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return the ext_authz filter for forwardauth. It is skipped only for routes known not to use forwardauth."""
+    """Return the ext_authz filter for forwardauth and rules. It is skipped only for routes known not to need it.
+
+    If the answer changes the request's headers, Envoy looks up the route again, because rules may test them.
+    """
     filter_ = _authorization("auth")
+    filter_.clear_route_cache = True
     spared = metadata_pb2.MetadataMatcher(
         filter=AUTH,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=_SPARED)],
@@ -301,8 +331,9 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
-            for script in (_FOLD, WILDCARD) if needed is not None else ():
+        asks = backend.route_policy.auth is not None or AUTH in route.typed_per_filter_config
+        for flag, needed in ((_ASKS, asks), (_SIGNS_IN, backend.route_policy.oidc is not None)):
+            for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})

@@ -18,7 +18,7 @@ from envoy.type.v3 import percent_pb2
 from pilotage.xds.options import FORGEABLE
 from pilotage.xds.refusal import STATUSES
 from pilotage.xds.resources import number, packed
-from pilotage.xds.rule_tests import ADDRESS_HEADER, HOST_HEADER
+from pilotage.xds.rule_tests import OWN_HEADERS
 
 __all__ = [
     "FORGEABLE",
@@ -44,7 +44,7 @@ _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
     )
 )
 
-_NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER, HOST_HEADER)
+_NEVER: Final = ("x-envoy-", "proxy", *OWN_HEADERS)
 """Headers removed from all requests: those of Envoy and the gateway, and ``Proxy``, which CGI misreads (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"

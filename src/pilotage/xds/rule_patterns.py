@@ -262,7 +262,8 @@ def path_regex(pattern: Pattern) -> str:
 def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
     """Return the regex for a ``:path`` that matches after its prefix ``old`` is replaced with ``new``.
 
-    Raises ValueError if the regex is too large, has ``^`` or ``$`` anywhere but at its ends, or if a path contains a semicolon.
+    Raises ValueError if the regex is too large or has ``^`` or ``$`` anywhere but at its ends, or if a path contains a
+    semicolon.
     """
     _check_parameters(_node(pattern))
     _check_parameters(literal_node(new))
