@@ -94,7 +94,7 @@ def test_an_override_can_correct_a_label() -> None:
 def test_a_service_of_an_override_may_extend_one_of_the_file() -> None:
     Path("compose.override.yml").write_text("services:\n  more: {extends: web, labels: {proxy.web.scheme: ftps9}}\n")
     (problem,) = said("services: {web: {image: acme/web}}\n")
-    assert problem.startswith("error: compose.override.yml:2:35: more: proxy.web.scheme: 'ftps9' is not one of")
+    assert problem.startswith("error: compose.override.yml:2:33: more: proxy.web.scheme: 'ftps9' is not one of")
 
 
 def test_a_file_with_a_name_of_its_own_has_no_override() -> None:

@@ -19,6 +19,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
 from pilotage.lint.compose_labels import Label, Layer, collect_deployed, collect_labels, in_file
+from pilotage.lint.compose_override import override_of
 from pilotage.lint.compose_variables import env_lines, fill_in
 from pilotage.lint.names import ClaimedNames
 from pilotage.lint.published import published_ports
@@ -41,11 +42,6 @@ _MAX_FILES: Final = 100
 _MAX_LABELS: Final = 50_000
 """Maximum number of labels of all services together. It bounds the work of extending a large service many times."""
 _LONGEST_NAME: Final = 255  # characters of a container's name
-_USUAL: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-_OVERRIDES: Final = tuple(
-    f"{stem}.override.{ending}" for stem in ("compose", "docker-compose") for ending in ("yml", "yaml")
-)
-"""The files of which ``docker compose`` merges the first one that exists with a file that has a usual name."""
 
 
 def is_compose(top: Mapping[str, Located]) -> bool:
@@ -129,7 +125,7 @@ class _Project:
     def check_all(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
         """Yield the problems of the whole project: of its file, of the override beside it, and of included files."""
         found: list[dict[str, Located]] = []
-        override = _override_of(name)
+        override = override_of(name)
         if override:
             self._visited.add(_place(override))
             yield from self._read(Path(override), "it", override, Located(None), found)
@@ -319,14 +315,6 @@ class _Project:
         if problem.line and "\n" in str(value.value):  # a block scalar starts on the line below its indicator
             return in_file(problem, label.file, service, value.line + problem.line, 0)
         return in_file(problem, label.file, service, value.key_line, value.key_column)
-
-
-def _override_of(name: str) -> str:
-    """Return the name of the file that ``docker compose`` merges with a file of the usual name; ``""`` if none."""
-    path = Path(name)
-    if path.name not in _USUAL:
-        return ""
-    return next((str(it) for it in (path.with_name(other) for other in _OVERRIDES) if it.exists()), "")
 
 
 def _services(top: Mapping[str, Located]) -> dict[str, Located]:
