@@ -224,7 +224,7 @@ class AdsServer:
         if staying:
             self._schedule(self._linger, lambda: self._retire(staying))
         self.held.follow()
-        self.snapshot.problems.tell()
+        self.snapshot.problems.report_changes()
 
     def _is_served(self, cluster: str) -> bool:
         # Try the whole name first, because an alias may equal the suffix.
