@@ -13,7 +13,6 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
-    from pilotage.xds.automatic_certificates import AutomaticCertificates
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.bypass import read_bypass
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
-    from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
     from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
@@ -71,10 +69,8 @@ __all__ = [
     "VOID",
     "AdsServer",
     "Agent",
-    "AutomaticCertificates",
     "Backend",
     "CertificateFiles",
-    "CertificatePair",
     "GatewayCapabilities",
     "GatewayOptions",
     "HtmlChange",
@@ -85,7 +81,6 @@ __all__ = [
     "Page",
     "Report",
     "Selector",
-    "ServedCertificate",
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
@@ -135,9 +130,6 @@ __getattr__, __dir__ = lazy_exports(
         "Page": "sleep_gates",
         "EVENTS_PATH": "sleeping_routes",
         "AdsServer": "server",
-        "AutomaticCertificates": "automatic_certificates",
-        "CertificatePair": "served_certificates",
-        "ServedCertificate": "served_certificates",
         "Backend": "backend",
         "RESTART_HOLD": "backend",
         "CertificateFiles": "options",
