@@ -40,6 +40,7 @@ __all__ = [
 
 LONGEST_REGEX: Final = 8_000
 _LAST: Final = 0x10FFFF
+_SEMICOLON: Final = Chars(((59, 59),))
 _MOST_CHARS: Final = 64
 _EVERYTHING: Final = Repeat(ANY, 0, None)
 
@@ -283,14 +284,12 @@ def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
 
 def _check_parameters(node: Node) -> None:
     """Raise ValueError if a pattern contains a semicolon, which no path without its parameters does."""
-    match node:
-        case Chain(items) | Alternatives(items):
-            for item in items:
-                _check_parameters(item)
-        case Repeat(item, _, _):
-            _check_parameters(item)
-        case Chars(((59, 59),)):
-            raise ValueError("paths are compared without parameters, so a ';' never matches")
+    if node == _SEMICOLON:
+        raise ValueError("paths are compared without parameters, so a ';' never matches")
+    for item in (
+        node.items if isinstance(node, (Chain, Alternatives)) else [node.item] if isinstance(node, Repeat) else []
+    ):
+        _check_parameters(item)
 
 
 def canonical_path(text: str) -> str:
@@ -372,10 +371,7 @@ def cookie_regex(name: str, pattern: Pattern | None) -> str:
 
 
 def host_regex(pattern: Pattern) -> str:
-    """Return the regex for ``:authority``. Case is ignored.
-
-    A final dot and the port are ignored, too, unless the pattern has a port.
-    """
+    """Return the regex for ``:authority``. Ignore its case and, unless the pattern has a port, its final dot and port."""
     rest = "" if ":" in pattern.text else r"\.?(?::[0-9]*)?"
     place = _Place(_class, end=f"{rest}$")
     return _whole(f"{place.search(pattern)}{rest}", flags="is")
