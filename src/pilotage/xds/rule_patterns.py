@@ -371,7 +371,7 @@ def cookie_regex(name: str, pattern: Pattern | None) -> str:
 
 
 def host_regex(pattern: Pattern) -> str:
-    """Return the regex for ``:authority``. Ignore its case and, unless the pattern has a port, its final dot and port."""
+    """Return the regex for ``:authority``. Ignore its case and, unless the pattern has a port, a final dot and port."""
     rest = "" if ":" in pattern.text else r"\.?(?::[0-9]*)?"
     place = _Place(_class, end=f"{rest}$")
     return _whole(f"{place.search(pattern)}{rest}", flags="is")
