@@ -14,6 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.request_service.asked import Asked
     from pilotage.request_service.bodies import BodyService
+    from pilotage.request_service.captcha import CaptchaCheck, Guarded
     from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
     from pilotage.request_service.pages import error_page
     from pilotage.request_service.providers import Providers
@@ -25,6 +26,8 @@ __all__ = [
     "SHORTEST_SECRET",
     "Asked",
     "BodyService",
+    "CaptchaCheck",
+    "Guarded",
     "Protected",
     "Providers",
     "RequestService",
@@ -47,5 +50,7 @@ __getattr__, __dir__ = lazy_exports(
         "BodyService": "bodies",
         "RequestService": "service",
         "RuleChecks": "rule_checks",
+        "CaptchaCheck": "captcha",
+        "Guarded": "captcha",
     },
 )

@@ -241,7 +241,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Name a route, which tells the Lua filters that it was found, and record whether it uses forwardauth or oidc."""
+    """Name a route, which tells the Lua filters that it was found, and record which checks it needs."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
@@ -250,7 +250,7 @@ def mark(route: Any, backend: Backend) -> None:
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
         asks = backend.route_policy.auth is not None or AUTH in route.typed_per_filter_config
-        for flag, needed in ((ASKS, asks), (SIGNS_IN, backend.route_policy.oidc is not None)):
+        for flag, needed in ((ASKS, asks), (SIGNS_IN, backend.route_policy.signs_in)):
             for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
