@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ async def ask(
     """Send a path exactly as it is written."""
     sent = {"Host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
     url = URL(gw.url + path, encoded=True)
-    async with gw.client.request(method, url, headers=sent, data=body or None, allow_redirects=False) as answer:
+    async with gw.client.request(
+        method, url, headers=sent, data=io.BytesIO(body) if body else None, allow_redirects=False
+    ) as answer:
         return Answer(answer.status, answer.headers, await answer.read())
 
 

@@ -60,7 +60,7 @@ class EnvoyLog:
     def add(self, line: str) -> None:
         """Log one line of Envoy's log, at the level that Envoy gave it."""
         if line.startswith("{") and _LINE.fullmatch(line):
-            print(line, file=sys.stderr)
+            sys.stderr.write(f"{line}\n")
             return
         level, _, rest = line.partition("\t")
         name, tab, text = rest.partition("\t")
