@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.path_patterns import PathPattern, parse_pattern
+    from pilotage.routes.paths import PRESET
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -65,9 +66,11 @@ if TYPE_CHECKING:
         Ranges,
         Repeat,
         Rule,
+        RuleDescription,
         RuleError,
         RuleSet,
         Statement,
+        describe_rules,
         ends,
         is_about_responses,
         is_nullable,
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
         matches,
         parse_condition,
         pattern_size,
+        read_rule_text,
         read_rules,
         remainder,
     )
@@ -93,6 +97,7 @@ __all__ = [
     "MIDDLEWARES",
     "NO_COMPOSITIONS",
     "OIDC_OPTIONS",
+    "PRESET",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
@@ -140,6 +145,7 @@ __all__ = [
     "RouteFile",
     "RouteSettings",
     "Rule",
+    "RuleDescription",
     "RuleError",
     "RuleSet",
     "Statement",
@@ -151,6 +157,7 @@ __all__ = [
     "caught_by",
     "clean_domains",
     "decode_labels",
+    "describe_rules",
     "ends",
     "first_label",
     "is_about_responses",
@@ -171,6 +178,7 @@ __all__ = [
     "read_compositions",
     "read_oidc",
     "read_route_file",
+    "read_rule_text",
     "read_rules",
     "read_settings",
     "refused_settings",
@@ -202,10 +210,12 @@ __getattr__, __dir__ = lazy_exports(
         "Ranges": "rules",
         "Repeat": "rules",
         "Rule": "rules",
+        "RuleDescription": "rules",
         "RuleError": "rules",
         "RuleSet": "rules",
         "Chain": "rules",
         "Statement": "rules",
+        "describe_rules": "rules",
         "ends": "rules",
         "is_about_responses": "rules",
         "is_nullable": "rules",
@@ -213,6 +223,7 @@ __getattr__, __dir__ = lazy_exports(
         "matches": "rules",
         "parse_condition": "rules",
         "pattern_size": "rules",
+        "read_rule_text": "rules",
         "read_rules": "rules",
         "remainder": "rules",
         "merge_oidc": "oidc",
@@ -220,6 +231,7 @@ __getattr__, __dir__ = lazy_exports(
         "OidcOptions": "oidc",
         "OidcDefaults": "oidc",
         "OIDC_OPTIONS": "oidc",
+        "PRESET": "paths",
         "unexpected": "problems",
         "Gate": "gate",
         "Opening": "gate",

@@ -13,6 +13,7 @@ from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
 from pilotage.routes.middlewares import STEP, middleware_name
 from pilotage.routes.oidc import merge_oidc
+from pilotage.routes.paths import PRESET
 from pilotage.routes.rules import RuleError
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.bypass import bypass_ways
@@ -127,9 +128,13 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.rules:
         _check_rules(route, refuse)
     _check_bypasses(route, refuse)
-    for field in ("rule_file", "inbound_mtls_profile"):
-        if getattr(settings, field):
-            refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
+    if settings.rule_file.startswith(PRESET):
+        refuse("rule_file", f"the presets for GoDoxy's own pages are {_UNSUPPORTED}", "name a file, or remove it")
+    elif settings.rule_file and route.is_stream:
+        refuse("rule_file", f"rules are only for HTTP, not {route.scheme}", "remove it")
+    if settings.inbound_mtls_profile:
+        message = f"inbound_mtls_profile is {_UNSUPPORTED_FIELD}, so the route is not served"
+        refuse("inbound_mtls_profile", message, "remove it")
     if settings.tls_termination:
         refuse("tls_termination", f"tls_termination is {_UNSUPPORTED_FIELD}", "remove it")
     if settings.access_log is not None:

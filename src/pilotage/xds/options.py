@@ -104,6 +104,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep. It
             also limits the connections per tcp route that wait for a sleeping container.
         max_waiting_in_all: waiting requests of all routes together, in each HTTP connection manager of an Envoy.
+        max_rule_memory: memory that Envoy may need for the rules of all containers, in MiB.
         max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """
@@ -140,6 +141,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     max_waiting_requests: int = 1000
     max_waiting_in_all: int = 20_000
     max_udp_clients: int = 2_500
+    max_rule_memory: int = 256
 
     @property
     def serves_https(self) -> bool:

@@ -22,7 +22,7 @@ from pilotage.routes.rules import (
     read_rules,
 )
 from pilotage.xds.rule_commands import is_only_after, run_command
-from pilotage.xds.rule_sizes import is_too_costly
+from pilotage.xds.rule_sizes import envoy_memory, is_too_costly
 from pilotage.xds.rule_state import Outcome, State
 from pilotage.xds.rule_tests import TestResult, all_of, asked_checks, needs_address, ways
 
@@ -60,6 +60,7 @@ class Compiled(msgspec.Struct, frozen=True):
         cases: the cases in order.
         address: whether a test needs the client's address or HTTP version.
         asked: the checks about which Envoy asks this process.
+        memory: about how many bytes Envoy needs for them.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
 
     """
@@ -67,6 +68,7 @@ class Compiled(msgspec.Struct, frozen=True):
     cases: tuple[Case, ...] = ()
     address: bool = False
     asked: tuple[Check, ...] = ()
+    memory: int = 0
     refused: tuple[str, str] | None = None
 
 
@@ -85,24 +87,27 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
     run = _Run(rules, alias)
     try:
         cases = run.rules(0, State())
-        _check_costs(cases)
+        memory = _check_costs(cases)
     except RuleError as error:
         where = f" (line {error.line} of the rules)" if error.line else ""
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     except RecursionError:  # each rule that does not end the rules needs a few levels of the stack
         return Compiled(refused=("too many rules apply one after another", "end rules with pass, or write fewer"))
-    return Compiled(tuple(cases), run.address, tuple(run.asked))
+    return Compiled(tuple(cases), run.address, tuple(run.asked), memory=memory)
 
 
-def _check_costs(cases: Sequence[Case]) -> None:
+def _check_costs(cases: Sequence[Case]) -> int:
+    """Return about how many bytes Envoy needs for cases. Raises RuleError if they exceed a route's limits."""
     if is_too_costly(case.tests for case in cases):
         raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
     outcomes = [case.outcome for case in cases]
     edits = (edit for it in outcomes for edit in (*it.request, *it.response))
     texts = (text for edit in edits for text in (edit.name, *edit.values))
     scripted = (text for it in outcomes for edit in (*it.before, *it.after) for text in (edit.name, edit.text))
-    if sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
+    length = sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes)
+    if length > _LONGEST_IN_ALL:
         raise RuleError("the rules need too long values in all combinations", "end rules with pass")
+    return envoy_memory((case.tests for case in cases), length)
 
 
 class _Run:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pilotage.routes.rules.commands import COMMANDS, CommandSyntax, ends
 from pilotage.routes.rules.conditions import ARGUMENTS, SUBJECTS, is_about_responses, parse_condition
 from pilotage.routes.rules.derivative import is_nullable, remainder
+from pilotage.routes.rules.describe import RuleDescription, describe_rules
 from pilotage.routes.rules.globs import parse_glob
-from pilotage.routes.rules.kind import Rules, read_rules
+from pilotage.routes.rules.kind import Rules, read_rule_text, read_rules
 from pilotage.routes.rules.matching import matches
 from pilotage.routes.rules.model import (
     Branch,
@@ -58,10 +59,12 @@ __all__ = [
     "Ranges",
     "Repeat",
     "Rule",
+    "RuleDescription",
     "RuleError",
     "RuleSet",
     "Rules",
     "Statement",
+    "describe_rules",
     "ends",
     "is_about_responses",
     "is_nullable",
@@ -71,6 +74,7 @@ __all__ = [
     "parse_glob",
     "parse_regex",
     "pattern_size",
+    "read_rule_text",
     "read_rules",
     "remainder",
 ]
