@@ -237,8 +237,22 @@ def _body(it: random.Random, depth: int = 0) -> str:
     return "\n".join(lines)
 
 
+def _response_rule(it: random.Random) -> str:
+    about = it.choice(["status 200", "status 4xx", "status 300-404", "resp_header X-From", "resp_header X-Answer t*"])
+    about = about.replace("t*", it.choice(["three", "glob(*e)", "regex(^f)", "!four", "!glob(t*)"]))
+    other = it.choice(["", f" & {_condition(it)}", f" | {it.choice(_CONDITIONS)(it)}"])
+    commands = [it.choice(_RESPONSE_COMMANDS) for _ in range(it.choice([1, 2]))]
+    negate = "!" if it.random() < 0.25 else ""
+    return f"{negate}{about}{other} {{\n" + "\n".join(commands) + "\n}"
+
+
+_RESPONSE_COMMANDS = [f"{name} resp_header X-Answer five" for name in ("set", "add")] + ["remove resp_header X-Answer"]
+
+
 def _rules(it: random.Random) -> str:
     blocks = [f"{_condition(it)} {{\n{_body(it)}\n}}" for _ in range(it.choice([1, 2, 3]))]
+    if it.random() < 0.4:
+        blocks += [_response_rule(it) for _ in range(it.choice([1, 2]))]
     if it.random() < 0.5:
         blocks.insert(it.randrange(len(blocks) + 1), f"default {{\n{_body(it)}\n}}")
     return "\n".join(blocks)

@@ -15,6 +15,7 @@ from pilotage.routes.rules import (
     Branch,
     Check,
     Choice,
+    Rule,
     RuleError,
     RuleSet,
     Statement,
@@ -22,6 +23,7 @@ from pilotage.routes.rules import (
     read_rules,
 )
 from pilotage.xds.rule_commands import is_only_after, run_command
+from pilotage.xds.rule_responses import add_response_rule, divide, response_choice
 from pilotage.xds.rule_sizes import envoy_memory, is_too_costly
 from pilotage.xds.rule_state import Outcome, State
 from pilotage.xds.rule_tests import TestResult, all_of, asked_checks, needs_address, ways
@@ -112,7 +114,9 @@ def _check_costs(cases: Sequence[Case]) -> int:
 
 class _Run:
     def __init__(self, rules: RuleSet, alias: str) -> None:
-        self.ordered = [rule for rule in rules.rules if not rule.is_default]
+        ordered = [rule for rule in rules.rules if not rule.is_default]
+        self.ordered = [rule for rule in ordered if not is_about_responses(rule.condition)]
+        self.last = [rule for rule in ordered if is_about_responses(rule.condition)]
         self.default = next((rule for rule in rules.rules if rule.is_default), None)
         self.alias, self.address, self.line = alias, False, 0
         self.asked: dict[Check, None] = {}
@@ -124,10 +128,6 @@ class _Run:
             return self.fallback(state)
         rule = self.ordered[number]
         self.line = rule.line
-        if is_about_responses(rule.condition):
-            raise RuleError(
-                "conditions about responses are a GoDoxy feature that pilotage does not support", line=rule.line
-            )
 
         def go_on(after: State) -> list[Case]:
             return self.rules(number + 1, after)
@@ -149,7 +149,12 @@ class _Run:
         self.line = rule.line
         return self.body(rule.body, state, self.case)
 
-    def case(self, state: State) -> list[Case]:
+    def case(self, state: State, number: int = 0) -> list[Case]:
+        """Return the cases of a state to which only the rules about responses from this number on are still to add."""
+        if number < len(self.last):
+            rule = self.last[number]
+            self.line = rule.line
+            return self.respond(rule, rule.condition, (), state, lambda it: self.case(it, number + 1))
         self.count += 1
         if self.count > _MOST_CASES:
             raise RuleError(
@@ -157,6 +162,33 @@ class _Run:
                 "end rules with pass, or combine them",
             )
         return [Case((), state.outcome)]
+
+    def respond(
+        self, rule: Rule, parts: Condition, left: Condition, state: State, then: Callable[[State], list[Case]]
+    ) -> list[Case]:
+        """Return the cases of a rule about responses, some parts of whose condition are about requests.
+
+        Args:
+            rule: the rule.
+            parts: the parts of its condition that are still to test.
+            left: the parts to test when a response arrives.
+            state: the state before the rule.
+            then: continues with the next rule.
+
+        """
+        if not parts:
+            return then(add_response_rule(state, left, rule.body, rule.line))
+        part, *others = parts
+        now, later = divide(part)
+        both, rest = (*left, later), tuple(others)
+        if not now:
+            return self.respond(rule, rest, both, state, then)
+        return self.split(
+            (now,),
+            state,
+            lambda it: self.respond(rule, rest, left, it, then),
+            lambda it: self.respond(rule, rest, both, it, then) if later else then(it),
+        )
 
     def split(
         self,
@@ -204,9 +236,12 @@ class _Run:
         """Return the cases of commands and of what follows them."""
         for at, statement in enumerate(statements):
             rest = statements[at + 1 :]
-            if isinstance(statement, Choice):
+            if isinstance(statement, Choice) and is_about_responses(statement.branches[0].condition):
+                state = state if state.ended else response_choice(state, statement)
+            elif isinstance(statement, Choice):
                 return self.choice(statement.branches, state, lambda it, rest=rest: self.body(rest, it, then))  # type: ignore[misc]
-            state = run_command(statement, state)
+            else:
+                state = run_command(statement, state)
         return then(state)
 
     def choice(self, branches: Sequence[Branch], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
@@ -214,7 +249,9 @@ class _Run:
             return then(state)
         first, *others = branches
         if is_about_responses(first.condition):
-            raise RuleError("conditions about responses are a GoDoxy feature that pilotage does not support")
+            raise RuleError(
+                "a nested condition about responses follows one about requests", "write it first", self.line
+            )
         return self.split(
             first.condition,
             state,

@@ -17,7 +17,7 @@ from pilotage.xds.resources import header
 from pilotage.xds.rule_checks import asking_routes
 from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
-from pilotage.xds.rule_script import add_script
+from pilotage.xds.rule_script import add_script, enable_script
 from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER, RESULTS_HEADER, Test, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
@@ -47,6 +47,8 @@ def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
     if not cases:
         return routes
     found = [*asking_routes(backend), *(made for case in cases for made in _case(case, backend, routes))]
+    if backend.rules.asked or backend.rules.address:
+        enable_script(found)
     for made in found if backend.rules.asked else ():
         made.request_headers_to_remove.append(RESULTS_HEADER)
     for made in found if backend.rules.address else ():
