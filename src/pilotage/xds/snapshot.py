@@ -85,21 +85,17 @@ class Snapshot:
         self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
-        self.problems = ReportedProblems()
+        self.problems, self.holds = ReportedProblems(), Holds(Epochs())
         self.lingering: dict[str, Route] = {}
-        self.downgrade = Downgrade()
+        self.downgrade, self.agents = Downgrade(), AgentRoutes()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
-        self.holds = Holds(Epochs())
         self.awaited: set[str] = set()
-        self.agents = AgentRoutes()
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
-        self._pools: Index[str, str] = Index()
-        self._auth_users: Index[str, str] = Index()
-        self._scopes: Index[str, str] = Index()
-        self._listeners: Index[str, str] = Index()
+        self._pools, self._auth_users = Index[str, str](), Index[str, str]()
+        self._scopes, self._listeners = Index[str, str](), Index[str, str]()
         self._ports, self._successors = PortHolders(), Successors()
         self._clusters: dict[str, set[Key]] = {}
         self.apply(by_key([*shared_clusters(options), *self.listeners.resources(options)]))
