@@ -387,15 +387,10 @@ def add_script(route: Any, outcome: Outcome, name: str, upstream: Upstream, *, h
 _ON: Final = packed(lua_pb2.LuaPerRoute(name=_ENABLED))
 
 
-def enable_script(routes: Iterable[Any]) -> None:
-    """Let the filter take part in all requests of some Envoy routes, if any of these has commands.
-
-    If a request's route is looked up again, only filters that its first route enables take part.
-    """
-    found = list(routes)
-    if any(EDITS in route.typed_per_filter_config for route in found):
-        for route in found:
-            route.typed_per_filter_config[EDITS].CopyFrom(_ON)
+def enable_script(routes: list[Any]) -> None:
+    """Let requests whose route is looked up again pass the filter, which their first route must enable, too."""
+    for route in routes if any(EDITS in it.typed_per_filter_config for it in routes) else ():
+        route.typed_per_filter_config[EDITS].CopyFrom(_ON)
 
 
 def _commands(edits: Iterable[ScriptEdit], upstream: Upstream, *, response: bool) -> Iterable[list[str]]:
