@@ -125,7 +125,7 @@ async def _envoys(folder: Path, counts: tuple[int, ...]) -> AsyncIterator[dict[i
         found = {}
         for count in counts:
             place = folder / f"{count}"
-            place.mkdir()
+            place.mkdir(mode=0o700)
             found[count] = await stack.enter_async_context(led(place))
         yield found
 
@@ -171,7 +171,7 @@ async def _run(counts: tuple[int, ...], *, quick: bool) -> None:
     with targets() as port, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for service in (False, True):
             place = Path(folder) / str(int(service))
-            place.mkdir()
+            place.mkdir(mode=0o700)
             await _measure(place, port, counts, service=service, quick=quick)
 
 
