@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from pilotage.certificates.settings import AutocertSettings
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

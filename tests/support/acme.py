@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from pilotage.certificates.manager import CertificateManager
+
 from pilotage.certificates.settings import Authority, AutocertSettings, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pilotage.certificates.manager import CertificateManager
     from pilotage.certificates.status import CertificateStatus
     from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from tests.support.pebble import Pebble

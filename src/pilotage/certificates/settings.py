@@ -83,6 +83,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         name: ``main`` or ``extra[N]``, for messages.
         method: how the CA validates names; ``internal`` for our own CA.
         auto: whether certificates are for the host names of the routes.
+        private: whether the CA may issue certificates for local names, such as ``nas.lan``.
         domains: the names of the entry's one certificate; empty if ``auto``.
         authorities: the CAs, the preferred one first; empty for ``internal``.
         dns: how to set DNS records; ``None`` unless ``method`` is ``dns-01``.
@@ -95,6 +96,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "main"
     method: Method = "http-01"
     auto: bool = False
+    private: bool = False
     domains: tuple[str, ...] = ()
     authorities: tuple[Authority, ...] = ()
     dns: DnsSettings | None = None
