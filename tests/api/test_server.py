@@ -41,6 +41,7 @@ class Told:
         self.discovery = discovery
         self.metrics = Metrics()
         self.sleeper = None
+        self.certificates = None
         self.why = ""
         self.counted: dict[str, RouteTraffic] = {}
         self.config_file = "/etc/pilotage/pilotage.yml"

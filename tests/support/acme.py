@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-
 from pilotage.certificates.settings import Authority, AutocertSettings, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from pilotage.certificates.manager import CertificateManager
     from pilotage.certificates.status import CertificateStatus
@@ -64,7 +64,7 @@ class ChallengeServer:
     def set_certificates(self, certificates: Sequence[ServedCertificate]) -> None:
         self.certificates = tuple(certificates)
 
-    def set_managed_names(self, names: Iterable[str]) -> None:
+    def set_managed_names(self, names: AbstractSet[str]) -> None:
         self.names = frozenset(names)
 
     @property

@@ -122,7 +122,7 @@ class Account:
         if self.authority.eab_kid:
             binding = self.call(
                 lambda: messages.ExternalAccountBinding.from_data(
-                    self.key, self.authority.eab_kid, self.authority.eab_hmac, found.directory
+                    self.key.public_key(), self.authority.eab_kid, self.authority.eab_hmac, found.directory
                 )
             )
         elif found.external_account_required():

@@ -17,6 +17,7 @@ from pilotage.certificates.errors import CertificateError, StorageError
 from pilotage.certificates.records import Record, RecordJournal
 from pilotage.certificates.threads import in_thread
 from pilotage.certificates.x509 import alpn_certificate
+from pilotage.core.errors import GatewayError
 from pilotage.xds.served_certificates import CertificatePair
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ class Solver:
                 await setting
         except TimeoutError as error:
             message = "Envoy did not accept the answer to the CA's challenge in time"
-            raise CertificateError(message, "see 'pilotage routes' for problems with Envoy", elsewhere=False) from error
+            hint = "see whether Envoy runs and can reach pilotage"
+            raise CertificateError(message, hint, elsewhere=False) from error
+        except GatewayError as error:
+            raise CertificateError(f"Envoy cannot answer the CA's challenge: {error}", elsewhere=False) from error
 
     # ---- DNS
 

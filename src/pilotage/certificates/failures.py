@@ -121,7 +121,8 @@ def failure_of_names(found: dict[str, messages.Error], source: Source, method: s
 def _words(error: messages.Error) -> str:
     """Return what the CA said, with its subproblems."""
     code = error.code or error.typ or "error"
-    parts = [f"{error.detail or error.title or error.description or 'no details'} ({code})"]
+    text = (error.detail or error.title or error.description or "no details").rstrip(".")
+    parts = [f"{text} ({code})"]
     parts += [f"{it.identifier.value if it.identifier else ''}: {it.detail}" for it in (error.subproblems or ())[:5]]
     return "; ".join(part.rstrip(".") for part in parts)
 

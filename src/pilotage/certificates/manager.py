@@ -20,6 +20,7 @@ from pilotage.core.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
     from typing import Protocol
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         def set_certificates(self, certificates: Sequence[ServedCertificate]) -> None:
             """Serve exactly these certificates, besides those from files."""
 
-        def set_managed_names(self, names: Iterable[str]) -> None:
+        def set_managed_names(self, names: AbstractSet[str]) -> None:
             """Serve a self-signed certificate for each of these names that has no other."""
 
 

@@ -112,8 +112,10 @@ class AutocertSettings(msgspec.Struct, frozen=True):
     Attributes:
         entries: the sections, the main one first; empty if no certificate is to be obtained.
         match_domains: the operator's own domains, under which aliases are served.
+        folder: where certificates and account keys are kept; ``""`` for the default.
 
     """
 
     entries: tuple[Entry, ...] = ()
     match_domains: tuple[str, ...] = ()
+    folder: str = ""

@@ -114,7 +114,8 @@ class _Reader:
                     both = (*fallback.authorities, *entry.authorities)
                     entries[at] = msgspec.structs.replace(fallback, authorities=tuple(dict.fromkeys(both)))
         self._check_paths(parts)
-        return Autocert(AutocertSettings(tuple(entries), self._match_domains), tuple(files))
+        folder = str(self._path(section.folder).absolute()) if section.folder else ""
+        return Autocert(AutocertSettings(tuple(entries), self._match_domains, folder), tuple(files))
 
     @staticmethod
     def _merged(main: AutocertEntry, extra: AutocertEntry) -> AutocertEntry:

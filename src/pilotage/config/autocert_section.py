@@ -51,4 +51,5 @@ class AutocertEntry(Section):
 class AutocertSection(AutocertEntry):
     """The section ``autocert``."""
 
+    folder: str = ""
     extra: tuple[AutocertEntry, ...] = ()
