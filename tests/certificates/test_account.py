@@ -69,7 +69,8 @@ def test_most_nonces_may_be_rejected(tmp_path: Path) -> None:
     with Pebble(tmp_path / "pebble", bad_nonces=60).running() as pebble:
         account = Account(authority(pebble), opened(tmp_path))
         first = uri_of(account)
-        again = account.call(lambda: account.client.query_registration(account.client.net.account))
+        known = account.client.net.account
+        again = account.call(lambda: account.client.query_registration(known))
         assert again.uri == first
 
 
@@ -77,7 +78,8 @@ def test_a_revoked_account_says_how_to_make_a_new_one(pebble: Pebble, tmp_path: 
     storage = opened(tmp_path)
     account = Account(authority(pebble), storage)
     account.connect()
-    account.call(lambda: account.client.deactivate_registration(account.client.net.account))
+    known = account.client.net.account
+    account.call(lambda: account.client.deactivate_registration(known))
     with pytest.raises(CertificateError) as caught:
         Account(authority(pebble), storage).connect()
     assert "deactivated" in caught.value.what
@@ -113,8 +115,9 @@ def test_an_account_that_the_ca_has_forgotten_is_registered_again(pebble: Pebble
     account.connect()
     pebble.stop()
     pebble.start()  # it keeps nothing
+    known = account.client.net.account
     with pytest.raises(CertificateError) as caught:
-        account.call(lambda: account.client.deactivate_registration(account.client.net.account))
+        account.call(lambda: account.client.deactivate_registration(known))
     assert isinstance(caught.value.__cause__, messages.Error)
     account.forget()
     assert uri_of(account)

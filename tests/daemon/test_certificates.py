@@ -18,7 +18,7 @@ from pilotage.config.engines import EngineChoice
 build_settings(Flags(choice=EngineChoice(config=sys.argv[1])), {})
 known = ("acme", "josepy", "lexicon", "dns", "requests", "cryptography", "OpenSSL")
 print([name for name in sys.modules if name.partition(".")[0] in known])
-print([name for name in sys.modules if name.startswith("pilotage.certificates.")])
+print(sorted(name for name in sys.modules if name.startswith("pilotage.certificates.")))
 """
 
 
