@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -13,6 +13,9 @@ from pilotage.certificates.errors import CertificateError
 from pilotage.certificates.settings import Authority
 from tests.support.certificates import opened
 from tests.support.pebble import EAB, Pebble
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -87,13 +90,13 @@ def test_a_revoked_account_says_how_to_make_a_new_one(pebble: Pebble, tmp_path: 
 
 
 def test_a_ca_that_is_away_or_not_trusted_is_an_error(pebble: Pebble, tmp_path: Path) -> None:
-    with pytest.raises(CertificateError, match="is not trusted.*ca_certs"):
+    with pytest.raises(CertificateError, match=r"is not trusted.*ca_certs"):
         Account(authority(pebble, ca_certs=()), opened(tmp_path)).connect()
     (tmp_path / "empty.pem").write_text("")
     with pytest.raises(CertificateError, match=r"ca_certs: .*empty\.pem cannot be read"):
         Account(authority(pebble, ca_certs=(str(tmp_path / "empty.pem"),)), opened(tmp_path)).connect()
     pebble.stop()
-    with pytest.raises(CertificateError, match="cannot reach 127.0.0.1:"):
+    with pytest.raises(CertificateError, match=r"cannot reach 127\.0\.0\.1:"):
         Account(authority(pebble), opened(tmp_path)).connect()
 
 

@@ -72,7 +72,7 @@ def test_a_provider_that_refuses_is_an_error_without_secrets(server: DnsServer) 
 
 
 def test_a_zone_that_cannot_be_found_is_an_error() -> None:
-    with DnsServer("example.org").running() as server, pytest.raises(CertificateError, match="example.com"):
+    with DnsServer("example.org").running() as server, pytest.raises(CertificateError, match=r"example\.com"):
         editor(server).create(NAME, "value")
 
 

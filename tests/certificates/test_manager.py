@@ -8,21 +8,16 @@ import pytest
 
 from pilotage.certificates.manager import CertificateManager
 from tests.support.acme import ChallengeServer, settings_for, status_of
-from tests.support.pebble import Pebble
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.support.pebble import Pebble
 
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-
-@pytest.fixture
-def pebble(tmp_path: Path) -> Iterator[Pebble]:
-    with Pebble(tmp_path / "pebble").running() as running:
-        yield running
 
 
 @contextlib.asynccontextmanager

@@ -121,15 +121,16 @@ class DnsZoneEditor:
 
     def _edit(self, name: str, verb: str, action: Callable[[Any], object]) -> None:
         options = dict(self.settings.options)
-        values = {
-            "provider_name": self.settings.lexicon,
-            "domain": name,
-            "resolve_zone_name": True,
-            "ttl": self.settings.ttl or _DEFAULT_TTL,
-            self.settings.lexicon: options,
-        }
         who = self.settings.provider
         try:
+            zone = dns.resolver.zone_for_name(name, resolver=self.resolver).to_text(omit_final_dot=True)
+            values = {
+                "provider_name": self.settings.lexicon,
+                "domain": zone,
+                "resolve_zone_name": True,  # otherwise, lexicon downloads a list of public suffixes to guess the zone
+                "ttl": self.settings.ttl or _DEFAULT_TTL,
+                self.settings.lexicon: {"domain": zone, **options},  # some providers look for it only here
+            }
             with _DEFAULT_RESOLVER:
                 previous, dns.resolver.default_resolver = dns.resolver.default_resolver, self.resolver
                 try:
