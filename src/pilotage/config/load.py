@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.agents import read_agents
 from pilotage.config.autocert_section import AutocertSection  # noqa: TC001  # pydantic reads the annotation
+from pilotage.config.captcha import CaptchaSection, captcha_service
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
@@ -25,6 +26,7 @@ from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
 from pilotage.config.unused import local_settings, unused_settings
+from pilotage.config.validation import list_of_one
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
@@ -90,17 +92,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 # ---- the shape of the file ------------------------------------------------------------------------------------------
 
 
-def _listed(value: Any) -> Any:
-    """Return a single string as a list with one entry, and any other value unchanged."""
-    return [value] if isinstance(value, str) else value
-
-
 class _Providers(Section):
     # Engines are validated one by one, so that an error in one does not hide errors in others.
     docker: dict[str, Any] | None = None
     agents: Any = None  # also validated one by one
-    files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
-    middlewares: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    files: Annotated[list[str] | None, BeforeValidator(list_of_one)] = None
+    middlewares: Annotated[list[str] | None, BeforeValidator(list_of_one)] = None
 
 
 class _File(ServeSections):
@@ -108,6 +105,7 @@ class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
+    captcha: CaptchaSection | None = None
     error_pages: str = ""
 
 
@@ -181,7 +179,8 @@ class _Reader:
         options = sections.gateway_options(self.file, self.add_problem, self.path, autocert)
         oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
         pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
-        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages)
+        captcha = captcha_service(sections.captcha, self.add_problem)
+        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages, captcha=captcha)
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)

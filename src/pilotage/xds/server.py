@@ -97,7 +97,7 @@ class AdsServer:
         self.gates = SleepGates(*parts, self.wait_for_acks, self.held.asked, self.removals, self._schedule)
         self.gates.on_held = self._take_over
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
-        self.certificates = AutomaticCertificates(self.snapshot, self._send_changes, self.envoys)
+        self.certificates = AutomaticCertificates(self.snapshot, self._send_changes, self.envoys, self._schedule)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
@@ -137,6 +137,7 @@ class AdsServer:
         """Stop serving. Envoys keep what they have."""
         self.envoys.close()
         self.loads.close()
+        self.certificates.close()
         await self.targets.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
@@ -316,8 +317,7 @@ class AdsServer:
         for session in self._sessions:
             for nack in session.rejections:
                 found += nack_problems(nack, session.node, self._route_of)
-        found += self.envoys.problems
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys([*found, *self.envoys.problems, *self.certificates.problems]))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
         """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version.

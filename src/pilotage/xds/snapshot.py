@@ -14,7 +14,7 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
 from pilotage.xds.agent_routes import AgentRoutes
-from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
+from pilotage.xds.agents import agent_changes, agent_clusters
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
 from pilotage.xds.capabilities import check_capabilities
@@ -34,6 +34,7 @@ from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource, by_key
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
+from pilotage.xds.server_names import FILE_SECRETS
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
@@ -180,7 +181,8 @@ class Snapshot:
         fresh.awaited |= self.awaited
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
-        fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        owns = self.listeners.owns
+        fresh.resources |= {key: it for key, it in self.resources.items() if key[0] == SECRET and not owns(key)}
         fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
         wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
@@ -192,8 +194,8 @@ class Snapshot:
         return changed
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
-        """Replace all certificates of the gateway; return the changed keys."""
-        gone = [key for key in self.resources if key[0] == SECRET and not is_of_agent(key)]
+        """Replace all certificates from the operator's files; return the changed keys."""
+        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith(FILE_SECRETS)]
         return self.apply(dict.fromkeys(gone) | by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
