@@ -11,7 +11,6 @@ from tests.support.certificates import entry
 
 
 def test_a_missing_package_is_an_error_that_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_packages(None)
     check_packages(AutocertSettings())
     check_packages(AutocertSettings((entry(),)))
     for name in [name for name in sys.modules if name.startswith("pilotage.certificates.")]:

@@ -27,9 +27,7 @@ def config(text: str, folder: Path | str = "/nowhere", **env: str) -> Config:
 
 
 def read(text: str, folder: Path | str = "/nowhere", **env: str) -> AutocertSettings:
-    found = config(text, folder, **env).autocert
-    assert found is not None
-    return found
+    return config(text, folder, **env).autocert
 
 
 def test_an_example_of_godoxy_is_read() -> None:
@@ -54,7 +52,7 @@ def test_https_is_on_without_other_certificates() -> None:
         == 443
     )
     assert not config("{}").options.serves_https
-    assert config("{}").autocert is None
+    assert config("{}").autocert == AutocertSettings()
 
 
 def test_files_of_a_local_provider_are_the_default_certificate(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["check_packages"]
 
 
-def check_packages(settings: AutocertSettings | None) -> None:
+def check_packages(settings: AutocertSettings) -> None:
     """Check that the packages for automatic certificates are installed.
 
     Raises:
         ConfigError: one is missing.
 
     """
-    if settings is None or not settings.entries:
+    if not settings.entries:
         return
     try:
         import pilotage.certificates.manager  # noqa: F401, PLC0415

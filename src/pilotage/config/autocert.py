@@ -12,7 +12,7 @@ import msgspec
 from pilotage.certificates.plan import why_not_public
 from pilotage.certificates.providers import OptionError, read_dns_options
 from pilotage.certificates.settings import LETS_ENCRYPT, Authority, AutocertSettings, DnsSettings, Entry
-from pilotage.config.autocert_section import AutocertEntry, AutocertSection
+from pilotage.config.autocert_section import Autocert, AutocertEntry, AutocertSection
 from pilotage.config.secret_files import Unset, secret_in_file
 from pilotage.core.hostnames import ascii_host
 from pilotage.core.secrets import fold
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         def __call__(self, path: DocumentPath, message: str, hint: str = "", *, at_key: bool = False) -> None: ...
 
 
-__all__ = ["Autocert", "read_autocert"]
+__all__ = ["read_autocert"]
 
 CERT_PATH: Final = "certs/cert.crt"
 KEY_PATH: Final = "certs/priv.key"
@@ -56,21 +56,8 @@ _OF_ACCOUNT: Final = frozenset({"eab_kid", "eab_hmac", "eab_hmac_file", "acme_ke
 _WITHOUT_DNS: Final = {"http-01": "http-01", "tls-alpn-01": "tls-alpn-01", "custom": "http-01", "internal": "internal"}
 
 
-class Autocert(msgspec.Struct, frozen=True):
-    """What the section says.
-
-    Attributes:
-        settings: the certificates to obtain.
-        files: certificates that something else renews (``provider: local``).
-
-    """
-
-    settings: AutocertSettings = AutocertSettings()
-    files: tuple[CertificateFiles, ...] = ()
-
-
 def read_autocert(
-    section: AutocertSection | None,
+    section: AutocertSection,
     match_domains: tuple[str, ...],
     path: Callable[[str], Path],
     add_problem: AddProblem,
@@ -78,14 +65,12 @@ def read_autocert(
     """Return the settings of the section.
 
     Args:
-        section: the section; ``None`` if the file has none.
+        section: the section.
         match_domains: the operator's own domains.
         path: takes a file name and returns its path, relative to the configuration file's folder.
         add_problem: reports an error.
 
     """
-    if section is None:
-        return Autocert()
     return _Reader(match_domains, path, add_problem).read(section)
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from pydantic import BeforeValidator, Field
 
+from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.serve import Section
 from pilotage.config.validation import list_of_one
+from pilotage.xds.options import CertificateFiles
 
-__all__ = ["AutocertEntry", "AutocertSection"]
+__all__ = ["Autocert", "AutocertEntry", "AutocertSection"]
 
 
 def _options(value: Any) -> Any:
@@ -53,3 +56,16 @@ class AutocertSection(AutocertEntry):
 
     folder: str = ""
     extra: tuple[AutocertEntry, ...] = ()
+
+
+class Autocert(msgspec.Struct, frozen=True):
+    """What the section says.
+
+    Attributes:
+        settings: the certificates to obtain.
+        files: certificates that something else renews (``provider: local``).
+
+    """
+
+    settings: AutocertSettings = AutocertSettings()
+    files: tuple[CertificateFiles, ...] = ()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.agents import read_agents
-from pilotage.config.autocert_section import AutocertSection  # noqa: TC001  # pydantic reads the annotation
+from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pilotage.config.autocert import Autocert
     from pilotage.config.substitute import Document
     from pilotage.config.substitute import Path as DocumentPath
     from pilotage.routes import Compositions
@@ -59,7 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         middleware_files: names and patterns of files of middlewares.
         has_providers: whether the file has a section ``providers``, even an empty one.
         options: settings that all Envoys get besides the routes, including ``match_domains`` and ``debug``.
-        autocert: the certificates to obtain; ``None`` if there is no such section.
+        autocert: the certificates to obtain.
         gateway: settings for running Envoy.
         api: settings of the daemon's HTTP API.
         policy: what containers may claim.
@@ -75,7 +74,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     middleware_files: tuple[str, ...] = ()
     has_providers: bool = False
     options: GatewayOptions = GatewayOptions()
-    autocert: AutocertSettings | None = None
+    autocert: AutocertSettings = AutocertSettings()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     policy: Policy = Policy(addresses=(GatewayOptions().http_address,), gateway=GatewayCapabilities())
@@ -175,8 +174,8 @@ class _Reader:
             providers.append(engine)
         sections = self.sections(tree)
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
-        autocert = self.autocert(sections)
-        options = sections.gateway_options(self.file, self.add_problem, self.path, autocert)
+        autocert, places = self.autocert(sections), (self.file, self.add_problem, self.path)
+        options = sections.gateway_options(*places, autocert.files, automatic=bool(autocert.settings.entries))
         oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
         pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
         captcha = captcha_service(sections.captcha, self.add_problem)
@@ -197,7 +196,7 @@ class _Reader:
             middleware_files=middleware_files,
             has_providers="providers" in tree,
             options=options,
-            autocert=autocert.settings if autocert is not None else None,
+            autocert=autocert.settings,
             gateway=gateway,
             api=api,
             policy=policy,
@@ -252,9 +251,9 @@ class _Reader:
         tree = self.document.tree
         return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
 
-    def autocert(self, sections: _File) -> Autocert | None:
+    def autocert(self, sections: _File) -> Autocert:
         if sections.autocert is None:
-            return None
+            return Autocert()
         from pilotage.config.autocert import read_autocert  # noqa: PLC0415  # most files have no such section
 
         return read_autocert(sections.autocert, tuple(sections.match_domains), self.path, self.add_problem)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pilotage.config.autocert import Autocert
     from pilotage.config.substitute import Path as DocumentPath
 
     FileOf = Callable[[str, DocumentPath], str]
@@ -276,7 +275,13 @@ class ServeSections(Section):
     debug: bool = False
 
     def gateway_options(
-        self, file: FileOf, add_problem: AddProblem, path: PathOf, autocert: Autocert | None = None
+        self,
+        file: FileOf,
+        add_problem: AddProblem,
+        path: PathOf,
+        files: tuple[CertificateFiles, ...] = (),
+        *,
+        automatic: bool = False,
     ) -> GatewayOptions:
         """Return the settings that all Envoys get besides the routes.
 
@@ -284,11 +289,12 @@ class ServeSections(Section):
             file: takes a file name and its document path; returns the file's path, and reports a missing file.
             add_problem: takes the document path of an error, a message and a hint, and reports the error.
             path: takes the name of a file or folder, which need not exist, and returns its path.
-            autocert: what the section ``autocert`` says; ``None`` if there is none.
+            files: further certificates from files.
+            automatic: whether pilotage obtains certificates itself.
 
         """
         section = self.gateway or _Gateway()
-        has_certificates = bool(section.tls or autocert)
+        has_certificates = bool(section.tls or files or automatic)
         https = section.https or (_OPTIONS.https_address, HTTPS_PORT if has_certificates else 0)
         if section.https is not None and section.https[1] and not has_certificates:
             hint = "add autocert to obtain certificates, or gateway.tls with cert_file and key_file"
@@ -302,8 +308,8 @@ class ServeSections(Section):
             https_address=https[0],
             https_port=https[1],
             public_https_port=section.public_https_port or 0,
-            automatic_certificates=bool(autocert and autocert.settings.entries),
-            certificates=(autocert.files if autocert else ())
+            automatic_certificates=automatic,
+            certificates=files
             + tuple(
                 CertificateFiles(
                     file(pair.cert_file, ("gateway", "tls", number, "cert_file")),

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pilotage.certificates.settings import AutocertSettings
 from pilotage.certificates.status import CertificateTotals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pilotage.certificates.manager import CertificateManager
+    from pilotage.certificates.settings import AutocertSettings
     from pilotage.certificates.status import CertificateEvent, CertificateStatus
     from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings
@@ -54,7 +54,7 @@ class CertificateKeeper:
     def __init__(self, ads: AdsServer, settings: DaemonSettings, env: Mapping[str, str]) -> None:
         self._ads = ads
         self._env = env
-        self._settings = settings.autocert or AutocertSettings()
+        self._settings = settings.autocert
         self._table: Table | None = None
         self._manager: CertificateManager | None = None
         self._host_problems: tuple[Problem, ...] = ()
@@ -72,10 +72,10 @@ class CertificateKeeper:
 
     def configure(self, settings: DaemonSettings) -> None:
         """Apply new settings. The folder stays the same until the next start."""
-        changed, self._settings = settings.autocert or AutocertSettings(), settings.autocert or AutocertSettings()
+        self._settings = settings.autocert
         if self._manager is not None:
-            self._manager.configure(changed)
-        elif changed.entries:
+            self._manager.configure(self._settings)
+        elif self._settings.entries:
             self._create()
 
     async def run(self) -> None:

@@ -80,7 +80,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         file: the configuration file; ``""`` if there is none.
         options: what Envoys get in addition to the routes.
-        autocert: the certificates to obtain; ``None`` if there are none.
+        autocert: the certificates to obtain.
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
         limits: the resources that the daemon's own Envoy may use.
@@ -101,7 +101,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     file: str = ""
     options: GatewayOptions = GatewayOptions()
-    autocert: AutocertSettings | None = None
+    autocert: AutocertSettings = AutocertSettings()
     gateway: GatewaySettings = GatewaySettings()
     with_gateway: bool = True
     limits: Limits = Limits()
