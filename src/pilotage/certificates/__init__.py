@@ -7,12 +7,64 @@ knows how Envoy is configured: :class:`~pilotage.certificates.challenges.Gateway
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING
 
-__all__ = ["EXTRA", "INSTALL"]
+from pilotage.core.lazy import lazy_exports
 
-EXTRA: Final = "certificates"
-"""The optional dependencies that automatic certificates need."""
+if TYPE_CHECKING:
+    from pilotage.certificates.hosts import find_hosts
+    from pilotage.certificates.manager import CertificateManager
+    from pilotage.certificates.packages import check_packages
+    from pilotage.certificates.plan import why_not_public
+    from pilotage.certificates.providers import OptionError, read_dns_options
+    from pilotage.certificates.settings import (
+        LETS_ENCRYPT,
+        Authority,
+        AutocertSettings,
+        DnsSettings,
+        Entry,
+        KeyType,
+        Method,
+    )
+    from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
 
-INSTALL: Final = f"pip install 'pilotage[gateway,{EXTRA}]'"
-"""The command that installs them."""
+__all__ = [
+    "LETS_ENCRYPT",
+    "Authority",
+    "AutocertSettings",
+    "CertificateEvent",
+    "CertificateManager",
+    "CertificateStatus",
+    "CertificateTotals",
+    "DnsSettings",
+    "Entry",
+    "KeyType",
+    "Method",
+    "OptionError",
+    "check_packages",
+    "find_hosts",
+    "read_dns_options",
+    "why_not_public",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Authority": "settings",
+        "AutocertSettings": "settings",
+        "CertificateEvent": "status",
+        "CertificateManager": "manager",
+        "CertificateStatus": "status",
+        "CertificateTotals": "status",
+        "DnsSettings": "settings",
+        "Entry": "settings",
+        "KeyType": "settings",
+        "LETS_ENCRYPT": "settings",
+        "Method": "settings",
+        "OptionError": "providers",
+        "check_packages": "packages",
+        "find_hosts": "hosts",
+        "read_dns_options": "providers",
+        "why_not_public": "plan",
+    },
+)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
-from pilotage.certificates import INSTALL
+from pilotage.certificates.settings import INSTALL
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 
@@ -24,7 +25,7 @@ def check_packages(settings: AutocertSettings) -> None:
     if not settings.entries:
         return
     try:
-        import pilotage.certificates.manager  # noqa: F401, PLC0415
+        importlib.import_module("pilotage.certificates.manager")
     except ModuleNotFoundError as error:
         message = f"autocert needs the Python package {error.name}"
         raise ConfigError([Problem(message=message, hint=f"run: {INSTALL}", path="autocert")]) from error

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pilotage.certificates import INSTALL
-from pilotage.certificates.settings import DnsSettings
+from pilotage.certificates.settings import INSTALL, DnsSettings
 from pilotage.core.secrets import fold
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.values import ParseError, parse_duration

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 __all__ = [
+    "INSTALL",
     "LETS_ENCRYPT",
     "Authority",
     "AutocertSettings",
@@ -18,6 +19,9 @@ __all__ = [
 
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 """The CA that GoDoxy uses if ``ca_dir_url`` is not set."""
+
+INSTALL: Final = "pip install 'pilotage[gateway,certificates]'"
+"""The command that installs the packages for automatic certificates."""
 
 Method = Literal["http-01", "tls-alpn-01", "dns-01", "internal"]
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "rsa8192"]
