@@ -21,7 +21,7 @@ from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.problems import as_refused
-from pilotage.xds.rule_outcomes import route_rules
+from pilotage.xds.rule_outcomes import elsewhere, route_rules
 from pilotage.xds.rule_sizes import is_too_costly
 
 if TYPE_CHECKING:
@@ -154,6 +154,9 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     if compiled.refused is not None:
         message, hint = compiled.refused
         refuse("rules", message, hint or "remove the rule")
+    if route.agent and elsewhere(route):
+        what = "rules of a route behind an agent cannot send requests to other targets"
+        refuse("rules", what, "remove the commands proxy, route and serve")
 
 
 def _check_bypasses(route: Route, refuse: _Refuse) -> None:

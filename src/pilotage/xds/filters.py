@@ -67,6 +67,7 @@ __all__ = [
     "http_filters",
     "mark",
     "on_demand",
+    "on_demand_settings",
     "scope_settings",
 ]
 
@@ -330,12 +331,17 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)
-    if backend.is_closed:
-        found[_ON_DEMAND] = _ask(backend.longest_wait)
-        found |= waiting_settings(options.max_waiting_requests)
+    found |= on_demand_settings(backend, options)
     if (switch := compression_switch(backend.route.settings, options)) is not None:
         found[_GZIP] = switch
     return found
+
+
+def on_demand_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
+    """Return the settings that let requests wait for a backend; empty if its cluster exists."""
+    if not backend.is_closed:
+        return {}
+    return {_ON_DEMAND: _ask(backend.longest_wait), **waiting_settings(options.max_waiting_requests)}
 
 
 def on_demand(patience: float) -> tuple[Any, Any]:

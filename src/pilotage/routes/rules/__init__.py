@@ -35,6 +35,7 @@ from pilotage.routes.rules.nodes import (
     Repeat,
     literal_node,
 )
+from pilotage.routes.rules.places import address_of, places
 from pilotage.routes.rules.regex import parse_regex
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "RuleSet",
     "Rules",
     "Statement",
+    "address_of",
     "ends",
     "is_about_responses",
     "is_nullable",
@@ -69,6 +71,7 @@ __all__ = [
     "parse_condition",
     "parse_glob",
     "parse_regex",
+    "places",
     "read_rules",
     "remainder",
 ]
