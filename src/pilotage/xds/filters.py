@@ -295,7 +295,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Name a route, which tells the Lua filters that it was found, and record whether it uses forwardauth or oidc."""
+    """Name a route, which tells the Lua filters that it was found, and record which checks it needs."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
@@ -303,8 +303,8 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
-            for script in (_FOLD, WILDCARD) if needed is not None else ():
+        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.signs_in)):
+            for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
