@@ -110,6 +110,6 @@ def test_a_missing_auth_route_is_reported_until_it_is_there() -> None:
     app, auth = route("app", 81, **asking()), route("auth", 80)
     backend = route_backend(app)
     assert auth_checked("route/app", backend, {}, problems) == without_auth_route(backend)
-    assert [it.path for it in problems] == ["middlewares.forwardauth"]
+    assert [it.path for it in problems["auth/route/app"]] == ["middlewares.forwardauth"]
     assert auth_checked("route/app", backend, {"auth": auth}, problems) is backend
     assert list(problems) == []

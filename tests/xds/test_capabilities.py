@@ -141,7 +141,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
     ("fields", "hint"),
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "run a web server in a container for the files"),
-        ({"rules": "default { serve /srv }"}, "run a web server in a container for the files"),
+        ({"rules": "default { handle api }"}, "remove it"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},
             "set access_log.stdout: true, and send pilotage's standard output to a file",
