@@ -50,6 +50,8 @@ from pilotage.xds.rule_tests import HOST_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -68,6 +70,7 @@ __all__ = [
     "mark",
     "on_demand",
     "on_demand_settings",
+    "require_login",
     "scope_settings",
 ]
 
@@ -312,6 +315,20 @@ def mark(route: Any, backend: Backend) -> None:
         route.metadata.filter_metadata[namespace].update(values)
 
 
+def require_login(route: Any, settings: Mapping[str, Any]) -> None:
+    """Let a route require signing in, although its virtual host may not.
+
+    Args:
+        route: the Envoy route.
+        settings: from :func:`~pilotage.xds.login.rule_login_settings`.
+
+    """
+    for name, it in settings.items():
+        route.typed_per_filter_config[name].CopyFrom(it)
+    for script in (_FOLD, WILDCARD) if settings else ():
+        route.metadata.filter_metadata[script].fields[_SIGNS_IN].bool_value = True
+
+
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
@@ -328,7 +345,10 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
         found[AUTH] = packed(ask_route(policy.auth))
-    if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
+    if names := (
+        *(policy.auth.forgeable if policy.auth else ()),
+        *(IDENTITY_HEADERS if policy.oidc or backend.rules.signs_in else ()),
+    ):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)
     found |= on_demand_settings(backend, options)

@@ -62,8 +62,8 @@ def run_command(command: Command, state: State) -> State:
         outcome = msgspec.structs.replace(state.outcome, rewrite=(args[0], args[1]))
         changes = msgspec.structs.replace(state.changes, rewrite=(args[0], args[1]))
         return msgspec.structs.replace(state, outcome=outcome, changes=changes)
-    hint = "use the middleware oidc or forward_auth"
-    raise RuleError(f"the command {name} is a GoDoxy feature that pilotage does not support", hint, command.line)
+    assert name == "require_auth"  # noqa: S101  there are no other commands
+    return _with(state, sign_in=True)
 
 
 def _final(command: Command, outcome: Outcome) -> Outcome:
@@ -233,7 +233,7 @@ def _check_values(command: Command, *, response: bool) -> None:
 
 def _own(outcome: Outcome) -> Outcome:
     """Return the outcome without changes to the request, which does not reach the target."""
-    return Outcome(response=outcome.response, after=outcome.after)
+    return Outcome(response=outcome.response, sign_in=outcome.sign_in, after=outcome.after)
 
 
 def is_only_after(rule: Rule) -> bool:

@@ -67,6 +67,11 @@ class Compiled(msgspec.Struct, frozen=True):
     address: bool = False
     refused: tuple[str, str] | None = None
 
+    @property
+    def signs_in(self) -> bool:
+        """Whether users have to sign in for some requests (``require_auth``)."""
+        return any(case.outcome.sign_in for case in self.cases)
+
 
 def route_rules(route: Route) -> Compiled:
     """Return the cases of a route's rules. Never raises."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.route.v3 import route_components_pb2
-from envoy.type.matcher.v3 import regex_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.xds.agents import PROXY_PATH, may_set
 from pilotage.xds.client_address import NEEDS_ADDRESS, WILDCARD
+from pilotage.xds.filters import require_login
 from pilotage.xds.literals import literal
+from pilotage.xds.login import CALLBACK_PATH, LOGOUT_PATH
 from pilotage.xds.resources import header
 from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
@@ -22,7 +25,7 @@ from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pilotage.xds.backend import Backend
     from pilotage.xds.rule_outcomes import Case
@@ -32,11 +35,15 @@ __all__ = ["with_rules"]
 
 _NOT_VALID: Final = "The path of this request is not valid.\n"
 _NO_TARGET: Final = "The target of this request is not available.\n"
+_ONLY_SIGN_IN: Final = "This page is only for signing in and out.\n"
 _UNESCAPED: Final = "/$&+,:;=@!'()*~"
 
 
 def with_rules(
-    backend: Backend, routes: list[Any], routes_of: Callable[[Backend], list[Any]] = lambda _: []
+    backend: Backend,
+    routes: list[Any],
+    routes_of: Callable[[Backend], list[Any]] = lambda _: [],
+    login: Mapping[str, Any] | None = None,
 ) -> list[Any]:
     """Return the routes of a backend with its rules; the given ones if it has none.
 
@@ -44,16 +51,21 @@ def with_rules(
         backend: the backend.
         routes: its Envoy routes without rules.
         routes_of: returns the Envoy routes of another backend, to which the rules send requests.
+        login: the configuration of routes whose users have to sign in; ``None`` if that of the backend requires it.
 
     """
     cases = backend.rules.cases
     if not cases:
         return routes
-    found = [made for case in cases for made in _case(case, backend, routes, routes_of)]
-    for made in found if backend.rules.address else ():
+    found = [(_sign_in_paths(), True)] if login else []
+    found += [(made, case.outcome.sign_in) for case in cases for made in _case(case, backend, routes, routes_of)]
+    for made, signs_in in found if login else ():
+        if signs_in:
+            require_login(made, login or {})
+    for made, _ in found if backend.rules.address else ():
         made.request_headers_to_remove.append(ADDRESS_HEADER)
         made.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
-    return found
+    return [made for made, _ in found]
 
 
 def _case(case: Case, backend: Backend, routes: list[Any], routes_of: Callable[[Backend], list[Any]]) -> Iterator[Any]:
@@ -86,6 +98,14 @@ def _case(case: Case, backend: Backend, routes: list[Any], routes_of: Callable[[
             yield _edited(_copy(route, tests), outcome, via, backend)
         else:
             yield _edited(_copy(route, tests), outcome, via, backend)
+
+
+def _sign_in_paths() -> Any:
+    """Return the route for the paths that the daemon answers while users sign in or out."""
+    regex = "|".join(re.escape(path) for path in (CALLBACK_PATH, LOGOUT_PATH))
+    match = string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=rf"(?:{regex})(?:\?.*)?"))
+    path = route_components_pb2.HeaderMatcher(name=":path", string_match=match)
+    return _answer(404, {"body": base_pb2.DataSource(inline_string=_ONLY_SIGN_IN)}, [path])
 
 
 def _climbs(old: str) -> Test:

@@ -24,7 +24,7 @@ from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, on_demand_settings, scope_settings
 from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
-from pilotage.xds.login import identity_headers
+from pilotage.xds.login import identity_headers, rule_login_settings
 from pilotage.xds.middlewares import PLAIN
 from pilotage.xds.path_patterns import refusing_routes
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
@@ -227,7 +227,12 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
 def _policy_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend as if it had no bypasses."""
     routes = [*_redirect(backend, options)]
-    routes += with_rules(backend, _own_routes(backend, options), lambda other: _other_routes(other, options))
+    routes += with_rules(
+        backend,
+        _own_routes(backend, options),
+        lambda other: _other_routes(other, options),
+        rule_login_settings(backend, options),
+    )
     for route in routes:
         mark(route, backend)
     return routes
