@@ -154,8 +154,14 @@ def _check_rules(route: Route, options: GatewayOptions, refuse: _Refuse) -> None
     if compiled.refused is not None:
         message, hint = compiled.refused
         refuse("rules", message, hint or "remove the rule")
+    if compiled.asked and (auth := route_policy(route.middlewares).auth) is not None:
+        what = "the conditions basic_auth, form and postform cannot be combined with the middleware"
+        refuse("rules", f"{what} {auth.middleware}", "let the middleware check users, or remove it")
     if compiled.signs_in:
         _check_rule_login(route_policy(route.middlewares), options, refuse)
+    if compiled.signs_in and compiled.asked:
+        what = "the conditions basic_auth, form and postform cannot be combined with the command require_auth"
+        refuse("rules", what, "remove either")
     if route.agent and elsewhere(route):
         what = "rules of a route behind an agent cannot send requests to other targets"
         refuse("rules", what, "remove the commands proxy, route and serve")

@@ -17,10 +17,11 @@ from pilotage.xds.filters import require_login
 from pilotage.xds.literals import literal
 from pilotage.xds.login import CALLBACK_PATH, LOGOUT_PATH
 from pilotage.xds.resources import header
+from pilotage.xds.rule_checks import asking_routes
 from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
 from pilotage.xds.rule_script import add_script
-from pilotage.xds.rule_tests import ADDRESS_HEADER, Test, starts_with
+from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER, RESULTS_HEADER, Test, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
 
@@ -57,13 +58,15 @@ def with_rules(
     cases = backend.rules.cases
     if not cases:
         return routes
-    found = [(_sign_in_paths(), True)] if login else []
+    found = [(made, False) for made in asking_routes(backend)]
+    found += [(_sign_in_paths(), True)] if login else []
     found += [(made, case.outcome.sign_in) for case in cases for made in _case(case, backend, routes, routes_of)]
     for made, signs_in in found if login else ():
-        if signs_in:
-            require_login(made, login or {})
+        require_login(made, login if signs_in and login else {})
+    for made, _ in found if backend.rules.asked else ():
+        made.request_headers_to_remove.append(RESULTS_HEADER)
     for made, _ in found if backend.rules.address else ():
-        made.request_headers_to_remove.append(ADDRESS_HEADER)
+        made.request_headers_to_remove.extend((ADDRESS_HEADER, PROTOCOL_HEADER))
         made.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
     return [made for made, _ in found]
 
