@@ -40,7 +40,14 @@ from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.host_lookups import AGAIN_SCRIPT, ASKS, AUTH, FOLD_SCRIPT, SIGNS_IN, SPARED, WILDCARD_SCRIPT
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, login_filters, login_settings
+from pilotage.xds.login import (
+    IDENTITY_HEADERS,
+    LOGIN,
+    LOGIN_FILTERS,
+    login_filters,
+    login_settings,
+    rule_login_settings,
+)
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
@@ -306,8 +313,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found |= login_settings(backend, options) | body_settings(backend)
     # A route that is found first may not be the one that applies, but it decides which filters are in the chain.
     found |= script_settings(backend.rules)
-    if backend.rules.signs_in:
-        found.setdefault(LOGIN, _NO_LOGIN)
+    if backend.rules.signs_in and LOGIN not in found:
+        found |= rule_login_settings(backend, options) | {LOGIN: _NO_LOGIN}
     for other in (*backend.others.values(), backend):
         found |= on_demand_settings(other, options) if other is not None else {}
     if (switch := compression_switch(backend.route.settings, options)) is not None:
