@@ -25,7 +25,10 @@ def asking(name: str = "auth") -> dict[str, Any]:
     return {"middlewares": {"forwardauth": {"route": name, "auth_endpoint": "/ok"}}}
 
 
-@pytest.mark.parametrize(("fields", "restricts"), [({}, False), (WHITELIST, True), (asking(), True)])
+@pytest.mark.parametrize(
+    ("fields", "restricts"),
+    [({}, False), (WHITELIST, True), (asking(), True), ({"rules": "{ require_auth }"}, True)],
+)
 def test_a_route_that_restricts_access_approves_no_requests(fields: dict[str, Any], restricts: bool) -> None:
     auth = route("auth", 80, **fields)
     assert restricts_access(auth) is restricts

@@ -87,6 +87,8 @@ async def test_queries_are_changed_however_clients_encode_them(envoy: Envoy) -> 
             ("/moved?q", "/there?q&at=%2Fmoved&again=%2Fmoved"),
         ):
             assert (path, (await ask(gw, path)).json["path"]) == (path, expected)
+        await gw.ads.close()  # the script needs no daemon
+        assert (await ask(gw, "/set")).json["path"] == "/set?debug=no%20%26%20GET"
 
 
 COOKIES = """

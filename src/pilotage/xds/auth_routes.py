@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.problems import auth_route_behind_agent, auth_route_not_served, auth_route_restricted
+from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ def restricts_access(route: Route | None) -> bool:
     if route is None:
         return False
     policy = route_policy(route.middlewares)
-    return bool(policy.allow) or policy.is_protected
+    return bool(policy.allow) or policy.is_protected or route_rules(route).signs_in
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:
