@@ -9,7 +9,10 @@ import pytest
 
 from pilotage.daemon.files import start_file_server
 from pilotage.policy import Policy, Reach
+from pilotage.table.table import Table
+from pilotage.xds.options import GatewayOptions
 from pilotage.xds.rule_targets import RuleTargets, target_alias
+from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import route, target
 
 if TYPE_CHECKING:
@@ -49,6 +52,29 @@ def test_hidden_routes_follow_their_owner_and_only_its_rules_lead_to_them() -> N
     assert targets.follow({"app": owner}, [alias], Policy()) == found
     assert targets.follow({}, ["app"], Policy()) == {"app": None, alias: None}
     assert (targets.hidden, set(targets.users[alias])) == ({}, set())
+
+
+def test_names_in_rules_do_not_lead_to_loopback() -> None:
+    snapshot = Snapshot(GatewayOptions())
+    rules = "path /far { proxy http://other.internal:81 }"
+    alias = target_alias("app", ("proxy", "http://other.internal:81"))
+    addresses: dict[str, tuple[str, ...]] = {}
+    snapshot.targets.resolved = addresses
+    snapshot.replace(Table({"app": route("app", 80, rules=rules)}, version=1))
+    assert snapshot.targets.names[alias] == ("local/id-app", {"other.internal"})
+    for found, loopback in (("10.0.0.9", False), ("127.0.0.1", True), ("10.0.0.9", False), ("::ffff:127.0.0.1", True)):
+        addresses["other.internal"] = (found,)
+        snapshot.check_again(snapshot.targets.users("other.internal"))
+        backend = snapshot.backend(f"route/{alias}")
+        assert backend is not None
+        assert [it.host for it in backend.members] == ([] if loopback else [found])
+        problems = snapshot.problems.get(f"route/{alias}", ())
+        assert [(it.route, it.path) for it in problems] == ([("app", "rules")] if loopback else [])
+        if loopback:
+            assert "a loopback address" in problems[0].message
+    snapshot.replace(Table({}, version=2))
+    assert not [key for key in snapshot.resources if "app" in key[1]]
+    assert not snapshot.problems
 
 
 async def _by(gw: Gateway, path: str, host: str = "app") -> tuple[int, str, str]:
