@@ -146,6 +146,10 @@ async def test_files_are_served_from_allowed_folders(envoy: Envoy, tmp_path: Pat
           rewrite /files/ /docs/
           serve {site}
         }}
+        path glob("/top/*") {{
+          rewrite /top /
+          serve {site}
+        }}
         path glob("/one*") {{ serve_file "{site}/one file.html" }}
         path /none {{ serve {tmp_path}/none }}
     """
@@ -155,7 +159,8 @@ async def test_files_are_served_from_allowed_folders(envoy: Envoy, tmp_path: Pat
             route("app", own.port, rules=rules, container="", folders=None), route("label", own.port, rules=rules)
         )
         assert gw.refused == []
-        assert (await gw.ask("app", "/files/a.txt")).body == b"A"
+        for path in ("/files/a.txt", "/top/docs/a.txt", "/top//docs/a.txt"):
+            assert (path, (await gw.ask("app", path)).body) == (path, b"A")
         for path in ("/one", "/one/more?x=1"):
             answer = await gw.ask("app", path)
             assert (answer.body, answer.headers["Content-Type"]) == (b"<p>one", "text/html; charset=utf-8")

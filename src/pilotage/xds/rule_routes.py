@@ -96,7 +96,9 @@ def _case(case: Case, backend: Backend, routes: list[Any], routes_of: Callable[[
         elif outcome.rewrite is not None and route.HasField("route"):
             old, new = outcome.rewrite
             starts = header_matchers([(starts_with(old), True)], backend.name)
-            made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}", new, via)
+            # The file server knows no empty path segments, which "rewrite /files /" would leave.
+            slashes = "/*" if new.endswith("/") and via.route.scheme == "fileserver" else ""
+            made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}{slashes}", new, via)
             yield _edited(made, outcome, via, backend)
             yield _edited(_copy(route, tests), outcome, via, backend)
         else:

@@ -118,7 +118,9 @@ class RuleTargets:
         if alias not in self._owners:
             return list(problems)
         changed = (msgspec.structs.replace(it, route=self.owner(alias), path="rules", refused=False) for it in problems)
-        return [msgspec.structs.replace(it, hint="correct the target in the rule, or remove the rule") for it in changed]
+        return [
+            msgspec.structs.replace(it, hint="correct the target in the rule, or remove the rule") for it in changed
+        ]
 
     def link(
         self,
