@@ -9,6 +9,7 @@ import pytest
 
 from pilotage.daemon.files import start_file_server
 from pilotage.policy import Policy, Reach
+from pilotage.routes.schema import LoadBalance
 from pilotage.table.table import Table
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.rule_targets import RuleTargets, target_alias
@@ -117,6 +118,21 @@ async def test_requests_go_to_other_routes_and_addresses(envoy: Envoy) -> None:
         assert (await _by(gw, "/api/x"))[:2] == (503, "")
         await gw.publish(route("app", own.port), others[0])
         assert await _by(gw, "/api/x") == (200, "own", "/api/x")
+
+
+async def test_requests_go_to_pools_and_the_rules_of_pools_lead_elsewhere(envoy: Envoy) -> None:
+    async with target("own") as own, target("other") as other, envoy() as gw:
+        pool = {"load_balance": LoadBalance(link="all")}
+        rules = "path /x { route one }"
+        await gw.publish(
+            route("app", own.port, rules=rules),
+            *(route(name, other.port, **pool) for name in ("one", "two")),
+            route("ruled", own.port, load_balance=LoadBalance(link="led"), rules="path /z { route app2 }"),
+            route("app2", other.port),
+        )
+        assert gw.refused == []
+        assert await _by(gw, "/x") == (200, "other", "/x")
+        assert await _by(gw, "/z", "led") == (200, "other", "/z")
 
 
 async def test_what_restricts_the_owner_also_applies_to_requests_that_go_elsewhere(envoy: Envoy) -> None:
