@@ -62,7 +62,7 @@ def test_names_in_rules_do_not_lead_to_loopback() -> None:
     addresses: dict[str, tuple[str, ...]] = {}
     snapshot.targets.resolved = addresses
     snapshot.replace(Table({"app": route("app", 80, rules=rules)}, version=1))
-    assert snapshot.targets.names[alias] == ("local/id-app", {"other.internal"})
+    assert snapshot.targets.names[alias] == ("local/id-app", frozenset({"other.internal"}))
     for found, loopback in (("10.0.0.9", False), ("127.0.0.1", True), ("10.0.0.9", False), ("::ffff:127.0.0.1", True)):
         addresses["other.internal"] = (found,)
         snapshot.check_again(snapshot.targets.users("other.internal"))
