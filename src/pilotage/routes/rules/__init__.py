@@ -37,6 +37,7 @@ from pilotage.routes.rules.nodes import (
     literal_node,
 )
 from pilotage.routes.rules.nodes import size as pattern_size
+from pilotage.routes.rules.places import address_of, places
 from pilotage.routes.rules.regex import parse_regex
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "RuleSet",
     "Rules",
     "Statement",
+    "address_of",
     "describe_rules",
     "ends",
     "is_about_responses",
@@ -74,6 +76,7 @@ __all__ = [
     "parse_glob",
     "parse_regex",
     "pattern_size",
+    "places",
     "read_rule_text",
     "read_rules",
     "remainder",
