@@ -161,7 +161,8 @@ class RouteBuilder:
             reach, refusal = None, None
             if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
                 reach, refusal = self._check_reach(container, target)
-            if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
+            listens = target.scheme in STREAMS or target.port.listening or mine.settings.bind
+            if claims is None and (self._asks or listens or not mine.is_plain):
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
             route = make_route(
                 container, alias, mine, target,
@@ -344,17 +345,18 @@ def _is_probed(container: Container, settings: RouteSettings) -> bool:
 
 
 def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, ...] = ()) -> str:
-    """Return the address on which the proxy listens; ``""`` for the shared listeners.
+    """Return the address on which the proxy listens; ``""`` for those of the shared listeners.
 
     Args:
         target: the route's target.
         settings: the route's settings.
-        addresses: the gateway's addresses; tcp and udp routes listen on the first.
+        addresses: the gateway's addresses; routes with a port of their own listen on the first.
 
     """
-    if settings.bind or target.scheme not in STREAMS:
+    is_stream = target.scheme in STREAMS
+    if settings.bind or not (is_stream or target.port.listening):
         return settings.bind
-    return addresses[0] if addresses else "0.0.0.0"  # noqa: S104
+    return addresses[0] if addresses else "0.0.0.0" if is_stream else ""  # noqa: S104
 
 
 # ---- problems that depend on the target ----------------------------------------------------------------------------

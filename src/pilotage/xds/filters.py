@@ -34,18 +34,17 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
 
-from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.app_sec import app_sec_check
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
-from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
+from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
+from pilotage.xds.host_scripts import ASKS, AUTH, FOLD_SCRIPT, PORT_SCRIPT, SIGNS_IN, SPARED, WILDCARD_SCRIPT
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, login_filters, login_settings
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
-from pilotage.xds.rule_tests import HOST_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -78,7 +77,6 @@ _HOST: Final = "pilotage.host"
 ACCESS: Final = "pilotage.access"
 RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
-AUTH: Final = "pilotage.auth"
 PAGE_FILTER: Final = "pilotage.page"
 _ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
@@ -104,73 +102,18 @@ _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
 FOUND: Final = "+"
 """Route name that many backends share."""
-_ASKS: Final = "asks"
-_SPARED: Final = "spared"
-_SIGNS_IN: Final = "signs_in"
-
-# Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
-# route is looked up again with its host lower-cased and without port. Then the original host is restored for the
-# target. Metadata of the found route tells the forward-auth filter, which is in the chain now, whether to ask.
-_LOOK_UP: Final = (
-    """
-function look_up(handle, host, as)
-  if as == host then return end
-  handle:headers():replace(":authority", as)
-  handle:clearRouteCache()
-  local route = handle:metadata()
-  handle:headers():replace(":authority", host)
-  if handle:streamInfo():routeName() == "" then return end
-  local metadata = handle:streamInfo():dynamicMetadata()
-  if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
-  if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
-end
-""".replace("ASKS", _ASKS)
-    .replace("AUTH", AUTH)
-    .replace("SPARED", _SPARED)
-    .replace("SIGNS_IN", _SIGNS_IN)
-    .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
-)
-_FOLD_SCRIPT: Final = (
-    _LOOK_UP
-    + """
-function envoy_on_request(handle)
-  local host = handle:headers():get(":authority")
-  if host then
-    look_up(handle, host, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
-  end
-end
-"""
-)
-# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
-_WILDCARD_SCRIPT: Final = (
-    _LOOK_UP
-    + ADDRESS_SCRIPT
-    + """
-function envoy_on_request(handle)
-  if handle:streamInfo():routeName() ~= "" then return end
-  local host = handle:headers():get(":authority")
-  local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
-  if host then
-    set_address(handle)
-    handle:headers():replace("HOST", host)
-    look_up(handle, host, "ANY" .. (rest or ""))
-    handle:headers():remove("HOST")
-    keep_address(handle)
-  end
-end
-""".replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
-)
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
-def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False) -> list[Any]:
+def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False, own_port: bool = False) -> list[Any]:
     """Return the filters of an HTTP listener in the order in which a request passes through them.
 
     Args:
         options: the gateway's settings.
         https: whether the listener is for HTTPS.
         trusted: whether the clients are trusted proxies.
+        own_port: whether the listener is only for routes with this port.
 
     """
     login = login_filters(options.session_keys, https=None if trusted else https)
@@ -178,8 +121,8 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
     chain = [
         _filter(_HOST, host_check()),
         _filter("envoy.filters.http.cdn_loop", loop),
-        _filter(_FOLD, _lua(_FOLD_SCRIPT)),
-        _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
+        _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -261,7 +204,7 @@ def _approval() -> Any:
     filter_ = _authorization("auth")
     spared = metadata_pb2.MetadataMatcher(
         filter=AUTH,
-        path=[metadata_pb2.MetadataMatcher.PathSegment(key=_SPARED)],
+        path=[metadata_pb2.MetadataMatcher.PathSegment(key=SPARED)],
         value=value_pb2.ValueMatcher(bool_match=True),
         invert=True,
     )
@@ -274,8 +217,9 @@ _SHOWN: Final = (
     "referer user-agent"
 ).split()
 
-_HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
-"""Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
+_HIDDEN: Final = ("x-envoy-", "x-pilotage-", "x-original-", "x-rewrite-url")
+"""Prefixes of Envoy's and the gateway's headers, and of those in which an auth service could find a path that was not
+requested."""
 
 
 # ---- per-route configuration -----------------------------------------------------------------------------------------
@@ -301,7 +245,7 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
+        for flag, needed in ((ASKS, backend.route_policy.auth), (SIGNS_IN, backend.route_policy.oidc)):
             for script in (_FOLD, WILDCARD) if needed is not None else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
@@ -316,8 +260,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found = address_settings(backend)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status)
-    rules = allowed if checks_path or policy.allow else None
+    bind = "" if backend.route.has_listener else backend.route.bind
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, bind=bind)
+    rules = allowed if checks_path or policy.allow or bind else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:

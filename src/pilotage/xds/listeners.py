@@ -1,4 +1,4 @@
-"""Builds listeners: two for all HTTP routes, independent of any route, and one per tcp or udp route. Pure."""
+"""Builds listeners: two for all HTTP routes, independent of any route, and those of routes with own ports. Pure."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
-from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import http_filters, scope_settings
 from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
-from pilotage.xds.request_checks import forget_headers
+from pilotage.xds.own_ports import PORT_HEADER, listening_address, port_scope
+from pilotage.xds.request_checks import forget_headers, set_header
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_logs import REQUEST_FIELDS, route_logs
 from pilotage.xds.route_stats import route_stats
@@ -40,11 +40,12 @@ from pilotage.xds.stream_filters import tcp_filters
 from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 
 if TYPE_CHECKING:
-    from pilotage.routes.route import Route
+    from collections.abc import Iterable
+
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["http_listeners", "listening_address", "stream_listener"]
+__all__ = ["http_listeners", "port_listener"]
 
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
@@ -68,6 +69,14 @@ _HELD_BYTES: Final = 128 * 1024
 _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
 
 
+_HTTP_PROTOCOLS: Final = ("h2", "http/1.1")
+_STREAM_PROTOCOLS: Final = tuple(
+    "postgresql mqtt imap pop3 managesieve xmpp-client xmpp-server irc nntp ftp dot".split()
+)
+"""What tcp routes accept if a client asks for it (IANA's registry of ALPN). Some clients, such as those of PostgreSQL
+without its own negotiation of TLS, insist on it. HTTP is missing, because a target may know only one of its versions.
+"""
+
 _EVERYTHING: Final = NameGroup((), ())
 _TRUSTED: Final = "trusted"
 _EVERYBODY: Final = "everybody"
@@ -77,34 +86,47 @@ def http_listeners(options: GatewayOptions) -> list[Resource]:
     """Return the configured HTTP listeners: ``http``, ``https``, both or neither."""
     found = []
     if options.http_port:
-        chains = _chains(options, https=False)
-        found.append(_listener("http", options.http_address, options.http_port, chains, options))
-    if options.serves_https and (groups := name_groups(options.certificates)):
-        chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
-        matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options))
-        found.append(_listener("https", options.https_address, options.https_port, chains, options, matcher=matcher))
-    return found
+        found.append(_http_listener("http", options.http_address, options.http_port, options, https=False))
+    if options.serves_https and name_groups(options.certificates):
+        found.append(_http_listener("https", options.https_address, options.https_port, options, https=True))
+    return [resource(LISTENER, message.name, message) for message in found]
 
 
-def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING) -> list[Any]:
+def _http_listener(
+    name: str, host: str, port: int, options: GatewayOptions, *, https: bool, scope: str = ""
+) -> listener_pb2.Listener:
+    if not https:
+        return _listener(name, host, port, _chains(options, https=False, scope=scope), options)
+    groups = _name_groups(options)
+    chains = [chain for group in groups for chain in _chains(options, https=True, group=group, scope=scope)]
+    matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options))
+    return _listener(name, host, port, chains, options, matcher=matcher)
+
+
+def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING, scope: str = "") -> list[Any]:
     """Return the filter chains for a group of server names, or for plain HTTP.
 
     Trusted proxies have a separate chain, because only their headers are trusted.
     """
-    everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
+    everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, scope=scope)])
     chains = [everybody]
     if options.trusted_proxies:
-        trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
+        manager = _manager(options, https=https, trusted=True, scope=scope)
+        trusted = listener_components_pb2.FilterChain(filters=[manager])
         if not https:
             trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
         trusted.name, everybody.name = _TRUSTED, _EVERYBODY
         chains.insert(0, trusted)
     if https:
         for chain in chains:
+            _encrypt(chain, group, _HTTP_PROTOCOLS)
             chain.name = f"{group.chain} {chain.name}".rstrip()
-            chain.transport_socket.CopyFrom(group.transport_socket)
-            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
     return chains
+
+
+def _encrypt(chain: Any, group: NameGroup, protocols: Iterable[str]) -> None:
+    chain.transport_socket.CopyFrom(group.transport_socket(protocols))
+    chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
@@ -125,7 +147,7 @@ def _networks(options: GatewayOptions) -> list[Any]:
 
 def _listener(
     name: str, host: str, port: int, chains: list[Any], options: GatewayOptions, *, matcher: Any = None
-) -> Resource:
+) -> listener_pb2.Listener:
     message = listener_pb2.Listener(
         name=name,
         address=socket(host, port),
@@ -134,13 +156,26 @@ def _listener(
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         socket_options=_KEEPALIVE,
     )
-    if chains[0].HasField("transport_socket"):
-        inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
-        inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
-        message.listener_filters.append(inspect)
-        message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
+    if matcher is not None:
+        _inspect_names(message)
     add_client_limit(message, options)
-    return resource(LISTENER, name, message)
+    return message
+
+
+def _inspect_names(message: listener_pb2.Listener) -> None:
+    """Let a listener read the server name from the first message of a TLS handshake."""
+    inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
+    inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
+    message.listener_filters.append(inspect)
+    message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
+
+
+def _name_groups(options: GatewayOptions) -> list[NameGroup]:
+    """Return the groups of certificates; there must be some, because a listener without them would not encrypt."""
+    if not (groups := name_groups(options.certificates)):
+        message = "no certificate of the gateway has a name"
+        raise ValueError(message)
+    return groups
 
 
 def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
@@ -155,7 +190,8 @@ _KEEPALIVE: Final = [
 ]
 
 
-def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
+def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False, scope: str = "") -> Any:
+    """Return the connection manager of a listener. ``scope`` is the listener's own scope, if it has one."""
     common = protocol_pb2.HttpProtocolOptions(
         max_headers_count=number(_MOST_HEADERS),
         idle_timeout=seconds(options.idle_timeout),
@@ -164,7 +200,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
     )
     manager = _MANAGER(
         stat_prefix="https" if https else "http",
-        http_filters=http_filters(options, https=https, trusted=trusted),
+        http_filters=http_filters(options, https=https, trusted=trusted, own_port=bool(scope)),
         common_http_protocol_options=common,
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(
             accept_http_10=True, allow_custom_methods=True, ignore_http_11_upgrade=ignored_upgrades()
@@ -200,7 +236,10 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
     else:
         manager.use_remote_address.CopyFrom(ON)
     manager.early_header_mutation_extensions.append(forget_headers(trusted=trusted))
-    if options.redirect_to_https and options.serves_https and not https:
+    if scope:
+        manager.early_header_mutation_extensions.append(set_header(PORT_HEADER, scope))
+        manager.scoped_routes.CopyFrom(_scoped(PORT_HEADER))
+    elif options.redirect_to_https and options.serves_https and not https:
         route = route_components_pb2.Route(
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
         )
@@ -210,16 +249,17 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         )
         manager.route_config.CopyFrom(redirect)
     else:
-        manager.scoped_routes.CopyFrom(_scoped())
+        manager.scoped_routes.CopyFrom(_scoped(":authority", "."))
     return listener_components_pb2.Filter(
         name="envoy.filters.network.http_connection_manager", typed_config=packed(manager)
     )
 
 
-def _scoped() -> Any:
+def _scoped(name: str, separator: str = "") -> Any:
+    """Return the settings with which a request's scope is the value of a header, up to a separator if given."""
     kinds = http_connection_manager_pb2.ScopedRoutes
     builder = kinds.ScopeKeyBuilder.FragmentBuilder
-    extractor = builder.HeaderValueExtractor(name=":authority", element_separator=".", index=0)
+    extractor = builder.HeaderValueExtractor(name=name, element_separator=separator, index=0)
     return kinds(
         name="pilotage",
         scope_key_builder=kinds.ScopeKeyBuilder(fragments=[builder(header_value_extractor=extractor)]),
@@ -263,22 +303,22 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
 )
 
 
-# ---- tcp and udp ---------------------------------------------------------------------------------------------------
+# ---- ports of routes -------------------------------------------------------------------------------------------------
 
 
-def listening_address(route: Route) -> str:
-    """Return the listening address of a tcp or udp route, such as ``tcp/0.0.0.0:2222``. It is the listener's name."""
-    return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
+def port_listener(backend: Backend, options: GatewayOptions) -> Resource:
+    """Return the listener of a route with a port of its own. The route must have an endpoint, unless it serves files.
 
-
-def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
-    """Return the listener of a tcp or udp route. The route must have an endpoint."""
+    The listener of an HTTP route speaks HTTPS if the gateway does. It depends only on the address, so that several
+    routes can share it.
+    """
     route = backend.route
-    name = listening_address(route)
-    message = listener_pb2.Listener(
-        name=name,
-        address=socket(route.bind or "0.0.0.0", route.port.listening, udp=route.scheme == "udp"),  # noqa: S104
-    )
+    name, host, port = listening_address(route), route.bind or "0.0.0.0", route.port.listening  # noqa: S104
+    if not route.is_stream:
+        message = _http_listener(name, host, port, options, https=options.serves_https, scope=port_scope(name))
+        message.enable_reuse_port.CopyFrom(OFF)
+        return resource(LISTENER, name, message, answers=(backend.name,))
+    message = listener_pb2.Listener(name=name, address=socket(host, port, udp=route.scheme == "udp"))
     if route.scheme == "udp":
         # By default Envoy drops datagrams of more than 1,500 bytes.
         message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
@@ -287,11 +327,25 @@ def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
         message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
         message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
         message.socket_options.extend(_KEEPALIVE)
-        message.filter_chains.add().filters.extend(tcp_filters(backend, options))
+        if route.settings.tls_termination:
+            _end_tls(message, backend, options)
+        else:
+            message.filter_chains.add().filters.extend(tcp_filters(backend, options))
         add_client_limit(message, options)
     may_be_absent = backend.gate is not None and not backend.gate.relay
     clusters = frozenset() if may_be_absent else frozenset({backend.cluster})
     return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
+
+
+def _end_tls(message: listener_pb2.Listener, backend: Backend, options: GatewayOptions) -> None:
+    """Let the listener of a tcp route end TLS, with the gateway's certificates."""
+    groups = _name_groups(options)
+    message.filter_chain_matcher.CopyFrom(chain_matcher(groups, chain_named))
+    for group in groups:
+        chain = message.filter_chains.add(name=group.chain)
+        chain.filters.extend(tcp_filters(backend, options))
+        _encrypt(chain, group, _STREAM_PROTOCOLS)
+    _inspect_names(message)
 
 
 def _udp(backend: Backend) -> Any:

@@ -53,10 +53,9 @@ class NameGroup(msgspec.Struct, frozen=True):
         """The name of its filter chain."""
         return f"for {self.names[0]}" if self.names else "others"
 
-    @property
-    def transport_socket(self) -> Any:
-        """The TLS settings of a filter chain."""
-        common = tls_pb2.CommonTlsContext(alpn_protocols=["h2", "http/1.1"])
+    def transport_socket(self, protocols: Iterable[str]) -> Any:
+        """Return the TLS settings of a filter chain. ``protocols`` are those that a client may choose (ALPN)."""
+        common = tls_pb2.CommonTlsContext(alpn_protocols=protocols)
         for index in self.certificates:
             common.tls_certificate_sds_secret_configs.add(name=secret_name(index), sds_config=ads())
         context = tls_pb2.DownstreamTlsContext(common_tls_context=common)

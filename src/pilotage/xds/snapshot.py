@@ -5,7 +5,7 @@ The cost of a change does not depend on the size of the table.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,17 +22,15 @@ from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.epochs import Epochs
+from pilotage.xds.frontends import Frontends, keys_of
 from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
-from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
+from pilotage.xds.listeners import http_listeners
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed, of_route, unreported
 from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
-from pilotage.xds.scope_builder import build_scope
-from pilotage.xds.scoped_routes import scope_label
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
@@ -67,6 +65,7 @@ class Snapshot:
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether requests pass, wait or fail.
         holds: which backends let requests wait for an endpoint.
+        frontends: the scopes and listeners of the backends.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and the routes that use them.
         awaited: aliases that began to linger or to restart since the owner last emptied this set.
@@ -92,9 +91,7 @@ class Snapshot:
         self._backends: dict[str, Backend] = {}
         self._pools: Index[str, str] = Index()
         self._auth_users: Index[str, str] = Index()
-        self._scopes: Index[str, str] = Index()
-        self._listeners: Index[str, str] = Index()
-        self._ports = PortHolders()
+        self.frontends = Frontends()
         self._clusters: dict[str, set[Key]] = {}
         self._apply(_by_key([*shared_clusters(options), *http_listeners(options)]))
 
@@ -123,7 +120,7 @@ class Snapshot:
             self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
         for alias in self.targets.follow({alias: table.routes.get(alias) for alias in aliases}):
-            self._ports.follow(alias, route := table.routes.get(alias))
+            self.frontends.ports.follow(alias, route := table.routes.get(alias))
             affected |= self._update_route(alias, route)
             self.touched.add(alias)
         return self._rebuild(affected)
@@ -172,8 +169,8 @@ class Snapshot:
             return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard)
         fresh.targets.inherit(self.targets)
-        fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
-        fresh.holds = self.holds
+        fresh.frontends.ports, fresh._measured = self.frontends.ports, self._measured
+        fresh.gates, fresh.agents, fresh.holds = self.gates, self.agents, self.holds
         fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
         fresh.replace(self._table)
         fresh.awaited |= self.awaited
@@ -212,9 +209,7 @@ class Snapshot:
         backend = self._backends.get(self._backend_keys(alias)[0]) if alias in self._routes else None
         if backend is None:
             return "", []
-        route, label = backend.route, scope_label(backend.name)
-        last = (LISTENER, listening_address(route)) if route.is_stream else (SCOPE, label)
-        return backend.name, [*sorted(self._clusters.get(backend.key, ())), last]
+        return backend.name, [*sorted(self._clusters.get(backend.key, ())), *keys_of(backend)]
 
     # ---- from routes to backends
 
@@ -317,24 +312,18 @@ class Snapshot:
 
     def _rebuild(self, affected: Iterable[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
-        labels: set[str] = set()
+        scopes: set[str] = set()
         ports: set[str] = set()
         for key in affected:
             old = self._backends.get(key)
             new, clusters = self._build(key)
             if old == new:
                 continue
-            for backend, index in ((old, Index.discard), (new, Index.add)):
-                if backend is None:
-                    continue
-                if backend.route.is_stream:
-                    port = port_of(backend.route)
-                    index(self._listeners, port, key)
-                    ports.add(port)
-                    wanted[LISTENER, listening_address(backend.route)] = None
-                elif label := scope_label(backend.name):
-                    index(self._scopes, label, key)
-                    labels.add(label)
+            changed_scopes, changed_ports = self.frontends.follow(key, old, new)
+            scopes |= changed_scopes
+            ports |= changed_ports
+            if old is not None:
+                wanted |= dict.fromkeys(it for it in keys_of(old) if it[0] == LISTENER)
             wanted |= dict.fromkeys(self._clusters.pop(key, set()) - clusters.keys())
             wanted |= clusters
             if clusters:
@@ -344,10 +333,15 @@ class Snapshot:
                 self.holds.leave(key)
             else:
                 self._backends[key] = new
-        for label in labels:
-            wanted |= self._scope_changes(label)
+        shared: Any = {"options": self.options, "engines": self._table.engine_order}
         for port in ports:
-            wanted |= self._listener_changes(port)
+            listeners, problems = self.frontends.listeners(port, self._backends, **shared)
+            self.problems.report(f"listener/{port}", problems)
+            wanted |= listeners
+        for name in scopes:
+            made, problems = self.frontends.scope(name, self._backends, lingering=self.lingering, **shared)
+            self.problems.report(f"made/{name}", problems)
+            wanted[SCOPE, name] = made
         return self._apply(wanted)
 
     # ---- from backends to resources
@@ -366,27 +360,13 @@ class Snapshot:
         self.problems.report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
 
-    def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
-        backends = [self._backends[key] for key in self._scopes[label]]
-        # The table gives a name to one backend. Another one of that name only lingers.
-        backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.key))
-        made, problems = build_scope(label, [*{it.name: it for it in backends}.values()], self.options)
-        self.problems.report(f"made/{label}", problems)
-        return _by_key([made]) if made is not None else {(SCOPE, label): None}
-
-    def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
-        backends = [self._backends[key] for key in self._listeners[port]]
-        made, problems = self._ports.assign(
-            port, backends, self._table.engine_order, lambda backend: stream_listener(backend, self.options)
-        )
-        self.problems.report(f"listener/{port}", problems)
-        return made
-
     def _apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
         changed = set()
         for key, item in wanted.items():
             known = self.resources.get(key)
             if (known and known.version) == (item and item.version):
+                if item is not None and known is not None and item.answers != known.answers:
+                    self.resources[key] = item  # other routes share this listener now
                 continue
             changed.add(key)
             if item is not None:

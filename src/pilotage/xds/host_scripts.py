@@ -1,0 +1,86 @@
+"""The scripts with which Envoy looks up a request's route again, by another spelling of its host. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotage.routes.hosts import ANY_LABEL
+from pilotage.xds.client_address import ADDRESS_SCRIPT
+from pilotage.xds.login import SPARED_LOGIN
+from pilotage.xds.own_ports import ADDRESS_HOST
+from pilotage.xds.rule_tests import HOST_HEADER
+
+__all__ = ["ASKS", "AUTH", "FOLD_SCRIPT", "PORT_SCRIPT", "SIGNS_IN", "SPARED", "WILDCARD_SCRIPT"]
+
+AUTH: Final = "pilotage.auth"
+"""Name of the filter for forwardauth, and namespace of the metadata with which a script skips it."""
+
+ASKS: Final = "asks"
+SIGNS_IN: Final = "signs_in"
+"""Keys of a route's metadata: whether its requests need the filters for forwardauth and oidc."""
+
+SPARED: Final = "spared"
+
+# Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
+# route is looked up again with its host lower-cased and without port. Then the original host is restored for the
+# target. Metadata of the found route tells the forward-auth filter, which is in the chain now, whether to ask.
+_LOOK_UP: Final = (
+    """
+function look_up(handle, host, as)
+  if as == host then return end
+  handle:headers():replace(":authority", as)
+  handle:clearRouteCache()
+  local route = handle:metadata()
+  handle:headers():replace(":authority", host)
+  if handle:streamInfo():routeName() == "" then return end
+  local metadata = handle:streamInfo():dynamicMetadata()
+  if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
+  if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
+end
+""".replace("ASKS", ASKS)
+    .replace("AUTH", AUTH)
+    .replace("SPARED", SPARED)
+    .replace("SIGNS_IN", SIGNS_IN)
+    .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
+)
+FOLD_SCRIPT: Final = (
+    _LOOK_UP
+    + """
+function envoy_on_request(handle)
+  local host = handle:headers():get(":authority")
+  if host then
+    look_up(handle, host, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
+  end
+end
+"""
+)
+# On a port of its own, a route also gets requests that name only an address.
+PORT_SCRIPT: Final = FOLD_SCRIPT.replace(
+    """
+  if host then
+""",
+    """
+  if host and (host:match("^%d+%.%d+%.%d+%.%d+:?%d*$") or host:sub(1, 1) == "[") then
+    look_up(handle, host, "ADDRESS")
+  elseif host then
+""".replace("ADDRESS", ADDRESS_HOST),
+)
+# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
+WILDCARD_SCRIPT: Final = (
+    _LOOK_UP
+    + ADDRESS_SCRIPT
+    + """
+function envoy_on_request(handle)
+  if handle:streamInfo():routeName() ~= "" then return end
+  local host = handle:headers():get(":authority")
+  local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
+  if host then
+    set_address(handle)
+    handle:headers():replace("HOST", host)
+    look_up(handle, host, "ANY" .. (rest or ""))
+    handle:headers():remove("HOST")
+    keep_address(handle)
+  end
+end
+""".replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
+)
