@@ -36,8 +36,8 @@ def test_a_change_affects_the_scopes_and_ports_before_and_after_it() -> None:
     assert found.follow("route/app", None, old) == ({"on.tcp/0.0.0.0:8081"}, {"tcp/8081"})
     assert found.follow("route/app", old, new) == ({"on.tcp/0.0.0.0:8081"}, {"tcp/8081", "tcp/8082"})
     assert found.scope("on.tcp/0.0.0.0:8081", {}, GatewayOptions(), ()) == (None, [])
-    assert found.listeners("tcp/8081", {}, GatewayOptions(), ()) == ({}, [])
-    made, problems = found.listeners("tcp/8082", {"route/app": new}, GatewayOptions(), ())
+    assert found.listeners("tcp/8081", {}, GatewayOptions(), (), []) == ({}, [])
+    made, problems = found.listeners("tcp/8082", {"route/app": new}, GatewayOptions(), (), [])
     assert (list(made), problems) == ([(LISTENER, "tcp/0.0.0.0:8082")], [])
 
 
@@ -46,7 +46,7 @@ def test_routes_that_share_a_port_share_its_scope_and_listener() -> None:
     for key, each in known.items():
         found.follow(key, None, each)
     scope, _ = found.scope("on.tcp/0.0.0.0:8081", known, GatewayOptions(), ())
-    made, _ = found.listeners("tcp/8081", known, GatewayOptions(), ())
+    made, _ = found.listeners("tcp/8081", known, GatewayOptions(), (), [])
     (listener,) = made.values()
     assert scope is not None
     assert listener is not None

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pilotage.routes.rules import COMMANDS, SUBJECTS, Command, ends, read_rules
-from pilotage.xds.rule_outcomes import Case, HeaderEdit, Outcome, compile_rules, route_rules
+from pilotage.xds.rule_outcomes import Case, compile_rules, route_rules
+from pilotage.xds.rule_state import HeaderEdit, Outcome
 from pilotage.xds.rule_tests import Test
 from tests.support.gateway import route
 
@@ -54,15 +55,6 @@ def test_headers_of_the_response_are_set_even_after_the_rules_have_ended() -> No
     assert found == (
         Case(((GET, True),), Outcome(response=(HeaderEdit("X", ("y",)),), status=403, body="x\n")),
         Case((), Outcome(status=403, body="x\n")),
-    )
-
-
-def test_changes_to_a_header_are_combined() -> None:
-    text = "{ add header A 1\n add header a 2\n set header B 1\n add header B 2\n set header C 1\n remove header C }"
-    assert cases(text)[0].outcome.request == (
-        HeaderEdit("a", ("1", "2"), keep=True),
-        HeaderEdit("B", ("1", "2")),
-        HeaderEdit("C"),
     )
 
 
@@ -130,18 +122,6 @@ def test_the_address_is_needed_only_if_it_is_tested() -> None:
     assert compile_rules(read_rules("remote ::1 { error 403 x }"), "app").address
     assert not route_rules(route("app", 80, rules="method GET { error 403 x }")).address
     assert route_rules(route("app", 80)).cases == ()
-
-
-def test_the_gateways_own_responses() -> None:
-    ((login, secret, whole),) = [
-        [
-            case.outcome
-            for case in cases("method GET { redirect /login }\nmethod POST { require_basic_auth a }\n{ proxy /x }")
-        ]
-    ]
-    assert (login.status, login.headers) == (307, (("location", "/login"),))
-    assert (secret.status, secret.headers) == (401, (("www-authenticate", 'Basic realm="a"'),))
-    assert whole.path == "/x"
 
 
 def test_the_page_about_rules_says_which_conditions_and_commands_work() -> None:

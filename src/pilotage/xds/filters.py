@@ -15,7 +15,6 @@ from envoy.config.core.v3 import (
     base_pb2,
     config_source_pb2,
     grpc_service_pb2,
-    http_uri_pb2,
     substitution_format_string_pb2,
 )
 from envoy.config.route.v3 import route_components_pb2
@@ -34,8 +33,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
 
+from pilotage.xds.acme_challenges import challenge_filter
 from pilotage.xds.agents import unreached_page
-from pilotage.xds.app_sec import app_sec_check
+from pilotage.xds.auth_requests import ask_route
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
@@ -43,12 +43,11 @@ from pilotage.xds.host_scripts import ASKS, AUTH, FOLD_SCRIPT, PORT_SCRIPT, SIGN
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, login_filters, login_settings
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
-from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
+from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
-    from pilotage.xds.auth_services import ForwardAuth
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -135,6 +134,8 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         *(_filter(name, it, disabled=True) for name, it in waiting_filters(options.max_waiting_in_all).items()),
         _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
     ]
+    if options.automatic_certificates and not (https or own_port):
+        chain.insert(0, challenge_filter())
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
@@ -270,7 +271,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if policy.rate is not None:
         found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
-        found[AUTH] = packed(_ask_route(policy.auth))
+        found[AUTH] = packed(ask_route(policy.auth))
     if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)
@@ -305,40 +306,3 @@ def _strip(names: tuple[str, ...]) -> Any:
     """Return settings that remove the headers that only the gateway or an auth service may set, not clients."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
-
-
-def _ask_route(auth: ForwardAuth) -> Any:
-    """Return settings for asking a route. The request's path is fixed, so clients cannot add parameters."""
-    service, body = app_sec_check(auth.route, auth.api_key, auth.timeout) if auth.api_key else (_forward(auth), None)
-    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
-    settings = ext_authz_pb2.CheckSettings(http_service=service, with_request_body=body)
-    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=settings)
-
-
-def _forward(auth: ForwardAuth) -> Any:
-    """Return the auth service to ask, without the path."""
-    values = {
-        "X-Forwarded-Method": "%REQ(:METHOD)%",
-        "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
-        "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
-        "X-Forwarded-Uri": "%REQ(:PATH)%",
-    }
-    exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
-    return ext_authz_pb2.HttpService(
-        server_uri=http_uri_pb2.HttpUri(
-            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(auth.timeout)
-        ),
-        authorization_request=ext_authz_pb2.AuthorizationRequest(
-            headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
-        ),
-        authorization_response=ext_authz_pb2.AuthorizationResponse(
-            allowed_upstream_headers=string_pb2.ListStringMatcher(patterns=exact),
-            allowed_client_headers_on_success=string_pb2.ListStringMatcher(
-                patterns=[string_pb2.StringMatcher(exact="set-cookie", ignore_case=True)]
-            ),
-        ),
-    )
-
-
-_PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
-"""The field ``path_override``, which was added in Envoy 1.38."""

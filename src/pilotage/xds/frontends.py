@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pilotage.core.index import Index
-from pilotage.xds.listeners import port_listener
 from pilotage.xds.own_ports import listening_address, port_of
 from pilotage.xds.port_holders import PortHolders
+from pilotage.xds.port_listeners import port_listener
 from pilotage.xds.resources import LISTENER, SCOPE
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key, Resource
+    from pilotage.xds.server_names import NameGroup
 
 __all__ = ["Frontends", "keys_of"]
 
@@ -65,8 +66,18 @@ class Frontends:
                 scopes.add(scope)
         return scopes, ports
 
+    @property
+    def open_ports(self) -> list[str]:
+        """All ports on which backends want to listen."""
+        return list(self._listeners)
+
     def listeners(
-        self, port: str, backends: Mapping[str, Backend], options: GatewayOptions, engines: tuple[str, ...]
+        self,
+        port: str,
+        backends: Mapping[str, Backend],
+        options: GatewayOptions,
+        engines: tuple[str, ...],
+        certificates: list[NameGroup],
     ) -> tuple[dict[Key, Resource | None], list[Problem]]:
         """Return all listeners on a port, and problems with backends that cannot have one.
 
@@ -75,10 +86,11 @@ class Frontends:
             backends: key -> backend, of all backends.
             options: the gateway's settings.
             engines: names of the engines in their configured order.
+            certificates: the gateway's certificates.
 
         """
         wanted = [backends[key] for key in self._listeners[port]]
-        return self.ports.assign(port, wanted, engines, lambda backend: port_listener(backend, options))
+        return self.ports.assign(port, wanted, engines, lambda backend: port_listener(backend, options, certificates))
 
     def scope(
         self,

@@ -1,10 +1,11 @@
-"""Builds listeners: two for all HTTP routes, independent of any route, and those of routes with own ports. Pure."""
+"""Builds the HTTP listeners, which are independent of any route, and parts of other listeners. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import (
     address_pb2,
@@ -18,38 +19,50 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.echo.v3 import echo_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.extensions.filters.udp.udp_proxy.session.http_capsule.v3 import http_capsule_pb2
-from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
-from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
-from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import http_filters, scope_settings
-from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
-from pilotage.xds.own_ports import PORT_HEADER, listening_address, port_scope
+from pilotage.xds.own_ports import PORT_HEADER
 from pilotage.xds.request_checks import forget_headers, set_header
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_logs import REQUEST_FIELDS, route_logs
 from pilotage.xds.route_stats import route_stats
 from pilotage.xds.scoped_routes import https_redirect
-from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
-from pilotage.xds.stream_filters import tcp_filters
+from pilotage.xds.server_names import (
+    ACME_PROTOCOL,
+    NameGroup,
+    ads,
+    chain_by_address,
+    chain_matcher,
+    chain_named,
+    challenge_chain,
+    name_groups,
+    tls_socket,
+)
 from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["http_listeners", "port_listener"]
+__all__ = [
+    "BUFFERED",
+    "KEEPALIVE",
+    "certificate_groups",
+    "encrypt",
+    "http_listener",
+    "http_listeners",
+    "inspect_names",
+]
 
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
-_BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
+BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
 _SLOWEST_GREETING: Final = 5.0  # seconds for the first message of the handshake, which Envoy does not shorten
 _SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again until the request has a route
 _SLOWEST_READER: Final = 300.0  # seconds until a client that does not read a finished response is cut off
@@ -61,45 +74,63 @@ _CONNECTION_WINDOW: Final = 1024 * 1024
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
-_LARGEST_DATAGRAM: Final = 65535
-_HELD_DATAGRAMS: Final = 64  # maximum number (and bytes) of a client's datagrams that wait for a tunnel
-_HELD_BYTES: Final = 128 * 1024
-
 # Linux's numbers, because Envoy runs there; a pure module does not import ``socket``.
 _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
 
 
 _HTTP_PROTOCOLS: Final = ("h2", "http/1.1")
-_STREAM_PROTOCOLS: Final = tuple(
-    "postgresql mqtt imap pop3 managesieve xmpp-client xmpp-server irc nntp ftp dot".split()
-)
-"""What tcp routes accept if a client asks for it (IANA's registry of ALPN). Some clients, such as those of PostgreSQL
-without its own negotiation of TLS, insist on it. HTTP is missing, because a target may know only one of its versions.
-"""
-
 _EVERYTHING: Final = NameGroup((), ())
 _TRUSTED: Final = "trusted"
 _EVERYBODY: Final = "everybody"
 
 
-def http_listeners(options: GatewayOptions) -> list[Resource]:
-    """Return the configured HTTP listeners: ``http``, ``https``, both or neither."""
+def http_listeners(
+    options: GatewayOptions, automatic: NameGroup | None = None, challenges: Iterable[str] = ()
+) -> list[Resource]:
+    """Return the configured HTTP listeners: ``http``, ``https``, both or neither.
+
+    Args:
+        options: the gateway's settings.
+        automatic: the certificates that pilotage obtains, and their names. The operator's files take precedence.
+        challenges: the names with TLS-ALPN-01 challenges.
+
+    """
     found = []
     if options.http_port:
-        found.append(_http_listener("http", options.http_address, options.http_port, options, https=False))
-    if options.serves_https and name_groups(options.certificates):
-        found.append(_http_listener("https", options.https_address, options.https_port, options, https=True))
+        found.append(http_listener("http", options.http_address, options.http_port, options))
+    groups = certificate_groups(options, automatic)
+    if options.serves_https and groups:
+        place = options.https_address, options.https_port
+        found.append(http_listener("https", *place, options, groups=groups, challenges=sorted(challenges)))
     return [resource(LISTENER, message.name, message) for message in found]
 
 
-def _http_listener(
-    name: str, host: str, port: int, options: GatewayOptions, *, https: bool, scope: str = ""
+def certificate_groups(options: GatewayOptions, automatic: NameGroup | None = None) -> list[NameGroup]:
+    """Return the groups of all certificates of the gateway. See :func:`http_listeners` for the arguments."""
+    groups = name_groups(options.certificates)
+    if automatic is not None:
+        taken = {name for group in groups for name in group.names}
+        names = tuple(name for name in automatic.names if name not in taken)
+        groups.append(msgspec.structs.replace(automatic, names=names))
+    return groups
+
+
+def http_listener(
+    name: str,
+    host: str,
+    port: int,
+    options: GatewayOptions,
+    *,
+    groups: list[NameGroup] | None = None,
+    challenges: list[str] | None = None,
+    scope: str = "",
 ) -> listener_pb2.Listener:
-    if not https:
+    """Return a listener for HTTPS or, without groups of certificates, for plain HTTP."""
+    if groups is None:
         return _listener(name, host, port, _chains(options, https=False, scope=scope), options)
-    groups = _name_groups(options)
     chains = [chain for group in groups for chain in _chains(options, https=True, group=group, scope=scope)]
-    matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options))
+    chains += map(_challenge, challenges or ())
+    matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options), challenges or ())
     return _listener(name, host, port, chains, options, matcher=matcher)
 
 
@@ -119,14 +150,30 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
         chains.insert(0, trusted)
     if https:
         for chain in chains:
-            _encrypt(chain, group, _HTTP_PROTOCOLS)
+            encrypt(chain, group, _HTTP_PROTOCOLS)
             chain.name = f"{group.chain} {chain.name}".rstrip()
     return chains
 
 
-def _encrypt(chain: Any, group: NameGroup, protocols: Iterable[str]) -> None:
+def encrypt(chain: Any, group: NameGroup, protocols: Iterable[str]) -> None:
+    """Let a filter chain end TLS, with a group of certificates. ``protocols`` are those that it accepts (ALPN)."""
     chain.transport_socket.CopyFrom(group.transport_socket(protocols))
     chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
+
+
+def _challenge(name: str) -> Any:
+    """Return the filter chain for a TLS-ALPN-01 challenge.
+
+    The authority closes the connection after the handshake. A filter that closes it would do so before the handshake.
+    """
+    name = challenge_chain(name)
+    idle = listener_components_pb2.Filter(name="envoy.filters.network.echo", typed_config=packed(echo_pb2.Echo()))
+    return listener_components_pb2.FilterChain(
+        name=name,
+        filters=[idle],
+        transport_socket=tls_socket([name], [ACME_PROTOCOL]),
+        transport_socket_connect_timeout=seconds(_SLOWEST_HEADERS),
+    )
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
@@ -153,29 +200,21 @@ def _listener(
         address=socket(host, port),
         filter_chains=chains,
         filter_chain_matcher=matcher,
-        per_connection_buffer_limit_bytes=number(_BUFFERED),
-        socket_options=_KEEPALIVE,
+        per_connection_buffer_limit_bytes=number(BUFFERED),
+        socket_options=KEEPALIVE,
     )
     if matcher is not None:
-        _inspect_names(message)
+        inspect_names(message)
     add_client_limit(message, options)
     return message
 
 
-def _inspect_names(message: listener_pb2.Listener) -> None:
+def inspect_names(message: listener_pb2.Listener) -> None:
     """Let a listener read the server name from the first message of a TLS handshake."""
     inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
     inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
     message.listener_filters.append(inspect)
     message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
-
-
-def _name_groups(options: GatewayOptions) -> list[NameGroup]:
-    """Return the groups of certificates; there must be some, because a listener without them would not encrypt."""
-    if not (groups := name_groups(options.certificates)):
-        message = "no certificate of the gateway has a name"
-        raise ValueError(message)
-    return groups
 
 
 def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
@@ -184,7 +223,7 @@ def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
 
 
 # Connections inherit these from their listener. A client that has vanished is noticed within six minutes.
-_KEEPALIVE: Final = [
+KEEPALIVE: Final = [
     _option(_SO_KEEPALIVE, 1, level=_SOL_SOCKET),
     *(_option(_TCP_KEEPIDLE, 180), _option(_TCP_KEEPINTVL, 60), _option(_TCP_KEEPCNT, 3)),
 ]
@@ -301,69 +340,3 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     }
 )
-
-
-# ---- ports of routes -------------------------------------------------------------------------------------------------
-
-
-def port_listener(backend: Backend, options: GatewayOptions) -> Resource:
-    """Return the listener of a route with a port of its own. The route must have an endpoint, unless it serves files.
-
-    The listener of an HTTP route speaks HTTPS if the gateway does. It depends only on the address, so that several
-    routes can share it.
-    """
-    route = backend.route
-    name, host, port = listening_address(route), route.bind or "0.0.0.0", route.port.listening  # noqa: S104
-    if not route.is_stream:
-        message = _http_listener(name, host, port, options, https=options.serves_https, scope=port_scope(name))
-        message.enable_reuse_port.CopyFrom(OFF)
-        return resource(LISTENER, name, message, answers=(backend.name,))
-    message = listener_pb2.Listener(name=name, address=socket(host, port, udp=route.scheme == "udp"))
-    if route.scheme == "udp":
-        # By default Envoy drops datagrams of more than 1,500 bytes.
-        message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
-        message.listener_filters.append(_udp(backend))
-    else:
-        message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
-        message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
-        message.socket_options.extend(_KEEPALIVE)
-        if route.settings.tls_termination:
-            _end_tls(message, backend, options)
-        else:
-            message.filter_chains.add().filters.extend(tcp_filters(backend, options))
-        add_client_limit(message, options)
-    may_be_absent = backend.gate is not None and not backend.gate.relay
-    clusters = frozenset() if may_be_absent else frozenset({backend.cluster})
-    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
-
-
-def _end_tls(message: listener_pb2.Listener, backend: Backend, options: GatewayOptions) -> None:
-    """Let the listener of a tcp route end TLS, with the gateway's certificates."""
-    groups = _name_groups(options)
-    message.filter_chain_matcher.CopyFrom(chain_matcher(groups, chain_named))
-    for group in groups:
-        chain = message.filter_chains.add(name=group.chain)
-        chain.filters.extend(tcp_filters(backend, options))
-        _encrypt(chain, group, _STREAM_PROTOCOLS)
-    _inspect_names(message)
-
-
-def _udp(backend: Backend) -> Any:
-    on_match = matcher_pb2.Matcher.OnMatch()
-    on_match.action.name = "route"
-    on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=backend.cluster)))
-    proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
-    proxy.hash_policies.extend(udp_hash(backend))
-    proxy.upstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
-    if backend.streams_datagrams:
-        tunneling = proxy.tunneling_config
-        tunneling.proxy_host, tunneling.target_host = "pilotage", "target"  # the socket determines both
-        tunneling.default_target_port = 1
-        tunneling.buffer_options.max_buffered_datagrams.value = _HELD_DATAGRAMS
-        tunneling.buffer_options.max_buffered_bytes.value = _HELD_BYTES
-        proxy.session_filters.add(
-            name="envoy.filters.udp.session.http_capsule", typed_config=packed(http_capsule_pb2.FilterConfig())
-        )
-    return listener_components_pb2.ListenerFilter(
-        name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy)
-    )

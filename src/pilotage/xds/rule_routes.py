@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pilotage.xds.backend import Backend
-    from pilotage.xds.rule_outcomes import Case, HeaderEdit, Outcome
+    from pilotage.xds.rule_outcomes import Case
+    from pilotage.xds.rule_state import HeaderEdit, Outcome
 
 __all__ = ["with_rules"]
 

@@ -5,7 +5,7 @@ The cost of a change does not depend on the size of the table.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -14,7 +14,7 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
 from pilotage.xds.agent_routes import AgentRoutes
-from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
+from pilotage.xds.agents import agent_changes, agent_clusters
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
 from pilotage.xds.capabilities import check_capabilities
@@ -25,12 +25,13 @@ from pilotage.xds.epochs import Epochs
 from pilotage.xds.frontends import Frontends, keys_of
 from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
-from pilotage.xds.listeners import http_listeners
+from pilotage.xds.listener_state import ListenerState
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.problems import build_failed, of_route, unreported
 from pilotage.xds.reported_problems import ReportedProblems
-from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource, by_key
+from pilotage.xds.server_names import FILE_SECRETS
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
@@ -68,12 +69,16 @@ class Snapshot:
         frontends: the scopes and listeners of the backends.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and the routes that use them.
+        listeners: what the HTTP listeners depend on besides the settings.
         awaited: aliases that began to linger or to restart since the owner last emptied this set.
 
     """
 
-    def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
+    def __init__(
+        self, options: GatewayOptions, guard: TargetGuard | None = None, listeners: ListenerState | None = None
+    ) -> None:
         self.options = options
+        self.listeners = listeners or ListenerState()
         self.targets = Targets(guard or TargetGuard())
         self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
@@ -93,7 +98,7 @@ class Snapshot:
         self._auth_users: Index[str, str] = Index()
         self.frontends = Frontends()
         self._clusters: dict[str, set[Key]] = {}
-        self._apply(_by_key([*shared_clusters(options), *http_listeners(options)]))
+        self.apply(by_key([*shared_clusters(options), *self.listeners.resources(options)]))
 
     @property
     def table(self) -> Table:
@@ -153,10 +158,6 @@ class Snapshot:
         """Return how many seconds the requests of a removed route wait for a successor."""
         return route.settings.hold or (RESTART_HOLD if alias in self.restarting else 0.0)
 
-    def set_addresses(self, name: str) -> frozenset[Key]:
-        """Check the routes that use a host name again, because its addresses changed; return the changed keys."""
-        return self.check_again(self.targets.users(name))
-
     def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
         """Rebuild the routes with these aliases from the same table; return the changed keys."""
         return self.change(self._table, aliases)
@@ -167,7 +168,7 @@ class Snapshot:
         options = msgspec.structs.replace(options, files_socket=options.files_socket or self.options.files_socket)
         if options == self.options and guard == self.targets.guard:
             return self.check_again(self.files.aliases)
-        fresh = Snapshot(options, guard)
+        fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
         fresh.frontends.ports, fresh._measured = self.frontends.ports, self._measured
         fresh.gates, fresh.agents, fresh.holds = self.gates, self.agents, self.holds
@@ -176,29 +177,30 @@ class Snapshot:
         fresh.awaited |= self.awaited
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
-        fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        owns = self.listeners.owns
+        fresh.resources |= {key: it for key, it in self.resources.items() if key[0] == SECRET and not owns(key)}
         fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
         wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
         lingering = self.lingering  # their requests keep waiting
         self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
-        changed = self._apply(wanted)
+        changed = self.apply(wanted)
         for alias, route in lingering.items():
             changed |= self._rebuild(self._index_route(alias, route))
         return changed
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
-        """Replace all certificates of the gateway; return the changed keys."""
-        gone = [key for key in self.resources if key[0] == SECRET and not is_of_agent(key)]
-        return self._apply(dict.fromkeys(gone) | _by_key(secrets))
+        """Replace all certificates from the operator's files; return the changed keys."""
+        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith(FILE_SECRETS)]
+        return self.apply(dict.fromkeys(gone) | by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
         """Replace all agents; ``None`` keeps an agent's previous credentials. Return the changed keys."""
         wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
-        changed = self._apply({key: item for key, item in wanted.items() if item is not None})
+        changed = self.apply({key: item for key, item in wanted.items() if item is not None})
         self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
         changed |= self.check_again(self.agents.replace(agents))  # no route leads to a cluster that is removed
-        return changed | self._apply({key: item for key, item in wanted.items() if item is None})
+        return changed | self.apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
         """Return the backend of the cluster with this name; ``None`` if there is no such backend."""
@@ -333,16 +335,29 @@ class Snapshot:
                 self.holds.leave(key)
             else:
                 self._backends[key] = new
-        shared: Any = {"options": self.options, "engines": self._table.engine_order}
-        for port in ports:
-            listeners, problems = self.frontends.listeners(port, self._backends, **shared)
-            self.problems.report(f"listener/{port}", problems)
-            wanted |= listeners
+        wanted |= self._listeners_on(ports)
+        options, engines = self.options, self._table.engine_order
         for name in scopes:
-            made, problems = self.frontends.scope(name, self._backends, lingering=self.lingering, **shared)
+            made, problems = self.frontends.scope(name, self._backends, options, engines, self.lingering)
             self.problems.report(f"made/{name}", problems)
             wanted[SCOPE, name] = made
-        return self._apply(wanted)
+        return self.apply(wanted)
+
+    def change_listeners(self) -> frozenset[Key]:
+        """Rebuild all listeners, because :attr:`listeners` has changed; return the changed keys."""
+        changes = self.listeners.changes(self.options, list(self.resources))
+        return self.apply(changes | self._listeners_on(self.frontends.open_ports))
+
+    def _listeners_on(self, ports: Iterable[str]) -> dict[Key, Resource | None]:
+        found: dict[Key, Resource | None] = {}
+        certificates = self.listeners.certificates(self.options) if ports else []
+        for port in ports:
+            made, problems = self.frontends.listeners(
+                port, self._backends, self.options, self._table.engine_order, certificates
+            )
+            self.problems.report(f"listener/{port}", problems)
+            found |= made
+        return found
 
     # ---- from backends to resources
 
@@ -351,7 +366,7 @@ class Snapshot:
         try:
             backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
             backend = self.holds.apply(backend) if backend is not None else None
-            clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
+            clusters = by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools[name]
@@ -360,7 +375,8 @@ class Snapshot:
         self.problems.report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
 
-    def _apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
+    def apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
+        """Set or, if ``None``, remove resources; return the changed keys."""
         changed = set()
         for key, item in wanted.items():
             known = self.resources.get(key)
@@ -374,7 +390,3 @@ class Snapshot:
             else:
                 del self.resources[key]
         return frozenset(changed)
-
-
-def _by_key(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
-    return {item.key: item for item in resources}
