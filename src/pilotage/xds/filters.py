@@ -45,6 +45,7 @@ from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
+from pilotage.xds.rule_script import EDITS, rule_script
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ _MOST_GATEWAYS: Final = 8
 """How many further pilotage gateways a request may pass through. Without a limit, a loop of gateways would use up all
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
-AUTH_TIMEOUT: Final = 10.0
-"""Seconds that an auth service may take to answer."""
+AUTH_TIMEOUT: Final = 10.0  # seconds that an auth service may take to answer
 _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
@@ -146,6 +146,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
     chain.append(_filter(BODY_FILTER, body_filter(CONTROL_CLUSTER), disabled=True))  # sees responses first
     if options.has_agents:
         chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
+    chain.append(_filter(EDITS, rule_script()))  # changes responses before other filters see them
     chain.append(_filter(TARGET, _destination()))
     # Per-cluster statistics about response classes and times would take more instructions than all our other filters.
     counted = ON if options.report_errors else OFF
@@ -233,12 +234,12 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, WILDCARD, ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND)
+    disabled = (_FOLD, WILDCARD, ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND, EDITS)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Name a route, which tells the Lua filters that it was found, and record whether it uses forwardauth or oidc."""
+    """Name a route, which tells the Lua filters that it was found, and record which checks it needs."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
@@ -246,8 +247,8 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((ASKS, backend.route_policy.auth), (SIGNS_IN, backend.route_policy.oidc)):
-            for script in (_FOLD, WILDCARD) if needed is not None else ():
+        for flag, needed in ((ASKS, backend.route_policy.auth), (SIGNS_IN, backend.route_policy.signs_in)):
+            for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})

@@ -14,14 +14,13 @@ import msgspec
 from pilotage.routes.rules import (
     Branch,
     Choice,
-    Command,
     RuleError,
     RuleSet,
     Statement,
     is_about_responses,
     read_rules,
 )
-from pilotage.xds.rule_commands import UNWRITTEN, is_only_after, run_command
+from pilotage.xds.rule_commands import is_only_after, run_command
 from pilotage.xds.rule_sizes import is_too_costly
 from pilotage.xds.rule_state import Outcome, State
 from pilotage.xds.rule_tests import TestResult, all_of, needs_address, ways
@@ -58,14 +57,12 @@ class Compiled(msgspec.Struct, frozen=True):
         cases: the cases in order.
         address: whether a test needs the client's address.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
-        skipped: commands that have no effect, such as ``log``.
 
     """
 
     cases: tuple[Case, ...] = ()
     address: bool = False
     refused: tuple[str, str] | None = None
-    skipped: tuple[str, ...] = ()
 
 
 def route_rules(route: Route) -> Compiled:
@@ -89,7 +86,7 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     except RecursionError:  # each rule that does not end the rules needs a few levels of the stack
         return Compiled(refused=("too many rules apply one after another", "end rules with pass, or write fewer"))
-    return Compiled(tuple(cases), run.address, skipped=tuple(dict.fromkeys(run.skipped)))
+    return Compiled(tuple(cases), run.address)
 
 
 def _check_costs(cases: Sequence[Case]) -> None:
@@ -98,7 +95,8 @@ def _check_costs(cases: Sequence[Case]) -> None:
     outcomes = [case.outcome for case in cases]
     edits = (edit for it in outcomes for edit in (*it.request, *it.response))
     texts = (text for edit in edits for text in (edit.name, *edit.values))
-    if sum(map(len, texts)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
+    scripted = (text for it in outcomes for edit in (*it.before, *it.after) for text in (edit.name, edit.text))
+    if sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
         raise RuleError("the rules need too long values in all combinations", "end rules with pass")
 
 
@@ -107,7 +105,6 @@ class _Run:
         self.ordered = [rule for rule in rules.rules if not rule.is_default]
         self.default = next((rule for rule in rules.rules if rule.is_default), None)
         self.alias, self.address, self.line = alias, False, 0
-        self.skipped: list[str] = []
         self.count = self.checks = 0
 
     def rules(self, number: int, state: State) -> list[Case]:
@@ -190,7 +187,7 @@ class _Run:
             rest = statements[at + 1 :]
             if isinstance(statement, Choice):
                 return self.choice(statement.branches, state, lambda it, rest=rest: self.body(rest, it, then))  # type: ignore[misc]
-            state = self.command(statement, state)
+            state = run_command(statement, state)
         return then(state)
 
     def choice(self, branches: Sequence[Branch], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
@@ -205,12 +202,6 @@ class _Run:
             lambda it: self.body(first.body, it, then),
             lambda it: self.choice(others, it, then),
         )
-
-    def command(self, command: Command, state: State) -> State:
-        if command.name in UNWRITTEN:
-            self.skipped.append(command.name)
-            return state
-        return run_command(command, state)
 
 
 def _ended(state: State, *, ended: bool) -> State:
