@@ -39,8 +39,18 @@ from pilotage.xds.auth_requests import ask_route
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.host_scripts import ASKS, AUTH, FOLD_SCRIPT, PORT_SCRIPT, SIGNS_IN, SPARED, WILDCARD_SCRIPT
+from pilotage.xds.host_lookups import (
+    AGAIN_SCRIPT,
+    ASKS,
+    AUTH,
+    FOLD_SCRIPT,
+    PORT_SCRIPT,
+    SIGNS_IN,
+    SPARED,
+    WILDCARD_SCRIPT,
+)
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, login_filters, login_settings
+from pilotage.xds.own_ports import PORT_HEADER
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
@@ -128,6 +138,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         # Only the last one protects. Without the others, it asks about each request.
         *(_filter(name, it, disabled=name != LOGIN) for name, it in login.items()),
         _filter(AUTH, _approval()),
+        _filter(_FOLD, _lua(AGAIN_SCRIPT)),  # with this name, it runs exactly where the first one does
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
         # After all filters that restrict access, so that refused requests wake nothing.
@@ -202,8 +213,12 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return the ext_authz filter for forwardauth. It is skipped only for routes known not to use forwardauth."""
+    """Return the ext_authz filter for forwardauth and rules. It is skipped only for routes known not to need it.
+
+    If the answer changes the request's headers, Envoy looks up the route again, because rules may test them.
+    """
     filter_ = _authorization("auth")
+    filter_.clear_route_cache = True
     spared = metadata_pb2.MetadataMatcher(
         filter=AUTH,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=SPARED)],
@@ -219,7 +234,7 @@ _SHOWN: Final = (
     "referer user-agent"
 ).split()
 
-_HIDDEN: Final = ("x-envoy-", "x-pilotage-", "x-original-", "x-rewrite-url")
+_HIDDEN: Final = ("x-envoy-", PORT_HEADER, "x-original-", "x-rewrite-url")
 """Prefixes of Envoy's and the gateway's headers, and of those in which an auth service could find a path that was not
 requested."""
 
@@ -247,7 +262,8 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((ASKS, backend.route_policy.auth), (SIGNS_IN, backend.route_policy.signs_in)):
+        asks = backend.route_policy.auth is not None or AUTH in route.typed_per_filter_config
+        for flag, needed in ((ASKS, asks), (SIGNS_IN, backend.route_policy.signs_in)):
             for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
