@@ -25,7 +25,7 @@ from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
-from pilotage.routes.support import has_rules, supported
+from pilotage.routes.support import Costs, supported
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class RouteBuilder:
         problems = [*container.problems, *label_problems]
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         claims: ContainerClaims | None = None
-        routes, ruled = [], 0
+        routes, costs = [], Costs()
         unplaced = Unplaced()
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
@@ -169,8 +169,7 @@ class RouteBuilder:
                 reach=reach, refusal=refusal, claims=claims, most=most, unplaced=unplaced,
             )  # fmt: skip
             if self.policy.gateway is not None:
-                ruled += has_rules(route)
-                route = supported(route, container, self.policy.gateway, decode_labels, most=most, number=ruled)
+                route = supported(route, container, self.policy.gateway, decode_labels, most=most, costs=costs)
             routes.append(route)
             if route.problems:
                 problems += route.problems
