@@ -13,7 +13,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
-from pilotage.xds import frontends, scope_builder
+from pilotage.xds import frontends, rule_targets, scope_builder
 from pilotage.xds import snapshot as module
 from pilotage.xds.backend import RESTART_HOLD
 from pilotage.xds.options import GatewayOptions
@@ -205,9 +205,8 @@ def test_what_is_gone_leaves_nothing_in_the_indexes() -> None:
         )
     )
     snapshot.replace(table())
-    indexes = ("_routes", "_backends", "_pools", "_auth_users", "_clusters")
-    assert {name: len(getattr(snapshot, name)) for name in indexes} == dict.fromkeys(indexes, 0)
-    assert [len(it) for it in (snapshot.frontends._scopes, snapshot.frontends._listeners)] == [0, 0]
+    found = [getattr(snapshot, name) for name in ("_routes", "_backends", "_pools", "_auth_users", "_clusters")]
+    assert [len(it) for it in (*found, snapshot.frontends._scopes, snapshot.frontends._listeners)] == [0] * 7
 
 
 def test_a_lingering_route_is_removed_unless_it_has_come_back() -> None:
@@ -240,7 +239,8 @@ def test_a_lingering_route_survives_a_change_of_settings() -> None:
     "function", ["check_capabilities", "route_backend", "pool_backend", "own_resources", "scope", "port_listener"]
 )
 def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    real = getattr(home := {"scope": scope_builder, "port_listener": frontends}.get(function, module), function)
+    homes = {"scope": scope_builder, "port_listener": frontends, "check_capabilities": rule_targets}
+    real = getattr(home := homes.get(function, module), function)
 
     def failing(*args: Any, **options: Any) -> Any:
         if "bad" in repr(args):

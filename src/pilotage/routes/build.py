@@ -162,7 +162,8 @@ class RouteBuilder:
             if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
                 reach, refusal = self._check_reach(container, target)
             listens = target.scheme in STREAMS or target.port.listening or mine.settings.bind
-            if claims is None and (self._asks or listens or not mine.is_plain):
+            asks = self._asks or listens or not mine.is_plain or mine.settings.rules
+            if claims is None and asks:
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
             route = make_route(
                 container, alias, mine, target,

@@ -9,6 +9,7 @@ from pilotage.xds.own_ports import listening_address, port_of
 from pilotage.xds.port_holders import PortHolders
 from pilotage.xds.port_listeners import port_listener
 from pilotage.xds.resources import LISTENER, SCOPE
+from pilotage.xds.rule_targets import is_hidden
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_of
 
@@ -26,6 +27,8 @@ __all__ = ["Frontends", "keys_of"]
 
 def keys_of(backend: Backend) -> list[Key]:
     """Return the keys of a backend's scope and listener. HTTP backends on the shared listeners have only a scope."""
+    if is_hidden(backend):
+        return []
     found = [(SCOPE, scope)] if (scope := scope_of(backend)) else []
     return [*found, (LISTENER, listening_address(backend.route))] if backend.route.has_listener else found
 
@@ -55,7 +58,7 @@ class Frontends:
         scopes: set[str] = set()
         ports: set[str] = set()
         for backend, index in ((old, Index.discard), (new, Index.add)):
-            if backend is None:
+            if backend is None or is_hidden(backend):
                 continue
             if backend.route.has_listener:
                 port = port_of(backend.route)
