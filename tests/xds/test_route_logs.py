@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pilotage.routes.access_log import AccessLog, FieldFilter, LoggedFields
-from pilotage.xds.request_checks import access_check
+from pilotage.xds.request_checks import access_check, connected_principal
 from pilotage.xds.route_logs import LOGGED, access_rules, logged, route_logs
 from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 from tests.support.field_values import read_route
@@ -33,10 +33,17 @@ async def _lines(gw: Gateway, last: str) -> list[str]:
 def test_only_routes_that_ask_for_a_log_have_rules_and_metadata() -> None:
     silent, asking = route("app", 80), route("app", 80, access_log=AccessLog(stdout=True))
     check = access_check((), path=True)
-    assert (access_rules(silent, check).rbac.HasField("shadow_rules"), logged(silent)) == (False, {})
-    assert access_rules(asking, check).rbac.rules == access_rules(silent, check).rbac.rules == check
-    assert not access_rules(asking, None).rbac.HasField("rules")
-    assert access_rules(asking, None).rbac.HasField("shadow_rules")
+    assert (access_rules(silent, check, connected_principal).rbac.HasField("shadow_rules"), logged(silent)) == (
+        False,
+        {},
+    )
+    assert (
+        access_rules(asking, check, connected_principal).rbac.rules
+        == access_rules(silent, check, connected_principal).rbac.rules
+        == check
+    )
+    assert not access_rules(asking, None, connected_principal).rbac.HasField("rules")
+    assert access_rules(asking, None, connected_principal).rbac.HasField("shadow_rules")
     assert logged(asking)[LOGGED]["route"] == "app"
 
 

@@ -300,8 +300,8 @@ class _Parser(HeaderEdits):
     def real_ip(self, options: dict[str, Any]) -> None:
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
-        if str(options.get("recursive", "true")).lower() == "false":
-            text = "the address is the last one in the header that is not trusted, as with recursive: true"
+        if str(options.get("recursive", "false")).lower() == "true":
+            text = "the last address that is not in 'from' is taken, because clients can forge the first one"
             self.problem(text, "remove recursive", option="recursive", harmless=True)
 
     def cloudflare(self, _options: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
@@ -20,12 +20,16 @@ from pilotage.xds.refusal import STATUSES
 from pilotage.xds.resources import number, packed
 from pilotage.xds.rule_tests import ADDRESS_HEADER, HOST_HEADER
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "FORGEABLE",
     "REFUSAL",
     "access_check",
     "bad_host",
     "bad_path",
+    "connected_principal",
     "forget_headers",
     "host_check",
     "refusals",
@@ -88,7 +92,9 @@ def host_check() -> Any:
     )
 
 
-def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> Any:
+def access_check(
+    networks: tuple[str, ...], *, path: bool, status: int = 0, client: Callable[[str], Any] | None = None
+) -> Any:
     """Return the rules that refuse clients, paths or both.
 
     A single filter does all this, because each filter has a cost for every request and every route, even where it is
@@ -99,12 +105,14 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> A
         path: refuse paths with which a client could get out of a path prefix or past a pattern. Envoy resolves ``..``
             itself, but does not decode encoded slashes, which targets may decode. As in Go, encodings must be valid.
         status: the status that refused clients get, one of :func:`refusals`; 0 for the usual one.
+        client: returns the principal for the clients in a network; by default :func:`connected_principal`.
 
     """
+    principal = client or connected_principal
     permission = rbac_pb2.Permission
     unclear = permission(url_path=path_pb2.PathMatcher(path=_match(_UNCLEAR)))
     if networks and status:
-        allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
+        allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[principal(network) for network in networks]))
         others = rbac_pb2.Principal(not_id=allowed)
         refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
         found = {f"{_REFUSED}{status}": refused}
@@ -112,13 +120,14 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> A
             found["access"] = rbac_pb2.Policy(permissions=[unclear], principals=[rbac_pb2.Principal(any=True)])
         return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies=found)
     if networks:
-        clients = [_client(network) for network in networks]
+        clients = [principal(network) for network in networks]
         allowed = permission(not_rule=unclear) if path else permission(any=True)
         return _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
     return _rules(rbac_pb2.RBAC.DENY, unclear, [rbac_pb2.Principal(any=True)])
 
 
-def _client(network: str) -> Any:
+def connected_principal(network: str) -> Any:
+    """Return the RBAC principal for clients in a network, by the address that the gateway knows for all routes."""
     address, _, length = network.partition("/")
     return rbac_pb2.Principal(remote_ip={"address_prefix": address, "prefix_len": number(int(length))})
 
