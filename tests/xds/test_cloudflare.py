@@ -39,6 +39,7 @@ def test_the_gateway_must_trust_cloudflare(middlewares: Any, trusted: tuple[str,
     assert served is not bool(found and middlewares)
 
 
+@pytest.mark.proves("middlewares.cloudflare_real_ip")
 async def test_the_address_of_the_client_comes_from_trusted_networks_only(envoy: Envoy) -> None:
     allowed = {"cloudflare_real_ip": None, "cidr_whitelist": {"allow": "203.0.113.0/24"}}
     async with target() as it:

@@ -60,7 +60,7 @@ def test_networks_become_digits(network: str, digits: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.proves("middlewares.real_ip")
+@pytest.mark.proves("middlewares.real_ip.header", "middlewares.real_ip.from")
 async def test_everything_on_the_route_sees_the_real_address(envoy: Envoy) -> None:
     seen = {"set_headers": {"X-Host": "$remote_host", "X-Addr": "$remote_addr"}}
     closed = {"real_ip": PROXIES, "cidr_whitelist": {"allow": ["203.0.113.0/24", "2001:db8::/33"]}}
@@ -134,7 +134,7 @@ def read_log(text: str) -> tuple[AccessLog, FieldFilter | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.proves("middlewares.real_ip")
+@pytest.mark.proves("middlewares.real_ip.header", "middlewares.real_ip.from")
 async def test_the_last_address_outside_the_networks_counts(envoy: Envoy) -> None:
     seen = {"set_headers": {"X-Host": "$remote_host"}}
     forwarded = {**PROXIES, "header": "X-Forwarded-For"}

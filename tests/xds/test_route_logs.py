@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from pilotage.routes.access_log import AccessLog, FieldFilter, LoggedFields
 from pilotage.xds.request_checks import access_check, connected_principal
@@ -54,6 +55,7 @@ def test_a_request_that_is_not_logged_meets_only_a_cheap_filter_first() -> None:
         assert not first.metadata_filter.match_if_key_not_found.value
 
 
+@pytest.mark.proves("access_log.stdout", "access_log.format")
 async def test_routes_are_logged_in_the_format_that_they_ask_for(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         formats = ("common", "combined", "json")
@@ -108,6 +110,18 @@ _BY_FILTER = {
 }
 
 
+@pytest.mark.proves(
+    "access_log.filters.status_codes.values",
+    "access_log.filters.status_codes.negative",
+    "access_log.filters.method.values",
+    "access_log.filters.method.negative",
+    "access_log.filters.host.values",
+    "access_log.filters.host.negative",
+    "access_log.filters.headers.values",
+    "access_log.filters.headers.negative",
+    "access_log.filters.cidr.values",
+    "access_log.filters.cidr.negative",
+)
 async def test_filters_choose_which_requests_are_logged(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         hosts = {f"app{number}.example.com": text for number, text in enumerate(_BY_FILTER)}
@@ -129,6 +143,7 @@ async def test_filters_choose_which_requests_are_logged(envoy: Envoy) -> None:
         assert seen == _BY_FILTER
 
 
+@pytest.mark.proves("access_log.fields.query.default")
 async def test_a_query_that_is_to_be_hidden_is_not_logged(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         fields = [

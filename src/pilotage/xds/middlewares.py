@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-__all__ = ["Edits", "Rate", "RoutePolicy", "route_policy"]
+__all__ = ["Edits", "Rate", "RoutePolicy", "known_options", "route_policy"]
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -342,3 +342,8 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "cloudflare_real_ip": (_Parser.cloudflare, ()),
     "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }
+
+
+def known_options(name: str) -> tuple[str, ...]:
+    """Return the options of a middleware, given by its canonical name, except ``priority`` and ``bypass``."""
+    return _HANDLERS[name][1]
