@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def routes(
-    labels: dict[str, str], *, name: str = "app", networks: tuple[str, ...] = ("10.0.0.2",), port: int = 80
-) -> Any:
+def routes(labels: dict[str, str], *, name: str = "app", networks: tuple[str, ...] = ("10.0.0.2",)) -> Any:
     """Return the routes of a container with these labels."""
     summary = {
         "Id": name.encode().hex().ljust(64, "0"),
         "Names": [f"/{name}"],
         "State": "running",
         "Labels": {f"proxy.{key}": value for key, value in labels.items()},
-        "Ports": [{"PrivatePort": port, "Type": "tcp"}],
+        "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
         "NetworkSettings": {"Networks": {f"net{n}": {"IPAddress": it} for n, it in enumerate(networks)}},
     }
     container = from_docker(summary, DockerProviderConfig("unix:///run/docker.sock", name="local"))
@@ -58,22 +56,13 @@ async def test_an_excluded_container_is_not_served(tmp_path: Path) -> None:
 
 @pytest.mark.proves("network")
 async def test_the_label_chooses_the_network_whose_address_is_used(tmp_path: Path) -> None:
-    async with target("one") as one, gateway(tmp_path) as gw:
-
-        async def answer(_request: web.Request) -> web.Response:
-            return web.Response(headers={"X-From": "two"})
-
-        app = web.Application()
-        app.router.add_get("/", answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.2", one.port).start()
-        addresses = ("127.0.0.1", "127.0.0.2")
+    async with target("one") as one, target("two") as two, gateway(tmp_path) as gw:
+        ports = {"10.0.0.2": one.port, "10.1.0.2": two.port}  # what is reached at the addresses of both networks
         for network, by in (("net0", "one"), ("net1", "two")):
-            found = routes({"network": network, "app.port": str(one.port)}, networks=addresses, port=one.port)
-            await gw.publish(*(msgspec.structs.replace(it, folders=None) for it in found))
+            (found,) = routes({"network": network}, networks=tuple(ports))
+            (endpoint,) = found.endpoints
+            await gw.publish(*local([found], ports[endpoint.host]))
             assert (await gw.ask("app")).by == by
-        await runner.cleanup()
 
 
 @pytest.mark.proves("healthcheck.disable")
