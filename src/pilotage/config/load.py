@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.agents import read_agents
 from pilotage.config.captcha import CaptchaSection, captcha_service
+from pilotage.config.cloudflare import CloudflareSection, cloudflare_lists
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
@@ -85,9 +86,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 # ---- the shape of the file ------------------------------------------------------------------------------------------
 
 
-Scheme = Literal["http", "https", "ssh", "tcp", "tls", "unix"]
-
-
 class _TLS(Section):
     ca_file: str = ""
     cert_file: str = ""
@@ -98,7 +96,7 @@ class _Engine(Section):
     """One engine in the mapping form: ``url``, or ``scheme`` and ``host``; and whether its containers may sleep."""
 
     url: str | None = None
-    scheme: Scheme | None = None
+    scheme: Literal["http", "https", "ssh", "tcp", "tls", "unix"] | None = None
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     tls: _TLS | None = None
@@ -118,6 +116,7 @@ class _File(ServeSections):
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
     captcha: CaptchaSection | None = None
+    cloudflare: CloudflareSection | None = None
     error_pages: str = ""
 
 
@@ -191,7 +190,10 @@ class _Reader:
         oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
         pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
         captcha = captcha_service(sections.captcha, self.add_problem)
-        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages, captcha=captcha)
+        lists = cloudflare_lists(sections.cloudflare, self.add_problem)
+        options = msgspec.structs.replace(
+            options, oidc=oidc, error_pages=pages, captcha=captcha, cloudflare_lists=lists
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)
