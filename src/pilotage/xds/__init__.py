@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_outcomes import route_rules
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
@@ -125,6 +126,7 @@ __all__ = [
     "read_bypass",
     "read_networks",
     "route_policy",
+    "route_rules",
     "url_problem",
     "with_networks",
 ]
@@ -140,6 +142,7 @@ __getattr__, __dir__ = lazy_exports(
         "OIDC": "login",
         "RESULTS_HEADER": "rule_tests",
         "RULES": "rule_checks",
+        "route_rules": "rule_outcomes",
         "check_id": "rule_tests",
         "LOGOUT_PATH": "login",
         "IDENTITY_HEADERS": "login",
