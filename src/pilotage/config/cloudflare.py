@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
-from pilotage.config.serve import Section, list_of_one
+from pilotage.config.serve import Section
+from pilotage.config.validation import list_of_one
 from pilotage.xds.captcha import url_problem
 from pilotage.xds.cloudflare import CLOUDFLARE_LISTS
 
