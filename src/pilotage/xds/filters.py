@@ -310,16 +310,12 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found = address_settings(backend)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-<<<<<<< HEAD
     real_ip = policy.address_from is not None
     client = real_principal if real_ip else connected_principal
-    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, client=client)
-    rules = allowed if checks_path or policy.allow else None
-=======
     bind = "" if backend.route.has_listener else backend.route.bind
-    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, bind=bind)
+    status = policy.refusal.status
+    allowed = access_check(policy.allow, path=bool(checks_path), status=status, bind=bind, client=client)
     rules = allowed if checks_path or policy.allow or bind else None
->>>>>>> main
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules, client))
     if backend.proxy is not None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from typing import TYPE_CHECKING, Any, Final
-=======
 import ipaddress
-from typing import Any, Final
->>>>>>> main
+from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
@@ -35,11 +31,8 @@ __all__ = [
     "access_check",
     "bad_host",
     "bad_path",
-<<<<<<< HEAD
     "connected_principal",
-=======
     "elsewhere",
->>>>>>> main
     "forget_headers",
     "host_check",
     "refusals",
@@ -115,15 +108,15 @@ def host_check() -> Any:
     )
 
 
-<<<<<<< HEAD
 def access_check(
-    networks: tuple[str, ...], *, path: bool, status: int = 0, client: Callable[[str], Any] | None = None
+    networks: tuple[str, ...],
+    *,
+    path: bool,
+    status: int = 0,
+    bind: str = "",
+    client: Callable[[str], Any] | None = None,
 ) -> Any:
-    """Return the rules that refuse clients, paths or both.
-=======
-def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0, bind: str = "") -> Any:
     """Return the rules that refuse clients, paths, or requests to other addresses of the gateway.
->>>>>>> main
 
     A single filter does all this, because each filter has a cost for every request and every route, even where it is
     off.
@@ -133,33 +126,24 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0, bind
         path: refuse paths with which a client could get out of a path prefix or past a pattern. Envoy resolves ``..``
             itself, but does not decode encoded slashes, which targets may decode. As in Go, encodings must be valid.
         status: the status that refused clients get, one of :func:`refusals`; 0 for the usual one.
-<<<<<<< HEAD
-        client: returns the principal for the clients in a network; by default :func:`connected_principal`.
-=======
         bind: the only address of the gateway at which requests are accepted; ``""`` for any. ``0.0.0.0`` and ``::``
             stand for all addresses of their version of IP.
->>>>>>> main
+        client: returns the principal for the clients in a network; by default :func:`connected_principal`.
 
     """
     principal = client or connected_principal
     permission = rbac_pb2.Permission
     unclear = permission(url_path=path_pb2.PathMatcher(path=_match(_UNCLEAR)))
-<<<<<<< HEAD
-    if networks and status:
-        allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[principal(network) for network in networks]))
-        others = rbac_pb2.Principal(not_id=allowed)
-        refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
-        found = {f"{_REFUSED}{status}": refused}
-=======
     everybody = rbac_pb2.Principal(any=True)
     if (networks and status) or bind:
         found = {}
         if networks:
-            allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
+            allowed = rbac_pb2.Principal(
+                or_ids=rbac_pb2.Principal.Set(ids=[principal(network) for network in networks])
+            )
             others = rbac_pb2.Principal(not_id=allowed)
             refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
             found[f"{_REFUSED}{status}" if status else "networks"] = refused
->>>>>>> main
         if path:
             found["access"] = rbac_pb2.Policy(permissions=[unclear], principals=[everybody])
         if bind:
