@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import bcrypt
+import pytest
 from aiohttp import ClientTimeout, FormData, encode_basic_auth
 from multidict import CIMultiDict
 from yarl import URL
@@ -114,6 +115,7 @@ async def _ask(gw: Gateway, host: str, path: str, method: str = "GET", headers: 
         return Answer(answer.status, answer.headers, await answer.read())
 
 
+@pytest.mark.proves("rules")
 async def test_rules_decide_what_happens_to_a_request(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(

@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.routes.oidc import OidcDefaults
 from pilotage.xds.captcha import CaptchaService
+from pilotage.xds.cloudflare import CLOUDFLARE_LISTS
 
 __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
@@ -77,6 +78,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         has_agents: requests may go through agents; Envoys then replace the agents' error pages. Each request then
             passes one more filter, and Envoys warn at startup that this filter is work in progress.
         oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
+        cloudflare_lists: URLs of the lists of Cloudflare's networks; empty if they are not read.
         captcha: the provider of captchas for routes with the middleware ``hcaptcha``.
         session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys do not
             verify sessions themselves but ask the daemon about each request.
@@ -123,6 +125,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     report_errors: bool = False
     has_agents: bool = False
     oidc: OidcDefaults = OidcDefaults()
+    cloudflare_lists: tuple[str, ...] = CLOUDFLARE_LISTS
     captcha: CaptchaService = CaptchaService()
     session_keys: str = ""
     debug: bool = False
