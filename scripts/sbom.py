@@ -29,6 +29,10 @@ def pinned() -> dict[str, tuple[str, list[str]]]:
     return {normal(name): (version, re.findall(r"sha256:([0-9a-f]{64})", hashes)) for name, version, hashes in found}
 
 
+# Licenses of packages whose metadata names none: they contain only the text.
+UNDECLARED = {"requests-unixsocket": "Apache-2.0"}
+
+
 def licenses(package: Distribution) -> list[dict[str, Any]]:
     """Return the license of a package: its expression, or the names of its classifiers."""
     expression = package.metadata.get("License-Expression")
@@ -36,6 +40,8 @@ def licenses(package: Distribution) -> list[dict[str, Any]]:
         return [{"expression": expression}]
     texts = package.metadata.get_all("Classifier") or []
     names = [text.rpartition(" :: ")[2] for text in texts if text.startswith("License")]
+    if not names and package.name in UNDECLARED:
+        return [{"expression": UNDECLARED[package.name]}]
     written = package.metadata.get("License") or ""
     return [{"license": {"name": name}} for name in names or ([written] if 0 < len(written) < 60 else ["unknown"])]
 

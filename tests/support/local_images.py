@@ -76,10 +76,10 @@ def make_wheels(folder: Path) -> list[Path]:
     made = []
     for package in _needed():
         files = [file for file in package.files or () if ".." not in file.parts and "__pycache__" not in file.parts]
-        tag = re.search(r"^Tag: (\S+)$", package.read_text("WHEEL") or "", re.MULTILINE)
-        assert tag, f"{package.metadata['Name']} was not installed from a wheel"
+        tags = re.findall(r"^Tag: (\S+)$", package.read_text("WHEEL") or "", re.MULTILINE)
+        assert tags, f"{package.metadata['Name']} was not installed from a wheel"
         name = re.sub(r"[-_.]+", "_", package.metadata["Name"])
-        wheel = folder / f"{name}-{package.version}-{tag[1]}.whl"
+        wheel = folder / f"{name}-{package.version}-{tags[-1]}.whl"  # the last is the newest Python's
         with zipfile.ZipFile(wheel, "w", strict_timestamps=False) as archive:
             for file in files:
                 archive.write(package.locate_file(file).__fspath__(), file.as_posix())  # type: ignore[attr-defined]
