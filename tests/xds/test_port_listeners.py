@@ -69,6 +69,7 @@ async def _said(port: int, context: ssl.SSLContext | None, name: str | None, *, 
         writer.close()
 
 
+@pytest.mark.proves("tls_termination")
 async def test_a_tcp_route_can_end_tls_with_the_certificates_of_the_gateway(
     envoy: Envoy, options: dict[str, Any], tmp_path: Path
 ) -> None:

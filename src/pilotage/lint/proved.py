@@ -116,6 +116,7 @@ PROVED: Final = frozenset(
         "stop_method",
         "stop_signal",
         "stop_timeout",
+        "tls_termination",
         "wake_timeout",
     }
 )
