@@ -87,7 +87,7 @@ def test_a_target_that_is_not_followed_is_reported() -> None:
     assert found is not None
     assert found.others == {where: None}
     (problem,) = problems[f"rules/{app.key}"]
-    assert problem.message.endswith("'http://other.internal' are rejected, because that target is unknown")
+    assert problem.message.endswith("'http://other.internal' are rejected: that target is unknown")
 
 
 async def _by(gw: Gateway, path: str, host: str = "app") -> tuple[int, str, str]:

@@ -218,7 +218,7 @@ def _why_not(other: Backend | None) -> str:
 
 def _unknown(route: Route, place: str) -> Problem:
     return Problem(
-        message=f"requests that its rules send to {shorten_value(place)!r} are rejected, because that target is unknown",
+        message=f"requests that its rules send to {shorten_value(place)!r} are rejected: that target is unknown",
         hint="write this rule in the field rules, not in a file; otherwise, report this as a bug in pilotage",
         provider=route.provider,
         container=route.container,
