@@ -11,7 +11,9 @@ from pilotage.daemon.files import start_file_server
 from pilotage.policy import Policy, Reach
 from pilotage.routes.schema import LoadBalance
 from pilotage.table.table import Table
+from pilotage.xds.backend import route_backend
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.rule_targets import RuleTargets, target_alias
 from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import route, target
@@ -76,6 +78,16 @@ def test_names_in_rules_do_not_lead_to_loopback() -> None:
     snapshot.replace(Table({}, version=2))
     assert not [key for key in snapshot.resources if "app" in key[1]]
     assert not snapshot.problems
+
+
+def test_a_target_that_is_not_followed_is_reported() -> None:
+    problems, where = ReportedProblems(), ("proxy", "http://other.internal")
+    app = route_backend(route("app", 80, rules="{ proxy http://other.internal }"))
+    found, _ = RuleTargets().link({app.key: (app, {})}, {}, lambda alias: f"route/{alias}", problems)[app.key]
+    assert found is not None
+    assert found.others == {where: None}
+    (problem,) = problems[f"rules/{app.key}"]
+    assert problem.message.endswith("'http://other.internal' are rejected: that target is unknown")
 
 
 async def _by(gw: Gateway, path: str, host: str = "app") -> tuple[int, str, str]:

@@ -16,6 +16,7 @@ import msgspec
 
 from pilotage.core.index import Index
 from pilotage.core.problems import Problem
+from pilotage.core.text import shorten_value
 from pilotage.policy import Reach
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, Route
@@ -164,6 +165,8 @@ class RuleTargets:
             others[where] = None if why else other
             if why:
                 problems.append(_problem(backend.route, where[1], why))
+            elif other is None:
+                problems.append(_unknown(backend.route, where[1]))
         return msgspec.structs.replace(backend, others=others), problems
 
 
@@ -211,6 +214,17 @@ def _why_not(other: Backend | None) -> str:
     if policy != PLAIN or settings.path_patterns or settings.rules or settings.rule_file:
         return "has rules or middlewares of its own, which would be bypassed"
     return ""
+
+
+def _unknown(route: Route, place: str) -> Problem:
+    return Problem(
+        message=f"requests that its rules send to {shorten_value(place)!r} are rejected: that target is unknown",
+        hint="write this rule in the field rules, not in a file; otherwise, report this as a bug in pilotage",
+        provider=route.provider,
+        container=route.container,
+        route=route.alias,
+        path="rules",
+    )
 
 
 def _problem(route: Route, name: str, why: str) -> Problem:
