@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -117,13 +118,19 @@ async def test_no_request_is_lost_when_a_certificate_changes(tmp_path: Path, mon
                 while not ended.is_set() or len(statuses) < 500:
                     statuses.append(await it.ask(session))
 
+        def renewed(times: int) -> bool:
+            return keeper.totals.renewed == times
+
+        def answered(number: int) -> bool:
+            return len(statuses) > number
+
         async with asyncio.TaskGroup() as group:
             for number in range(4):
                 group.create_task(client(fresh=number % 2 == 0))
             for count in (1, 2):
                 manager.renew()
-                await until(lambda count=count: keeper.totals.renewed == count)
+                await until(partial(renewed, count))
                 seen = len(statuses)
-                await until(lambda seen=seen: len(statuses) > seen + 100)
+                await until(partial(answered, seen + 100))
             ended.set()
         assert set(statuses) == {200}
