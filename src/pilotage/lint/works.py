@@ -11,8 +11,9 @@ from pilotage.policy import Policy
 from pilotage.routes.build import build_routes
 from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.xds.capabilities import GatewayCapabilities
+from pilotage.xds.client_profiles import ClientProfile
 from pilotage.xds.cloudflare import CLOUDFLARE
-from pilotage.xds.options import GatewayOptions
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,15 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
 }
 """Middleware -> options that make it usable."""
 
-_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8", *CLOUDFLARE), error_pages="/pages"))
+_GATEWAY: Final = GatewayCapabilities.of_options(
+    GatewayOptions(
+        trusted_proxies=("10.0.0.0/8", *CLOUDFLARE),
+        error_pages="/pages",
+        https_port=443,
+        certificates=(CertificateFiles("/srv/gateway.pem", "/srv/gateway.key"),),
+        client_profiles=(ClientProfile("staff", ("/srv/clients.pem",)),),
+    )
+)
 
 
 def works_by_label() -> dict[str, str]:

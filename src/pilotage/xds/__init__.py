@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pilotage.xds.bypass import read_bypass
     from pilotage.xds.capabilities import GatewayCapabilities
     from pilotage.xds.checks import ROUTE, SERVICE, denial
+    from pilotage.xds.client_authorities import read_profile
+    from pilotage.xds.client_profiles import ClientProfile
     from pilotage.xds.cloudflare import CLOUDFLARE
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
@@ -71,6 +73,7 @@ __all__ = [
     "Agent",
     "Backend",
     "CertificateFiles",
+    "ClientProfile",
     "GatewayCapabilities",
     "GatewayOptions",
     "HtmlChange",
@@ -94,6 +97,7 @@ __all__ = [
     "options_of",
     "pool_gate",
     "read_bypass",
+    "read_profile",
     "route_policy",
 ]
 
@@ -133,6 +137,8 @@ __getattr__, __dir__ = lazy_exports(
         "Backend": "backend",
         "RESTART_HOLD": "backend",
         "CertificateFiles": "options",
+        "ClientProfile": "client_profiles",
+        "read_profile": "client_authorities",
         "GatewayOptions": "options",
         "Key": "resources",
         "Limits": "overload",

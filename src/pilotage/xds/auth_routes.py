@@ -26,7 +26,7 @@ def restricts_access(route: Route | None) -> bool:
     if route is None:
         return False
     policy = route_policy(route.middlewares)
-    return bool(policy.allow) or policy.is_protected
+    return bool(policy.allow or route.settings.inbound_mtls_profile) or policy.is_protected
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:

@@ -65,7 +65,12 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
         kept = GatewayOptions(
-            trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes, error_pages=options.error_pages
+            trusted_proxies=options.trusted_proxies,
+            oidc=options.oidc.for_routes,
+            error_pages=options.error_pages,
+            client_profiles=options.client_profiles,
+            https_port=int(options.serves_https),
+            automatic_certificates=options.serves_https,
         )
         return cls(kept, compositions)
 
@@ -127,9 +132,10 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.rules:
         _check_rules(route, refuse)
     _check_bypasses(route, refuse)
-    for field in ("rule_file", "inbound_mtls_profile"):
-        if getattr(settings, field):
-            refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
+    if settings.rule_file:
+        refuse("rule_file", f"rule_file is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
+    if settings.inbound_mtls_profile:
+        _check_profile(route, options, refuse)
     if settings.tls_termination:
         refuse("tls_termination", f"tls_termination is {_UNSUPPORTED_FIELD}", "remove it")
     if settings.access_log is not None:
@@ -143,6 +149,22 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     _check_sign_in(route_policy(route.middlewares), options, refuse, is_stream=route.is_stream)
     _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _check_profile(route: Route, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse a route whose clients' certificates could not be verified."""
+    field, name = "inbound_mtls_profile", route.settings.inbound_mtls_profile
+    profile = next((it for it in options.client_profiles if it.name == name), None)
+    if route.is_stream:
+        refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it")
+    elif profile is None:
+        hint = "correct the name, or define the profile under inbound_mtls_profiles in pilotage.yml"
+        refuse(field, f"there is no inbound mTLS profile {shorten_value(name)!r}", hint)
+    elif profile.problem:
+        refuse(field, f"the inbound mTLS profile {name!r} cannot be used: {profile.problem}", "correct its files")
+    elif not options.serves_https:
+        hint = "set gateway.https and gateway.tls in pilotage.yml"
+        refuse(field, "clients send certificates only over HTTPS, which the gateway does not serve", hint)
 
 
 def _check_rules(route: Route, refuse: _Refuse) -> None:

@@ -28,7 +28,9 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from pilotage.routes.route import bracketed
+from pilotage.xds.client_checks import records_profile
 from pilotage.xds.client_limit import add_client_limit
+from pilotage.xds.client_profiles import NO_CLIENTS
 from pilotage.xds.filters import http_filters, scope_settings
 from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
@@ -46,6 +48,7 @@ from pilotage.xds.server_names import (
     chain_named,
     challenge_chain,
     name_groups,
+    profile_chain,
     tls_socket,
 )
 from pilotage.xds.stream_filters import tcp_filters
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
+    from pilotage.xds.client_profiles import ClientNames
     from pilotage.xds.options import GatewayOptions
 
 __all__ = ["http_listeners", "listening_address", "stream_listener"]
@@ -88,7 +92,10 @@ _EVERYBODY: Final = "everybody"
 
 
 def http_listeners(
-    options: GatewayOptions, automatic: NameGroup | None = None, challenges: Iterable[str] = ()
+    options: GatewayOptions,
+    automatic: Iterable[NameGroup] = (),
+    challenges: Iterable[str] = (),
+    clients: ClientNames = NO_CLIENTS,
 ) -> list[Resource]:
     """Return the configured HTTP listeners: ``http``, ``https``, both or neither.
 
@@ -96,6 +103,7 @@ def http_listeners(
         options: the gateway's settings.
         automatic: the certificates that pilotage obtains, and their names. The operator's files take precedence.
         challenges: the names with TLS-ALPN-01 challenges.
+        clients: the names whose connections ask for client certificates.
 
     """
     found = []
@@ -103,19 +111,29 @@ def http_listeners(
         chains = _chains(options, https=False)
         found.append(_listener("http", options.http_address, options.http_port, chains, options))
     groups = name_groups(options.certificates)
-    if automatic is not None:
-        taken = {name for group in groups for name in group.names}
-        names = tuple(name for name in automatic.names if name not in taken)
-        groups.append(msgspec.structs.replace(automatic, names=names))
+    taken = {name for group in groups for name in group.names}
+    for group in automatic:
+        names = tuple(name for name in group.names if name not in taken)
+        groups.append(msgspec.structs.replace(group, names=names))
     if options.serves_https and groups:
-        chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
+        wanted: dict[tuple[str, str], None] = {}
+
+        def choose(chain: str, profile: str) -> Any:
+            wanted[chain, profile] = None
+            return _chain_for(profile_chain(chain, profile), options)
+
+        matcher = chain_matcher(groups, choose, challenges, clients)
+        chains = []
+        for group in groups:
+            profiles = ["", *sorted(profile for chain, profile in wanted if profile and chain == group.chain)]
+            for profile in profiles:
+                chains += _chains(options, https=True, group=group, profile=profile)
         chains += [_challenge(name) for name in sorted(challenges)]
-        matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options), challenges)
         found.append(_listener("https", options.https_address, options.https_port, chains, options, matcher=matcher))
     return found
 
 
-def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING) -> list[Any]:
+def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING, profile: str = "") -> list[Any]:
     """Return the filter chains for a group of server names, or for plain HTTP.
 
     Trusted proxies have a separate chain, because only their headers are trusted.
@@ -130,8 +148,10 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
         chains.insert(0, trusted)
     if https:
         for chain in chains:
-            chain.name = f"{group.chain} {chain.name}".rstrip()
-            chain.transport_socket.CopyFrom(group.transport_socket())
+            chain.name = f"{profile_chain(group.chain, profile)} {chain.name}".rstrip()
+            chain.transport_socket.CopyFrom(group.transport_socket(profile))
+            if profile:
+                chain.filters.insert(0, records_profile(profile))
             chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
     return chains
 
@@ -250,7 +270,9 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         )
         everything = route_components_pb2.VirtualHost(name="redirect", domains=["*"], routes=[route])
         redirect = route_pb2.RouteConfiguration(
-            name="redirect", virtual_hosts=[everything], typed_per_filter_config=scope_settings(plain=False)
+            name="redirect",
+            virtual_hosts=[everything],
+            typed_per_filter_config=scope_settings(plain=False, clients=bool(options.client_profiles)),
         )
         manager.route_config.CopyFrom(redirect)
     else:

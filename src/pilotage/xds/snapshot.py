@@ -18,6 +18,7 @@ from pilotage.xds.agents import agent_changes, agent_clusters
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
 from pilotage.xds.capabilities import check_capabilities
+from pilotage.xds.client_profiles import CLIENT_CAS
 from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
@@ -81,6 +82,7 @@ class Snapshot:
     ) -> None:
         self.options = options
         self.listeners = listeners or ListenerState()
+        self.listeners.clients.clear()
         self.targets = Targets(guard or TargetGuard())
         self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
@@ -141,10 +143,6 @@ class Snapshot:
         del self.lingering[alias]
         return self._rebuild(self._index_route(alias, None))
 
-    def set_plain(self, address: str, *, plain: bool = True) -> frozenset[Key]:
-        """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
-        return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
-
     def build_again(self, *keys: str) -> frozenset[Key]:
         """Rebuild the backends with these keys (:attr:`gates` or :attr:`holds` changed); return the changed keys."""
         return self._rebuild(keys)
@@ -195,7 +193,7 @@ class Snapshot:
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
         """Replace all certificates from the operator's files; return the changed keys."""
-        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith(FILE_SECRETS)]
+        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith((FILE_SECRETS, CLIENT_CAS))]
         return self.apply(dict.fromkeys(gone) | by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
@@ -320,13 +318,13 @@ class Snapshot:
 
     def _rebuild(self, affected: Iterable[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
-        labels: set[str] = set()
-        ports: set[str] = set()
+        labels, ports, asks = set[str](), set[str](), False
         for key in affected:
             old = self._backends.get(key)
             new, clusters = self._build(key)
             if old == new:
                 continue
+            asks |= self.listeners.follow(key, new)
             for backend, index in ((old, Index.discard), (new, Index.add)):
                 if backend is None:
                     continue
@@ -351,6 +349,8 @@ class Snapshot:
             wanted |= self._scope_changes(label)
         for port in ports:
             wanted |= self._listener_changes(port)
+        if asks:
+            wanted |= self.listeners.changes(self.options, self.resources)
         return self.apply(wanted)
 
     # ---- from backends to resources
