@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.agents import read_agents
+from pilotage.config.captcha import CaptchaSection, captcha_service
 from pilotage.config.client_profiles import ProfileSection, client_profiles
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
@@ -85,9 +86,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 # ---- the shape of the file ------------------------------------------------------------------------------------------
 
 
-Scheme = Literal["http", "https", "ssh", "tcp", "tls", "unix"]
-
-
 class _TLS(Section):
     ca_file: str = ""
     cert_file: str = ""
@@ -98,7 +96,7 @@ class _Engine(Section):
     """One engine in the mapping form: ``url``, or ``scheme`` and ``host``; and whether its containers may sleep."""
 
     url: str | None = None
-    scheme: Scheme | None = None
+    scheme: Literal["http", "https", "ssh", "tcp", "tls", "unix"] | None = None
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     tls: _TLS | None = None
@@ -117,6 +115,7 @@ class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
+    captcha: CaptchaSection | None = None
     error_pages: str = ""
     inbound_mtls_profiles: dict[str, ProfileSection] | None = None
 
@@ -188,10 +187,13 @@ class _Reader:
         sections = self.sections(tree)
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
         options = sections.gateway_options(self.file, self.add_problem, self.path)
-        oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
-        pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
-        profiles = client_profiles(sections.inbound_mtls_profiles, self.path, self.add_warning)
-        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages, client_profiles=profiles)
+        options = msgspec.structs.replace(
+            options,
+            oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file),
+            error_pages=error_pages_folder(sections.error_pages, self.path, self.add_warning),
+            captcha=captcha_service(sections.captcha, self.add_problem),
+            client_profiles=client_profiles(sections.inbound_mtls_profiles, self.path, self.add_warning),
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)

@@ -14,9 +14,18 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
+    from pilotage.xds.body_filter import ASSETS
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.bypass import read_bypass
     from pilotage.xds.capabilities import GatewayCapabilities
+    from pilotage.xds.captcha import (
+        CAPTCHA_HEADER,
+        CAPTCHA_PATH,
+        Captcha,
+        CaptchaService,
+        captcha_audience,
+        url_problem,
+    )
     from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.client_authorities import read_profile
     from pilotage.xds.client_profiles import ClientProfile
@@ -27,10 +36,14 @@ if TYPE_CHECKING:
     from pilotage.xds.html_changes import VOID, HtmlChange, Selector
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.login import (
+        BOTH,
         CALLBACK_PATH,
+        CAPTCHA,
+        CAPTCHA_COOKIE,
         IDENTITY_HEADERS,
         LOGOUT_PATH,
         OIDC,
+        SECURE_CAPTCHA_COOKIE,
         SECURE_COOKIE,
         SESSION_COOKIE,
         SESSION_ISSUER,
@@ -42,14 +55,22 @@ if TYPE_CHECKING:
     from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
+    from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
     from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
+    "ASSETS",
     "AUTH_TIMEOUT",
+    "BOTH",
     "CALLBACK_PATH",
+    "CAPTCHA",
+    "CAPTCHA_COOKIE",
+    "CAPTCHA_HEADER",
+    "CAPTCHA_PATH",
     "CLOUDFLARE",
     "EVENTS_PATH",
     "FOUND",
@@ -60,8 +81,11 @@ __all__ = [
     "OIDC",
     "PROBED",
     "RESTART_HOLD",
+    "RESULTS_HEADER",
     "ROUTE",
     "ROUTE_HEADER",
+    "RULES",
+    "SECURE_CAPTCHA_COOKIE",
     "SECURE_COOKIE",
     "SERVICE",
     "SESSION_COOKIE",
@@ -72,6 +96,8 @@ __all__ = [
     "AdsServer",
     "Agent",
     "Backend",
+    "Captcha",
+    "CaptchaService",
     "CertificateFiles",
     "ClientProfile",
     "GatewayCapabilities",
@@ -87,6 +113,8 @@ __all__ = [
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
+    "captcha_audience",
+    "check_id",
     "denial",
     "epoch_cluster",
     "gate_of",
@@ -99,6 +127,7 @@ __all__ = [
     "read_bypass",
     "read_profile",
     "route_policy",
+    "url_problem",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -110,6 +139,9 @@ __getattr__, __dir__ = lazy_exports(
         "SESSION_COOKIE": "login",
         "SECURE_COOKIE": "login",
         "OIDC": "login",
+        "RESULTS_HEADER": "rule_tests",
+        "RULES": "rule_checks",
+        "check_id": "rule_tests",
         "LOGOUT_PATH": "login",
         "IDENTITY_HEADERS": "login",
         "CALLBACK_PATH": "login",
@@ -155,5 +187,16 @@ __getattr__, __dir__ = lazy_exports(
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
         "limits_for": "overload",
+        "ASSETS": "body_filter",
+        "CAPTCHA": "login",
+        "CAPTCHA_COOKIE": "login",
+        "SECURE_CAPTCHA_COOKIE": "login",
+        "BOTH": "login",
+        "url_problem": "captcha",
+        "captcha_audience": "captcha",
+        "CAPTCHA_HEADER": "captcha",
+        "CAPTCHA_PATH": "captcha",
+        "Captcha": "captcha",
+        "CaptchaService": "captcha",
     },
 )

@@ -168,7 +168,7 @@ def _check_profile(route: Route, options: GatewayOptions, refuse: _Refuse) -> No
 
 
 def _check_rules(route: Route, refuse: _Refuse) -> None:
-    """Refuse rules that the gateway cannot apply exactly; report commands that have no effect."""
+    """Refuse rules that the gateway cannot apply exactly."""
     if route.is_stream:
         refuse("rules", f"rules are only for HTTP, not {route.scheme}", "remove them")
         return
@@ -176,9 +176,9 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     if compiled.refused is not None:
         message, hint = compiled.refused
         refuse("rules", message, hint or "remove the rule")
-    for name in compiled.skipped:
-        text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
-        refuse("rules", text, "remove it", blocking=False, harmless=True)
+    if compiled.asked and (auth := route_policy(route.middlewares).auth) is not None:
+        what = "the conditions basic_auth, form and postform cannot be combined with the middleware"
+        refuse("rules", f"{what} {auth.middleware}", "let the middleware check users, or remove it")
 
 
 def _check_bypasses(route: Route, refuse: _Refuse) -> None:

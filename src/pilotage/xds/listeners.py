@@ -38,6 +38,7 @@ from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_logs import REQUEST_FIELDS, route_logs
 from pilotage.xds.route_stats import route_stats
+from pilotage.xds.rule_lines import line_logs
 from pilotage.xds.scoped_routes import https_redirect
 from pilotage.xds.server_names import (
     ACME_PROTOCOL,
@@ -257,7 +258,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=upgrade_configs(),
         local_reply_config=local_replies(options),
-        access_log=[*_access_log(options), *route_stats(), *route_logs()],
+        access_log=[*_access_log(options), *route_stats(), *route_logs(), *line_logs()],
     )
     if trusted:
         _believe(manager, options)

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from pilotage.routes.oidc import OidcDefaults
+from pilotage.xds.captcha import CaptchaService
 from pilotage.xds.client_profiles import ClientProfile
 
 __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
@@ -78,6 +79,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         has_agents: requests may go through agents; Envoys then replace the agents' error pages. Each request then
             passes one more filter, and Envoys warn at startup that this filter is work in progress.
         oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
+        captcha: the provider of captchas for routes with the middleware ``hcaptcha``.
         session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys do not
             verify sessions themselves but ask the daemon about each request.
         debug: whether error pages include advice for the operator.
@@ -123,6 +125,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     report_errors: bool = False
     has_agents: bool = False
     oidc: OidcDefaults = OidcDefaults()
+    captcha: CaptchaService = CaptchaService()
     session_keys: str = ""
     debug: bool = False
     access_log: str = ""

@@ -13,18 +13,18 @@ import msgspec
 
 from pilotage.routes.rules import (
     Branch,
+    Check,
     Choice,
-    Command,
     RuleError,
     RuleSet,
     Statement,
     is_about_responses,
     read_rules,
 )
-from pilotage.xds.rule_commands import UNWRITTEN, is_only_after, run_command
+from pilotage.xds.rule_commands import is_only_after, run_command
 from pilotage.xds.rule_sizes import is_too_costly
 from pilotage.xds.rule_state import Outcome, State
-from pilotage.xds.rule_tests import TestResult, all_of, needs_address, ways
+from pilotage.xds.rule_tests import TestResult, all_of, asked_checks, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +40,8 @@ _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _REWRITTEN: Final = 100
 """A check of a rewritten path counts as this many checks, because it takes much longer to work out."""
+_MOST_ASKED: Final = 20
+"""Maximum number of different conditions about which Envoy asks this process."""
 _LONGEST_IN_ALL: Final = 500_000
 """Maximum number of characters that the rules write in all cases. Envoy keeps them several times for each case."""
 
@@ -56,16 +58,16 @@ class Compiled(msgspec.Struct, frozen=True):
 
     Attributes:
         cases: the cases in order.
-        address: whether a test needs the client's address.
+        address: whether a test needs the client's address or HTTP version.
+        asked: the checks about which Envoy asks this process.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
-        skipped: commands that have no effect, such as ``log``.
 
     """
 
     cases: tuple[Case, ...] = ()
     address: bool = False
+    asked: tuple[Check, ...] = ()
     refused: tuple[str, str] | None = None
-    skipped: tuple[str, ...] = ()
 
 
 def route_rules(route: Route) -> Compiled:
@@ -89,7 +91,7 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     except RecursionError:  # each rule that does not end the rules needs a few levels of the stack
         return Compiled(refused=("too many rules apply one after another", "end rules with pass, or write fewer"))
-    return Compiled(tuple(cases), run.address, skipped=tuple(dict.fromkeys(run.skipped)))
+    return Compiled(tuple(cases), run.address, tuple(run.asked))
 
 
 def _check_costs(cases: Sequence[Case]) -> None:
@@ -98,7 +100,8 @@ def _check_costs(cases: Sequence[Case]) -> None:
     outcomes = [case.outcome for case in cases]
     edits = (edit for it in outcomes for edit in (*it.request, *it.response))
     texts = (text for edit in edits for text in (edit.name, *edit.values))
-    if sum(map(len, texts)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
+    scripted = (text for it in outcomes for edit in (*it.before, *it.after) for text in (edit.name, edit.text))
+    if sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
         raise RuleError("the rules need too long values in all combinations", "end rules with pass")
 
 
@@ -107,7 +110,7 @@ class _Run:
         self.ordered = [rule for rule in rules.rules if not rule.is_default]
         self.default = next((rule for rule in rules.rules if rule.is_default), None)
         self.alias, self.address, self.line = alias, False, 0
-        self.skipped: list[str] = []
+        self.asked: dict[Check, None] = {}
         self.count = self.checks = 0
 
     def rules(self, number: int, state: State) -> list[Case]:
@@ -167,6 +170,7 @@ class _Run:
         except RuleError as error:
             raise RuleError(error.message, error.hint, self.line) from None
         self.address = self.address or needs_address(condition)
+        self.ask(condition)
         if found == ((),):
             return then(state)
         cases: list[Case] = []
@@ -184,13 +188,20 @@ class _Run:
         rest = otherwise(state)
         return rest if _same(cases, rest) else [*cases, *rest]
 
+    def ask(self, condition: Condition) -> None:
+        """Collect the checks about which Envoy asks this process. Raises RuleError if there are too many."""
+        self.asked |= dict.fromkeys(asked_checks(condition))
+        if len(self.asked) > _MOST_ASKED:
+            what = f"there are more than {_MOST_ASKED} conditions basic_auth, form and postform"
+            raise RuleError(what, "write fewer", self.line)
+
     def body(self, statements: Sequence[Statement], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
         """Return the cases of commands and of what follows them."""
         for at, statement in enumerate(statements):
             rest = statements[at + 1 :]
             if isinstance(statement, Choice):
                 return self.choice(statement.branches, state, lambda it, rest=rest: self.body(rest, it, then))  # type: ignore[misc]
-            state = self.command(statement, state)
+            state = run_command(statement, state)
         return then(state)
 
     def choice(self, branches: Sequence[Branch], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
@@ -205,12 +216,6 @@ class _Run:
             lambda it: self.body(first.body, it, then),
             lambda it: self.choice(others, it, then),
         )
-
-    def command(self, command: Command, state: State) -> State:
-        if command.name in UNWRITTEN:
-            self.skipped.append(command.name)
-            return state
-        return run_command(command, state)
 
 
 def _ended(state: State, *, ended: bool) -> State:

@@ -6,7 +6,7 @@ import msgspec
 
 from pilotage.xds.rule_tests import Changes, TestResult
 
-__all__ = ["HeaderEdit", "Outcome", "State"]
+__all__ = ["HeaderEdit", "Outcome", "ScriptEdit", "State"]
 
 
 class HeaderEdit(msgspec.Struct, frozen=True):
@@ -24,6 +24,21 @@ class HeaderEdit(msgspec.Struct, frozen=True):
     keep: bool = False
 
 
+class ScriptEdit(msgspec.Struct, frozen=True):
+    """A command for :mod:`pilotage.xds.rule_script`.
+
+    Attributes:
+        command: such as ``set query``, or ``log``.
+        name: what is changed; for ``set status``, the status; for ``log``, its level and stream.
+        text: the value, with variables; ``""`` if there is none.
+
+    """
+
+    command: str
+    name: str = ""
+    text: str = ""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What the rules do with a request.
 
@@ -34,6 +49,7 @@ class Outcome(msgspec.Struct, frozen=True):
         status: the status of the gateway's own response; 0 if the request goes to the target.
         body: the text of that response, with variables.
         headers: headers of that response, as literal text.
+        before, after: commands for the script about the request and about the response.
 
     """
 
@@ -44,6 +60,8 @@ class Outcome(msgspec.Struct, frozen=True):
     status: int = 0
     body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    before: tuple[ScriptEdit, ...] = ()
+    after: tuple[ScriptEdit, ...] = ()
 
 
 class State(msgspec.Struct, frozen=True):
