@@ -55,7 +55,7 @@ _TEXTS: Final = {
 def records_profile(profile: str) -> Any:
     """Return the network filter with which a connection records that it verifies certificates by a profile."""
     text = substitution_format_string_pb2.SubstitutionFormatString(
-        text_format_source=base_pb2.DataSource(inline_string=profile)
+        text_format_source=base_pb2.DataSource(inline_string=profile.replace("%", "%%"))
     )
     value = value_pb2.FilterStateValue(
         object_key=_PROFILE, factory_key="envoy.string", format_string=text, read_only=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -220,7 +221,9 @@ _KEEPALIVE: Final = [
 ]
 
 
+@lru_cache(maxsize=8)
 def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
+    """Return the filter that serves HTTP. All filter chains of a kind share it: do not modify it."""
     common = protocol_pb2.HttpProtocolOptions(
         max_headers_count=number(_MOST_HEADERS),
         idle_timeout=seconds(options.idle_timeout),
