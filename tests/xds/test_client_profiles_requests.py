@@ -91,8 +91,8 @@ async def test_every_name_of_a_route_asks_whatever_its_certificate(
         assert await statuses("exact.org", "b.wild.org") == (421, 421)
         # The default route serves every name, and clients without a name.
         await gw.publish(route("open.wild.org", app.port), route("*", app.port, **closed))
-        for name in ("exact.org", "a.auto.org", "elsewhere.net", None):
-            assert await statuses(name, "anything.example") == (200, 403), name
+        for server_name in ("exact.org", "a.auto.org", "elsewhere.net", None):
+            assert await statuses(server_name, "anything.example") == (200, 403), server_name
         assert await statuses("open.wild.org", "open.wild.org") == (200, 200)
         await gw.publish(route("exact.org", app.port))
         assert await statuses("exact.org", "exact.org") == (200, 200)
