@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import BeforeValidator
 
 from pilotage.config.serve import Section, list_of_one
-from pilotage.xds import ClientProfile, read_profile
+from pilotage.xds.client_authorities import read_profile
+from pilotage.xds.client_profiles import ClientProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
