@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         url_problem,
     )
     from pilotage.xds.checks import ROUTE, SERVICE, denial
+    from pilotage.xds.client_authorities import read_profile
+    from pilotage.xds.client_profiles import ClientProfile
     from pilotage.xds.cloudflare import CLOUDFLARE
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
@@ -97,6 +99,7 @@ __all__ = [
     "Captcha",
     "CaptchaService",
     "CertificateFiles",
+    "ClientProfile",
     "GatewayCapabilities",
     "GatewayOptions",
     "HtmlChange",
@@ -122,6 +125,7 @@ __all__ = [
     "options_of",
     "pool_gate",
     "read_bypass",
+    "read_profile",
     "route_policy",
     "url_problem",
 ]
@@ -165,6 +169,8 @@ __getattr__, __dir__ = lazy_exports(
         "Backend": "backend",
         "RESTART_HOLD": "backend",
         "CertificateFiles": "options",
+        "ClientProfile": "client_profiles",
+        "read_profile": "client_authorities",
         "GatewayOptions": "options",
         "Key": "resources",
         "Limits": "overload",
