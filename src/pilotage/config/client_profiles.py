@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BeforeValidator
 
-from pilotage.config.serve import Section, list_of_one
+from pilotage.config.serve import Section
+from pilotage.config.validation import list_of_one
 from pilotage.xds.client_authorities import read_profile
 from pilotage.xds.client_profiles import ClientProfile
 

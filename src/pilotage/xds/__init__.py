@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.rule_checks import RULES
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
+    from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
     from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
@@ -99,6 +100,7 @@ __all__ = [
     "Captcha",
     "CaptchaService",
     "CertificateFiles",
+    "CertificatePair",
     "ClientProfile",
     "GatewayCapabilities",
     "GatewayOptions",
@@ -110,6 +112,7 @@ __all__ = [
     "Page",
     "Report",
     "Selector",
+    "ServedCertificate",
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
@@ -133,6 +136,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ServedCertificate": "served_certificates",
+        "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
         "options_of": "login",
         "SESSION_ISSUER": "login",
