@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_outcomes import route_rules
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
     from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
@@ -130,6 +131,7 @@ __all__ = [
     "read_bypass",
     "read_profile",
     "route_policy",
+    "route_rules",
     "url_problem",
 ]
 
@@ -146,6 +148,7 @@ __getattr__, __dir__ = lazy_exports(
         "OIDC": "login",
         "RESULTS_HEADER": "rule_tests",
         "RULES": "rule_checks",
+        "route_rules": "rule_outcomes",
         "check_id": "rule_tests",
         "LOGOUT_PATH": "login",
         "IDENTITY_HEADERS": "login",

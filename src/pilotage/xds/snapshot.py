@@ -173,8 +173,8 @@ class Snapshot:
         fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
         fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
-        fresh.holds, fresh.restarting, fresh._successors = self.holds, self.restarting, self._successors
-        fresh.downgrade.plain, fresh.awaited = self.downgrade.plain, self.awaited
+        fresh.holds, fresh.restarting, fresh.awaited = self.holds, self.restarting, self.awaited
+        fresh.downgrade.plain = self.downgrade.plain
         fresh.replace(self._table)
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
@@ -183,8 +183,8 @@ class Snapshot:
         fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
         wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
-        lingering = self.lingering  # their requests keep waiting
-        self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
+        as_before = {"resources": kept, "lingering": (lingering := self.lingering), "_successors": self._successors}
+        self.__dict__ |= fresh.__dict__ | as_before
         changed = self.apply(wanted)
         for alias, route in lingering.items():
             changed |= self._rebuild(self._index_route(alias, route))
