@@ -102,7 +102,7 @@ _GATEWAY: Final = GatewayCapabilities.of_options(
         trusted_proxies=("10.0.0.0/8", *CLOUDFLARE),
         error_pages="/pages",
         https_port=443,
-        certificates=(CertificateFiles("/srv/gateway.pem", "/srv/gateway.key"),),
+        certificates=(CertificateFiles("cert.pem", "key.pem"),),
         client_profiles=(ClientProfile("staff", ("/srv/clients.pem",)),),
     )
 )

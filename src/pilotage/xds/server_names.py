@@ -66,12 +66,18 @@ class NameGroup(msgspec.Struct, frozen=True):
         if not self.chain:
             msgspec.structs.force_setattr(self, "chain", f"for {self.names[0]}" if self.names else "others")
 
-    def transport_socket(self, profile: str = "") -> Any:
-        """Return the TLS settings of a filter chain that asks for the client certificates of a profile, if any."""
-        return tls_socket(self.secrets or map(secret_name, self.certificates), profile=profile)
+    def transport_socket(self, protocols: Iterable[str], profile: str = "") -> Any:
+        """Return the TLS settings of the filter chain.
+
+        Args:
+            protocols: the protocols of the application that a client may choose (ALPN).
+            profile: whose client certificates to ask for; ``""`` to ask for none.
+
+        """
+        return tls_socket(self.secrets or map(secret_name, self.certificates), protocols, profile=profile)
 
 
-def tls_socket(secrets: Iterable[str], protocols: Iterable[str] = ("h2", "http/1.1"), *, profile: str = "") -> Any:
+def tls_socket(secrets: Iterable[str], protocols: Iterable[str], *, profile: str = "") -> Any:
     """Return the TLS settings of a filter chain.
 
     Args:
