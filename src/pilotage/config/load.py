@@ -16,6 +16,7 @@ from pilotage.config.agents import read_agents
 from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
 from pilotage.config.client_profiles import ProfileSection, client_profiles
+from pilotage.config.cloudflare import CloudflareSection, cloudflare_lists
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
@@ -106,6 +107,7 @@ class _File(ServeSections):
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
     captcha: CaptchaSection | None = None
+    cloudflare: CloudflareSection | None = None
     error_pages: str = ""
     inbound_mtls_profiles: dict[str, ProfileSection] | None = None
 
@@ -183,10 +185,10 @@ class _Reader:
             oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file),
             error_pages=error_pages_folder(sections.error_pages, self.path, self.add_warning),
             captcha=captcha_service(sections.captcha, self.add_problem),
+            cloudflare_lists=cloudflare_lists(sections.cloudflare, self.add_problem),
             client_profiles=client_profiles(sections.inbound_mtls_profiles, self.path, self.add_warning),
         )
-        gateway = sections.gateway_settings(self.file, self.add_problem)
-        api = sections.api_settings(self.file)
+        gateway, api = sections.gateway_settings(self.file, self.add_problem), sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)
         self.problems += warnings
         policy = self.policy(sections, options, compositions)
