@@ -39,6 +39,7 @@ SYSTEM = {
     "pilotage.gateway.file_paths",
     "pilotage.lint.compose",
     "pilotage.lint.policy",
+    "pilotage.xds.client_authorities",
 }
 LONGEST = 400
 MOST_CACHED = 1024  # results of one function; labels may ask for ever new ones

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 
 from pilotage.api import openapi
 from pilotage.api.metrics import Metrics
@@ -66,6 +67,8 @@ def test_the_examples_of_the_configuration_are_valid(block: str, tmp_path: Path)
             file = tmp_path / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
+            if name.endswith("-ca.pem"):
+                trustme.CA().cert_pem.write_to_path(file)
     text = re.sub(r"(?<=[ :{])/(?=[\w/.-]*token)", "", block)
     for name in re.findall(r"token_file: ([\w./-]+)", text):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +86,7 @@ def test_the_settings_in_the_examples_cover_the_gateway_options() -> None:
         "https_address": "https",
         "https_port": "https",
         "certificates": "tls",
+        "client_profiles": "inbound_mtls_profiles",
         "hsts_max_age": "hsts",
         "max_client_connections": "max_connections_per_client",
     }

@@ -12,7 +12,7 @@ from pilotage.routes.schema import Homepage
 
 FIELDS = [entry for entry in entries() if entry.scope == "route"]
 SOURCE = Path(__file__).parents[2] / "src" / "pilotage"
-_ODD = {"alias", "inbound_mtls_profile"}  # the first has no effect by itself, and of the second no profile exists
+_ODD = {"alias"}  # it has no effect by itself
 
 
 def path_of(entry: LabelEntry) -> str:

@@ -239,7 +239,6 @@ OPEN = {"proxy.web.port": "80"}
         {"proxy.rule_file": "embed://x"},
         {"proxy.web.rule_file": "embed://x", "proxy.web.rules": "default { }"},
         {"proxy.web": "rules: {a: b}"},
-        {"proxy.web.inbound_mtls_profile": "staff"},
         {"proxy.web.agent": "node9"},
     ],
 )

@@ -101,12 +101,6 @@ def test_aliases_with_the_same_labels_share_their_settings() -> None:
     ("labels", "place", "message", "hint"),
     [
         (
-            {"proxy.web.inbound_mtls_profile": "staff"},
-            "inbound_mtls_profile",
-            "there is no inbound mTLS profile 'staff'",
-            "",
-        ),
-        (
             {"proxy.web.rules": "path /a { pass }", "proxy.web.rule_file": "/r.yml"},
             "rule_file",
             "rules and rule_file exclude each other",

@@ -48,6 +48,8 @@ async def test_envoy_answers_a_challenge_before_everything_else(envoy: Envoy) ->
         guarded = {"redirect_http": None, "cidr_whitelist": {"allow": ["192.0.2.0/24"]}}
         await gw.publish(route("app", app.port), route("shut", app.port, middlewares=guarded), route("gone"))
         certificates = gw.ads.certificates
+        with pytest.raises(GatewayError, match="RFC 8555"):
+            await certificates.set_http_challenge("one", "other")
         await asyncio.gather(*(certificates.set_http_challenge(f"one{it}", f"one{it}.mine") for it in range(20)))
         for host in ("app", "shut", "gone", "nowhere.example.org"):
             answer = await gw.ask(host, f"{_PATH}one7")

@@ -13,6 +13,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import LoadBalance
 from pilotage.xds.capabilities import GatewayCapabilities, check_capabilities
+from pilotage.xds.client_profiles import ClientProfile
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route
 
@@ -224,3 +225,37 @@ def test_all_routes_can_have_the_middleware_oidc() -> None:
     assert ([it.path for it in problems], served) == (["middlewares"], False)
     assert gateway(route("app", 80, middlewares={"oidc": None})) == ((), True)
     assert gateway(route("app", 22, scheme="tcp", port=PortPair(2222, 22)))[1]
+
+
+@pytest.mark.parametrize(
+    ("profile", "https", "fields", "message"),
+    [
+        (ClientProfile("staff", ("ca.pem",)), True, {}, ""),
+        (ClientProfile("other", ("ca.pem",)), True, {}, "there is no inbound mTLS profile 'staff'"),
+        (
+            ClientProfile("staff", ("ca.pem",), problem="cannot read ca.pem: denied"),
+            True,
+            {},
+            "the inbound mTLS profile 'staff' cannot be used: cannot read ca.pem: denied",
+        ),
+        (
+            ClientProfile("staff", ("ca.pem",)),
+            False,
+            {},
+            "clients send certificates only over HTTPS, which the gateway does not serve",
+        ),
+        (
+            ClientProfile("staff", ("ca.pem",)),
+            True,
+            {"scheme": "tcp", "port": PortPair(2, 2)},
+            "inbound_mtls_profile is only for HTTP, not tcp",
+        ),
+    ],
+)
+def test_a_route_needs_a_profile_with_which_certificates_can_be_verified(
+    profile: ClientProfile, https: bool, fields: dict[str, Any], message: str
+) -> None:
+    options = GatewayOptions(client_profiles=(profile,), https_port=443 * https, automatic_certificates=True)
+    problems, servable = check_capabilities(route("app", 80, inbound_mtls_profile="staff", **fields), options)
+    assert [problem.message for problem in problems] == [message] * bool(message)
+    assert servable is not bool(message)

@@ -23,7 +23,7 @@ def _changed(slots: CertificateSlots, before: dict[str, bytes]) -> list[str]:
 def test_a_certificate_changes_one_secret() -> None:
     slots = CertificateSlots()
     slots.replace([_served("a.x"), _served("b.x")])
-    assert len(slots.secret_names) == slots.size
+    assert [len(chain.secrets) for chain in slots.chains] == [slots.size]
     before = _bodies(slots)
     assert not slots.replace([_served("a.x"), _served("b.x"), _served("c.x")])
     (added,) = _changed(slots, before)
@@ -58,22 +58,34 @@ def test_the_slots_are_the_same_after_a_restart() -> None:
 
 def test_more_certificates_get_more_slots_and_no_fewer_later() -> None:
     slots, sizes = CertificateSlots(), []
-    for count in (0, 12, 13, 60, 250, MOST_CERTIFICATES, 3):
+    for count in (0, 11, 12, 44, 45, 179, MOST_CERTIFICATES, 3):
         slots.replace([_served(f"h{number}.x") for number in range(count)])
         assert len(slots.certificates) == count
         sizes.append(slots.size)
-    assert sizes == [16, 16, 64, 256, 1280, 1280, 1280]
+    assert sizes == [16, 16, 64, 64, 256, 256, 1536, 1536]
 
 
 def test_slots_of_retired_certificates_are_used_if_no_other_is_free() -> None:
     slots = CertificateSlots()
     for batch in range(5):
-        slots.replace([_served(f"h{batch}-{number}.x") for number in range(12)])
+        slots.replace([_served(f"h{batch}-{number}.x") for number in range(11)])
     assert slots.size == 16
-    assert {name for it in slots.certificates for name in it.names} == {f"h4-{number}.x" for number in range(12)}
+    assert {name for it in slots.certificates for name in it.names} == {f"h4-{number}.x" for number in range(11)}
 
 
 def test_the_first_of_equal_names_is_served() -> None:
     slots = CertificateSlots()
     slots.replace([_served("a.x", key="1"), _served("a.x", key="2")])
     assert [it.pair.key_pem for it in slots.certificates] == [b"1"]
+
+
+def test_each_chain_has_the_names_of_its_own_certificates() -> None:
+    slots = CertificateSlots()
+    slots.replace([_served(f"h{number}.x") for number in range(170)])
+    assert [len(chain.secrets) for chain in slots.chains] == [64] * 4
+    names = [name for chain in slots.chains for name in chain.names]
+    assert sorted(names) == sorted([*(f"h{number}.x" for number in range(170)), "placeholder.invalid"])
+    bodies = _bodies(slots)
+    for chain in slots.chains:
+        held = b"".join(bodies[secret] for secret in chain.secrets)
+        assert all(name.encode() in held for name in chain.names if name.startswith("h"))

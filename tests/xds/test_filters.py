@@ -62,7 +62,7 @@ async def test_hosts_in_unusual_spellings_need_no_control_plane(
 
 
 def test_only_scopes_with_plain_routes_set_the_address_of_a_target() -> None:
-    plain, own = (scope_settings(plain=it) for it in (True, False))
+    plain, own = (scope_settings(plain=it, clients=False) for it in (True, False))
     assert set(own) - set(plain) == {TARGET}
     off = packed(route_components_pb2.FilterConfig(disabled=True))
     assert all(it == off for it in own.values())

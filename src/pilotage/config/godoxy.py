@@ -19,8 +19,8 @@ GODOXY_KEYS: Final[Mapping[DocumentPath, frozenset[str]]] = {
     (): frozenset({"defaults", "homepage", "timeout_shutdown", "webui"}),
     ("providers",): frozenset({"include", "maxmind", "notification", "proxmox"}),
 }
-PROTECTIVE_KEYS: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})
-_ENTRYPOINT_PROTECTIVE: Final = frozenset({"middlewares", "rules"})
+PROTECTIVE_KEYS: Final = frozenset({"acl", "entrypoint"})
+_ENTRYPOINT_PROTECTIVE: Final = frozenset({"middlewares", "rules", "inboundmtlsprofile"})  # folded
 
 
 def may_restrict(key: str, value: Any) -> bool:

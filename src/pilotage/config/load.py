@@ -15,6 +15,7 @@ from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.agents import read_agents
 from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
+from pilotage.config.client_profiles import ProfileSection, client_profiles
 from pilotage.config.cloudflare import CloudflareSection, cloudflare_lists
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
@@ -108,6 +109,7 @@ class _File(ServeSections):
     captcha: CaptchaSection | None = None
     cloudflare: CloudflareSection | None = None
     error_pages: str = ""
+    inbound_mtls_profiles: dict[str, ProfileSection] | None = None
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -178,15 +180,15 @@ class _Reader:
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
         autocert, places = self.autocert(sections), (self.file, self.add_problem, self.path)
         options = sections.gateway_options(*places, autocert.files, automatic=bool(autocert.settings.entries))
-        oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
-        pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
-        captcha = captcha_service(sections.captcha, self.add_problem)
-        lists = cloudflare_lists(sections.cloudflare, self.add_problem)
         options = msgspec.structs.replace(
-            options, oidc=oidc, error_pages=pages, captcha=captcha, cloudflare_lists=lists
+            options,
+            oidc=oidc_defaults(sections.oidc, self.env, self.add_problem, self.file),
+            error_pages=error_pages_folder(sections.error_pages, self.path, self.add_warning),
+            captcha=captcha_service(sections.captcha, self.add_problem),
+            cloudflare_lists=cloudflare_lists(sections.cloudflare, self.add_problem),
+            client_profiles=client_profiles(sections.inbound_mtls_profiles, self.path, self.add_warning),
         )
-        gateway = sections.gateway_settings(self.file, self.add_problem)
-        api = sections.api_settings(self.file)
+        gateway, api = sections.gateway_settings(self.file, self.add_problem), sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)
         self.problems += warnings
         policy = self.policy(sections, options, compositions)

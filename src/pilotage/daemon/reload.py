@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import logging
 from typing import TYPE_CHECKING
 
@@ -112,18 +113,22 @@ class Reloader:
             log.log(level, "%s: %s", result, problem)
 
     async def watch_config(self) -> None:
-        """Request a reload whenever the configuration file or a file of middlewares changes."""
+        """Request a reload whenever the configuration file, or a file that it names, changes, except certificates."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_file())
-            group.create_task(self._watch_middlewares())
+            group.create_task(self._watch_named_files())
 
     async def _watch_file(self) -> None:
         if self.settings.file:
             async for _ in watch_files(self.settings.file):
                 self.request()
 
-    async def _watch_middlewares(self) -> None:
-        async for _ in watch_matching(lambda: self.settings.middleware_files):
+    async def _watch_named_files(self) -> None:
+        def patterns() -> list[str]:
+            authorities = [name for it in self.settings.options.client_profiles for name in it.ca_files]
+            return [*self.settings.middleware_files, *map(glob.escape, authorities)]
+
+        async for _ in watch_matching(patterns):
             self.request()
 
     async def watch_certificates(self, ads: AdsServer) -> None:

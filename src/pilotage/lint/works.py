@@ -18,6 +18,7 @@ from pilotage.routes.build import build_routes
 from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.routes.schema import UNSUPPORTED
 from pilotage.xds.capabilities import GatewayCapabilities
+from pilotage.xds.client_profiles import ClientProfile
 from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
@@ -111,12 +112,13 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
 }
 """Middleware -> options that make it usable."""
 
-_GATEWAY: Final = GatewayCapabilities(
+_GATEWAY: Final = GatewayCapabilities.of_options(
     GatewayOptions(
         trusted_proxies=("10.0.0.0/8", *CLOUDFLARE),
         error_pages="/pages",
         https_port=443,
         certificates=(CertificateFiles("cert.pem", "key.pem"),),
+        client_profiles=(ClientProfile("staff", ("/srv/clients.pem",)),),
     )
 )
 

@@ -219,7 +219,13 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     inbound_mtls_profile: Annotated[
-        str, Field(_TEXT, "Profile of allowed client certificates. Not in effect yet.", "staff", protective=True)
+        str,
+        Field(
+            _TEXT,
+            "Profile, in `pilotage.yml`, of the certificates that clients must send.",
+            "staff",
+            protective=True,
+        ),
     ] = ""
     path_patterns: Annotated[
         tuple[str, ...],

@@ -105,8 +105,6 @@ def _check_combinations(settings: RouteSettings, fields: dict[str, Located], con
         context.error(fields[field], message, hint, path=field)
         context.refused = True
 
-    if "inbound_mtls_profile" in fields and settings.inbound_mtls_profile:
-        refuse("inbound_mtls_profile", f"there is no inbound mTLS profile {settings.inbound_mtls_profile!r}")
     if settings.rules and settings.rule_file:
         refuse("rule_file", "rules and rule_file exclude each other", "keep one of them")
     if bool(settings.ssl_certificate) is not bool(settings.ssl_certificate_key):

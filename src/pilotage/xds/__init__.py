@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         url_problem,
     )
     from pilotage.xds.checks import ROUTE, SERVICE, denial
+    from pilotage.xds.client_authorities import read_profile
+    from pilotage.xds.client_profiles import ClientProfile
     from pilotage.xds.cloudflare import CLOUDFLARE, CLOUDFLARE_LISTS, read_networks, with_networks
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
@@ -101,6 +103,7 @@ __all__ = [
     "CaptchaService",
     "CertificateFiles",
     "CertificatePair",
+    "ClientProfile",
     "GatewayCapabilities",
     "GatewayOptions",
     "HtmlChange",
@@ -128,6 +131,7 @@ __all__ = [
     "pool_gate",
     "read_bypass",
     "read_networks",
+    "read_profile",
     "route_policy",
     "route_rules",
     "url_problem",
@@ -176,6 +180,8 @@ __getattr__, __dir__ = lazy_exports(
         "Backend": "backend",
         "RESTART_HOLD": "backend",
         "CertificateFiles": "options",
+        "ClientProfile": "client_profiles",
+        "read_profile": "client_authorities",
         "GatewayOptions": "options",
         "Key": "resources",
         "Limits": "overload",

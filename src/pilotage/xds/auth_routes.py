@@ -30,7 +30,8 @@ def restricts_access(route: Route | None) -> bool:
     if route is None:
         return False
     policy = route_policy(route.middlewares)
-    return bool(policy.allow) or policy.is_protected or route_rules(route).signs_in
+    restricted = bool(policy.allow or route.settings.inbound_mtls_profile)
+    return restricted or policy.is_protected or route_rules(route).signs_in
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:

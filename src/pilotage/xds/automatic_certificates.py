@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pilotage.core.errors import GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
-from pilotage.xds.acme_challenges import MOST_CHALLENGES, is_challenge
+from pilotage.xds.acme_challenges import MOST_CHALLENGES, http_challenges, is_challenge
 from pilotage.xds.certificate_slots import MOST_CERTIFICATES
 from pilotage.xds.resources import LISTENER, SECRET
 from pilotage.xds.self_signed import certified_names, self_signed
@@ -39,6 +39,9 @@ _MOST_NAMED: Final = 5
 
 class AutomaticCertificates:
     """The certificates and challenges that every Envoy should have. They need ``options.automatic_certificates``.
+
+    Set the certificates before the first table is published. Otherwise, an Envoy that has served since before this
+    process started loses its certificates until they are set.
 
     Attributes:
         problems: a problem for each certificate that cannot be served, and for names without certificate.
@@ -104,13 +107,13 @@ class AutomaticCertificates:
         challenges = self._snapshot.listeners.http_challenges
         _limit(challenges, token)
         challenges[token] = key_authorization
-        self._update()
+        self._update_http()
         await self._wait([self._snapshot.listeners.http_key], timeout)
 
     def remove_http_challenge(self, token: str) -> None:
         """Stop answering an HTTP-01 challenge. Unknown tokens are ignored."""
         if self._snapshot.listeners.http_challenges.pop(token, None) is not None:
-            self._update()
+            self._update_http()
 
     async def set_tls_alpn_challenge(
         self,
@@ -236,6 +239,11 @@ class AutomaticCertificates:
             self._apply()  # some of these names may have a certificate by now, or others may need one
 
     # ---- delivery
+
+    def _update_http(self) -> None:
+        """Send only the answers to HTTP-01 challenges."""
+        answers = http_challenges(self._snapshot.listeners.http_challenges)
+        self._send_changes(self._snapshot.apply({answers.key: answers}))
 
     def _update(self) -> None:
         self._send_changes(self._snapshot.change_listeners())

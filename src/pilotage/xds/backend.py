@@ -339,6 +339,7 @@ def _look_alike(one: Agent | None, other: Agent | None) -> bool:
 
 _COMMON: Final = (
     "middlewares",
+    "inbound_mtls_profile",
     "hold",
     "no_tls_verify",
     "ssl_server_name",

@@ -76,6 +76,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
             trusted_proxies=options.trusted_proxies,
             oidc=options.oidc.for_routes,
             error_pages=options.error_pages,
+            client_profiles=options.client_profiles,
         )
         return cls(kept, compositions)
 
@@ -142,8 +143,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     elif settings.rule_file and route.is_stream:
         refuse("rule_file", f"rules are only for HTTP, not {route.scheme}", "remove it")
     if settings.inbound_mtls_profile:
-        message = f"inbound_mtls_profile is {_UNSUPPORTED_FIELD}, so the route is not served"
-        refuse("inbound_mtls_profile", message, "remove it")
+        _check_profile(route, options, refuse)
     if settings.tls_termination and not options.serves_https:
         hint = "set gateway.tls, or remove it if the target itself speaks TLS"
         refuse("tls_termination", "the gateway has no certificate with which it could end TLS", hint)
@@ -158,6 +158,24 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     _check_sign_in(route_policy(route.middlewares), options, refuse, is_stream=route.is_stream)
     _check_addresses(route_policy(route.middlewares), options, refuse, route.alias)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _check_profile(route: Route, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse a route whose clients' certificates could not be verified."""
+    field, name = "inbound_mtls_profile", route.settings.inbound_mtls_profile
+    profile = next((it for it in options.client_profiles if it.name == name), None)
+    if route.is_stream:
+        refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it")
+    elif route.has_listener:
+        refuse(field, "a route with a port of its own cannot require client certificates", "remove the port")
+    elif profile is None:
+        hint = "correct the name, or define the profile under inbound_mtls_profiles in pilotage.yml"
+        refuse(field, f"there is no inbound mTLS profile {shorten_value(name)!r}", hint)
+    elif profile.problem:
+        refuse(field, f"the inbound mTLS profile {name!r} cannot be used: {profile.problem}", "correct its files")
+    elif not options.serves_https:
+        hint = "set gateway.https and gateway.tls in pilotage.yml"
+        refuse(field, "clients send certificates only over HTTPS, which the gateway does not serve", hint)
 
 
 def _listens_on(address: str, options: GatewayOptions) -> bool:

@@ -1,9 +1,9 @@
-"""Assigns certificates to the secrets of one filter chain. Pure.
+"""Assigns certificates to the secrets of a few filter chains. Pure.
 
-A filter chain costs Envoy about 1 MB, and closing one closes its connections. So all certificates that pilotage obtains
-share a chain with a fixed number of secrets, the slots. Envoy chooses among them by server name. A new certificate goes
-into a free slot, which changes neither the chain nor the listener. If too few slots are free, a larger chain replaces
-this one, which happens three times at most.
+A filter chain costs Envoy about 1 MB, and closing one closes its connections. So the certificates that pilotage obtains
+share chains, each with a fixed number of secrets, the slots. Envoy chooses among them by server name. A new certificate
+goes into a free slot, which changes no chain. If too few slots are free, more chains replace the present ones, which
+happens three times at most.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.xds.resources import Resource
+from pilotage.xds.self_signed import PLACEHOLDER
 from pilotage.xds.served_certificates import ServedCertificate  # msgspec needs it
 from pilotage.xds.server_names import certificate_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pilotage.xds.served_certificates import CertificatePair
 
-__all__ = ["MOST_CERTIFICATES", "SLOTS", "CertificateSlots"]
+__all__ = ["MOST_CERTIFICATES", "SLOTS", "CertificateSlots", "SlotChain"]
 
 SLOTS: Final = "automatic/"
 """Prefix of the names of the secrets."""
 
-_SIZES: Final = (16, 64, 256, 1280)
-_FULL: Final = 0.8
+_SIZES: Final = (16, 64, 256, 1536)
+_IN_CHAIN: Final = 64
+"""Maximum slots of a chain. Envoy's work for a new chain grows with the square of this number."""
+_FULL: Final = 0.7
 """The part of the slots that may be in use. Free ones receive a certificate before its predecessor is removed."""
 MOST_CERTIFICATES: Final = int(_SIZES[-1] * _FULL)
 
@@ -39,8 +42,23 @@ class _Slot(msgspec.Struct):
     is_retired: bool = False
 
 
+class SlotChain(msgspec.Struct, frozen=True):
+    """A filter chain.
+
+    Attributes:
+        name: its name.
+        names: the server names for which it has certificates.
+        secrets: the names of its secrets.
+
+    """
+
+    name: str
+    names: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+
 class CertificateSlots:
-    """The slots of a filter chain.
+    """The slots of all chains.
 
     Attributes:
         size: number of slots.
@@ -87,15 +105,26 @@ class CertificateSlots:
 
     def _made(self, index: int, certificate: ServedCertificate) -> _Slot:
         pair = certificate.pair
-        return _Slot(certificate, certificate_secret(self.secret_names[index], pair.chain_pem, pair.key_pem))
+        return _Slot(certificate, certificate_secret(self._secret_name(index), pair.chain_pem, pair.key_pem))
+
+    def _secret_name(self, index: int) -> str:
+        return f"{SLOTS}{self.size}/{index}"
 
     def _free(self, names: frozenset[str]) -> int:
         """Return a free slot, usually the same one after a restart, so that Envoys need no update then."""
         digest = hashlib.blake2b("\n".join(sorted(names)).encode(), digest_size=4).digest()
-        start = int.from_bytes(digest, "big")
-        order = [(start + step) % self.size for step in range(self.size)]
-        free = [index for index in order if index not in self._slots]
-        return (free or [index for index in order if self._slots[index].is_retired])[0]
+        chains, order = self._chains, list[int]()
+        place, first = divmod(int.from_bytes(digest, "big"), len(chains))
+        for chain in chains[first:] + chains[:first]:  # the next chain only if this one is full
+            start = place % len(chain)
+            order += [*chain[start:], *chain[:start]]
+        free = next((index for index in order if index not in self._slots), None)
+        return free if free is not None else next(index for index in order if self._slots[index].is_retired)
+
+    @property
+    def _chains(self) -> list[range]:
+        """The indexes of the slots of each chain."""
+        return [range(start, min(start + _IN_CHAIN, self.size)) for start in range(0, self.size, _IN_CHAIN)]
 
     @property
     def certificates(self) -> list[ServedCertificate]:
@@ -103,11 +132,19 @@ class CertificateSlots:
         return [slot.certificate for slot in self._slots.values() if not slot.is_retired]
 
     @property
-    def secret_names(self) -> list[str]:
-        """The names of the secrets of all slots."""
-        return [f"{SLOTS}{self.size}/{index}" for index in range(self.size)]
+    def chains(self) -> list[SlotChain]:
+        """All chains. The first one also has the name of the placeholder, so that there is always a name."""
+        found = []
+        for number, indexes in enumerate(self._chains):
+            slots = (slot for index in indexes if (slot := self._slots.get(index)) and not slot.is_retired)
+            names = {name for slot in slots for name in slot.certificate.names} | (
+                {PLACEHOLDER} if not number else set()
+            )
+            secrets = tuple(map(self._secret_name, indexes))
+            found.append(SlotChain(f"automatic {self.size}-{number}", tuple(sorted(names)), secrets))
+        return found
 
-    def secrets(self, placeholder: CertificatePair) -> Iterable[Resource]:
+    def secrets(self, placeholder: CertificatePair) -> list[Resource]:
         """Return the secrets of all slots.
 
         Args:
@@ -115,7 +152,7 @@ class CertificateSlots:
 
         """
         if len(self._placeholders) < self.size:
-            pair = placeholder
-            made = (certificate_secret(name, pair.chain_pem, pair.key_pem) for name in self.secret_names)
+            pair, names = placeholder, map(self._secret_name, range(self.size))
+            made = (certificate_secret(name, pair.chain_pem, pair.key_pem) for name in names)
             self._placeholders = dict(enumerate(made))
         return [*(self._placeholders | {index: slot.resource for index, slot in self._slots.items()}).values()]

@@ -38,6 +38,7 @@ from pilotage.xds.agents import unreached_page
 from pilotage.xds.auth_requests import ask_route
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import WILDCARD, address_settings
+from pilotage.xds.client_checks import CLIENTS, client_check, profile_of
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.host_lookups import (
     AGAIN_SCRIPT,
@@ -144,6 +145,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
         _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
+        *([_filter(CLIENTS, rbac_filter_pb2.RBAC())] if options.client_profiles else []),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -254,14 +256,15 @@ requested."""
 # ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
-def scope_settings(*, plain: bool) -> dict[str, Any]:
+def scope_settings(*, plain: bool, clients: bool) -> dict[str, Any]:
     """Return the default per-route configuration: all optional filters disabled.
 
     Args:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
+        clients: whether routes can require client certificates.
 
     """
-    disabled = (_FOLD, WILDCARD, ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND, EDITS)
+    disabled = (_FOLD, WILDCARD, *([CLIENTS] if clients else []), ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND, EDITS)
     return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
 
 
@@ -270,6 +273,8 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
+    if route.redirect.https_redirect and backend.route.settings.inbound_mtls_profile:
+        route.typed_per_filter_config[CLIENTS].CopyFrom(_OFF)  # likewise, clients send a certificate to its target
     if route.redirect.https_redirect and backend.route_policy.is_protected:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
@@ -308,6 +313,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
     found = address_settings(backend)
+    if (profile := profile_of(backend, options)) is not None:
+        found[CLIENTS] = client_check(profile)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
     real_ip = policy.address_from is not None

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from pilotage.xds.acme_challenges import HTTP_CHALLENGES, http_challenges
 from pilotage.xds.certificate_slots import SLOTS, CertificateSlots
+from pilotage.xds.client_profiles import ClientNames
 from pilotage.xds.listeners import certificate_groups, http_listeners
 from pilotage.xds.resources import EXTENSION, SECRET, by_key
-from pilotage.xds.self_signed import PLACEHOLDER, placeholder
+from pilotage.xds.self_signed import placeholder
 from pilotage.xds.server_names import CHALLENGES, NameGroup, certificate_secret, challenge_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
     from pilotage.xds.resources import Key, Resource
     from pilotage.xds.served_certificates import CertificatePair
@@ -28,6 +30,7 @@ class ListenerState:
         http_challenges: token -> key authorization of the HTTP-01 challenges to answer.
         tls_challenges: host name -> certificate of the TLS-ALPN-01 challenges to answer.
         slots: the certificates that pilotage obtains.
+        clients: key of a backend whose clients need certificates -> its name and its profile.
 
     """
 
@@ -35,16 +38,30 @@ class ListenerState:
         self.http_challenges: dict[str, str] = {}
         self.tls_challenges: dict[str, CertificatePair] = {}
         self.slots = CertificateSlots()
+        self.clients: dict[str, tuple[str, str]] = {}
         self._placeholder: CertificatePair | None = None
+
+    def follow(self, key: str, backend: Backend | None) -> bool:
+        """Record a backend's profile; return whether it changed, and the listeners with it."""
+        profile = backend.route.settings.inbound_mtls_profile if backend is not None else ""
+        found = (backend.name, profile) if backend is not None and profile else None
+        if self.clients.get(key) == found:
+            return False
+        if found is None:
+            del self.clients[key]
+        else:
+            self.clients[key] = found
+        return True
 
     def resources(self, options: GatewayOptions) -> list[Resource]:
         """Return the HTTP listeners and the resources that only they use."""
+        clients = ClientNames.of_routes(self.clients.values(), options.match_domains)
         if not options.automatic_certificates:
-            return http_listeners(options)
+            return http_listeners(options, clients=clients)
         found = [http_challenges(self.http_challenges)] if options.http_port else []
         if not options.https_port:
             return found + http_listeners(options)
-        found += http_listeners(options, self._automatic, self.tls_challenges)
+        found += http_listeners(options, self._automatic, self.tls_challenges, clients)
         if self._placeholder is None:
             self._placeholder = placeholder()
         found += self.slots.secrets(self._placeholder)
@@ -54,14 +71,11 @@ class ListenerState:
 
     def certificates(self, options: GatewayOptions) -> list[NameGroup]:
         """Return the groups of all certificates of the gateway, also for the listeners of routes with own ports."""
-        return certificate_groups(options, self._automatic if options.automatic_certificates else None)
+        return certificate_groups(options, self._automatic if options.automatic_certificates else ())
 
     @property
-    def _automatic(self) -> NameGroup:
-        names = {name for certificate in self.slots.certificates for name in certificate.names}
-        return NameGroup(
-            tuple(sorted(names | {PLACEHOLDER})), (), secrets=tuple(self.slots.secret_names), chain="automatic"
-        )
+    def _automatic(self) -> list[NameGroup]:
+        return [NameGroup(it.names, (), secrets=it.secrets, chain=it.name) for it in self.slots.chains]
 
     def changes(self, options: GatewayOptions, present: Iterable[Key]) -> dict[Key, Resource | None]:
         """Return key -> resource, for those that may have changed since the settings were applied.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -23,7 +24,9 @@ from envoy.extensions.filters.network.echo.v3 import echo_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 
+from pilotage.xds.client_checks import records_profile
 from pilotage.xds.client_limit import add_client_limit
+from pilotage.xds.client_profiles import NO_CLIENTS
 from pilotage.xds.filters import http_filters, scope_settings
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.own_ports import PORT_HEADER
@@ -42,6 +45,7 @@ from pilotage.xds.server_names import (
     chain_named,
     challenge_chain,
     name_groups,
+    profile_chain,
     tls_socket,
 )
 from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
@@ -49,6 +53,7 @@ from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pilotage.xds.client_profiles import ClientNames
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
@@ -86,7 +91,10 @@ _EVERYBODY: Final = "everybody"
 
 
 def http_listeners(
-    options: GatewayOptions, automatic: NameGroup | None = None, challenges: Iterable[str] = ()
+    options: GatewayOptions,
+    automatic: Iterable[NameGroup] = (),
+    challenges: Iterable[str] = (),
+    clients: ClientNames = NO_CLIENTS,
 ) -> list[Resource]:
     """Return the configured HTTP listeners: ``http``, ``https``, both or neither.
 
@@ -94,6 +102,7 @@ def http_listeners(
         options: the gateway's settings.
         automatic: the certificates that pilotage obtains, and their names. The operator's files take precedence.
         challenges: the names with TLS-ALPN-01 challenges.
+        clients: the names whose connections ask for client certificates.
 
     """
     found = []
@@ -101,18 +110,18 @@ def http_listeners(
         found.append(http_listener("http", options.http_address, options.http_port, options))
     groups = certificate_groups(options, automatic)
     if options.serves_https and groups:
-        place = options.https_address, options.https_port
-        found.append(http_listener("https", *place, options, groups=groups, challenges=sorted(challenges)))
+        place, names = (options.https_address, options.https_port), sorted(challenges)
+        found.append(http_listener("https", *place, options, groups=groups, challenges=names, clients=clients))
     return [resource(LISTENER, message.name, message) for message in found]
 
 
-def certificate_groups(options: GatewayOptions, automatic: NameGroup | None = None) -> list[NameGroup]:
+def certificate_groups(options: GatewayOptions, automatic: Iterable[NameGroup] = ()) -> list[NameGroup]:
     """Return the groups of all certificates of the gateway. See :func:`http_listeners` for the arguments."""
     groups = name_groups(options.certificates)
-    if automatic is not None:
-        taken = {name for group in groups for name in group.names}
-        names = tuple(name for name in automatic.names if name not in taken)
-        groups.append(msgspec.structs.replace(automatic, names=names))
+    taken = {name for group in groups for name in group.names}
+    for group in automatic:
+        names = tuple(name for name in group.names if name not in taken)
+        groups.append(msgspec.structs.replace(group, names=names))
     return groups
 
 
@@ -124,18 +133,30 @@ def http_listener(
     *,
     groups: list[NameGroup] | None = None,
     challenges: list[str] | None = None,
+    clients: ClientNames = NO_CLIENTS,
     scope: str = "",
 ) -> listener_pb2.Listener:
     """Return a listener for HTTPS or, without groups of certificates, for plain HTTP."""
     if groups is None:
         return _listener(name, host, port, _chains(options, https=False, scope=scope), options)
-    chains = [chain for group in groups for chain in _chains(options, https=True, group=group, scope=scope)]
+    wanted: dict[tuple[str, str], None] = {}
+
+    def choose(chain: str, profile: str) -> Any:
+        wanted[chain, profile] = None
+        return _chain_for(profile_chain(chain, profile), options)
+
+    matcher = chain_matcher(groups, choose, challenges or (), clients)
+    chains = []
+    for group in groups:
+        for profile in ["", *sorted(profile for chain, profile in wanted if profile and chain == group.chain)]:
+            chains += _chains(options, https=True, group=group, profile=profile, scope=scope)
     chains += map(_challenge, challenges or ())
-    matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options), challenges or ())
     return _listener(name, host, port, chains, options, matcher=matcher)
 
 
-def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING, scope: str = "") -> list[Any]:
+def _chains(
+    options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING, profile: str = "", scope: str = ""
+) -> list[Any]:
     """Return the filter chains for a group of server names, or for plain HTTP.
 
     Trusted proxies have a separate chain, because only their headers are trusted.
@@ -151,14 +172,16 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
         chains.insert(0, trusted)
     if https:
         for chain in chains:
-            encrypt(chain, group, _HTTP_PROTOCOLS)
-            chain.name = f"{group.chain} {chain.name}".rstrip()
+            encrypt(chain, group, _HTTP_PROTOCOLS, profile)
+            chain.name = f"{profile_chain(group.chain, profile)} {chain.name}".rstrip()
+            if profile:
+                chain.filters.insert(0, records_profile(profile))
     return chains
 
 
-def encrypt(chain: Any, group: NameGroup, protocols: Iterable[str]) -> None:
-    """Let a filter chain end TLS, with a group of certificates. ``protocols`` are those that it accepts (ALPN)."""
-    chain.transport_socket.CopyFrom(group.transport_socket(protocols))
+def encrypt(chain: Any, group: NameGroup, protocols: Iterable[str], profile: str = "") -> None:
+    """Let a filter chain end TLS. See :meth:`NameGroup.transport_socket` for the other arguments."""
+    chain.transport_socket.CopyFrom(group.transport_socket(protocols, profile))
     chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
 
 
@@ -230,8 +253,12 @@ KEEPALIVE: Final = [
 ]
 
 
+@lru_cache(maxsize=64)
 def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False, scope: str = "") -> Any:
-    """Return the connection manager of a listener. ``scope`` is the listener's own scope, if it has one."""
+    """Return the connection manager of a listener, which all its chains share: do not modify it.
+
+    ``scope`` is the listener's own scope, if it has one.
+    """
     common = protocol_pb2.HttpProtocolOptions(
         max_headers_count=number(_MOST_HEADERS),
         idle_timeout=seconds(options.idle_timeout),
@@ -285,7 +312,9 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False, sco
         )
         everything = route_components_pb2.VirtualHost(name="redirect", domains=["*"], routes=[route])
         redirect = route_pb2.RouteConfiguration(
-            name="redirect", virtual_hosts=[everything], typed_per_filter_config=scope_settings(plain=False)
+            name="redirect",
+            virtual_hosts=[everything],
+            typed_per_filter_config=scope_settings(plain=False, clients=bool(options.client_profiles)),
         )
         manager.route_config.CopyFrom(redirect)
     else:

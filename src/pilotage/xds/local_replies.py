@@ -16,6 +16,7 @@ from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
+from pilotage.xds.client_checks import client_refusals
 from pilotage.xds.request_checks import REFUSAL, bad_host, bad_path, elsewhere, refusals
 from pilotage.xds.resources import header, number, packed
 
@@ -137,6 +138,8 @@ def local_replies(options: GatewayOptions) -> Any:
         *_variants(unknown, _UNKNOWN, _SPELLING, options, **for_unknown),
         *_variants(elsewhere(), _UNKNOWN, _SPELLING, options, **for_unknown, code=404),
     ]
+    if options.client_profiles:
+        mappers += [_reply(when, _format(text, _TEXT), status=status) for when, status, text in client_refusals()]
     found = [
         _variants(
             _all(_FAILED, *_conditions(cause)),

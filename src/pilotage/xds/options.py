@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.routes.oidc import OidcDefaults
 from pilotage.xds.captcha import CaptchaService
+from pilotage.xds.client_profiles import ClientProfile
 from pilotage.xds.cloudflare import CLOUDFLARE_LISTS
 
 __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
@@ -68,6 +69,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         public_https_port: HTTPS port as clients see it, for redirects; 0 means ``https_port``.
         certificates: certificates of the HTTPS listener.
         automatic_certificates: pilotage obtains certificates itself; Envoys answer the authorities' challenges.
+        client_profiles: which client certificates routes can require.
         redirect_to_https: redirect plain HTTP to HTTPS for all routes.
         hsts_max_age: how long browsers must use only HTTPS, in seconds; 0 omits the header.
         match_domains: domains under which aliases are served (``example.com``); empty means any.
@@ -118,6 +120,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     public_https_port: int = 0
     certificates: tuple[CertificateFiles, ...] = ()
     automatic_certificates: bool = False
+    client_profiles: tuple[ClientProfile, ...] = ()
     redirect_to_https: bool = False
     hsts_max_age: float = 0.0
     match_domains: tuple[str, ...] = ()

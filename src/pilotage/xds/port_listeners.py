@@ -80,7 +80,7 @@ def _end_tls(
     message: listener_pb2.Listener, backend: Backend, options: GatewayOptions, groups: list[NameGroup]
 ) -> None:
     """Let the listener of a tcp route end TLS, with the gateway's certificates."""
-    message.filter_chain_matcher.CopyFrom(chain_matcher(groups, chain_named))
+    message.filter_chain_matcher.CopyFrom(chain_matcher(groups, lambda chain, _profile: chain_named(chain)))
     for group in groups:
         chain = message.filter_chains.add(name=group.chain)
         chain.filters.extend(tcp_filters(backend, options))

@@ -16,6 +16,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
+from pilotage.xds.client_profiles import SUBJECT_HEADER
 from pilotage.xds.options import FORGEABLE
 from pilotage.xds.own_ports import PORT_HEADER
 from pilotage.xds.refusal import STATUSES
@@ -53,7 +54,7 @@ _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
     )
 )
 
-_NEVER: Final = ("x-envoy-", "proxy", *OWN_HEADERS, PORT_HEADER)
+_NEVER: Final = ("x-envoy-", "proxy", *OWN_HEADERS, PORT_HEADER, SUBJECT_HEADER)
 """Headers removed from all requests: those of Envoy and the gateway, and ``Proxy``, which CGI misreads (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"

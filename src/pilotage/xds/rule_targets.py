@@ -213,7 +213,7 @@ def _why_not(other: Backend | None) -> str:
     settings = other.route.settings
     if policy != PLAIN or settings.path_patterns or settings.rules or settings.rule_file:
         return "has rules or middlewares of its own, which would be bypassed"
-    return ""
+    return "requires client certificates, which would be bypassed" if settings.inbound_mtls_profile else ""
 
 
 def _unknown(route: Route, place: str) -> Problem:

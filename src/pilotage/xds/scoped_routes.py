@@ -20,6 +20,7 @@ from pilotage.xds.agents import PROXY_PATH
 from pilotage.xds.app_sec import BUFFERED
 from pilotage.xds.asset_routes import asset_routes
 from pilotage.xds.bypass_routes import has_route_headers, with_bypass
+from pilotage.xds.client_checks import subject_headers
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, on_demand_settings, scope_settings
 from pilotage.xds.load_balancing import hash_policies
@@ -109,16 +110,17 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
             hosts.append(encode_host(backend.name, names, host, needs, measured=backend.measured, leads_to=led))
     hosts.sort(key=lambda host: host.name)
     plain, own_port = any(backend.backing == "shared" for backend in ordered), ordered[0].route.has_listener
-    return join_hosts(label, _head(plain=plain, own_port=own_port), hosts)
+    head = _head(plain=plain, own_port=own_port, clients=bool(options.client_profiles))
+    return join_hosts(label, head, hosts)
 
 
-@lru_cache(maxsize=4)
-def _head(*, plain: bool, own_port: bool) -> bytes:
+@lru_cache(maxsize=8)
+def _head(*, plain: bool, own_port: bool, clients: bool) -> bytes:
     """Return the serialized part of a scope that is the same for all scopes with (or without) ``plain`` routes."""
     everywhere = route_pb2.RouteConfiguration(
         validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
         ignore_port_in_host_matching=True,
-        typed_per_filter_config=scope_settings(plain=plain),
+        typed_per_filter_config=scope_settings(plain=plain, clients=clients),
         request_headers_to_remove=["x-envoy-external-address", *([PORT_HEADER] if own_port else [])],
     )
     head: bytes = everywhere.SerializeToString(deterministic=True)
@@ -236,7 +238,7 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
         routes=routes,
         typed_per_filter_config=backend_settings(backend, options),
         retry_policy=None if backend.backing == "shared" and repeats(backend) else retries(backend, options),
-        request_headers_to_add=identity_headers(backend, options),
+        request_headers_to_add=[*identity_headers(backend, options), *subject_headers(backend)],
     )
     if backend.route_policy.auth is not None and backend.route_policy.auth.api_key:
         host.request_body_buffer_limit.value = BUFFERED

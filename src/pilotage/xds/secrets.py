@@ -11,6 +11,8 @@ import msgspec
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.engine.x509 import read_certificates as parse_certificates
+from pilotage.xds.client_authorities import read_profile
+from pilotage.xds.client_checks import authorities
 from pilotage.xds.server_names import secret
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
-    """Return the settings with the names in the gateway's certificates added, and the secrets (none without HTTPS).
+    """Return the settings with what the files of certificates contain, and the secrets.
+
+    Certificates have their names, without HTTPS none of them has a secret, and profiles have their problems.
 
     Raises:
         ConfigError: certificates or keys cannot be read or used. It has a problem for each such pair of files.
@@ -36,8 +40,12 @@ def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Res
             problems += error.problems
     if problems:
         raise ConfigError(problems)
+    profiles = [read_profile(profile) for profile in options.client_profiles]
+    secrets += [authorities(profile.name, pem) for profile, pem in profiles if not profile.problem]
     read = [msgspec.structs.replace(files, names=_names(files.certificate)) for files in options.certificates]
-    return msgspec.structs.replace(options, certificates=tuple(read)), secrets
+    return msgspec.structs.replace(
+        options, certificates=tuple(read), client_profiles=tuple(it for it, _ in profiles)
+    ), secrets
 
 
 def _names(file: str) -> tuple[str, ...]:

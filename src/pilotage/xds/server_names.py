@@ -14,11 +14,13 @@ from xds.core.v3 import cidr_pb2, extension_pb2
 from xds.type.matcher.v3 import ip_pb2, matcher_pb2, regex_pb2, string_pb2
 
 from pilotage.core.addresses import is_address
+from pilotage.xds.client_profiles import NO_CLIENTS, client_ca
 from pilotage.xds.resources import SECRET, Resource, packed, resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pilotage.xds.client_profiles import ClientNames
     from pilotage.xds.options import CertificateFiles
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "chain_named",
     "challenge_chain",
     "name_groups",
+    "profile_chain",
     "secret",
     "secret_name",
     "tls_socket",
@@ -63,24 +66,42 @@ class NameGroup(msgspec.Struct, frozen=True):
         if not self.chain:
             msgspec.structs.force_setattr(self, "chain", f"for {self.names[0]}" if self.names else "others")
 
-    def transport_socket(self, protocols: Iterable[str]) -> Any:
-        """Return the TLS settings of the filter chain. ``protocols`` are those that a client may choose (ALPN)."""
-        return tls_socket(self.secrets or map(secret_name, self.certificates), protocols)
+    def transport_socket(self, protocols: Iterable[str], profile: str = "") -> Any:
+        """Return the TLS settings of the filter chain.
+
+        Args:
+            protocols: the protocols of the application that a client may choose (ALPN).
+            profile: whose client certificates to ask for; ``""`` to ask for none.
+
+        """
+        return tls_socket(self.secrets or map(secret_name, self.certificates), protocols, profile=profile)
 
 
-def tls_socket(secrets: Iterable[str], protocols: Iterable[str]) -> Any:
+def tls_socket(secrets: Iterable[str], protocols: Iterable[str], *, profile: str = "") -> Any:
     """Return the TLS settings of a filter chain.
 
     Args:
         secrets: the names of the secrets with its certificates. Envoy chooses one by the server name.
         protocols: the protocols of the application (ALPN).
+        profile: whose client certificates to ask for; ``""`` to ask for none. Clients may send none, but no others.
 
     """
     common = tls_pb2.CommonTlsContext(alpn_protocols=protocols)
     for name in secrets:
         common.tls_certificate_sds_secret_configs.add(name=name, sds_config=ads())
+    if profile:
+        common.validation_context_sds_secret_config.name = client_ca(profile)
+        common.validation_context_sds_secret_config.sds_config.CopyFrom(ads())
     context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
+    if profile:  # Envoy does not count the certificate of a resumed session as verified
+        context.disable_stateless_session_resumption = True
+        context.disable_stateful_session_resumption = True
     return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
+
+
+def profile_chain(chain: str, profile: str) -> str:
+    """Return the name of the filter chain that is like another one, but asks for the certificates of a profile."""
+    return f"{chain} clients {profile}" if profile else chain
 
 
 def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
@@ -113,18 +134,24 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     return sorted(found, key=lambda group: group.names) + others
 
 
-def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any], challenges: Iterable[str] = ()) -> Any:
+def chain_matcher(
+    groups: Iterable[NameGroup],
+    choose: Callable[[str, str], Any],
+    challenges: Iterable[str] = (),
+    clients: ClientNames = NO_CLIENTS,
+) -> Any:
     """Return the matcher that finds the filter chain for a connection. If it finds none, Envoy closes the connection.
 
     Envoy's usual matching of server names would let a wildcard stand for several labels.
 
     Args:
         groups: from :func:`name_groups`.
-        choose: returns the action for a group, given the name of its filter chain.
+        choose: returns the action for a group, given the name of its filter chain, and a profile or ``""``.
         challenges: the names with TLS-ALPN-01 challenges, which have filter chains of their own.
+        clients: the names whose connections ask for client certificates.
 
     """
-    found = _by_name(groups, choose)
+    found = _by_name(groups, choose, clients)
     answers = [_challenged(name) for name in sorted(challenges)]
     if not answers:
         return found
@@ -159,19 +186,20 @@ def _challenged(name: str) -> Any:
     )
 
 
-def _by_name(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
+def _by_name(groups: Iterable[NameGroup], choose: Callable[[str, str], Any], clients: ClientNames) -> Any:
     exact: dict[str, Any] = {}
     others: list[Any] = []
     nameless = default = None
     for group in groups:
-        on_match = choose(group.chain)
         if not group.names and not group.secrets:
-            nameless, default = on_match, on_match if group.is_default else None
+            nameless = choose(group.chain, clients.default)
+            default = _by_client(group.chain, choose, clients) if group.is_default else None
         for name in group.names:
             if name.startswith("*."):
+                on_match = _by_client(group.chain, choose, clients, below=name[1:])
                 others.append(_field(_is(rf"[^.]+\.{re.escape(name[2:])}"), on_match))
             else:
-                exact[name] = on_match
+                exact[name] = choose(group.chain, clients.find(name))
     if nameless is not None:
         some = matcher_pb2.Matcher.MatcherList.Predicate(single_predicate=_is(".+"))
         none = matcher_pb2.Matcher.MatcherList.Predicate(not_matcher=some)
@@ -188,6 +216,21 @@ def _by_name(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
     if others or default is not None:
         made.on_no_match.matcher.CopyFrom(rest)
     return made
+
+
+def _by_client(chain: str, choose: Callable[[str, str], Any], clients: ClientNames, *, below: str = "") -> Any:
+    """Return the action that selects among the filter chains with the same certificates, but different profiles."""
+    found = choose(chain, "")
+    if clients.patterns:
+        listed = matcher_pb2.Matcher(on_no_match=found)
+        listed.matcher_list.matchers.extend(_field(_is(it), choose(chain, profile)) for it, profile in clients.patterns)
+        found = matcher_pb2.Matcher.OnMatch(matcher=listed)
+    if names := [name for name in clients.exact if name.endswith(below)]:
+        tree = matcher_pb2.Matcher.MatcherTree(input=_SERVER_NAME)
+        for name in names:
+            tree.exact_match_map.map[name].CopyFrom(choose(chain, clients.exact[name]))
+        found = matcher_pb2.Matcher.OnMatch(matcher=matcher_pb2.Matcher(matcher_tree=tree, on_no_match=found))
+    return found
 
 
 def _is(regex: str) -> Any:

@@ -18,6 +18,7 @@ from pilotage.xds.agent_routes import AgentRoutes
 from pilotage.xds.agents import agent_changes, agent_clusters
 from pilotage.xds.auth_routes import approval, auth_checked
 from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend
+from pilotage.xds.client_profiles import CLIENT_CAS
 from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
@@ -82,6 +83,7 @@ class Snapshot:
     ) -> None:
         self.options = options
         self.listeners = listeners or ListenerState()
+        self.listeners.clients.clear()
         self.targets = Targets(guard or TargetGuard())
         self.files, self.rules, self._measured = LabelFiles(), RuledRoutes(options.max_rule_memory), MeasuredNames()
         self.touched: set[str] = set()
@@ -143,10 +145,6 @@ class Snapshot:
         self._successors.forget(alias)
         return self._rebuild(self._index_route(alias, None))
 
-    def set_plain(self, address: str, *, plain: bool = True) -> frozenset[Key]:
-        """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
-        return self.change(self._table, self.downgrade.set_plain(address, plain=plain))
-
     def build_again(self, *keys: str) -> frozenset[Key]:
         """Rebuild the backends with these keys (:attr:`gates` or :attr:`holds` changed); return the changed keys."""
         return self._rebuild(keys)
@@ -197,7 +195,7 @@ class Snapshot:
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
         """Replace all certificates from the operator's files; return the changed keys."""
-        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith(FILE_SECRETS)]
+        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith((FILE_SECRETS, CLIENT_CAS))]
         return self.apply(dict.fromkeys(gone) | by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
@@ -307,11 +305,12 @@ class Snapshot:
 
     def _rebuild(self, affected: Collection[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
-        scopes, ports = set[str](), set[str]()
+        scopes, ports, asks = set[str](), set[str](), False
         for key, (new, clusters) in self._made(affected).items():
             old = self._backends.get(key)
             if old == new:
                 continue
+            asks |= self.listeners.follow(key, new)
             changed_scopes, changed_ports = self.frontends.follow(key, old, new)
             scopes |= changed_scopes
             ports |= changed_ports
@@ -332,6 +331,8 @@ class Snapshot:
             made, problems = self.frontends.scope(name, self._backends, options, engines, self.lingering)
             self.problems.report(f"made/{name}", problems)
             wanted[SCOPE, name] = made
+        if asks:
+            wanted |= self.listeners.changes(self.options, self.resources)
         return self.apply(wanted)
 
     def change_listeners(self) -> frozenset[Key]:

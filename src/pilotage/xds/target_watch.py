@@ -52,7 +52,7 @@ class TargetWatcher:
         self._snapshot = snapshot
         self._on_change = on_change
         self._resolver = Resolver(self._on_resolved, lookup=lookup)
-        self._prober = TlsProber(lambda address: on_change(snapshot.set_plain(address)))
+        self._prober = TlsProber(lambda address: on_change(self._set_plain(address, plain=True)))
         self._local: frozenset[str] = frozenset()
         self._published: frozenset[tuple[str, int]] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,7 +69,7 @@ class TargetWatcher:
             owner, names = snapshot.targets.names.get(alias, ("", frozenset()))
             self._resolver.update(alias, names, owner)
             for address in self._prober.update(alias, snapshot.downgrade.https.get(alias, ())):
-                changed |= snapshot.set_plain(address, plain=False)
+                changed |= self._set_plain(address, plain=False)
         for follow in self.on_touched if touched else ():
             follow(snapshot.table, touched)
         if self._timer is None:
@@ -77,6 +77,10 @@ class TargetWatcher:
         if self._retry is None and snapshot.files.refused:
             self._retry = asyncio.get_running_loop().call_later(FILE_RETRY, self._read_again)
         return changed
+
+    def _set_plain(self, address: str, *, plain: bool) -> frozenset[Key]:
+        """Record whether an https endpoint speaks plain HTTP; return the changed keys."""
+        return self._snapshot.check_again(self._snapshot.downgrade.set_plain(address, plain=plain))
 
     async def prepare(self, table: Table, timeout: float) -> None:  # noqa: ASYNC109  # a slow name server is no error
         """Resolve the host names of the first table before it is published, for at most the given number of seconds.

@@ -33,7 +33,7 @@ def is_plain(backend: Backend) -> bool:
     compresses = settings.compression or settings.disable_compression
     logs = settings.access_log is not None
     plain = backend.backing == "shared" and backend.measured
-    edits = backend.route.middlewares or settings.path_patterns or settings.rules
+    edits = backend.route.middlewares or settings.path_patterns or settings.rules or settings.inbound_mtls_profile
     return plain and not (edits or settings.response_header_timeout or compresses or logs)
 
 

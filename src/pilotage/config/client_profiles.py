@@ -1,0 +1,55 @@
+"""Reads ``inbound_mtls_profiles``: the profiles of client certificates that routes can require."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import BeforeValidator
+
+from pilotage.config.serve import Section
+from pilotage.config.validation import list_of_one
+from pilotage.xds.client_authorities import read_profile
+from pilotage.xds.client_profiles import ClientProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pilotage.config.substitute import Path as DocumentPath
+
+__all__ = ["ProfileSection", "client_profiles"]
+
+_KEY: Final = "inbound_mtls_profiles"
+
+
+class ProfileSection(Section):
+    """One profile. The first two keys are GoDoxy's."""
+
+    use_system_cas: bool = False
+    ca_files: Annotated[list[str], BeforeValidator(list_of_one)] = []  # noqa: RUF012  # pydantic copies it
+    optional: bool = False
+
+
+def client_profiles(
+    sections: Mapping[str, ProfileSection] | None,
+    path: Callable[[str], Path],
+    add_warning: Callable[[DocumentPath, str, str], None],
+) -> tuple[ClientProfile, ...]:
+    """Return the profiles. Routes with a profile that cannot be used are not served, so this is only a warning.
+
+    Args:
+        sections: the profiles in the configuration.
+        path: returns the path of a file that the configuration names.
+        add_warning: receives the place, the message and the hint of each problem.
+
+    """
+    found = []
+    for name, section in (sections or {}).items():
+        files = tuple(str(path(file)) for file in section.ca_files)
+        profile = ClientProfile(name, files, section.use_system_cas, section.optional)
+        profile, _ = read_profile(profile)
+        if profile.problem:
+            hint = "list PEM files with the certificates of authorities under ca_files"
+            add_warning((_KEY, name), f"routes with this profile are not served: {profile.problem}", hint)
+        found.append(profile)
+    return tuple(found)

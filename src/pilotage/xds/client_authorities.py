@@ -1,0 +1,58 @@
+"""Reads the authorities whose client certificates routes accept."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pilotage.xds.client_profiles import ClientProfile
+
+__all__ = ["read_profile"]
+
+_LARGEST: Final = 2 * 1024 * 1024  # bytes of a file; the authorities that Debian trusts have 220 KB
+
+
+def read_profile(profile: ClientProfile) -> tuple[ClientProfile, bytes]:
+    """Return a profile with its problem, if any, and the PEM certificates of its authorities."""
+    found, problem = [], ""
+    for name in (*profile.ca_files, *([_system_file()] if profile.use_system_cas else [])):
+        try:
+            found.append(_read(name))
+        except (OSError, ValueError) as error:
+            problem = problem or str(error)
+    if not found and not problem:
+        problem = "it has no authority"
+    return msgspec.structs.replace(profile, problem=problem), b"\n".join(found) if not problem else b""
+
+
+def _system_file() -> str:
+    """Return the file with the authorities that the system trusts; ``""`` if there is none."""
+    return ssl.get_default_verify_paths().cafile or ""
+
+
+def _read(name: str) -> bytes:
+    """Return the certificates in a PEM file.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or has something else in it. The message says so.
+
+    """
+    if not name:
+        raise ValueError("the system has no file with the authorities that it trusts")
+    try:
+        with Path(name).open("rb") as file:
+            pem = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise OSError(f"cannot read {name}: {error.strerror}") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_verify_locations(cadata=pem.decode("ascii", "replace") if len(pem) <= _LARGEST else "")
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"{name} is not a PEM file with certificates") from error
+    if not context.get_ca_certs():
+        raise ValueError(f"{name} has no certificate of an authority")
+    return pem
