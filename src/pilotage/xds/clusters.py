@@ -47,6 +47,7 @@ __all__ = [
     "PROBED",
     "SAFE_SUFFIX",
     "SHARED",
+    "UNREAD",
     "is_probed",
     "own_clusters",
     "shared_clusters",
@@ -61,6 +62,10 @@ PROBED: Final = "probed"
 
 SAFE_SUFFIX: Final = "/safe"
 """Plain routes share a second cluster for requests that are safe to repeat, because the cluster sets the retries."""
+
+UNREAD: Final = "unread"
+"""Name of the statistics of all clusters of single routes, which Envoy does not keep, because nothing reads them. It
+recognizes one common name at once. With a name for each cluster, it would remember about a hundred excluded names."""
 
 _NO_LIMIT: Final = 1_000_000
 _BUFFERED: Final = 256 * 1024
@@ -167,6 +172,7 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         return _file_server(backend, options, name)
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
+        alt_stat_name=UNREAD,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout(static=route.is_static)),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
@@ -206,6 +212,7 @@ def _file_server(backend: Backend, options: GatewayOptions, name: str) -> Resour
     endpoint = endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=pipe))
     cluster = cluster_pb2.Cluster(
         name=name,
+        alt_stat_name=UNREAD,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),

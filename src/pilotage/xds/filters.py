@@ -1,8 +1,10 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
 Envoy creates a request's filter chain before the first filter runs. If the route is already known, the chain has only
-the filters that this route enables. If not, the chain has all filters, because the first filter may still find a route.
-Each filter then uses that route's configuration.
+the filters that this route enables. If not, a filter may still find a route. So the filters that restrict access are in
+the configuration twice: once disabled, for routes to enable, and once in a chain of their own, which all requests pass
+through except those whose route was known. There, each filter uses the configuration of the route that was found.
+Disabling one chain in each route takes Envoy 4 KiB of memory less than disabling nine filters.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     base_pb2,
     config_source_pb2,
+    extension_pb2,
     grpc_service_pb2,
     http_uri_pb2,
     substitution_format_string_pb2,
@@ -21,6 +24,7 @@ from envoy.config.core.v3 import (
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
+from envoy.extensions.filters.http.composite.v3 import composite_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
@@ -33,6 +37,7 @@ from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_p
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
+from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.agents import unreached_page
@@ -60,6 +65,7 @@ __all__ = [
     "AUTH_TIMEOUT",
     "CONTROL_CLUSTER",
     "FOUND",
+    "LATE",
     "PAGE_FILTER",
     "RATE",
     "TARGET",
@@ -72,6 +78,9 @@ __all__ = [
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane's name in Envoy's bootstrap."""
+
+LATE: Final = "pilotage.late"
+"""Name of the filter that contains the filters for requests whose route was not known when they arrived."""
 
 _FOLD: Final = "pilotage.fold"
 _HOST: Final = "pilotage.host"
@@ -161,6 +170,9 @@ end
 """.replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
 )
 
+_ONLY_HELP: Final = frozenset(LOGIN_FILTERS) - {LOGIN}
+_CHAIN_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
+
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
@@ -175,22 +187,32 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
     """
     login = login_filters(options.session_keys, https=None if trusted else https)
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
-    chain = [
-        _filter(_HOST, host_check()),
-        _filter("envoy.filters.http.cdn_loop", loop),
-        _filter(_FOLD, _lua(_FOLD_SCRIPT)),
+    guards = [
         _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         # Only the last one protects. Without the others, it asks about each request.
-        *(_filter(name, it, disabled=name != LOGIN) for name, it in login.items()),
+        *(_filter(name, it) for name, it in login.items()),
         _filter(AUTH, _approval()),
+    ]
+    waits = _filter(_ON_DEMAND, on_demand_pb2.OnDemand())
+    late = [_filter(_FOLD, _lua(_FOLD_SCRIPT)), *(it for it in guards if it.name not in _ONLY_HELP), waits]
+    enabled_by_routes = [
+        *guards,
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
-        _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
+        _filter(PAGE_FILTER, _authorization("page", may_fail=True)),
         # After all filters that restrict access, so that refused requests wake nothing.
-        *(_filter(name, it, disabled=True) for name, it in waiting_filters(options.max_waiting_in_all).items()),
-        _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
+        *(_filter(name, it) for name, it in waiting_filters(options.max_waiting_in_all).items()),
+        waits,
+    ]
+    for each in enabled_by_routes:
+        each.disabled = True
+    chain = [
+        _filter(_HOST, host_check()),
+        _filter("envoy.filters.http.cdn_loop", loop),
+        _for_late_routes(late),
+        *enabled_by_routes,
     ]
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
@@ -221,6 +243,18 @@ def _destination() -> Any:
     )
     value = filter_state_pb2.FilterStateValue(object_key=_DESTINATION, format_string=address, skip_if_empty=True)
     return set_filter_state_pb2.Config(on_request_headers=[value])
+
+
+def _for_late_routes(filters: list[Any]) -> Any:
+    """Return the filter that contains the filters for requests whose route was not known when they arrived."""
+    kind = extension_pb2.TypedExtensionConfig
+    # The packages that we use do not have its messages yet. These two have the same fields.
+    chain = composite_pb2.FilterChainConfiguration(
+        typed_config=[kind(name=it.name, typed_config=it.typed_config) for it in filters]
+    )
+    config = wrappers_pb2.BytesValue(value=chain.SerializeToString(deterministic=True))
+    typed = any_pb2.Any(type_url=_CHAIN_TYPE, value=config.SerializeToString(deterministic=True))
+    return http_connection_manager_pb2.HttpFilter(name=LATE, typed_config=typed)
 
 
 def _filter(name: str, config: Any, *, disabled: bool = False) -> Any:
@@ -282,14 +316,13 @@ _HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
 
 
 def scope_settings(*, plain: bool) -> dict[str, Any]:
-    """Return the default per-route configuration: all optional filters disabled.
+    """Return the default per-route configuration, which disables filters that a request with a known route passes.
 
     Args:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
 
     """
-    disabled = (_FOLD, WILDCARD, ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND)
-    return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
+    return dict.fromkeys((LATE,) if plain else (LATE, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:
