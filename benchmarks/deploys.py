@@ -83,7 +83,7 @@ def _row(*cells: Any) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _tell(name: str, times: int, answers: list[Answer]) -> None:
+def _print(name: str, times: int, answers: list[Answer]) -> None:
     failed = failures(answers)
     median, most, longest = (f"{took * 1e3:,.1f} ms" for took in percentiles(answers))
     kinds = ", ".join(f"{count} {kind}" for kind, count in failed.most_common())
@@ -113,7 +113,7 @@ def main() -> None:
                 folder.mkdir(parents=True)
                 with _burning(os.cpu_count() or 1) if asked.burn else contextlib.nullcontext(), engine.scope():
                     answers = asyncio.run(_SCENARIOS[name][1](engine, folder, asked.times))
-                _tell(name, 1 if name == "long" else asked.times, answers)
+                _print(name, 1 if name == "long" else asked.times, answers)
                 if asked.keep:
                     lines = (f"{a.at:.3f} {a.took * 1e3:.1f} {a.what} {a.by}\n" for a in answers)
                     (folder / "answers").write_text("".join(lines))

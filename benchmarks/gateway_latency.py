@@ -32,7 +32,7 @@ _AWAY: Final = 0.5
 """Seconds for which there is no control plane."""
 
 
-class _Figures:
+class _Measured:
     """Measurements at one number of routes."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ async def _warm_up(envoy: Led, asker: Asker, count: int, port: int, *, service: 
     row(what, ms(took), "")
 
 
-async def _changes(envoy: Led, asker: Asker, figures: _Figures, port: int, numbers: range, *, service: bool) -> None:
+async def _changes(envoy: Led, asker: Asker, measured: _Measured, port: int, numbers: range, *, service: bool) -> None:
     """Repeatedly add a route, wait for its first response, and remove it."""
     received = await envoy.received()
     for number in numbers:
@@ -63,11 +63,11 @@ async def _changes(envoy: Led, asker: Asker, figures: _Figures, port: int, numbe
         began = time.perf_counter()
         envoy.change(put=[fresh])
         await asker.until(host_of(number))
-        figures.took.append(time.perf_counter() - began)
+        measured.took.append(time.perf_counter() - began)
         envoy.change(remove=[fresh.alias])
         await asker.until(host_of(number), 404)
         await envoy.wait_for_acks()
-    figures.bytes += await envoy.received() - received
+    measured.bytes += await envoy.received() - received
 
 
 async def _push(envoy: Led, askers: list[Asker], port: int, first: int, *, service: bool) -> tuple[float, float]:
@@ -135,21 +135,21 @@ async def _measure(folder: Path, port: int, counts: tuple[int, ...], *, service:
     row(f"**{kind}**", "", "")
     async with _envoys(folder, counts) as envoys, contextlib.AsyncExitStack() as stack:
         askers = {count: await stack.enter_async_context(Asker(envoy.port)) for count, envoy in envoys.items()}
-        figures = {count: _Figures() for count in counts}
+        measured = {count: _Measured() for count in counts}
         for count, envoy in envoys.items():
             await _warm_up(envoy, askers[count], count, port, service=service)
         for turn in range(1 + (2 if quick else 20)):
             for count, envoy in envoys.items():
                 # The first turn warms up.
-                kept = figures[count] if turn else _Figures()
+                kept = measured[count] if turn else _Measured()
                 first = _FRESH + turn * _AT_ONCE
                 await _changes(envoy, askers[count], kept, port, range(first, first + _AT_ONCE), service=service)
-        for count, found in figures.items():
+        for count, found in measured.items():
             what = f"one more route at {count:,}: first answer, p50 of {len(found.took)}"
             row(what, ms(quantile(found.took, 0.5)), "6 ms")
             row("  p99", ms(quantile(found.took, 0.99)), "15 ms")
             row("  bytes to add and remove it", f"{found.bytes / len(found.took):,.0f}", "")
-        few, many = figures[counts[0]], figures[counts[-1]]
+        few, many = measured[counts[0]], measured[counts[-1]]
         ratio = quantile(many.took, 0.5) / quantile(few.took, 0.5)
         row(f"  {counts[-1]:,} against {counts[0]:,}", f"{ratio:.2f} times", "1.3 times")
 

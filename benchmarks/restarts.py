@@ -37,10 +37,10 @@ async def _run(name: str, times: int, rate: int, sockets: int) -> None:
     failed = failures(outcome.answers)
     kinds = ", ".join(f"{count} {kind}" for kind, count in failed.most_common())
     _, most, longest = percentiles(outcome.answers)
-    told = f"{failed.total()} ({kinds})" if failed else 0
+    said = f"{failed.total()} ({kinds})" if failed else 0
     cut = f"{len(outcome.cut)} of {sockets * times}"
-    figures = (f"{most * 1e3:.0f} ms", f"{longest * 1e3:.0f} ms")
-    print(_row(label, times, f"{len(outcome.answers):,}", told, cut, outcome.cut_early, *figures), flush=True)
+    numbers = (f"{most * 1e3:.0f} ms", f"{longest * 1e3:.0f} ms")
+    print(_row(label, times, f"{len(outcome.answers):,}", said, cut, outcome.cut_early, *numbers), flush=True)
 
 
 async def _run_killed(times: int) -> None:
@@ -48,13 +48,13 @@ async def _run_killed(times: int) -> None:
         with tempfile.TemporaryDirectory(prefix="restarts-") as folder:
             away = await envoy_killed(Path(folder), times, keep=keep, settled=1.5)
         print(f"Envoy killed, keep {keep}, seconds until the first response; {times} times:")
-        for what, figures in (
+        for what, numbers in (
             ("in all", [it.took for it in away]),
             ("without waiting for a core", [it.took - it.waited for it in away]),
             ("processor time of the new Envoy", [it.busy for it in away]),
         ):
-            each = ", ".join(f"{figure:.2f}" for figure in figures)
-            print(f"  {what}: {statistics.median(figures):.2f} (median); {each}", flush=True)
+            each = ", ".join(f"{figure:.2f}" for figure in numbers)
+            print(f"  {what}: {statistics.median(numbers):.2f} (median); {each}", flush=True)
 
 
 def main() -> None:

@@ -388,7 +388,7 @@ async def served(askers: Sequence[Asker], hosts: Sequence[str], patience: float 
         await asyncio.gather(*(watch(asker, hosts[at :: len(askers)]) for at, asker in enumerate(askers)))
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------
+# ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
 def quantile(values: Iterable[float], share: float) -> float:

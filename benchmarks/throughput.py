@@ -217,7 +217,7 @@ def _towards(route: Any, upstream: int) -> Any:
     return msgspec.structs.replace(route, host="127.0.0.1", endpoints=(endpoint,))
 
 
-def _tell(proxies: list[Proxy]) -> None:
+def _print(proxies: list[Proxy]) -> None:
     bare = next(proxy for proxy in proxies if proxy.name == _BARE)
     row("proxy", "requests/s", "p99", "us of a core each", "against the bare Envoy", "memory")
     row(*["---"] * 6)
@@ -249,7 +249,7 @@ async def _run(turns: int, seconds: int, many: int) -> None:
                     if turn:  # the first one warms up
                         proxy.turns.append(result)
             print(f"{_CONNECTIONS} connections, {turns} turns of {seconds} s each, medians")
-            _tell(proxies)
+            _print(proxies)
 
 
 def _check() -> None:

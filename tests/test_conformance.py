@@ -48,7 +48,9 @@ def differences(expected: object, found: object, place: str) -> list[str]:
     if isinstance(expected, dict) and (found is None or isinstance(found, dict)):
         inner = found or {}
         return [
-            fault for key, value in expected.items() for fault in differences(value, inner.get(key), f"{place}.{key}")
+            difference
+            for key, value in expected.items()
+            for difference in differences(value, inner.get(key), f"{place}.{key}")
         ]
     same = expected == found and isinstance(expected, bool) is isinstance(found, bool)
     if same or (is_empty(expected) and is_empty(found)):
@@ -56,37 +58,37 @@ def differences(expected: object, found: object, place: str) -> list[str]:
     return [f"{place}: {expected!r} is expected, not {found!r}"]
 
 
-def faults_of(expect: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def mismatches(expect: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Return each difference between an outcome and the expectation, in words."""
-    faults: list[str] = []
+    wrong: list[str] = []
     containers, routes, problems = found["containers"], found["routes"], found["problems"]
     wanted = expect["containers"]
     if len(wanted) != len(containers):
-        faults.append(f"{len(wanted)} containers are expected, not {len(containers)}")
+        wrong.append(f"{len(wanted)} containers are expected, not {len(containers)}")
     for number, (facts, container) in enumerate(zip(wanted, containers, strict=False)):
-        faults += differences(facts, container, f"containers[{number}]")
+        wrong += differences(facts, container, f"containers[{number}]")
     for alias, facts in expect["routes"].items():
-        faults += differences(facts, routes[alias], f"routes.{alias}") if alias in routes else [f"no route {alias}"]
+        wrong += differences(facts, routes[alias], f"routes.{alias}") if alias in routes else [f"no route {alias}"]
     not_served = expect.get("not_served", [])
     served = [alias for alias in not_served if alias in routes and routes[alias]["excluded_reason"] != "Error"]
-    faults += [f"{alias} is served" for alias in served]
+    wrong += [f"{alias} is served" for alias in served]
     if expect["routes_exact"]:
         surplus = routes.keys() - expect["routes"].keys() - {*not_served}
-        faults += [f"route {alias} is one too many" for alias in sorted(surplus)]
+        wrong += [f"route {alias} is one too many" for alias in sorted(surplus)]
     if start := expect.get("no_route_starts_with"):
-        faults += [f"route {alias} begins with {start}" for alias in routes if alias.startswith(start)]
+        wrong += [f"route {alias} begins with {start}" for alias in routes if alias.startswith(start)]
     messages = [problem["message"] for problem in problems]
     if expect["has_errors"] is not None and expect["has_errors"] is not bool(problems):
-        faults.append(f"problems: {messages}")
+        wrong.append(f"problems: {messages}")
     for text in expect.get("errors_mention", []):
         if not any(text in json.dumps(problem, ensure_ascii=False) for problem in problems):
-            faults.append(f"no problem mentions {text}: {messages}")
-    return faults
+            wrong.append(f"no problem mentions {text}: {messages}")
+    return wrong
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["id"]))
 def test_a_case_has_the_outcome_of_the_rules(case: Case) -> None:
-    assert faults_of(case["expect"], outcome_of(case)) == []
+    assert mismatches(case["expect"], outcome_of(case)) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["id"]))
@@ -111,8 +113,8 @@ def test_the_command_line_prints_the_outcome_of_every_case(tmp_path: Path) -> No
         each["problems"] = [problem for problem in each["problems"] if problem in by_the_rules]
         refused = [alias for alias, route in each["routes"].items() if route["refused"]]
         each["routes"] |= {alias: outcome_of(case)["routes"][alias] for alias in refused}
-    faults = {case["id"]: faults_of(case["expect"], each) for case, each in zip(CASES, found, strict=True)}
-    assert {name: mine for name, mine in faults.items() if mine} == {}
+    wrong = {case["id"]: mismatches(case["expect"], each) for case, each in zip(CASES, found, strict=True)}
+    assert {name: mine for name, mine in wrong.items() if mine} == {}
 
 
 def outcome_of_file(case: Case) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def test_every_difference_is_reported() -> None:
     case = next(case for case in CASES if case["id"] == "alias-015")
     found = outcome_of(case)
     expect = case["expect"]
-    assert faults_of(expect, found) == []
+    assert mismatches(expect, found) == []
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"containers": [{"running": False}]}, "containers[0].running: False is expected, not True"),
         ({"containers": []}, "0 containers are expected, not 1"),
@@ -173,5 +175,5 @@ def test_every_difference_is_reported() -> None:
         ({"has_errors": True}, "problems: []"),
         ({"errors_mention": ["a text"]}, "no problem mentions a text: []"),
     ]
-    for change, fault in wrong:
-        assert faults_of({**expect, **change}, found) == [fault]
+    for change, difference in wrong:
+        assert mismatches({**expect, **change}, found) == [difference]

@@ -89,7 +89,14 @@ def test_the_settings_in_the_examples_cover_the_gateway_options() -> None:
     keys = {renamed.get(field.name, field.name) for field in msgspec.structs.fields(GatewayOptions)}
     # from whether pilotage runs the Envoys, from the engines, from the session secret, from the folder for sockets;
     # the last one is fixed
-    derived = {"report_errors", "has_agents", "session_keys", "files_socket", "max_waiting_in_all"}
+    derived = {
+        "report_errors",
+        "has_agents",
+        "automatic_certificates",
+        "session_keys",
+        "files_socket",
+        "max_waiting_in_all",
+    }
     assert {key for key in keys if not re.search(rf"^\s*#?\s*{key}:", text, re.MULTILINE)} == derived
 
 

@@ -237,7 +237,7 @@ async def api_open(folder: Path) -> str:
     return (await served(folder, "--api", f"0.0.0.0:{port}")).replace(f":{port};", ":8888;")
 
 
-async def told_to_everybody(folder: Path) -> str:
+async def open_xds(folder: Path) -> str:
     return await served(folder, config="gateway: {xds: {listen: 0.0.0.0:18000}}")
 
 
@@ -249,7 +249,7 @@ async def key_of_another(folder: Path) -> str:
     return await served(folder, config=f"gateway: {{https: {free_port()}, {tls}}}")
 
 
-async def faulty_change(folder: Path) -> str:
+async def wrong_change(folder: Path) -> str:
     file, pipe = folder / "pilotage.yml", asyncio.subprocess.PIPE
     async with FakeEngine() as engine:
         engines = f"providers: {{docker: {{local: '{engine.url}'}}}}\n"
@@ -332,9 +332,9 @@ MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
     "the port is in use": port_taken,
     "the API's address is in use": api_taken,
     "the API would be open to other machines": api_open,
-    "xDS would be open to other machines": told_to_everybody,
+    "xDS would be open to other machines": open_xds,
     "key and certificate do not match": key_of_another,
-    "a typo in a changed `pilotage.yml`": faulty_change,
+    "a typo in a changed `pilotage.yml`": wrong_change,
     "the port of a tcp route is in use": tcp_port_taken,
     "Envoy rejects a route": envoy_refuses,
     "no route has that name": no_such_name,

@@ -176,11 +176,12 @@ def test_a_label_that_does_not_exist_leads_to_one_that_does(check: Check) -> Non
     ]
 
 
-def test_label_files_are_read_and_labels_of_swarm_services_are_told_apart(check: Check) -> None:
+def test_label_files_are_read_and_labels_of_swarm_services_are_checked_with_a_note(check: Check) -> None:
     more = "    label_file: ./shop.labels\n    deploy:\n      labels:\n        proxy.shop.prot: 8080\n"
     status, lines = check({"compose.yml": service("shop", more=more), "shop.labels": "proxy.shop.prt=80\n"})
     assert status == 1
-    wrong, note = sorted(lines)
+    deployed, wrong, note = sorted(lines)
+    assert deployed == "error: compose.yml:8:9: shop: proxy.shop.prot: unknown field; did you mean 'port'?"
     assert wrong == "error: shop.labels:1:1: shop: proxy.shop.prt: unknown field; did you mean 'port'?"
     assert note.startswith(
         "warning: compose.yml:7:7: shop: proxy.shop.prot: labels under 'deploy' are those of a swarm"

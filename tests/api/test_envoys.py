@@ -3,7 +3,7 @@ from __future__ import annotations
 from pilotage.api.envoys import EnvoyMetrics, envoy_json
 from pilotage.api.metrics import Metrics
 from pilotage.table.envoys import EnvoyState
-from tests.api.test_metrics import figures
+from tests.api.test_metrics import values_of
 
 
 def test_connected_envoys_have_a_lag_and_disconnected_ones_only_that() -> None:
@@ -13,7 +13,7 @@ def test_connected_envoys_have_a_lag_and_disconnected_ones_only_that() -> None:
         EnvoyState(node="gone", connected=False, since=1.0),
     ]
     metrics.registry.register(EnvoyMetrics(lambda: states))
-    assert {name: value for name, value in figures(metrics).items() if "envoy" in name} == {
+    assert {name: value for name, value in values_of(metrics).items() if "envoy" in name} == {
         'pilotage_envoy_connected{edge"1}': 1,
         "pilotage_envoy_connected{gone}": 0,
         'pilotage_envoy_lag_seconds{edge"1}': 2.5,

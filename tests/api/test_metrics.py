@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pilotage.engine.connection import Connection
 
 
-def figures(metrics: Metrics) -> dict[str, float]:
+def values_of(metrics: Metrics) -> dict[str, float]:
     """Every sample by its name, with labels as ``name{value,…}`` in the order of their names."""
     found = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
@@ -57,7 +57,7 @@ async def test_metrics_of_engines_table_gateway_and_reloads_are_read_at_scrape_t
             await until(lambda: "new" in discovery.table.routes)
             address = discovery.table.routes["new"].endpoints[0].address
             discovery.set_health({"new": {address: EndpointHealth("unhealthy")}})
-            told = figures(metrics)
+            found = values_of(metrics)
             expected = {
                 "pilotage_engine_up{local}": 1,
                 "pilotage_engine_events_total{local}": discovery.watcher("local").events,
@@ -80,25 +80,25 @@ async def test_metrics_of_engines_table_gateway_and_reloads_are_read_at_scrape_t
                 "pilotage_config_reloads_total{refused}": 1,
                 "pilotage_nacks_total": 0,
             }
-            assert {name: told[name] for name in expected} == expected
-            assert told["pilotage_engine_calls_total{list:id,local}"] >= 1
-            assert told["pilotage_engine_last_sync_timestamp_seconds{local}"] == pytest.approx(
+            assert {name: found[name] for name in expected} == expected
+            assert found["pilotage_engine_calls_total{list:id,local}"] >= 1
+            assert found["pilotage_engine_last_sync_timestamp_seconds{local}"] == pytest.approx(
                 discovery.table.engines["local"].since, abs=60
             )
             assert sum(engine.calls[name] for name in ("list", "list:id")) == sum(
-                value for name, value in told.items() if name.startswith("pilotage_engine_calls_total{list")
+                value for name, value in found.items() if name.startswith("pilotage_engine_calls_total{list")
             )
             await engine.close()
             await until(lambda: discovery.table.engines["local"].state == "stale")
-            assert figures(metrics)["pilotage_engine_up{local}"] == 0
-            assert figures(metrics)["pilotage_routes{stale}"] == 1
+            assert values_of(metrics)["pilotage_engine_up{local}"] == 0
+            assert values_of(metrics)["pilotage_routes{stale}"] == 1
 
 
 async def test_without_a_gateway_there_are_no_gateway_metrics() -> None:
     metrics = Metrics()
     async with discover([]) as discovery:
         metrics.watch(discovery, problems=tuple, gateway=lambda: None, reloads={})
-        assert not any("gateway" in name or "probed" in name for name in figures(metrics))
+        assert not any("gateway" in name or "probed" in name for name in values_of(metrics))
 
 
 def test_lags_are_counted_in_seconds() -> None:
@@ -106,11 +106,11 @@ def test_lags_are_counted_in_seconds() -> None:
     metrics.reached_table(0.0015)
     metrics.accepted(0.15)
     metrics.accepted(0.003)
-    told = figures(metrics)
-    assert told["pilotage_event_to_table_seconds_bucket{0.002}"] == 1
-    assert told["pilotage_event_to_table_seconds_bucket{0.001}"] == 0
-    assert told["pilotage_table_to_ack_seconds_count"] == 2
-    assert told["pilotage_table_to_ack_seconds_sum"] == pytest.approx(0.153)
+    found = values_of(metrics)
+    assert found["pilotage_event_to_table_seconds_bucket{0.002}"] == 1
+    assert found["pilotage_event_to_table_seconds_bucket{0.001}"] == 0
+    assert found["pilotage_table_to_ack_seconds_count"] == 2
+    assert found["pilotage_table_to_ack_seconds_sum"] == pytest.approx(0.153)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Told:
         self.metrics = Metrics()
         self.sleeper = None
         self.why = ""
-        self.figures: dict[str, RouteTraffic] = {}
+        self.counted: dict[str, RouteTraffic] = {}
         self.config_file = "/etc/pilotage/pilotage.yml"
 
     def problems(self) -> tuple[Problem, ...]:
@@ -58,7 +58,7 @@ class Told:
         return {"edge": RouteState("waiting", 1)} if alias == "web" else {}
 
     async def traffic(self) -> dict[str, RouteTraffic]:
-        return self.figures
+        return self.counted
 
     async def gateway_statistics(self) -> bytes:
         if self.why:

@@ -53,7 +53,7 @@ async def test_figures_of_routes_are_served_as_json_metrics_and_events(monkeypat
     monkeypatch.setattr("pilotage.api.server._TRAFFIC", 0.01)
     async with serving() as caller:
         assert await caller.json("/v1/traffic") == {"routes": {}}
-        caller.source.figures = {"web": WEB}
+        caller.source.counted = {"web": WEB}
         expected = {
             "requests": 9,
             "errors": 2,
@@ -70,12 +70,12 @@ async def test_figures_of_routes_are_served_as_json_metrics_and_events(monkeypat
                 if line.startswith(b"event: traffic"):
                     await answer.content.readline()
                     found.append(json.loads((await answer.content.readline()).removeprefix(b"data: ")))
-                    caller.source.figures = {}
+                    caller.source.counted = {}
                     if len(found) == 2:
                         break
         assert found == [{"web": expected}, {"web": None}]
         async with caller.session.get(caller.url + "/v1/events") as answer:
-            caller.source.figures = {"web": WEB}
+            caller.source.counted = {"web": WEB}
             caller.engine.add("more")
             async for line in answer.content:
                 assert b"traffic" not in line

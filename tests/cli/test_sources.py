@@ -28,7 +28,7 @@ def env(tmp_path: Path, **more: str) -> dict[str, str]:
     return {"HOME": str(tmp_path), **more}
 
 
-def fault(error: pytest.ExceptionInfo[ConfigError]) -> str:
+def message_of(error: pytest.ExceptionInfo[ConfigError]) -> str:
     (problem,) = error.value.problems
     return f"{problem.message}; {problem.hint}"
 
@@ -81,7 +81,7 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_is_not_there_is_an_error_in_plain_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         recorded(str(tmp_path / "none.json"))
-    assert fault(error) == "cannot be read: No such file or directory; use a file created by 'pilotage capture'"
+    assert message_of(error) == "cannot be read: No such file or directory; use a file created by 'pilotage capture'"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", '{"provider": {"name": "x"}}', "\x00\xff"])

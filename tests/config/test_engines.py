@@ -38,7 +38,7 @@ def context(home: Path, name: str, host: str) -> None:
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-def fault(error: pytest.ExceptionInfo[ConfigError]) -> str:
+def message_of(error: pytest.ExceptionInfo[ConfigError]) -> str:
     (problem,) = error.value.problems
     return f"{problem.message}; {problem.hint}"
 
@@ -113,14 +113,14 @@ def test_two_engines_with_one_name_are_an_error(tmp_path: Path) -> None:
     context(tmp_path, "prod", "tcp://192.0.2.9:2375")
     with pytest.raises(ConfigError) as error:
         choose_engines(EngineChoice(engines=(f"prod={SOCKET}",), contexts=("prod",)), env(tmp_path))
-    assert fault(error) == "two engines are called 'prod'; give each engine its own name: --engine NAME=URL"
+    assert message_of(error) == "two engines are called 'prod'; give each engine its own name: --engine NAME=URL"
 
 
 def test_a_file_without_engines_says_how_to_add_one(tmp_path: Path) -> None:
     (tmp_path / "pilotage.yml").write_text("providers:\n")
     with pytest.raises(ConfigError) as error:
         choose_engines(EngineChoice(), env(tmp_path))
-    assert fault(error).startswith("no engine is configured; add one under providers.docker")
+    assert message_of(error).startswith("no engine is configured; add one under providers.docker")
 
 
 def test_a_file_about_other_things_leaves_the_usual_engine(tmp_path: Path) -> None:

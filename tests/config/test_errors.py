@@ -45,7 +45,7 @@ class Outer(Section):
     odd: Annotated[str, BeforeValidator(_refuse_otherwise)] = ""
 
 
-def told(value: Any) -> tuple[str, str]:
+def described(value: Any) -> tuple[str, str]:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(value)
     (details,) = caught.value.errors(include_url=False, include_context=True)
@@ -84,9 +84,9 @@ def told(value: Any) -> tuple[str, str]:
     ],
 )
 def test_each_finding_is_a_sentence_and_a_hint(value: object, message: str, hint: str) -> None:
-    assert told(value) == (message, hint)
+    assert described(value) == (message, hint)
 
 
 def test_what_is_quoted_is_short() -> None:
-    message, _ = told({"colour": "x" * 1000})
+    message, _ = described({"colour": "x" * 1000})
     assert len(message) < 120

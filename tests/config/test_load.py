@@ -30,10 +30,10 @@ class Reader:
     def engines(self, *lines: str, **env: str) -> tuple[DockerProviderConfig, ...]:
         return self.config(under_docker(*lines), **env).providers
 
-    def faults(self, *lines: str, **env: str) -> list[Problem]:
-        return self.faults_of(under_docker(*lines), **env)
+    def problems_with(self, *lines: str, **env: str) -> list[Problem]:
+        return self.problems_of(under_docker(*lines), **env)
 
-    def faults_of(self, text: str, **env: str) -> list[Problem]:
+    def problems_of(self, text: str, **env: str) -> list[Problem]:
         with pytest.raises(ConfigError) as caught:
             self.config(text, **env)
         return list(caught.value.problems)
@@ -124,20 +124,20 @@ def test_anchors_and_merge_keys_work(reader: Reader) -> None:
 
 
 def test_a_misspelt_key_is_reported_with_place_and_suggestion(reader: Reader) -> None:
-    (problem,) = reader.faults("local:", "  sheme: tcp", "  host: n1")
+    (problem,) = reader.problems_with("local:", "  sheme: tcp", "  host: n1")
     assert str(problem) == (
         "pilotage.yml:4:7: providers.docker.local.sheme: unknown key 'sheme'; did you mean 'scheme'?"
     )
 
 
 def test_an_unknown_key_is_reported_with_the_known_ones(reader: Reader) -> None:
-    (problem,) = reader.faults("local: {scheme: tcp, host: n1, tls: {ca_file: ca.pem, passphrase: x}}")
+    (problem,) = reader.problems_with("local: {scheme: tcp, host: n1, tls: {ca_file: ca.pem, passphrase: x}}")
     assert problem.hint == "the valid keys are ca_file, cert_file, key_file"
     assert problem.path == "providers.docker.local.tls.passphrase"
 
 
 def test_all_errors_of_a_file_are_reported_in_order(reader: Reader) -> None:
-    faults = reader.faults(
+    found = reader.problems_with(
         "a: ${NOPE}",
         "b: {scheme: tpc, host: n1, port: 70000}",
         "c: 10.0.0.2:2375",
@@ -145,7 +145,7 @@ def test_all_errors_of_a_file_are_reported_in_order(reader: Reader) -> None:
         "e: [1]",
         "f: tcp://fine:1",
     )
-    assert [(problem.line, problem.column, problem.value) for problem in faults] == [
+    assert [(problem.line, problem.column, problem.value) for problem in found] == [
         (3, 8, "${NOPE}"),
         (4, 17, "tpc"),
         (4, 38, "70000"),
@@ -194,7 +194,7 @@ def test_all_errors_of_a_file_are_reported_in_order(reader: Reader) -> None:
 def test_an_error_of_an_engine_is_reported_once_with_place_and_remedy(
     reader: Reader, line: str, column: int, said: str, remedy: str
 ) -> None:
-    (problem,) = reader.faults(line)
+    (problem,) = reader.problems_with(line)
     assert (problem.file, problem.line, problem.column) == ("pilotage.yml", 3, column)
     assert said in problem.message
     assert remedy in problem.hint
@@ -203,12 +203,12 @@ def test_an_error_of_an_engine_is_reported_once_with_place_and_remedy(
 
 
 def test_a_password_is_not_repeated(reader: Reader) -> None:
-    (problem,) = reader.faults("a: ssh://root:hunter2@node1")
+    (problem,) = reader.problems_with("a: ssh://root:hunter2@node1")
     assert "hunter2" not in f"{problem}{problem.value}"
 
 
 def test_an_unset_variable_is_reported_once_by_name(reader: Reader) -> None:
-    (problem,) = reader.faults("a: {scheme: tcp, host: '${NODE}', port: 1}")
+    (problem,) = reader.problems_with("a: {scheme: tcp, host: '${NODE}', port: 1}")
     assert str(problem) == (
         "pilotage.yml:3:28: providers.docker.a.host: the environment variable NODE is not set; "
         "set NODE, or write ${NODE:-default}"
@@ -229,7 +229,7 @@ def test_an_unset_variable_is_reported_once_by_name(reader: Reader) -> None:
 def test_an_error_of_the_file_is_reported_with_its_place(
     reader: Reader, text: str, place: tuple[int, int], said: str
 ) -> None:
-    (problem,) = reader.faults_of(text)
+    (problem,) = reader.problems_of(text)
     assert (problem.line, problem.column) == place
     assert said in problem.message
 
@@ -254,7 +254,7 @@ def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
     ],
 )
 def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str, content: str) -> None:
-    (problem,) = reader.faults_of(f"{key}: {content}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
+    (problem,) = reader.problems_of(f"{key}: {content}\nproviders: {{docker: {{a: 'tcp://n:1'}}}}\n")
     assert (problem.severity, problem.path) == ("error", key)
     assert "a GoDoxy field that pilotage does not support" in problem.message
 
@@ -367,7 +367,7 @@ def test_a_file_in_an_unreadable_directory_is_reported(reader: Reader, monkeypat
 
 
 def test_the_address_of_an_engine_with_another_error_is_not_judged(reader: Reader) -> None:
-    (problem,) = reader.faults("a: {url: 'tpc://n:1', tls: {ca_file: gone.pem}}")
+    (problem,) = reader.problems_with("a: {url: 'tpc://n:1', tls: {ca_file: gone.pem}}")
     assert "gone.pem" in problem.message
 
 
@@ -375,17 +375,17 @@ def test_the_address_of_an_engine_with_another_error_is_not_judged(reader: Reade
 def test_a_missing_file_is_reported_at_its_key(reader: Reader, key: str) -> None:
     files = {"ca_file": "ca.pem", "cert_file": "cert.pem", "key_file": "cert.pem"} | {key: "gone.pem"}
     written = ", ".join(f"{name}: {file}" for name, file in files.items())
-    (problem,) = reader.faults(f"a: {{url: 'tcp://n:1', tls: {{{written}}}}}")
+    (problem,) = reader.problems_with(f"a: {{url: 'tcp://n:1', tls: {{{written}}}}}")
     assert problem.path == f"providers.docker.a.tls.{key}"
 
 
 def test_a_section_of_godoxy_that_restricts_access_is_an_error_only_where_godoxy_reads_it(reader: Reader) -> None:
-    (problem,) = reader.faults_of("acl: {default: deny}\n")
+    (problem,) = reader.problems_of("acl: {default: deny}\n")
     assert problem.message == "'acl' is a GoDoxy field that pilotage does not support"
     assert problem.hint == "remove it after restricting access in another way"
-    (problem,) = reader.faults_of("providers: {acl: {default: deny}}\n")
+    (problem,) = reader.problems_of("providers: {acl: {default: deny}}\n")
     assert problem.message == "unknown key 'acl'"
-    (problem,) = reader.faults_of("providers: {acl: {}}\n")
+    (problem,) = reader.problems_of("providers: {acl: {}}\n")
     assert problem.message == "unknown key 'acl'"
 
 

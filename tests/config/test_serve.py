@@ -26,7 +26,7 @@ def read(folder: Path, text: str) -> Config:
     return load_config(folder / "pilotage.yml", {})
 
 
-def faults(folder: Path, text: str) -> list[str]:
+def errors_in(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(folder, text)
     return [str(problem).removeprefix(f"{folder}/pilotage.yml:") for problem in caught.value.problems]
@@ -202,7 +202,7 @@ def test_one_place_needs_no_list(folder: Path) -> None:
     ],
 )
 def test_errors_are_reported_with_their_place(folder: Path, text: str, said: str) -> None:
-    (fault,) = faults(folder, text)
+    (fault,) = errors_in(folder, text)
     assert (f" {said}" if said.startswith(("gateway.", "api.")) else said) in fault
 
 
@@ -213,12 +213,12 @@ def test_other_envoys_may_use_a_unix_socket(folder: Path) -> None:
 
 
 def test_braces_in_values_are_shown_unchanged(folder: Path) -> None:
-    (fault,) = faults(folder, "match_domains: ['{hint}']")
+    (fault,) = errors_in(folder, "match_domains: ['{hint}']")
     assert "'{hint}' is not a domain" in fault
 
 
 def test_errors_of_several_sections_are_reported_together(folder: Path) -> None:
-    told = faults(folder, "gateway: {http: x, drain: y}\napi: {lsten: z}\nproviders: {docker: {a: b}}")
+    told = errors_in(folder, "gateway: {http: x, drain: y}\napi: {lsten: z}\nproviders: {docker: {a: b}}")
     assert [fault.split(" ")[0] for fault in told] == ["1:17:", "1:27:", "2:7:", "3:25:"]
 
 

@@ -12,7 +12,7 @@ from pilotage.table.diff import Change
 from pilotage.table.table import Table
 
 
-def told(change: Change, old: Table | None = None, new: Table | None = None) -> list[tuple[str, str]]:
+def logged(change: Change, old: Table | None = None, new: Table | None = None) -> list[tuple[str, str]]:
     records: list[logging.LogRecord] = []
     handler, level = logging.Handler(), log.level
     handler.emit = records.append  # type: ignore[method-assign, assignment]
@@ -27,7 +27,7 @@ def told(change: Change, old: Table | None = None, new: Table | None = None) -> 
 
 
 def test_the_end_of_an_engine_problem_is_logged_with_the_live_state() -> None:
-    assert told(Change("resolved", problem=Problem(message="no answer", provider="local"))) == []
+    assert logged(Change("resolved", problem=Problem(message="no answer", provider="local"))) == []
 
 
 def test_an_update_with_very_many_problems_is_logged_in_part(caplog: pytest.LogCaptureFixture) -> None:
@@ -58,13 +58,13 @@ def probed(*states: HealthState) -> Table:
     ids=lambda it: it.kind if isinstance(it, Change) else "",
 )
 def test_failures_are_warnings_and_recoveries_are_info(change: Change, line: tuple[str, str]) -> None:
-    ((level, message),) = told(change)
+    ((level, message),) = logged(change)
     assert level == line[0]
     assert message.startswith(line[1]) or line[1] in message
 
 
 def test_an_engine_problem_is_logged_once_with_the_stale_state() -> None:
-    assert told(Change("problem", problem=Problem(message="no answer", provider="local"))) == []
+    assert logged(Change("problem", problem=Problem(message="no answer", provider="local"))) == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_engine_problem_is_logged_once_with_the_stale_state() -> None:
 def test_a_probe_that_fails_is_a_warning(before: HealthState, after: HealthState, level: str) -> None:
     change = Change("health", "app", cause="10.0.0.0:80 fails its health check")
     message = "route app: 10.0.0.0:80 fails its health check"
-    assert told(change, probed(before), probed(after)) == [(level, message)]
+    assert logged(change, probed(before), probed(after)) == [(level, message)]
 
 
 def test_what_the_gateway_newly_refuses_is_logged_and_what_it_accepts_again_too(

@@ -68,23 +68,23 @@ async def test_the_api_reports_what_the_daemon_does(tmp_path: Path) -> None:
             connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"))
             async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
 
-                async def told(path: str) -> str:
+                async def fetched(path: str) -> str:
                     async with session.get(path) as answer:
                         return await answer.text()
 
-                assert await told("/readyz") == "ready\n"
-                assert json.loads(await told("/v1/routes"))["routes"]["web"]["port"]["proxy"] == port
-                figures = await told("/metrics")
-                assert 'pilotage_engine_up{engine="local"} 1.0' in figures
-                assert 'pilotage_engine_calls_total{endpoint="list",engine="local"} 1.0' in figures
-                assert 'pilotage_routes{state="served"} 1.0' in figures
-                assert "pilotage_gateway_up 1.0" in figures
+                assert await fetched("/readyz") == "ready\n"
+                assert json.loads(await fetched("/v1/routes"))["routes"]["web"]["port"]["proxy"] == port
+                metrics = await fetched("/metrics")
+                assert 'pilotage_engine_up{engine="local"} 1.0' in metrics
+                assert 'pilotage_engine_calls_total{endpoint="list",engine="local"} 1.0' in metrics
+                assert 'pilotage_routes{state="served"} 1.0' in metrics
+                assert "pilotage_gateway_up 1.0" in metrics
                 add(engine, "new", port)
                 await served.answers("new.example.com")
-                assert "pilotage_event_to_table_seconds_count 1.0" in await told("/metrics")
-                assert "envoy_" in await told("/metrics/envoy")
+                assert "pilotage_event_to_table_seconds_count 1.0" in await fetched("/metrics")
+                assert "envoy_" in await fetched("/metrics/envoy")
                 served.daemon.stop()
-                assert await told("/readyz") == "not ready: stopping\n"
+                assert await fetched("/readyz") == "not ready: stopping\n"
 
 
 async def test_probe_results_are_in_the_table_and_reset_when_envoy_restarts(
@@ -108,13 +108,13 @@ async def test_probe_results_are_in_the_table_and_reset_when_envoy_restarts(
             async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
 
                 async def found(alias: str = "api") -> dict[str, str | None]:
-                    async with session.get("/v1/routes") as told:
-                        endpoints = (await told.json())["routes"][alias]["endpoints"]
+                    async with session.get("/v1/routes") as answer:
+                        endpoints = (await answer.json())["routes"][alias]["endpoints"]
                     return {it["container"]: (it["health"] or {}).get("state") for it in endpoints}
 
                 async def since(container: str) -> float:
-                    async with session.get("/v1/routes") as told:
-                        endpoints = (await told.json())["routes"]["api"]["endpoints"]
+                    async with session.get("/v1/routes") as answer:
+                        endpoints = (await answer.json())["routes"]["api"]["endpoints"]
                     (at,) = (it["health"]["since"] for it in endpoints if it["container"] == container)
                     return float(at)
 
@@ -125,8 +125,8 @@ async def test_probe_results_are_in_the_table_and_reset_when_envoy_restarts(
                 assert await found("plain") == {"plain": None}
                 status = 503
                 await finds(api_1="healthy", api_2="unhealthy")
-                async with session.get("/metrics") as figures:
-                    assert 'pilotage_probed_endpoints{state="unhealthy"} 1.0' in await figures.text()
+                async with session.get("/metrics") as metrics:
+                    assert 'pilotage_probed_endpoints{state="unhealthy"} 1.0' in await metrics.text()
                 assert f"route api: api-2 at 127.0.0.1:{sick} fails the gateway's probe" in caplog.text
                 # It changes nothing in what Envoy is told, which would stop probing what it no longer knows.
                 assert len(served.daemon.ads.snapshot.backend("route/api").members) == 2  # type: ignore[union-attr]
@@ -180,10 +180,10 @@ async def test_commands_ask_the_running_daemon_unless_another_engine_is_meant(tm
                 assert list(json.loads(out)["routes"]) == ["elsewhere"]
             await engine.close()
             async with asyncio.timeout(30):
-                while (told := await printed("routes"))[0] != 1:
+                while (printed_now := await printed("routes"))[0] != 1:
                     pass
-            assert "web" in told[1]
-            assert "error: local: unreachable: " in told[2]
+            assert "web" in printed_now[1]
+            assert "error: local: unreachable: " in printed_now[2]
             (tmp_path / "pilotage.yml").write_text(configured(other))
             assert list(json.loads((await printed("routes", "--format", "json"))[1])["routes"]) == ["elsewhere"]
 

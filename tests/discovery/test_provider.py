@@ -117,7 +117,7 @@ async def test_a_stopping_container_drains_before_it_is_removed() -> None:
         async with discover([config(engine)]) as discovery:
             await discovery.ready()
             async with chronicle(discovery) as told:
-                engine._tell(engine._the("api-1"), "kill", signal="15")
+                engine._emit(engine._the("api-1"), "kill", signal="15")
                 await until(lambda: endpoints(discovery, "api") == {"api-1": "draining", "api-2": "ready"})
                 assert [e.container for e in discovery.table.routes["api"].serving] == ["api-2"]
                 engine.die("api-1")

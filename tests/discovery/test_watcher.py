@@ -218,7 +218,7 @@ async def test_a_list_that_lags_behind_an_event_is_requested_again() -> None:
         for action, then, states in (("die", "exited", []), ("unpause", "running", ["ready"]), ("pause", "paused", [])):
             if action == "unpause":
                 engine.become("web", "paused")
-            engine._tell(engine._the("web"), action)
+            engine._emit(engine._the("web"), action)
             engine.health("web", "healthy")  # an event that keeps the prediction
             await pass_time(0.1)
             engine.become("web", then)  # type: ignore[arg-type]
@@ -238,12 +238,12 @@ async def test_networks_that_appear_after_their_event_are_not_missed() -> None:
     web = engine.find("web")
     assert web is not None
     async with watch.running():
-        engine._tell_network(web, "connect", "aa")
+        engine._emit_network(web, "connect", "aa")
         await pass_time(0.05)
         web.networks["aa"] = "10.2.0.2"
         engine._changed(web)
         await until(watch.is_true, patience=2)
-        engine._tell_network(web, "disconnect", "aa")
+        engine._emit_network(web, "disconnect", "aa")
         await pass_time(0.05)
         del web.networks["aa"]
         engine._changed(web)
@@ -255,7 +255,7 @@ async def test_an_event_that_is_never_reflected_is_given_up() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
-        engine._tell(engine._the("web"), "die")  # it keeps running
+        engine._emit(engine._the("web"), "die")  # it keeps running
         await watch.idle()
         assert watch.watcher.refreshes == 9
         await pass_time(60)
@@ -268,9 +268,9 @@ async def test_a_start_replaces_an_earlier_expectation() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
-        engine._tell(engine._the("web"), "die")
+        engine._emit(engine._the("web"), "die")
         await pass_time(0.015)
-        engine._tell(engine._the("web"), "start")
+        engine._emit(engine._the("web"), "start")
         await watch.idle()
         assert watch.watcher.events == 2
         assert watch.watcher.refreshes <= 4
@@ -287,7 +287,7 @@ async def test_lag_is_measured_until_the_list_reflects_the_event() -> None:
         engine.rename("web", "shop")
         await until(lambda: len(lags) == 1)
         assert lags[0] == pytest.approx(0.1, abs=0.01)
-        engine._tell(engine._the("shop"), "die")
+        engine._emit(engine._the("shop"), "die")
         await pass_time(0.3)
         engine.become("shop", "exited")
         await until(lambda: len(lags) == 2)
@@ -318,7 +318,7 @@ async def test_a_stop_signal_drains_at_once_until_the_grace_period_ends() -> Non
     watch = Watch(engine)
     async with watch.running():
         started = now()
-        engine._tell(engine._the("web"), "kill", signal="15")  # the container ignores it
+        engine._emit(engine._the("web"), "kill", signal="15")  # the container ignores it
         await until(lambda: watch.states()["web"] == ["draining"])
         assert watch.watcher.refreshes == 0
         await until(lambda: watch.states()["web"] == ["ready"])
@@ -331,7 +331,7 @@ async def test_a_signal_to_reload_does_not_drain() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
-        engine._tell(engine._the("web"), "kill", signal="1")
+        engine._emit(engine._the("web"), "kill", signal="1")
         await watch.idle()
         assert watch.watcher.events == 1
         assert watch.states() == {"web": ["ready"]}
@@ -343,7 +343,7 @@ async def test_a_restart_goes_from_draining_through_stopped_to_ready() -> None:
     engine = VirtualEngine([container("web")])
     watch = Watch(engine)
     async with watch.running():
-        engine._tell(engine._the("web"), "kill", signal="15")
+        engine._emit(engine._the("web"), "kill", signal="15")
         await until(lambda: watch.states()["web"] == ["draining"])
         engine.die("web")
         await until(lambda: watch.states()["web"] == [])

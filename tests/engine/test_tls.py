@@ -22,7 +22,7 @@ def house(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "house")
 
 
-def fault(files: TLSFiles) -> str:
+def message_of(files: TLSFiles) -> str:
     with pytest.raises(DiagnosedError) as caught:
         TLSMaterial(files).context()
     found = caught.value.diagnosis
@@ -57,25 +57,27 @@ def test_a_context_is_kept_until_a_file_changes(house: Authority) -> None:
 def test_each_missing_file_is_named(house: Authority, tmp_path: Path) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     nowhere = str(tmp_path / "nowhere.pem")
-    assert f"the CA file {nowhere} does not exist" in fault(TLSFiles(ca_file=nowhere))
-    assert f"the certificate {nowhere} does not exist" in fault(TLSFiles(cert_file=nowhere, key_file=key))
-    assert f"the key {nowhere} does not exist" in fault(TLSFiles(cert_file=cert, key_file=nowhere))
-    assert "cannot be read (Not a directory)" in fault(TLSFiles(ca_file=f"{cert}/ca.pem"))
-    assert "cannot be read (Is a directory)" in fault(TLSFiles(ca_file=str(tmp_path)))
+    assert f"the CA file {nowhere} does not exist" in message_of(TLSFiles(ca_file=nowhere))
+    assert f"the certificate {nowhere} does not exist" in message_of(TLSFiles(cert_file=nowhere, key_file=key))
+    assert f"the key {nowhere} does not exist" in message_of(TLSFiles(cert_file=cert, key_file=nowhere))
+    assert "cannot be read (Not a directory)" in message_of(TLSFiles(ca_file=f"{cert}/ca.pem"))
+    assert "cannot be read (Is a directory)" in message_of(TLSFiles(ca_file=str(tmp_path)))
 
 
 def test_invalid_pem_files_are_named(house: Authority, tmp_path: Path) -> None:
     cert, key = house.issue("me", "me@house.invalid")
     text = tmp_path / "text.pem"
     text.write_text("no certificate")
-    assert f"the CA file {text} contains no certificate; use a PEM file" in fault(TLSFiles(ca_file=str(text)))
-    assert "are not a certificate and its key in PEM form" in fault(TLSFiles(cert_file=str(text), key_file=key))
-    assert "check that the files were not swapped" in fault(TLSFiles(cert_file=key, key_file=cert))
+    assert f"the CA file {text} contains no certificate; use a PEM file" in message_of(TLSFiles(ca_file=str(text)))
+    assert "are not a certificate and its key in PEM form" in message_of(TLSFiles(cert_file=str(text), key_file=key))
+    assert "check that the files were not swapped" in message_of(TLSFiles(cert_file=key, key_file=cert))
 
 
 def test_a_key_of_another_certificate_is_reported(house: Authority) -> None:
     (cert, _), (_, key) = house.issue("me", "me@house.invalid"), house.issue("you", "you@house.invalid")
-    assert f"the key {key} does not belong to the certificate {cert}" in fault(TLSFiles(cert_file=cert, key_file=key))
+    assert f"the key {key} does not belong to the certificate {cert}" in message_of(
+        TLSFiles(cert_file=cert, key_file=key)
+    )
 
 
 def test_an_encrypted_key_is_rejected_without_a_password_prompt(house: Authority) -> None:
@@ -88,7 +90,7 @@ def test_an_encrypted_key_is_rejected_without_a_password_prompt(house: Authority
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    assert f"the key {key} is encrypted with a passphrase" in fault(TLSFiles(cert_file=cert, key_file=key))
+    assert f"the key {key} is encrypted with a passphrase" in message_of(TLSFiles(cert_file=cert, key_file=key))
 
 
 @pytest.mark.usefixtures("root")
@@ -98,7 +100,7 @@ def test_an_unreadable_key_is_named(house: Authority, tmp_path: Path) -> None:
     open_to_everybody(tmp_path)
     os.seteuid(65534)
     try:
-        said = fault(TLSFiles(ca_file=house.ca_file, cert_file=cert, key_file=key))
+        said = message_of(TLSFiles(ca_file=house.ca_file, cert_file=cert, key_file=key))
     finally:
         os.seteuid(0)
     assert f"this user cannot read {key}; check its owner and mode" in said

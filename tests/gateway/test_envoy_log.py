@@ -39,3 +39,15 @@ def test_while_envoy_is_being_stopped_only_errors_matter(caplog: pytest.LogCaptu
     log.add("warning\tmain\tless")
     log.add("error\tmain\tmore")
     assert [record.levelname for record in caplog.records] == ["DEBUG", "ERROR"]
+
+
+def test_lines_of_rules_go_to_standard_error_as_they_are(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = EnvoyLog()
+    caplog.set_level(logging.DEBUG, "pilotage.envoy")
+    line = '{"time":"2026-01-01T00:00:00Z","level":"warn","route":"app","message":"a \\u0022b\\u0022"}'
+    log.add(line)
+    assert (capsys.readouterr().err, caplog.records) == (f"{line}\n", [])
+    log.add(line.replace("a ", "\x1b[2J"))
+    assert (capsys.readouterr().err, len(caplog.records)) == ("", 1)

@@ -131,7 +131,7 @@ async def test_the_endpoints_of_a_name_that_is_resolved_after_the_publication_ar
     it.becomes(probed(endpoints=(named,)))
     assert states(it.found) == {}
     addresses["nas.lan"] = ("10.0.0.1",)
-    it.snapshot.set_addresses("nas.lan")
+    it.snapshot.check_again(it.snapshot.targets.users("nas.lan"))
     it.follows()
     assert states(it.found) == {"app": {"nas.lan:80": "pending"}}
     it.envoy.says = {"route/app": {"nas.lan:80": "healthy"}}

@@ -112,11 +112,11 @@ async def test_requests_in_progress_are_those_that_the_service_works_on(
         gw.ads.loads.configure(0.1)
         it.handlers["/wait"] = wait
         await gw.publish(route("app", it.port, **({"max_conns_per_host": 9} if own else {})))
-        figures = reader(gw, monkeypatch)
+        traffic = reader(gw, monkeypatch)
         asking = [asyncio.create_task(gw.ask("app", "/wait")) for _ in range(3)]
 
         async def in_progress() -> int:
-            return (await figures.read()).get("app", RouteTraffic()).in_progress
+            return (await traffic.read()).get("app", RouteTraffic()).in_progress
 
         await becomes(in_progress, 3)
         release.set()
@@ -131,10 +131,10 @@ async def test_connections_of_tcp_routes_are_counted_by_load_reports(
         gw.ads.loads.configure(0.1)
         port = free_port()
         await gw.publish(route("db", it.port, scheme="tcp", bind="127.0.0.1", port=PortPair(port, it.port)))
-        figures = reader(gw, monkeypatch)
+        traffic = reader(gw, monkeypatch)
 
         async def connections() -> int:
-            return (await figures.read()).get("db", RouteTraffic()).in_progress
+            return (await traffic.read()).get("db", RouteTraffic()).in_progress
 
         await becomes(lambda: _reported(gw.ads.loads), True)
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -155,11 +155,11 @@ async def test_without_an_envoy_of_its_own_the_figures_are_those_of_the_load_rep
         gw.ads.loads.configure(0.1)
         it.handlers["/bad"] = _failing
         await gw.publish(route("app", it.port, max_conns_per_host=9))
-        figures = TrafficReader(None, gw.ads.loads, gw.ads.snapshot.backend)
+        traffic = TrafficReader(None, gw.ads.loads, gw.ads.snapshot.backend)
 
         async def failed() -> bool:
             await gw.ask("app", "/bad")
-            found = (await figures.read()).get("app", RouteTraffic())
+            found = (await traffic.read()).get("app", RouteTraffic())
             return 0 < found.errors <= found.requests
 
         await becomes(failed, True)
@@ -188,10 +188,10 @@ async def test_there_are_no_figures_while_envoy_does_not_respond_and_it_is_asked
     from pilotage.xds.load_reports import LoadReports
 
     broken = Broken(error)
-    figures: Any = TrafficReader(broken, LoadReports(), lambda _: None)
+    traffic: Any = TrafficReader(broken, LoadReports(), lambda _: None)
     for _ in range(10):
-        assert await figures.read() == {}
+        assert await traffic.read() == {}
     assert broken.asked <= 2
     await pass_time(1.1)
-    await figures.read()
+    await traffic.read()
     assert broken.asked > 1

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.core.textfile import read_text
 from pilotage.lint import compose
-from pilotage.lint.check import check_file
+from pilotage.lint.check import check_file, check_files
 from tests.support.compose_files import labels, said, service
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -67,6 +67,46 @@ def test_the_forms_of_compose_are_known(written: str, text: bool) -> None:
 
 
 # ---- other places of labels
+
+
+@pytest.mark.parametrize("name", ["compose.override.yml", "docker-compose.override.yaml"])
+def test_the_override_beside_a_file_is_merged_with_it(name: str) -> None:
+    Path(name).write_text(
+        "services:\n"
+        + service("proxy.web.port: many", name="web")
+        + service("proxy.more.prot: 80", name="more")
+        + "include: [none.yml]\n"
+    )
+    value, more, missing = said(labels("proxy.web.port: 81", "proxy.web.host: nas"))
+    assert value.startswith(f"error: {name}:6:7: web: proxy.web.port: 'many' is not a port number")
+    assert more == f"error: {name}:11:7: more: proxy.more.prot: unknown field; did you mean 'port'?"
+    assert missing.startswith(f"error: {name}:12:11: the included file 'none.yml' cannot be read")
+    checked = check_files(["compose.yml", name], {})
+    assert checked.files == {"compose.yml": "compose", name: "compose"}
+    assert len(checked.problems) == 3
+
+
+def test_an_override_can_correct_a_label() -> None:
+    Path("compose.override.yml").write_text(labels("proxy.web.port: 81"))
+    assert said(labels("proxy.web.port: many")) == []
+
+
+def test_a_service_of_an_override_may_extend_one_of_the_file() -> None:
+    Path("compose.override.yml").write_text("services:\n  more: {extends: web, labels: {proxy.web.scheme: ftps9}}\n")
+    (problem,) = said("services: {web: {image: acme/web}}\n")
+    assert problem.startswith("error: compose.override.yml:2:33: more: proxy.web.scheme: 'ftps9' is not one of")
+
+
+def test_a_file_with_a_name_of_its_own_has_no_override() -> None:
+    Path("compose.override.yml").write_text(labels("proxy.web.port: many"))
+    Path("prod.yml").write_text(labels("proxy.web.port: 81"))
+    assert check_file("prod.yml", {}).problems == ()
+
+
+def test_an_override_that_cannot_be_read_is_reported() -> None:
+    Path("compose.override.yml").write_text("services: [")
+    (problem,) = said(labels("proxy.web.port: 81"))
+    assert problem.startswith("error: compose.override.yml:")
 
 
 def test_included_files_are_checked_and_may_include_each_other() -> None:

@@ -58,3 +58,18 @@ def test_labels_of_a_swarm_service_are_not_those_of_its_containers(written: str)
         "warning: compose.yml:8:7: web: proxy.web.port: labels under 'deploy' are those of a swarm"
     )
     assert said(labels("x: y") + "    deploy: {labels: {x: y}}\n") == []
+
+
+@pytest.mark.parametrize("written", ["{proxy.web.prot: 80}", "[proxy.web.prot=80]"])
+def test_labels_of_a_swarm_service_are_checked_too(written: str) -> None:
+    note, wrong = said(labels("proxy.web.port: 80") + f"    deploy:\n      labels: {written}\n")
+    assert note.startswith("warning: compose.yml:8:7: web: proxy.web.prot: labels under 'deploy' are those of a swarm")
+    assert wrong.startswith("error: compose.yml:8:")
+    assert wrong.endswith(": web: proxy.web.prot: unknown field; did you mean 'port'?")
+
+
+def test_a_label_of_a_service_and_its_swarm_service_is_reported_where_it_is_wrong() -> None:
+    (note,) = said(labels("proxy.web.port: 80") + "    deploy:\n      labels: {proxy.web.port: 81}\n")
+    assert note.startswith("warning: ")
+    (_, value) = said(labels("proxy.web.port: many") + "    deploy:\n      labels: {proxy.web.port: 81}\n")
+    assert value.startswith("error: compose.yml:6:7: web: proxy.web.port: 'many' is not a port number")

@@ -96,7 +96,7 @@ class Fate:
                 lambda: engine.pause(it),
                 lambda: engine.rename(it, f"renamed{self.count}"),
                 lambda: engine.exec(it),
-                lambda: engine._tell(it, "kill", signal=chance.choice(["1", "15"])),
+                lambda: engine._emit(it, "kill", signal=chance.choice(["1", "15"])),
             ]
             if self.losses:
                 deeds.append(lambda: engine.become(it, "exited"))  # without an event

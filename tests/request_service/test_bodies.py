@@ -171,6 +171,44 @@ async def test_error_pages_replace_texts_for_people(tmp_path: Path) -> None:
         service.close()
 
 
+@pytest.mark.proves("middlewares.error_page")
+async def test_error_pages_may_use_files_in_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    (folder / "sub").mkdir(parents=True)
+    image = bytes(range(256)) * 2_000
+    (folder / "404.html").write_text("<body>lost</body>")
+    (folder / "style.css").write_text("body{color:red}")
+    (folder / "logo é.png").write_bytes(image)
+    (folder / ".secret").write_text("canary")
+    (folder / "sub" / "a.css").write_text("canary")
+    (folder / "large.bin").write_bytes(b"x" * 1_100_000)
+    (tmp_path / "outside").write_text("canary")
+    closed = {"error_page": None, "cidr_whitelist": {"allow": "203.0.113.0/24"}, "forwardauth": {"route": "none"}}
+    async with target() as it, gateway(tmp_path, error_pages=str(folder)) as gw:
+        service = changed_by(gw)
+        await gw.publish(
+            route("app", it.port, middlewares={"error_page": None}),
+            route("closed", it.port, middlewares=closed),
+            route("plain", it.port),
+        )
+        for alias in ("app", "closed"):
+            style = await gw.ask(alias, "/$gperrorpage/style.css?v=1")
+            assert (style.status, style.body) == (200, b"body{color:red}")
+            assert style.headers["Content-Type"] == "text/css; charset=utf-8"
+        logo = await gw.ask("app", "/$gperrorpage/logo%20%C3%A9.png")
+        assert (logo.status, logo.headers["Content-Type"], logo.body) == (200, "image/png", image)
+        head = await gw.ask("app", "/$gperrorpage/style.css", "HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert (await gw.ask("app", "/$gperrorpage/style.css", "POST")).status == 405
+        for name in ("none.css", ".secret", "sub/a.css", "sub", "large.bin", "", "%2e%2e%2foutside", "..%2foutside"):
+            assert (await gw.ask("app", f"/$gperrorpage/{name}")).status in (400, 404), name
+        assert it.seen == []
+        assert (await gw.ask("plain", "/$gperrorpage/style.css")).by == "target"
+        service.close()
+        await gw.ads.close()
+        assert (await gw.ask("app", "/$gperrorpage/style.css")).status == 404
+
+
 async def test_slow_pages_of_one_backend_leave_places_for_others() -> None:
     service = BodyService(lambda _: ((HtmlChange(Selector("body"), "X"),), ""), most=4)
     forever = asyncio.Event()

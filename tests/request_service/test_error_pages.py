@@ -36,3 +36,17 @@ def test_a_page_is_read_again_after_a_moment(tmp_path: Path, monkeypatch: pytest
     assert pages.page(404) == b"old"
     monkeypatch.setattr(error_pages, "_FRESH", 0.0)
     assert pages.page(404) == b"new"
+
+
+def test_files_are_kept_for_a_moment_and_only_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = ErrorPages(str(tmp_path))
+    for number in range(100):
+        (tmp_path / f"{number}.css").write_text(str(number))
+        assert pages.asset(f"{number}.css") == str(number).encode()
+    assert len(pages._assets) == 32
+    (tmp_path / "99.css").write_text("new")
+    assert pages.asset("99.css") == b"99"
+    monkeypatch.setattr(error_pages, "_FRESH", 0.0)
+    assert pages.asset("99.css") == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    assert [pages.asset(name) for name in ("pipe", "none", "../x", ".x", "", "x" * 300, "a\0b", ".")] == [None] * 8

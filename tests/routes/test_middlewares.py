@@ -120,7 +120,7 @@ def test_a_thousand_networks_may_be_listed() -> None:
         ("cidr_whitelist", "allow status status_code message", ""),
         ("rate_limit", "average burst period", ""),
         ("redirect_http", "", ""),
-        ("hcaptcha", "", ""),
+        ("hcaptcha", "site_key session_expiry", ""),
     ],
 )
 def test_a_problem_may_show_an_option_that_holds_no_secret(name: str, shown: str, headers: str) -> None:

@@ -175,13 +175,13 @@ class Watched:
         self.told: list[dict[str, dict[str, str]]] = []
         self.snapshot = Snapshot(GatewayOptions())
         self.table = Table()
-        self.watch = HealthPoller(self.envoy, self._backend, self._tell)
+        self.watch = HealthPoller(self.envoy, self._backend, self._report)
 
     def _backend(self, name: str) -> Backend | None:
         self.sought.append(name)
         return self.snapshot.backend(name)
 
-    def _tell(self, found: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
+    def _report(self, found: Mapping[str, Mapping[str, EndpointHealth]]) -> None:
         self.found |= {alias: dict(health) for alias, health in found.items()}
         self.told.append({alias: {a: it.state for a, it in health.items()} for alias, health in found.items()})
 

@@ -27,7 +27,7 @@ def test_an_ordinary_route_is_supported() -> None:
         ({"scheme": "fileserver", "agent": "node1:8890"}, "scheme", False),
         ({"scheme": "fileserver", "load_balance": LoadBalance(link="x")}, "load_balance.link", False),
         ({"rules": "default { serve /srv }"}, "rules", False),
-        ({"rules": "default { log info /dev/stdout x }"}, "rules", True),
+        ({"rules": "default { notify info ntfy title text }"}, "rules", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "rules": "default { pass }"}, "rules", False),
         ({"rule_file": "embed://x"}, "rule_file", False),
         ({"inbound_mtls_profile": "staff"}, "inbound_mtls_profile", False),

@@ -12,8 +12,10 @@ from pilotage.routes.oidc import OidcDefaults, OidcOptions, audience, merge_oidc
 from pilotage.xds.backend import route_backend
 from pilotage.xds.filters import LATE, backend_settings, http_filters
 from pilotage.xds.login import (
+    CAPTCHA_COOKIE,
     LOGIN,
     LOGIN_FILTERS,
+    SECURE_CAPTCHA_COOKIE,
     SECURE_COOKIE,
     SESSION,
     SESSION_COOKIE,
@@ -60,7 +62,11 @@ def test_the_filter_that_protects_is_always_in_the_chain() -> None:
 
 @pytest.mark.parametrize(
     ("https", "trusted", "cookies"),
-    [(False, False, [SESSION_COOKIE]), (True, False, [SECURE_COOKIE]), (True, True, [SECURE_COOKIE, SESSION_COOKIE])],
+    [
+        (False, False, [SESSION_COOKIE, CAPTCHA_COOKIE]),
+        (True, False, [SECURE_COOKIE, SECURE_CAPTCHA_COOKIE]),
+        (True, True, [SECURE_COOKIE, SESSION_COOKIE, SECURE_CAPTCHA_COOKIE, CAPTCHA_COOKIE]),
+    ],
 )
 def test_a_session_counts_only_with_the_scheme_of_its_cookie(https: bool, trusted: bool, cookies: list[str]) -> None:
     found = JwtAuthentication()

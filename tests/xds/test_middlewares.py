@@ -53,7 +53,9 @@ def test_all_supported_middlewares_are_parsed() -> None:
         ({"crowdsec": {"route": "crowdsec"}}, False),
         ({"crowdsec": {"route": "10.0.0.1", "api_key": "k"}}, False),
         ({"crowdsec": {"route": "crowdsec", "api_key": "k", "port": 7422}}, True),
-        ({"hcaptcha": {}}, False),
+        ({"hcaptcha": {"site_key": "a"}}, False),
+        ({"hcaptcha": {"site_key": "a b", "secret_key": "s"}}, False),
+        ({"hcaptcha": {"site_key": "a", "secret_key": "s", "session_expiry": "1s"}}, False),
         ({"modify_html": {}}, True),
         ({"themed": {}}, True),
         ({"error_page": {"colour": 1}}, True),
@@ -203,7 +205,6 @@ def test_a_problem_names_the_option_and_the_remedy(middlewares: dict[str, Any], 
 @pytest.mark.parametrize(
     ("middlewares", "message", "hint"),
     [
-        ({"hcaptcha": {}}, "hcaptcha is a GoDoxy middleware that pilotage does not support", "remove it"),
         (
             {"redirect_http": {"bypass": ["pth /"]}},
             "'pth' is not a condition, so the middleware applies to every request",

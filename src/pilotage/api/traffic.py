@@ -23,23 +23,23 @@ def traffic_metrics(traffic: Mapping[str, RouteTraffic]) -> Iterator[bytes]:
     """Yield the statistics of all routes in Prometheus's text format, in small pieces."""
     for name, kind, text, attribute in _COUNTERS:
         yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
-        for alias, figures in traffic.items():
-            yield f'{name}{{route="{escape(alias)}"}} {getattr(figures, attribute)}\n'.encode()
+        for alias, counted in traffic.items():
+            yield f'{name}{{route="{escape(alias)}"}} {getattr(counted, attribute)}\n'.encode()
     yield f"# HELP {_DURATION} Durations of a random sample of the requests.\n# TYPE {_DURATION} histogram\n".encode()
-    for alias, figures in traffic.items():
-        if figures.measured:
-            yield _histogram(escape(alias), figures).encode()
+    for alias, counted in traffic.items():
+        if counted.measured:
+            yield _histogram(escape(alias), counted).encode()
 
 
-def _histogram(alias: str, figures: RouteTraffic) -> str:
+def _histogram(alias: str, counted: RouteTraffic) -> str:
     buckets = [
         f'{_DURATION}_bucket{{route="{alias}",le="{bound:g}"}} {number}\n'
-        for bound, number in sorted(figures.durations.items())
+        for bound, number in sorted(counted.durations.items())
         if bound != float("inf")
     ]
-    buckets.append(f'{_DURATION}_bucket{{route="{alias}",le="+Inf"}} {figures.measured}\n')
-    end = f'{_DURATION}_sum{{route="{alias}"}} {figures.duration_sum:g}\n'
-    return "".join(buckets) + end + f'{_DURATION}_count{{route="{alias}"}} {figures.measured}\n'
+    buckets.append(f'{_DURATION}_bucket{{route="{alias}",le="+Inf"}} {counted.measured}\n')
+    end = f'{_DURATION}_sum{{route="{alias}"}} {counted.duration_sum:g}\n'
+    return "".join(buckets) + end + f'{_DURATION}_count{{route="{alias}"}} {counted.measured}\n'
 
 
 def escape(label: str) -> str:
@@ -47,16 +47,16 @@ def escape(label: str) -> str:
     return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def traffic_json(figures: RouteTraffic) -> dict[str, Any]:
+def traffic_json(counted: RouteTraffic) -> dict[str, Any]:
     """Return the statistics of a route as plain data."""
-    bounds = [{"le": bound, "count": number} for bound, number in sorted(figures.durations.items())]
+    bounds = [{"le": bound, "count": number} for bound, number in sorted(counted.durations.items())]
     return {
-        "requests": figures.requests,
-        "errors": figures.errors,
-        "in_progress": figures.in_progress,
+        "requests": counted.requests,
+        "errors": counted.errors,
+        "in_progress": counted.in_progress,
         "duration_s": {
-            "count": figures.measured,
-            "sum": round(figures.duration_sum, 6),
+            "count": counted.measured,
+            "sum": round(counted.duration_sum, 6),
             "buckets": [it for it in bounds if it["le"] != float("inf")],
         },
     }

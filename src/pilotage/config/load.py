@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pilotage.config.agents import read_agents
+from pilotage.config.captcha import CaptchaSection, captcha_service
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
@@ -19,7 +20,7 @@ from pilotage.config.host_names import is_host
 from pilotage.config.middlewares import read_middlewares
 from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
-from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
+from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections, list_of_one
 from pilotage.config.substitute import dotted, read_document
 from pilotage.config.unused import local_settings, unused_settings
 from pilotage.core.errors import ConfigError
@@ -104,23 +105,19 @@ class _Engine(Section):
     idle: bool | None = None
 
 
-def _listed(value: Any) -> Any:
-    """Return a single string as a list with one entry, and any other value unchanged."""
-    return [value] if isinstance(value, str) else value
-
-
 class _Providers(Section):
     # Engines are validated one by one, so that an error in one does not hide errors in others.
     docker: dict[str, Any] | None = None
     agents: Any = None  # also validated one by one
-    files: Annotated[list[str] | None, BeforeValidator(_listed)] = None
-    middlewares: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    files: Annotated[list[str] | None, BeforeValidator(list_of_one)] = None
+    middlewares: Annotated[list[str] | None, BeforeValidator(list_of_one)] = None
 
 
 class _File(ServeSections):
     providers: _Providers | None = None
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
+    captcha: CaptchaSection | None = None
     error_pages: str = ""
 
 
@@ -193,7 +190,8 @@ class _Reader:
         options = sections.gateway_options(self.file, self.add_problem, self.path)
         oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
         pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
-        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages)
+        captcha = captcha_service(sections.captcha, self.add_problem)
+        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages, captcha=captcha)
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)

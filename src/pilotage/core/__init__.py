@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pilotage.core.gc import gc_paused
     from pilotage.core.hostnames import ascii_host
     from pilotage.core.index import Index
+    from pilotage.core.media_types import media_type
     from pilotage.core.pacing import pause_between_attempts
     from pilotage.core.problems import Problem, Severity
     from pilotage.core.secrets import (
@@ -107,6 +108,7 @@ __all__ = [
     "kind_name",
     "lazy_exports",
     "lock_file",
+    "media_type",
     "nearest",
     "owned_tempdir",
     "parse_duration",
@@ -201,5 +203,6 @@ __getattr__, __dir__ = lazy_exports(
         "watch_files": "filewatch",
         "watch_matching": "filewatch",
         "without": "secrets",
+        "media_type": "media_types",
     },
 )

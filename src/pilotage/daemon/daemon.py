@@ -243,9 +243,9 @@ class Daemon:
             )
             await start_file_server(self.ads, stack)
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
-            self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
+            self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
             self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, self._agents.tunnels)

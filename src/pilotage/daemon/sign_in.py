@@ -1,4 +1,6 @@
-"""Lets users sign in to routes with the middleware ``oidc``: keeps the session secret, and answers Envoys' checks.
+"""Lets users sign in (middleware ``oidc``) and visitors solve captchas (``hcaptcha``).
+
+It keeps the session secret, and answers Envoys' checks.
 
 Without such a route, it does nothing and imports nothing.
 """
@@ -20,7 +22,8 @@ from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
 from pilotage.request_service.pages import error_page
 from pilotage.request_service.service import RequestService
 from pilotage.routes.oidc import audience
-from pilotage.xds.login import OIDC, options_of
+from pilotage.xds.captcha import captcha_audience
+from pilotage.xds.login import BOTH, CAPTCHA, OIDC, options_of
 from pilotage.xds.middlewares import route_policy
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from pilotage.request_service.asked import Asked
     from pilotage.request_service.bodies import BodyService
+    from pilotage.request_service.captcha import CaptchaCheck, Guarded
     from pilotage.request_service.providers import Providers
     from pilotage.request_service.sign_in import Protected, SignIn
     from pilotage.routes.oidc import OidcDefaults
@@ -63,13 +67,14 @@ class SignInKeeper:
         self._failure = ""
         self._providers: Providers | None = None
         self._sign_in: SignIn | None = None
+        self._captcha: CaptchaCheck | None = None
 
     def complete(self, options: GatewayOptions) -> GatewayOptions:
         """Return the gateway's settings with the public keys of sessions added, if sessions are in use."""
         if self._keys is None and not self._failure:
             return options
         try:
-            self._begin(options.oidc)
+            self._begin(options)
         except PilotageError as error:
             self._report(error)
         else:
@@ -81,7 +86,7 @@ class SignInKeeper:
         if self._keys is not None or self._failure:
             return
         routes = (table.routes.get(alias) for alias in aliases)
-        if any(it is not None and route_policy(it.middlewares).oidc is not None for it in routes):
+        if any(it is not None and route_policy(it.middlewares).signs_in for it in routes):
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
     def resume(self) -> None:
@@ -93,7 +98,7 @@ class SignInKeeper:
     def _begin_now(self) -> None:
         options = self._ads.snapshot.options
         try:
-            self._begin(options.oidc)
+            self._begin(options)
         except PilotageError as error:
             self._report(error)
         else:
@@ -103,7 +108,7 @@ class SignInKeeper:
         """Report that the secret cannot be read. The previous secret, if any, stays in use."""
         self._failure = str(error)
         if self._keys is None:
-            log.error("%s; requests to routes with the middleware oidc are refused", error)
+            log.error("%s; requests to routes with the middleware oidc or hcaptcha are refused", error)
         else:
             log.error("%s; sessions keep their former secret", error)
 
@@ -113,20 +118,49 @@ class SignInKeeper:
             return error_page(asked, 503, "Signing in does not work at the moment.", "Try again in a moment.")
         return await self._sign_in.check(asked)
 
+    async def check_captcha(self, asked: Asked) -> Any:
+        """Answer an Envoy's check of a request to a route whose visitors must solve a captcha."""
+        if self._captcha is None:
+            return error_page(asked, 503, "Captchas do not work at the moment.", "Try again in a moment.")
+        return await self._captcha.check(asked)
+
+    async def check_both(self, asked: Asked) -> Any:
+        """Answer a check of a request that needs a solved captcha before the user may sign in."""
+        answer = await self.check_captcha(asked)
+        return await self.check(asked) if answer.HasField("ok_response") else answer
+
     async def close(self) -> None:
         """Close the connections to providers."""
         if self._providers is not None:
             await self._providers.close()
+        if self._captcha is not None:
+            await self._captcha.close()
 
-    def _begin(self, defaults: OidcDefaults) -> None:
-        from pilotage.request_service.providers import Providers  # noqa: PLC0415  # not needed without such a route
+    def _begin(self, options: GatewayOptions) -> None:
+        from pilotage.request_service.captcha import CaptchaCheck  # noqa: PLC0415  # not needed without such a route
+        from pilotage.request_service.providers import Providers  # noqa: PLC0415
         from pilotage.request_service.sign_in import SignIn  # noqa: PLC0415
 
+        defaults = options.oidc
         secret = self._read_secret(defaults)
         if self._keys is None or secret != self._secret:
             self._keys, self._secret = SessionKeys(secret), secret
         self._providers = self._providers or Providers()
         self._sign_in = SignIn(self._keys, self._providers, self._find, session_seconds=int(defaults.session_seconds))
+        self._captcha = (
+            self._captcha.with_settings(self._keys, options.captcha)
+            if self._captcha is not None
+            else CaptchaCheck(self._keys, options.captcha, self._guarded)
+        )
+
+    def _guarded(self, key: str) -> Guarded | None:
+        from pilotage.request_service.captcha import Guarded  # noqa: PLC0415
+
+        backend = self._ads.snapshot.backend(key)
+        captcha = backend.route_policy.captcha if backend is not None else None
+        if backend is None or captcha is None:
+            return None
+        return Guarded(captcha=captcha, valid_for=captcha_audience(backend.key, captcha), name=backend.name)
 
     def _find(self, key: str) -> Protected | None:
         from pilotage.request_service.sign_in import Protected  # noqa: PLC0415
@@ -213,7 +247,8 @@ def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: As
 
     """
     keeper = SignInKeeper(ads, env, folder)
-    ads.on_check = RequestService({OIDC: keeper.check}).check
+    handlers = {OIDC: keeper.check, CAPTCHA: keeper.check_captcha, BOTH: keeper.check_both}
+    ads.on_check = RequestService(handlers).check
     ads.on_body = _change_bodies(ads, stack)
     ads.targets.on_touched.append(keeper.follow)
     stack.push_async_callback(keeper.close)

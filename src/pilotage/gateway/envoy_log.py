@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -37,8 +39,12 @@ _LEVELS: Final[Mapping[str, int]] = {
 }
 
 
+_LINE: Final = re.compile(r'\{"time":"[^"]*","level":"\w+","route":"[ -~]*","message":"[ -~]*"\}')
+"""A line that the command ``log`` of a route's rules writes to standard error."""
+
+
 class EnvoyLog:
-    """Passes each line of Envoy's log on to the logger ``pilotage.envoy``.
+    """Passes each line of Envoy's log on to the logger ``pilotage.envoy``, and lines of rules on to standard error.
 
     Attributes:
         quiet: whether to log all lines below the level error as debug messages. Set while Envoy is being stopped.
@@ -53,6 +59,9 @@ class EnvoyLog:
 
     def add(self, line: str) -> None:
         """Log one line of Envoy's log, at the level that Envoy gave it."""
+        if line.startswith("{") and _LINE.fullmatch(line):
+            sys.stderr.write(f"{line}\n")
+            return
         level, _, rest = line.partition("\t")
         name, tab, text = rest.partition("\t")
         if not tab or level not in _LEVELS:  # a continuation line, or a line from before Envoy configures its log

@@ -12,12 +12,12 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
-from mimetypes import MimeTypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from pilotage.core.media_types import media_type
 from pilotage.core.sockets import bind_private, share_of_descriptors
 from pilotage.gateway.file_paths import find, split_path
 
@@ -35,19 +35,6 @@ _KEPT: Final = 60.0
 """Seconds until an idle connection is closed. Envoy closes it earlier, so it never uses a closed one."""
 _LONGEST_HEADER: Final = 128 * 1024
 _NANOSECONDS: Final = 1_000_000_000
-_TYPES: Final = MimeTypes()
-"""The types that Python knows. The machine's own list is not read, so that types are the same everywhere."""
-for _type, _suffix in (
-    ("application/wasm", ".wasm"),
-    ("application/manifest+json", ".webmanifest"),
-    ("text/javascript", ".mjs"),
-    ("text/javascript", ".js"),
-    ("text/markdown", ".md"),
-    ("font/woff2", ".woff2"),
-    ("image/avif", ".avif"),
-    ("image/webp", ".webp"),
-):
-    _TYPES.add_type(_type, _suffix)
 
 
 class FileServer:
@@ -137,7 +124,7 @@ class FileServer:
             headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{found.size}"
         response = web.StreamResponse(status=status, headers=headers)
         response.content_length = length
-        response.headers["Content-Type"] = _type_of(found.name)
+        response.headers["Content-Type"] = media_type(found.name)
         await response.prepare(request)
         while length and request.method == "GET":
             read = partial(os.pread, found.descriptor, min(_CHUNK, length), start)
@@ -210,16 +197,6 @@ def _seconds(date: str | None) -> float | None:
         return parsedate_to_datetime(date or "").timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _type_of(name: str) -> str:
-    kind, encoding = _TYPES.guess_type(f"/{name}")
-    if encoding is not None:
-        return {"gzip": "application/gzip"}.get(encoding, "application/octet-stream")
-    if kind is None:
-        return "application/octet-stream"
-    textual = kind.startswith("text/") or kind in ("application/json", "application/manifest+json", "image/svg+xml")
-    return f"{kind}; charset=utf-8" if textual else kind
 
 
 def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -62,7 +62,11 @@ def check_files(names: Iterable[str], env: Mapping[str, str]) -> Checked:
     files: dict[str, str] = {}
     problems: list[Problem] = []
     site: Site | None = None
-    for name in sorted(names, key=lambda name: not _is_configuration(name)):
+    for name in sorted(names, key=lambda name: (not _is_configuration(name), ".override." in name)):
+        if Path(name) in map(
+            Path, files
+        ):  # it was checked together with the file that it overrides, or that includes it
+            continue
         found = check_file(name, env, site)
         problems += [problem for problem in found.problems if problem not in problems]
         files |= found.files

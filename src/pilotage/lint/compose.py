@@ -18,7 +18,8 @@ from pilotage.core.yaml import Located, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
-from pilotage.lint.compose_labels import Label, Layer, collect_labels, in_file
+from pilotage.lint.compose_labels import Label, Layer, collect_deployed, collect_labels, in_file
+from pilotage.lint.compose_override import override_of
 from pilotage.lint.compose_variables import env_lines, fill_in
 from pilotage.lint.names import ClaimedNames
 from pilotage.lint.published import published_ports
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Site", "check_compose", "compose_containers", "is_compose"]
 
+_NOTHING: Final[Mapping[str, Located]] = {}
 _MAX_FILES: Final = 100
 """Maximum number of files that a project may include or extend, and of services in a chain of ``extends``."""
 _MAX_LABELS: Final = 50_000
@@ -76,11 +78,11 @@ def check_compose(
         site: where the services are to run.
 
     Returns:
-        The names of the included files, and all problems.
+        The names of the other files that belong to the project (included, extended, overriding), and all problems.
 
     """
     project = _Project(name, top, _dot_env(Path(name).parent / ".env", env), site)
-    problems = list(project.check(name, top))
+    problems = list(project.check_all(name, top))
     return project.included, problems
 
 
@@ -90,7 +92,7 @@ def compose_containers(
     """Return each service of a Compose file and of the files that it includes, with its first container."""
     site = Site(engines=(engine,))
     project = _Project(name, top, _dot_env(Path(name).parent / ".env", env), site)
-    list(project.check(name, top))
+    list(project.check_all(name, top))
     return project.containers
 
 
@@ -118,16 +120,38 @@ class _Project:
         self._visited = {_place(name)}
         self._documents: dict[str, Located | Exception | None] = {}
         self._labels = 0
-        self._told: set[tuple[str, int, int, str]] = set()
+        self._reported: set[tuple[str, int, int, str]] = set()
 
-    def check(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
-        """Yield the problems of one file and of the files that it includes."""
-        services = top["services"].value if "services" in top else None
-        services = services if isinstance(services, dict) else {}
-        for service, definition in services.items():
-            if isinstance(definition.value, dict):
+    def check_all(self, name: str, top: dict[str, Located]) -> Iterator[Problem]:
+        """Yield the problems of the whole project: of its file, of the override beside it, and of included files."""
+        found: list[dict[str, Located]] = []
+        override = override_of(name)
+        if override:
+            self._visited.add(_place(override))
+            yield from self._read(Path(override), "it", override, Located(None), found)
+            self.included += [override] * len(found)
+        yield from self.check(name, top, override, found[0] if found else {})
+
+    def check(
+        self, name: str, top: dict[str, Located], override: str = "", over: Mapping[str, Located] = _NOTHING
+    ) -> Iterator[Problem]:
+        """Yield the problems of one file and of the files that it includes.
+
+        Args:
+            name: name of the file.
+            top: its content.
+            override: name of the file that is merged with it.
+            over: the content of that file.
+
+        """
+        services, overriding = _services(top), _services(over)
+        known = services | overriding
+        for service in known:
+            if any(isinstance(it[service].value, dict) for it in (services, overriding) if service in it):
                 layers: list[Layer] = []
-                yield from self._layers(name, service, services, layers, set())
+                for file, found, all_known in ((name, services, services), (override, overriding, known)):
+                    if service in found and isinstance(found[service].value, dict):
+                        yield from self._layers(file, service, all_known, layers, set())
                 if self._labels > _MAX_LABELS:
                     what = f"it is not checked, because the services before it have more than {_MAX_LABELS:,} labels"
                     yield in_file(Problem(message=what, hint="check fewer files at once"), name, service, 0, 0)
@@ -137,13 +161,14 @@ class _Project:
                     yield from self._once(problem)
                 self._labels += len(labels)
                 yield from self._service(service, layers, labels)
-        include = top.get("include")
-        for entry in include.value if include is not None and isinstance(include.value, list) else ():
-            options = entry.value if isinstance(entry.value, dict) else {"path": entry}
-            paths = options.get("path")
-            for path in paths.value if paths is not None and isinstance(paths.value, list) else [paths]:
-                if path is not None and isinstance(path.value, str):
-                    yield from self._include(name, path, options.get("env_file"))
+                yield from self._swarm_service(service, layers, labels)
+        for file, include in ((name, top.get("include")), (override, over.get("include"))):
+            for entry in include.value if include is not None and isinstance(include.value, list) else ():
+                options = entry.value if isinstance(entry.value, dict) else {"path": entry}
+                paths = options.get("path")
+                for path in paths.value if paths is not None and isinstance(paths.value, list) else [paths]:
+                    if path is not None and isinstance(path.value, str):
+                        yield from self._include(file, path, options.get("env_file"))
 
     def _include(self, name: str, written: Located, env_file: Located | None) -> Iterator[Problem]:
         filled = fill_in(written.value, self.env)
@@ -226,8 +251,8 @@ class _Project:
     def _once(self, problem: Problem) -> Iterator[Problem]:
         """Yield a problem, unless it was already reported for a service that shares the label through ``extends``."""
         place = (problem.file, problem.line, problem.column, problem.message)
-        if not problem.line or place not in self._told:
-            self._told.add(place)
+        if not problem.line or place not in self._reported:
+            self._reported.add(place)
             yield problem
 
     # ---- services
@@ -247,6 +272,23 @@ class _Project:
         place = labels.get(ALIASES)
         for problem in self.names.add(service, built.routes, _profiles(definition)):
             yield self._placed(problem, file, service, place)
+
+    def _swarm_service(self, service: str, layers: list[Layer], labels: dict[str, Label]) -> Iterator[Problem]:
+        """Yield the problems of the labels that a swarm would give to a service, as if its containers had them."""
+        deployed: dict[str, Label] = {}
+        for problem in collect_deployed(service, layers, deployed):
+            yield from self._once(problem)
+        if not any(map(is_own, deployed)):
+            return
+        together = labels | deployed
+        texts = {key: label.text for key, label in together.items()}
+        summary = _summary(self.project, service, _merged(layers), texts, layers[-1].env)
+        container = from_docker(summary, DockerProviderConfig("", name=self.site.engines[0]))
+        built = build_routes(container, policy=self.site.policy, reserved_ports=self.site.reserved_ports)
+        for problem in built.problems:
+            label = deployed.get(problem.label)
+            if label is not None and (not label.unset or _is_about_a_name(problem)):
+                yield from self._once(self._placed(problem, layers[-1].file, service, label))
 
     def _built(self, service: str, summary: dict[str, Any]) -> Built:
         """Build a container's routes for each engine, and return those of the engine that excludes the fewest."""
@@ -273,6 +315,11 @@ class _Project:
         if problem.line and "\n" in str(value.value):  # a block scalar starts on the line below its indicator
             return in_file(problem, label.file, service, value.line + problem.line, 0)
         return in_file(problem, label.file, service, value.key_line, value.key_column)
+
+
+def _services(top: Mapping[str, Located]) -> dict[str, Located]:
+    services = top["services"].value if "services" in top else None
+    return services if isinstance(services, dict) else {}
 
 
 def _place(path: str | Path) -> str:

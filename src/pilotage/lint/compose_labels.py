@@ -18,7 +18,7 @@ from pilotage.lint.compose_variables import env_lines, fill_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Label", "Layer", "collect_labels", "in_file"]
+__all__ = ["Label", "Layer", "collect_deployed", "collect_labels", "in_file"]
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -75,6 +75,18 @@ def collect_labels(service: str, layers: list[Layer], labels: dict[str, Label]) 
     for layer in layers:
         yield from _written(service, layer, labels)
         yield from _deployed(service, layer)
+
+
+def collect_deployed(service: str, layers: list[Layer], labels: dict[str, Label]) -> Iterator[Problem]:
+    """Add the labels under ``deploy``, which ``docker stack deploy`` gives to a swarm service; yield their problems.
+
+    The arguments are those of :func:`collect_labels`.
+    """
+    for layer in layers:
+        deploy = layer.definition.get("deploy")
+        if deploy is not None and isinstance(deploy.value, dict):
+            below = msgspec.structs.replace(layer, definition=deploy.value)
+            yield from _written(service, below, labels)
 
 
 def _written(service: str, layer: Layer, labels: dict[str, Label]) -> Iterator[Problem]:

@@ -84,7 +84,7 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(MIDDLEWARES.values(), "{}"),
     "cidr_whitelist": "{allow: [10.0.0.0/8]}",
     "forwardauth": "{route: auth}",
-    "hcaptcha": "{site_key: a, secret_key: b}",
+    "hcaptcha": "{site_key: site, secret_key: sample, session_expiry: 24h}",
     "oidc": "{issuer_url: 'https://login.example.com', client_id: app, client_secret: sample, allowed_users: [me]}",
     "rate_limit": "{average: 10, burst: 20, period: 1s}",
     "real_ip": "{header: X-Forwarded-For, from: [10.0.0.0/8]}",

@@ -14,6 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.request_service.asked import Asked
     from pilotage.request_service.bodies import BodyService
+    from pilotage.request_service.captcha import CaptchaCheck, Guarded
     from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
     from pilotage.request_service.pages import error_page
     from pilotage.request_service.providers import Providers
@@ -24,6 +25,8 @@ __all__ = [
     "SHORTEST_SECRET",
     "Asked",
     "BodyService",
+    "CaptchaCheck",
+    "Guarded",
     "Protected",
     "Providers",
     "RequestService",
@@ -44,5 +47,7 @@ __getattr__, __dir__ = lazy_exports(
         "Asked": "asked",
         "BodyService": "bodies",
         "RequestService": "service",
+        "CaptchaCheck": "captcha",
+        "Guarded": "captcha",
     },
 )

@@ -13,13 +13,16 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2
 
+from pilotage.core.media_types import media_type
 from pilotage.request_service.error_pages import ErrorPages
 from pilotage.request_service.html_editor import edit_html
+from pilotage.xds.body_filter import ASSETS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -70,6 +73,9 @@ class BodyService:
     async def process(self, requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
         """Tell Envoy what to do with one response. All ``requests`` are about this response."""
         async for request in requests:
+            if request.WhichOneof("request") == "request_headers":
+                yield await self._asset(backend, _headers(request.request_headers.headers))
+                return
             if request.WhichOneof("request") != "response_headers":
                 continue
             changes, folder = self._find(backend)
@@ -99,9 +105,24 @@ class BodyService:
                     del self._held_of[backend]
             return
 
-    async def _error_page(self, folder: str, status: int, changes: tuple[HtmlChange, ...]) -> bytes:
+    async def _asset(self, backend: str, headers: dict[str, str]) -> Any:
+        """Answer a request for a file that error pages use."""
+        if headers.get(":method") not in ("GET", "HEAD"):
+            return _answer(405, b"Files can only be read.\n", "text/plain; charset=utf-8", allow="GET, HEAD")
+        name = unquote(headers.get(":path", "").partition("?")[0].removeprefix(ASSETS))
+        self._use(self._find(backend)[1])
+        read = self._pages.asset if self._pages.folder else lambda _: None
+        content = await asyncio.get_running_loop().run_in_executor(self._threads, read, name)
+        if content is None:
+            return _answer(404, b"There is no such file.\n", "text/plain; charset=utf-8")
+        return _answer(200, content, media_type(name), cache_control="max-age=5")
+
+    def _use(self, folder: str) -> None:
         if folder != self._pages.folder:
             self._pages = ErrorPages(folder)
+
+    async def _error_page(self, folder: str, status: int, changes: tuple[HtmlChange, ...]) -> bytes:
+        self._use(folder)
         run = asyncio.get_running_loop().run_in_executor
         page = await run(self._threads, self._pages.page, status)
         return await self._changed(page, changes, "utf-8") if page and changes else page
@@ -176,6 +197,26 @@ def _replaced(page: bytes) -> Any:
         body_mutation=external_processor_pb2.BodyMutation(body=page),
     )
     return _Response(response_headers=external_processor_pb2.HeadersResponse(response=common))
+
+
+def _answer(status: int, body: bytes, kind: str, **headers: str) -> Any:
+    """Answer a request instead of the target."""
+    action = base_pb2.HeaderValueOption.HeaderAppendAction
+    given = {"content-type": kind, "x-content-type-options": "nosniff", **headers}
+    mutation = external_processor_pb2.HeaderMutation(
+        set_headers=[
+            base_pb2.HeaderValueOption(
+                header=base_pb2.HeaderValue(key=name.replace("_", "-"), raw_value=value.encode()),
+                append_action=action.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+            for name, value in given.items()
+        ]
+    )
+    return _Response(
+        immediate_response=external_processor_pb2.ImmediateResponse(
+            status={"code": status}, headers=mutation, body=body, details="error_page_file"
+        )
+    )
 
 
 def _charset(headers: dict[str, str]) -> str:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from pilotage.request_service.asked import Asked
 
-__all__ = ["accepts_page", "error_page", "passes", "redirect", "sign_in_required", "sign_out_form"]
+__all__ = [
+    "COMMON",
+    "accepts_page",
+    "document",
+    "error_page",
+    "passes",
+    "redirect",
+    "sign_in_required",
+    "sign_out_form",
+]
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -29,13 +38,14 @@ _STYLE: Final = (
     "p{margin:.8rem 0;overflow-wrap:anywhere}"
     "button{font:inherit;padding:.4rem 1rem}"
 )
-_COMMON: Final[Headers] = (
+COMMON: Final[Headers] = (
     ("cache-control", "no-store"),
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
 )
+"""Headers of all these responses."""
 _PAGE: Final[Headers] = (
-    *_COMMON,
+    *COMMON,
     ("content-type", "text/html; charset=utf-8"),
     ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
 )
@@ -85,7 +95,7 @@ def passes(user: Mapping[str, str], cookies: Headers = ()) -> Any:
 
 def redirect(url: str, cookies: Headers = ()) -> Any:
     """Return a redirect to a URL, which must be absolute."""
-    return denial(302, [("location", url), *_COMMON, *cookies], "")
+    return denial(302, [("location", url), *COMMON, *cookies], "")
 
 
 def error_page(
@@ -104,20 +114,20 @@ def error_page(
     """
     retry: Headers = (("retry-after", "5"),) if status == 503 else ()
     if "text/html" not in asked.headers.get("accept", "").lower():
-        return denial(status, [("content-type", "text/plain; charset=utf-8"), *_COMMON, *retry, *cookies], f"{title}\n")
+        return denial(status, [("content-type", "text/plain; charset=utf-8"), *COMMON, *retry, *cookies], f"{title}\n")
     linked = f'<p><a href="{escape(link[0])}">{escape(link[1])}</a></p>' if link is not None else ""
-    return denial(status, [*_PAGE, *retry, *cookies], _document(title, f"<p>{escape(text)}</p>{linked}"))
+    return denial(status, [*_PAGE, *retry, *cookies], document(title, f"<p>{escape(text)}</p>{linked}"))
 
 
 def sign_out_form(path: str) -> Any:
     """Return a page that asks whether to sign out, for users whom another site has sent to the sign-out path."""
     form = f'<form method="post" action="{escape(path)}"><p><button>Sign out</button></p></form>'
-    return denial(200, list(_PAGE), _document("Do you want to sign out?", form))
+    return denial(200, list(_PAGE), document("Do you want to sign out?", form))
 
 
 def sign_in_required(asked: Asked, realm: str) -> Any:
     """Return 401 for clients that cannot be redirected to an OpenID provider."""
-    headers = [*_COMMON, ("www-authenticate", f'OpenID realm="{realm}"')]
+    headers = [*COMMON, ("www-authenticate", f'OpenID realm="{realm}"')]
     sentence = f"Sign in at {asked.origin}/ with a browser first."
     if "json" in asked.headers.get("accept", ""):
         body = json.dumps({"status": 401, "error": sentence})
@@ -125,7 +135,8 @@ def sign_in_required(asked: Asked, realm: str) -> Any:
     return denial(401, [*headers, ("content-type", "text/plain; charset=utf-8")], f"{sentence}\n")
 
 
-def _document(title: str, content: str) -> str:
+def document(title: str, content: str) -> str:
+    """Return a whole page with a title and with content in HTML."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -12,7 +12,7 @@ from pilotage.request_service.asked import read_check
 from pilotage.xds.checks import denial
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pilotage.request_service.asked import Asked
 
@@ -46,7 +46,7 @@ class RequestService:
 
     """
 
-    def __init__(self, handlers: dict[str, Handler], *, most: int = _MOST, longest: float = _LONGEST) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], *, most: int = _MOST, longest: float = _LONGEST) -> None:
         self._handlers = handlers
         self._most = most
         self._longest = longest

@@ -65,6 +65,7 @@ _VISIBLE: Final = {name: _options("priority") for name in MIDDLEWARES.values()} 
     "crowdsec": _options("priority route port endpoint timeout log_only"),
     "themed": _options("priority theme"),
     "real_ip": _options("priority from recursive", header=HEADER_NAMES),
+    "hcaptcha": _options("priority site_key session_expiry"),
     "cidr_whitelist": _options("priority allow status status_code message"),
     "rate_limit": _options("priority average burst period periods"),
 }

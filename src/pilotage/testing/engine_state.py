@@ -114,7 +114,7 @@ class FakeEngineState:
         made = container(it, **more) if isinstance(it, str) else it
         final, health = made.state, made.health
         self._put(made)
-        self._tell(made, "create")
+        self._emit(made, "create")
         if final != "created":
             made.state = "created"
             self._started(made)
@@ -130,13 +130,13 @@ class FakeEngineState:
         it = self._the(which)
         if it.alive:
             if not self.dialect.podman:
-                self._tell(it, "kill", signal="9")
+                self._emit(it, "kill", signal="9")
             self._died(it, 137)
         del self.containers[it.id]
         self._names.pop(it.name, None)
         self._changed(it)
         ended = {"containerExitCode": str(it.exit_code)} if self.dialect.podman and self.dialect.modern else {}
-        self._tell(it, "remove" if self.dialect.podman else "destroy", **ended)
+        self._emit(it, "remove" if self.dialect.podman else "destroy", **ended)
 
     # Start and stop.
 
@@ -148,14 +148,14 @@ class FakeEngineState:
         """Stop a container as if it exited with ``exit_code`` on SIGTERM."""
         it = self._the(which)
         if not self.dialect.podman:
-            self._tell(it, "kill", signal="15")
+            self._emit(it, "kill", signal="15")
         self._died(it, exit_code, stopped=True)
 
     def kill(self, which: FakeContainer | str, signal: str = "KILL") -> None:
         """End a container with a signal. The exit status is 137 for KILL and 0 for others."""
         it = self._the(which)
         name = signal.removeprefix("SIG")
-        self._tell(it, "kill", **({} if self.dialect.podman else {"signal": _SIGNALS.get(name, name)}))
+        self._emit(it, "kill", **({} if self.dialect.podman else {"signal": _SIGNALS.get(name, name)}))
         self._died(it, 137 if name in {"KILL", "9"} else 0)
 
     def die(self, which: FakeContainer | str, exit_code: int = 0) -> None:
@@ -167,14 +167,14 @@ class FakeEngineState:
         it = self._the(which)
         it.oom_killed = True
         if not self.dialect.podman:
-            self._tell(it, "oom")
+            self._emit(it, "oom")
         self._died(it, 137)
 
     def restart(self, which: FakeContainer | str) -> None:
         """Restart a container."""
         it = self._the(which)
         if self.dialect.podman:
-            self._tell(it, "restart")
+            self._emit(it, "restart")
             if it.alive:
                 self._died(it, 137, stopped=True, cleanup=False)
             self._started(it)
@@ -182,19 +182,19 @@ class FakeEngineState:
         if it.alive:
             self.stop(it)
         self._started(it)
-        self._tell(it, "restart")
+        self._emit(it, "restart")
 
     def pause(self, which: FakeContainer | str) -> None:
         """Pause a container."""
         it = self._the(which)
         self._become(it, "paused")
-        self._tell(it, "pause")
+        self._emit(it, "pause")
 
     def unpause(self, which: FakeContainer | str) -> None:
         """Unpause a container."""
         it = self._the(which)
         self._become(it, "running")
-        self._tell(it, "unpause")
+        self._emit(it, "unpause")
 
     # Other changes.
 
@@ -215,7 +215,7 @@ class FakeEngineState:
         self._names.pop(old, None)
         self._names[name] = it.id
         self._changed(it)
-        self._tell(it, "rename", **({} if self.dialect.podman else {"oldName": f"/{old}"}))
+        self._emit(it, "rename", **({} if self.dialect.podman else {"oldName": f"/{old}"}))
 
     def health(self, which: FakeContainer | str, status: str) -> None:
         """Set a container's health: ``starting``, ``healthy`` or ``unhealthy``. Podman 4 reports it one probe late."""
@@ -223,16 +223,16 @@ class FakeEngineState:
         before, it.health = it.health or "starting", status
         self._changed(it)
         if not self.dialect.podman:
-            self._tell(it, f"health_status: {status}")
+            self._emit(it, f"health_status: {status}")
             return
-        self._tell(it, "health_status", health=status if self.dialect.modern else before)
+        self._emit(it, "health_status", health=status if self.dialect.modern else before)
 
     def connect(self, which: FakeContainer | str, network: str, address: str = "") -> None:
         """Attach a container to a network."""
         it = self._the(which)
         it.networks[network] = address or self._address()
         self._changed(it)
-        self._tell_network(it, "connect", network)
+        self._emit_network(it, "connect", network)
 
     def disconnect(self, which: FakeContainer | str, network: str) -> None:
         """Detach a container from a network; Docker before version 28 sends the event twice."""
@@ -240,19 +240,19 @@ class FakeEngineState:
         del it.networks[network]
         self._changed(it)
         for _ in range(2 if not self.dialect.podman and self.dialect.major < 28 and it.alive else 1):
-            self._tell_network(it, "disconnect", network)
+            self._emit_network(it, "disconnect", network)
 
     def exec(self, which: FakeContainer | str, command: str = "true") -> None:
         """Run a command in a container, as health checks do. Its events only fill the engine's event memory."""
         it = self._the(which)
         if self.dialect.podman:
-            self._tell(it, "exec")
-            self._tell(it, "exec_died", **({"containerExitCode": "0"} if self.dialect.modern else {}))
+            self._emit(it, "exec")
+            self._emit(it, "exec_died", **({"containerExitCode": "0"} if self.dialect.modern else {}))
             return
         extra = {"execID": f"{self._tick():064x}"}
-        self._tell(it, f"exec_create: {command}", **extra)
-        self._tell(it, f"exec_start: {command}", **extra)
-        self._tell(it, "exec_die", **extra, exitCode="0")
+        self._emit(it, f"exec_create: {command}", **extra)
+        self._emit(it, f"exec_start: {command}", **extra)
+        self._emit(it, "exec_die", **extra, exitCode="0")
 
     def emit(self, kind: str, action: str, actor: str, attributes: dict[str, str] | None = None) -> None:
         """Send an event about something other than a container, e.g. an image or a volume."""
@@ -285,11 +285,11 @@ class FakeEngineState:
         it.health = it.health and "starting"
         self._become(it, "running")
         if self.dialect.podman:
-            self._tell(it, "init")
+            self._emit(it, "init")
         else:
             for network in it.networks:
-                self._tell_network(it, "connect", network)
-        self._tell(it, "start")
+                self._emit_network(it, "connect", network)
+        self._emit(it, "start")
 
     def _died(self, it: FakeContainer, exit_code: int, *, stopped: bool = False, cleanup: bool = True) -> None:
         it.exit_code = exit_code
@@ -297,22 +297,22 @@ class FakeEngineState:
         code = str(exit_code)
         if self.dialect.podman:
             if stopped and not self.dialect.modern:
-                self._tell(it, "stop")
-            self._tell(it, "die", exitCode=code, containerExitCode=code)
+                self._emit(it, "stop")
+            self._emit(it, "die", exitCode=code, containerExitCode=code)
             if cleanup:
-                self._tell(it, "cleanup")
+                self._emit(it, "cleanup")
             return
         lasted = {"execDuration": "120"} if self.dialect.modern else {}
         if not self.dialect.modern:
-            self._tell(it, "die", exitCode=code)
+            self._emit(it, "die", exitCode=code)
         for network in it.networks:
-            self._tell_network(it, "disconnect", network)
+            self._emit_network(it, "disconnect", network)
         if stopped and self.dialect.major < 28:
-            self._tell(it, "stop")
+            self._emit(it, "stop")
         if self.dialect.modern:
-            self._tell(it, "die", exitCode=code, **lasted)
+            self._emit(it, "die", exitCode=code, **lasted)
         if stopped and self.dialect.major >= 28:
-            self._tell(it, "stop")
+            self._emit(it, "stop")
 
     def _become(self, it: FakeContainer, state: State) -> None:
         it.state = state
@@ -328,7 +328,7 @@ class FakeEngineState:
             found = self._encoded[it.id, kind] = msgspec.json.encode(make())
         return found
 
-    def _tell(self, it: FakeContainer, action: str, *, health: str = "", **extra: str) -> None:
+    def _emit(self, it: FakeContainer, action: str, *, health: str = "", **extra: str) -> None:
         image = summary_image(it, self.dialect)
         attributes = it.labels | {"image": image, "name": it.name} | extra
         if self.dialect.podman:
@@ -337,7 +337,7 @@ class FakeEngineState:
                 attributes.setdefault("containerExitCode", "0")
         self.hub.publish(FakeEvent("container", action, it.id, attributes, self._tick(), health))
 
-    def _tell_network(self, it: FakeContainer, action: str, network: str) -> None:
+    def _emit_network(self, it: FakeContainer, action: str, network: str) -> None:
         if self.dialect.podman:
             attributes = {"image": "", "name": it.name, "podId": ""}
             attributes |= {"network": network} if self.dialect.modern else {"containerExitCode": "0"}

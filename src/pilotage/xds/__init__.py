@@ -14,9 +14,18 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.xds.agent import Agent, Tunnel, host_of
     from pilotage.xds.backend import RESTART_HOLD, Backend, Member
+    from pilotage.xds.body_filter import ASSETS
     from pilotage.xds.bootstrap import build_bootstrap
     from pilotage.xds.bypass import read_bypass
     from pilotage.xds.capabilities import GatewayCapabilities
+    from pilotage.xds.captcha import (
+        CAPTCHA_HEADER,
+        CAPTCHA_PATH,
+        Captcha,
+        CaptchaService,
+        captcha_audience,
+        url_problem,
+    )
     from pilotage.xds.checks import ROUTE, SERVICE, denial
     from pilotage.xds.cloudflare import CLOUDFLARE
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
@@ -25,10 +34,14 @@ if TYPE_CHECKING:
     from pilotage.xds.html_changes import VOID, HtmlChange, Selector
     from pilotage.xds.load_reports import LoadReports, Report
     from pilotage.xds.login import (
+        BOTH,
         CALLBACK_PATH,
+        CAPTCHA,
+        CAPTCHA_COOKIE,
         IDENTITY_HEADERS,
         LOGOUT_PATH,
         OIDC,
+        SECURE_CAPTCHA_COOKIE,
         SECURE_COOKIE,
         SESSION_COOKIE,
         SESSION_ISSUER,
@@ -46,8 +59,14 @@ if TYPE_CHECKING:
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
+    "ASSETS",
     "AUTH_TIMEOUT",
+    "BOTH",
     "CALLBACK_PATH",
+    "CAPTCHA",
+    "CAPTCHA_COOKIE",
+    "CAPTCHA_HEADER",
+    "CAPTCHA_PATH",
     "CLOUDFLARE",
     "EVENTS_PATH",
     "FOUND",
@@ -60,6 +79,7 @@ __all__ = [
     "RESTART_HOLD",
     "ROUTE",
     "ROUTE_HEADER",
+    "SECURE_CAPTCHA_COOKIE",
     "SECURE_COOKIE",
     "SERVICE",
     "SESSION_COOKIE",
@@ -70,6 +90,8 @@ __all__ = [
     "AdsServer",
     "Agent",
     "Backend",
+    "Captcha",
+    "CaptchaService",
     "CertificateFiles",
     "GatewayCapabilities",
     "GatewayOptions",
@@ -84,6 +106,7 @@ __all__ = [
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
+    "captcha_audience",
     "denial",
     "epoch_cluster",
     "gate_of",
@@ -95,6 +118,7 @@ __all__ = [
     "pool_gate",
     "read_bypass",
     "route_policy",
+    "url_problem",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -149,5 +173,16 @@ __getattr__, __dir__ = lazy_exports(
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
         "limits_for": "overload",
+        "ASSETS": "body_filter",
+        "CAPTCHA": "login",
+        "CAPTCHA_COOKIE": "login",
+        "SECURE_CAPTCHA_COOKIE": "login",
+        "BOTH": "login",
+        "url_problem": "captcha",
+        "captcha_audience": "captcha",
+        "CAPTCHA_HEADER": "captcha",
+        "CAPTCHA_PATH": "captcha",
+        "Captcha": "captcha",
+        "CaptchaService": "captcha",
     },
 )

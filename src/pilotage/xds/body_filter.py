@@ -16,11 +16,14 @@ from pilotage.xds.resources import packed, seconds
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
 
-__all__ = ["BACKEND", "BODY_FILTER", "body_filter", "body_settings"]
+__all__ = ["ASSETS", "BACKEND", "BODY_FILTER", "asset_settings", "body_filter", "body_settings"]
 
 BODY_FILTER: Final = "pilotage.body"
 BACKEND: Final = "x-pilotage-backend"
 """Key of the gRPC metadata that names the backend: ``route/ALIAS`` or ``pool/NAME``."""
+
+ASSETS: Final = "/$gperrorpage/"
+"""Below this path, each route with error pages serves the files that the pages refer to, as in GoDoxy."""
 
 _LONGEST: Final = 5.0
 """Seconds that this process may take to answer. After that, the response passes unchanged."""
@@ -35,7 +38,6 @@ def body_filter(cluster: str) -> Any:
         failure_mode_allow=True,
         processing_mode=_only_headers(),
         allow_mode_override=True,
-        disable_immediate_response=True,
         message_timeout=seconds(_LONGEST),
         stat_prefix="body",
     )
@@ -64,3 +66,12 @@ def body_settings(backend: Backend) -> dict[str, Any]:
         processing_mode=_only_headers(), grpc_initial_metadata=[base_pb2.HeaderValue(key=BACKEND, value=backend.key)]
     )
     return {BODY_FILTER: packed(ext_proc_pb2.ExtProcPerRoute(overrides=overrides))}
+
+
+def asset_settings(backend: Backend) -> Any:
+    """Return the configuration for requests to :data:`ASSETS`, which this process answers itself."""
+    overrides = ext_proc_pb2.ExtProcOverrides(
+        processing_mode=_MODE(request_header_mode=_MODE.SEND, response_header_mode=_MODE.SKIP),
+        grpc_initial_metadata=[base_pb2.HeaderValue(key=BACKEND, value=backend.key)],
+    )
+    return packed(ext_proc_pb2.ExtProcPerRoute(overrides=overrides))

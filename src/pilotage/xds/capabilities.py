@@ -146,7 +146,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
 
 
 def _check_rules(route: Route, refuse: _Refuse) -> None:
-    """Refuse rules that the gateway cannot apply exactly; report commands that have no effect."""
+    """Refuse rules that the gateway cannot apply exactly."""
     if route.is_stream:
         refuse("rules", f"rules are only for HTTP, not {route.scheme}", "remove them")
         return
@@ -154,9 +154,6 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     if compiled.refused is not None:
         message, hint = compiled.refused
         refuse("rules", message, hint or "remove the rule")
-    for name in compiled.skipped:
-        text = f"the command {name} in rules is {_UNSUPPORTED}, so nothing is written"
-        refuse("rules", text, "remove it", blocking=False, harmless=True)
 
 
 def _check_bypasses(route: Route, refuse: _Refuse) -> None:

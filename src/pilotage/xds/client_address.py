@@ -64,7 +64,7 @@ end
 
 
 # During the lookup, the host is in lower case, because Envoy compares hosts case-sensitively.
-_TELL: Final = """
+_SET_ADDRESS: Final = """
 function envoy_on_request(handle)
   local host = handle:headers():get(":authority")
   if not host then return end
@@ -88,5 +88,5 @@ def address_settings(backend: Backend) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _settings() -> Any:
-    source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _TELL)
+    source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _SET_ADDRESS)
     return packed(lua_pb2.LuaPerRoute(source_code=source))

@@ -18,7 +18,6 @@ from envoy.config.core.v3 import (
     config_source_pb2,
     extension_pb2,
     grpc_service_pb2,
-    http_uri_pb2,
     substitution_format_string_pb2,
 )
 from envoy.config.route.v3 import route_components_pb2
@@ -40,21 +39,22 @@ from envoy.type.v3 import http_status_pb2
 from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
+from pilotage.xds.acme_challenges import challenge_filter
 from pilotage.xds.agents import unreached_page
-from pilotage.xds.app_sec import app_sec_check
+from pilotage.xds.auth_requests import ask_route
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
-from pilotage.xds.resources import OFF, ON, Frame, header, packed, seconds
+from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
+from pilotage.xds.rule_script import EDITS, rule_script
 from pilotage.xds.rule_tests import HOST_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
-    from pilotage.xds.auth_services import ForwardAuth
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -105,14 +105,12 @@ _MOST_GATEWAYS: Final = 8
 """How many further pilotage gateways a request may pass through. Without a limit, a loop of gateways would use up all
 connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
-AUTH_TIMEOUT: Final = 10.0
-"""Seconds that an auth service may take to answer."""
+AUTH_TIMEOUT: Final = 10.0  # seconds that an auth service may take to answer
 _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
-FOUND: Final = "+"
-"""Route name that many backends share."""
+FOUND: Final = "+"  # route name that many backends share
 _ASKS: Final = "asks"
 _SPARED: Final = "spared"
 _SIGNS_IN: Final = "signs_in"
@@ -197,7 +195,8 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
         _filter(AUTH, _approval()),
     ]
     waits = _filter(_ON_DEMAND, on_demand_pb2.OnDemand())
-    late = [_filter(_FOLD, _lua(_FOLD_SCRIPT)), *(it for it in guards if it.name not in _ONLY_HELP), waits]
+    edits = _filter(EDITS, rule_script())
+    late = [_filter(_FOLD, _lua(_FOLD_SCRIPT)), *(it for it in guards if it.name not in _ONLY_HELP), waits, edits]
     enabled_by_routes = [
         *guards,
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
@@ -205,26 +204,27 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
         # After all filters that restrict access, so that refused requests wake nothing.
         *(_filter(name, it) for name, it in waiting_filters(options.max_waiting_in_all).items()),
         waits,
+        _filter(BODY_FILTER, body_filter(CONTROL_CLUSTER)),  # protects nothing, and sees responses before the others
+        *([_filter(_AGENT, custom_response_pb2.CustomResponse())] if options.has_agents else []),
+        edits,  # changes responses before other filters see them
     ]
     for each in enabled_by_routes:
         each.disabled = True
     chain = [
         _filter(_HOST, host_check()),
         _filter("envoy.filters.http.cdn_loop", loop),
+        _filter(_GZIP, compressor(), disabled=not options.compression),  # sees responses last
         _for_late_routes(late),
         *enabled_by_routes,
+        _filter(TARGET, _destination()),
     ]
+    if options.automatic_certificates and not https:
+        chain.insert(0, challenge_filter())
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    # None of the next three filters protects anything.
-    chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
-    chain.append(_filter(BODY_FILTER, body_filter(CONTROL_CLUSTER), disabled=True))  # sees responses first
-    if options.has_agents:
-        chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
-    chain.append(_filter(TARGET, _destination()))
     # Per-cluster statistics about response classes and times would take more instructions than all our other filters.
     counted = ON if options.report_errors else OFF
     router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
@@ -326,7 +326,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Name a route, which tells the Lua filters that it was found, and record whether it uses forwardauth or oidc."""
+    """Name a route, which tells the Lua filters that it was found, and record which checks it needs."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
@@ -334,8 +334,8 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.oidc)):
-            for script in (_FOLD, WILDCARD) if needed is not None else ():
+        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.signs_in)):
+            for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
@@ -358,7 +358,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     if policy.rate is not None:
         found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
-        found[AUTH] = packed(_ask_route(policy.auth))
+        found[AUTH] = packed(ask_route(policy.auth))
     if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)
@@ -393,40 +393,3 @@ def _strip(names: tuple[str, ...]) -> Any:
     """Return settings that remove the headers that only the gateway or an auth service may set, not clients."""
     gone = [mutation_rules_pb2.HeaderMutation(remove=name) for name in names]
     return header_mutation_pb2.HeaderMutationPerRoute(mutations=header_mutation_pb2.Mutations(request_mutations=gone))
-
-
-def _ask_route(auth: ForwardAuth) -> Any:
-    """Return settings for asking a route. The request's path is fixed, so clients cannot add parameters."""
-    service, body = app_sec_check(auth.route, auth.api_key, auth.timeout) if auth.api_key else (_forward(auth), None)
-    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
-    settings = ext_authz_pb2.CheckSettings(http_service=service, with_request_body=body)
-    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=settings)
-
-
-def _forward(auth: ForwardAuth) -> Any:
-    """Return the auth service to ask, without the path."""
-    values = {
-        "X-Forwarded-Method": "%REQ(:METHOD)%",
-        "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
-        "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
-        "X-Forwarded-Uri": "%REQ(:PATH)%",
-    }
-    exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
-    return ext_authz_pb2.HttpService(
-        server_uri=http_uri_pb2.HttpUri(
-            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(auth.timeout)
-        ),
-        authorization_request=ext_authz_pb2.AuthorizationRequest(
-            headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
-        ),
-        authorization_response=ext_authz_pb2.AuthorizationResponse(
-            allowed_upstream_headers=string_pb2.ListStringMatcher(patterns=exact),
-            allowed_client_headers_on_success=string_pb2.ListStringMatcher(
-                patterns=[string_pb2.StringMatcher(exact="set-cookie", ignore_case=True)]
-            ),
-        ),
-    )
-
-
-_PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
-"""The field ``path_override``, which was added in Envoy 1.38."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import (
     address_pb2,
@@ -18,6 +19,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.echo.v3 import echo_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.filters.udp.udp_proxy.session.http_capsule.v3 import http_capsule_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
@@ -34,12 +36,25 @@ from pilotage.xds.request_checks import forget_headers
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_logs import REQUEST_FIELDS, route_logs
 from pilotage.xds.route_stats import route_stats
+from pilotage.xds.rule_lines import line_logs
 from pilotage.xds.scoped_routes import https_redirect
-from pilotage.xds.server_names import NameGroup, ads, chain_by_address, chain_matcher, chain_named, name_groups
+from pilotage.xds.server_names import (
+    ACME_PROTOCOL,
+    NameGroup,
+    ads,
+    chain_by_address,
+    chain_matcher,
+    chain_named,
+    challenge_chain,
+    name_groups,
+    tls_socket,
+)
 from pilotage.xds.stream_filters import tcp_filters
 from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
@@ -73,15 +88,30 @@ _TRUSTED: Final = "trusted"
 _EVERYBODY: Final = "everybody"
 
 
-def http_listeners(options: GatewayOptions) -> list[Resource]:
-    """Return the configured HTTP listeners: ``http``, ``https``, both or neither."""
+def http_listeners(
+    options: GatewayOptions, automatic: NameGroup | None = None, challenges: Iterable[str] = ()
+) -> list[Resource]:
+    """Return the configured HTTP listeners: ``http``, ``https``, both or neither.
+
+    Args:
+        options: the gateway's settings.
+        automatic: the certificates that pilotage obtains, and their names. The operator's files take precedence.
+        challenges: the names with TLS-ALPN-01 challenges.
+
+    """
     found = []
     if options.http_port:
         chains = _chains(options, https=False)
         found.append(_listener("http", options.http_address, options.http_port, chains, options))
-    if options.serves_https and (groups := name_groups(options.certificates)):
+    groups = name_groups(options.certificates)
+    if automatic is not None:
+        taken = {name for group in groups for name in group.names}
+        names = tuple(name for name in automatic.names if name not in taken)
+        groups.append(msgspec.structs.replace(automatic, names=names))
+    if options.serves_https and groups:
         chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
-        matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options))
+        chains += [_challenge(name) for name in sorted(challenges)]
+        matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options), challenges)
         found.append(_listener("https", options.https_address, options.https_port, chains, options, matcher=matcher))
     return found
 
@@ -102,9 +132,24 @@ def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTH
     if https:
         for chain in chains:
             chain.name = f"{group.chain} {chain.name}".rstrip()
-            chain.transport_socket.CopyFrom(group.transport_socket)
+            chain.transport_socket.CopyFrom(group.transport_socket())
             chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
     return chains
+
+
+def _challenge(name: str) -> Any:
+    """Return the filter chain for a TLS-ALPN-01 challenge.
+
+    The authority closes the connection after the handshake. A filter that closes it would do so before the handshake.
+    """
+    name = challenge_chain(name)
+    idle = listener_components_pb2.Filter(name="envoy.filters.network.echo", typed_config=packed(echo_pb2.Echo()))
+    return listener_components_pb2.FilterChain(
+        name=name,
+        filters=[idle],
+        transport_socket=tls_socket([name], [ACME_PROTOCOL]),
+        transport_socket_connect_timeout=seconds(_SLOWEST_HEADERS),
+    )
 
 
 def _chain_for(chain: str, options: GatewayOptions) -> Any:
@@ -193,7 +238,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=upgrade_configs(),
         local_reply_config=local_replies(options),
-        access_log=[*_access_log(options), *route_stats(), *route_logs()],
+        access_log=[*_access_log(options), *route_stats(), *route_logs(), *line_logs()],
     )
     if trusted:
         _believe(manager, options)

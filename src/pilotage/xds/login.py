@@ -1,4 +1,7 @@
-"""Builds the filters that let only signed-in users pass (middleware ``oidc``), and their per-route configuration. Pure.
+"""Builds the filters that let only requests with a session pass, and their per-route configuration. Pure.
+
+Users get a session by signing in (middleware ``oidc``), and visitors by solving a captcha (``hcaptcha``). A route may
+require both.
 
 A session is a JSON Web Token in a cookie, which the daemon has signed. Envoy verifies it (``SESSION``), and decides
 whether it is valid for this route (``SIGNED_IN``). Only if it is not does Envoy ask the daemon (``LOGIN``). So requests
@@ -23,21 +26,28 @@ from envoy.type.v3 import http_status_pb2
 from google.protobuf import empty_pb2
 
 from pilotage.routes.oidc import audience, merge_oidc
+from pilotage.xds.captcha import CAPTCHA_HEADER, CAPTCHA_PATH, captcha_audience
 from pilotage.xds.checks import ROUTE, SERVICE
 from pilotage.xds.resources import packed, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pilotage.routes.oidc import OidcOptions
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
 __all__ = [
+    "BOTH",
     "CALLBACK_PATH",
+    "CAPTCHA",
+    "CAPTCHA_COOKIE",
     "IDENTITY_HEADERS",
     "LOGIN",
     "LOGIN_FILTERS",
     "LOGOUT_PATH",
     "OIDC",
+    "SECURE_CAPTCHA_COOKIE",
     "SECURE_COOKIE",
     "SESSION",
     "SESSION_COOKIE",
@@ -50,7 +60,9 @@ __all__ = [
 ]
 
 OIDC: Final = "oidc"
-"""The name of the middleware in checks."""
+CAPTCHA: Final = "hcaptcha"
+BOTH: Final = "hcaptcha, then oidc"
+"""The names of the middlewares in checks."""
 
 SESSION, SIGNED_IN, LOGIN = "pilotage.session", "pilotage.signed_in", "pilotage.login"
 LOGIN_FILTERS: Final = (SESSION, SIGNED_IN, LOGIN)
@@ -58,6 +70,10 @@ LOGIN_FILTERS: Final = (SESSION, SIGNED_IN, LOGIN)
 SESSION_COOKIE: Final = "pilotage_session"
 SECURE_COOKIE: Final = "__Host-pilotage_session"
 """The cookies of sessions over HTTP and HTTPS. With this prefix, no other host can set the one for HTTPS."""
+
+CAPTCHA_COOKIE: Final = "pilotage_captcha"
+SECURE_CAPTCHA_COOKIE: Final = "__Host-pilotage_captcha"
+"""The same for visitors who have solved a captcha."""
 
 SESSION_ISSUER: Final = "pilotage"
 CALLBACK_PATH: Final = "/auth/callback"
@@ -77,9 +93,17 @@ SPARED_LOGIN: Final = ("envoy.filters.http.rbac", f"{_PREFIX}shadow_engine_resul
 """Namespace, key and value in Envoy's metadata of a request that needs no login."""
 
 _JWT: Final = "envoy.filters.http.jwt_authn"
-_SECURE: Final = "secure"
-_PLAIN: Final = "plain"
-_REQUIREMENT: Final = "session"
+_SECURE, _PLAIN = "secure", "plain"
+_CAPTCHA_OF: Final = {_SECURE: "captcha_secure", _PLAIN: "captcha_plain"}
+_COOKIES: Final = {
+    _SECURE: SECURE_COOKIE,
+    _PLAIN: SESSION_COOKIE,
+    _CAPTCHA_OF[_SECURE]: SECURE_CAPTCHA_COOKIE,
+    _CAPTCHA_OF[_PLAIN]: CAPTCHA_COOKIE,
+}
+"""Kind of session -> its cookie. The kind is also where Envoy's metadata has the claims."""
+_REQUIREMENTS: Final = {OIDC: "session", CAPTCHA: CAPTCHA, BOTH: BOTH}
+"""Names of middlewares in checks -> names of the requirements of listeners."""
 _REMEMBERED: Final = 1000
 """Sessions that each worker thread remembers as verified."""
 _LONGEST_TOKEN: Final = 4096  # bytes; browsers refuse longer cookies
@@ -112,14 +136,18 @@ def login_filters(keys: str, *, https: bool | None = None) -> dict[str, Any]:
 
 def _session_filter(keys: str, names: tuple[str, ...]) -> Any:
     """Return the filter that verifies sessions and rejects nothing."""
+    of_user, of_visitor = _any_of(names), _any_of(_CAPTCHA_OF[name] for name in names)
+    both = jwt_pb2.JwtRequirement(requires_all=jwt_pb2.JwtRequirementAndList(requirements=[of_user, of_visitor]))
+    return jwt_pb2.JwtAuthentication(
+        providers={kind: _provider(kind, _COOKIES[kind], keys) for name in names for kind in (name, _CAPTCHA_OF[name])},
+        requirement_map={_REQUIREMENTS[OIDC]: of_user, CAPTCHA: of_visitor, BOTH: both},
+    )
+
+
+def _any_of(names: Iterable[str]) -> Any:
     optional = jwt_pb2.JwtRequirement(allow_missing_or_failed=empty_pb2.Empty())
     requirements = [*(jwt_pb2.JwtRequirement(provider_name=name) for name in names), optional]
-    requirement = jwt_pb2.JwtRequirement(requires_any=jwt_pb2.JwtRequirementOrList(requirements=requirements))
-    cookies = {_SECURE: SECURE_COOKIE, _PLAIN: SESSION_COOKIE}
-    return jwt_pb2.JwtAuthentication(
-        providers={name: _provider(name, cookies[name], keys) for name in names},
-        requirement_map={_REQUIREMENT: requirement},
-    )
+    return jwt_pb2.JwtRequirement(requires_any=jwt_pb2.JwtRequirementOrList(requirements=requirements))
 
 
 def _provider(name: str, cookie: str, keys: str) -> Any:
@@ -155,7 +183,7 @@ def _login_filter() -> Any:
 
 _SHOWN: Final = (
     ":authority :method :path accept cookie origin upgrade sec-fetch-dest sec-fetch-mode sec-fetch-site "
-    "x-forwarded-host x-forwarded-proto x-requested-with"
+    f"x-forwarded-host x-forwarded-proto x-requested-with {CAPTCHA_HEADER}"
 ).split()
 
 
@@ -164,46 +192,64 @@ _SHOWN: Final = (
 
 def login_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route configuration of the filters for a backend; empty if it needs no login."""
-    found = options_of(backend, options)
-    if found is None:
+    found, captcha = options_of(backend, options), backend.route_policy.captcha
+    if found is None and captcha is None:
         return {}
+    service = CAPTCHA if found is None else OIDC if captcha is None else BOTH
+    principals, paths = [], []
+    if found is not None:
+        principals.append(_has_session(audience(backend.key, found), {_SECURE: _SECURE, _PLAIN: _PLAIN}))
+        paths += [CALLBACK_PATH, LOGOUT_PATH]
+    if captcha is not None:
+        principals.append(_has_session(captcha_audience(backend.key, captcha), _CAPTCHA_OF))
+        paths.append(CAPTCHA_PATH)
     settings = {
         SIGNED_IN: rbac_filter_pb2.RBACPerRoute(
-            rbac=rbac_filter_pb2.RBAC(
-                shadow_rules=_signed_in(audience(backend.key, found)), shadow_rules_stat_prefix=_PREFIX
-            )
+            rbac=rbac_filter_pb2.RBAC(shadow_rules=_signed_in(principals, paths), shadow_rules_stat_prefix=_PREFIX)
         ),
         LOGIN: ext_authz_pb2.ExtAuthzPerRoute(
-            check_settings=ext_authz_pb2.CheckSettings(context_extensions={SERVICE: OIDC, ROUTE: backend.key})
+            check_settings=ext_authz_pb2.CheckSettings(context_extensions={SERVICE: service, ROUTE: backend.key})
         ),
     }
     if options.session_keys:
-        settings[SESSION] = jwt_pb2.PerRouteConfig(requirement_name=_REQUIREMENT)
+        settings[SESSION] = jwt_pb2.PerRouteConfig(requirement_name=_REQUIREMENTS[service])
     return {name: packed(config) for name, config in settings.items()}
 
 
-def _signed_in(valid_for: str) -> Any:
-    """Return the rules that allow requests with a session, except to the paths that the daemon itself answers."""
-    kind, permission = rbac_pb2.Principal, rbac_pb2.Permission
+def _has_session(valid_for: str, kinds: dict[str, str]) -> Any:
+    """Return the condition that a request has a session that is valid for a backend.
+
+    Args:
+        valid_for: what the session must be valid for.
+        kinds: the kinds of sessions over HTTPS (key ``secure``) and over HTTP (key ``plain``).
+
+    """
+    kind = rbac_pb2.Principal
     https = kind(
         header=route_components_pb2.HeaderMatcher(
             name="x-forwarded-proto", string_match=string_pb2.StringMatcher(exact="https")
         )
     )
     secure, plain = (
-        kind(sourced_metadata={"metadata_matcher": _metadata(_JWT, [name, valid_for, "ok"], {"bool_match": True})})
+        kind(
+            sourced_metadata={"metadata_matcher": _metadata(_JWT, [kinds[name], valid_for, "ok"], {"bool_match": True})}
+        )
         for name in (_SECURE, _PLAIN)
     )
     either = [
         kind(and_ids=kind.Set(ids=[https, secure])),
         kind(and_ids=kind.Set(ids=[kind(not_id=https), plain])),
     ]
-    paths = [
-        permission(url_path=path_pb2.PathMatcher(path=string_pb2.StringMatcher(exact=path)))
-        for path in (CALLBACK_PATH, LOGOUT_PATH)
-    ]
-    others = permission(not_rule=permission(or_rules=permission.Set(rules=paths)))
-    policy = rbac_pb2.Policy(permissions=[others], principals=[kind(or_ids=kind.Set(ids=either))])
+    return kind(or_ids=kind.Set(ids=either))
+
+
+def _signed_in(principals: list[Any], paths: list[str]) -> Any:
+    """Return the rules that allow requests with all sessions, except to the paths that the daemon itself answers."""
+    kind, permission = rbac_pb2.Principal, rbac_pb2.Permission
+    answered = [permission(url_path=path_pb2.PathMatcher(path=string_pb2.StringMatcher(exact=path))) for path in paths]
+    others = permission(not_rule=permission(or_rules=permission.Set(rules=answered)))
+    everything = kind(and_ids=kind.Set(ids=principals))
+    policy = rbac_pb2.Policy(permissions=[others], principals=[everything])
     return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={"signed in": policy})
 
 

@@ -15,7 +15,6 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten_value
-from pilotage.core.urlpaths import has_dot_segments
 from pilotage.core.values import ParseError, parse_duration
 from pilotage.labels.key_schema import fold
 from pilotage.routes.middlewares import FROM_FILE, STEP, middleware_name
@@ -23,11 +22,11 @@ from pilotage.routes.oidc import OIDC_OPTIONS, OidcOptions, read_oidc
 from pilotage.routes.rules import RuleError
 from pilotage.xds.auth_services import CROWDSEC_OPTIONS, ForwardAuth, read_crowdsec
 from pilotage.xds.bypass import MAX_BYPASSES, Conditions, asks_address, bypass_ways, read_bypass
-from pilotage.xds.combining import NO_EDITS, Edits, combined, common_networks
+from pilotage.xds.captcha import CAPTCHA_OPTIONS, Captcha, read_captcha
+from pilotage.xds.combining import Edits, common_networks
+from pilotage.xds.header_edits import PATH, HeaderEdits
 from pilotage.xds.html_changes import HtmlChange, modify_html, themed
-from pilotage.xds.middleware_options import OptionReader
 from pilotage.xds.refusal import Refusal, read_refusal
-from pilotage.xds.variables import Upstream, VariableError, fixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -58,6 +57,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         redirect: whether plain HTTP is redirected to HTTPS.
         auth: the route that approves requests.
         oidc: how users have to sign in.
+        captcha: the captcha that visitors have to solve.
         cloudflare: whether to take client addresses from Cloudflare.
         error_page: whether error pages of the operator replace those of the target.
         changes: changes to HTML pages.
@@ -80,6 +80,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     redirect: bool = False
     auth: ForwardAuth | None = None
     oidc: OidcOptions | None = None
+    captcha: Captcha | None = None
     cloudflare: bool = False
     changes: tuple[HtmlChange, ...] = ()
     error_page: bool = False
@@ -92,7 +93,12 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     @property
     def is_protected(self) -> bool:
         """Whether something other than this gateway decides which requests pass."""
-        return self.auth is not None or self.oidc is not None
+        return self.auth is not None or self.signs_in
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether requests need a session: that of a user, or of a visitor who has solved a captcha."""
+        return self.oidc is not None or self.captcha is not None
 
     @property
     def asks_address(self) -> bool:
@@ -110,7 +116,6 @@ class Variant(msgspec.Struct, frozen=True):
 PLAIN: Final = RoutePolicy()
 
 _PROTECTIVE: Final = frozenset({"oidc", "forwardauth", "crowdsec", "cidr_whitelist", "rate_limit", "hcaptcha"})
-_UNSUPPORTED: Final = frozenset({"hcaptcha"})
 
 
 def route_policy(middlewares: Mapping[str, Any]) -> RoutePolicy:
@@ -162,18 +167,14 @@ def _variants(entries: list[tuple[str, Any]], parser: _Parser) -> Iterator[Varia
             yield Variant(chosen, RoutePolicy(**found, has_bypass=True))
 
 
-class _Parser(OptionReader):
+class _Parser(HeaderEdits):
     def __init__(self) -> None:
         super().__init__()
-        self.found: dict[str, Any] = {}
         self.bypasses: dict[Conditions, list[str]] = {}  # conditions -> the middlewares to which they belong
 
     def middleware(self, name: str, written: str, options: Any, entry: str) -> None:
         self.path, self.restricts_access = f"middlewares.{written}", name in _PROTECTIVE
         self.of_response = name == "response"
-        if name in _UNSUPPORTED:
-            self.problem(f"{name} is a GoDoxy middleware that pilotage does not support", "remove it", harmless=True)
-            return
         handler, known = _HANDLERS[name]
         folded = {key.lower().replace("_", ""): value for key, value in (options or {}).items()}
         if (priority := folded.pop("priority", None)) is not None and _priority(priority) is None:
@@ -203,62 +204,6 @@ class _Parser(OptionReader):
             self.problem("a route can have only one middleware of this kind", "remove one, here or in the file")
 
     # ---- middlewares
-
-    def edits(self, options: dict[str, Any]) -> Edits:
-        hide = tuple(name for name in self.texts(options, "hide_headers") if self.is_name(name, "hide_headers"))
-        return Edits(self.pairs(options, "set_headers"), self.pairs(options, "add_headers"), hide)
-
-    def request(self, options: dict[str, Any]) -> None:
-        edits = self.edits(options)
-        for name, value in (*edits.put, *edits.add):
-            if _is_host(name):
-                self.host(value)
-        put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
-        if any(map(_is_host, edits.hide)):
-            self.problem("the Host header cannot be removed", "remove it", option="hide_headers")
-        hide = tuple(name for name in edits.hide if not _is_host(name))
-        self.found["request"] = combined(self.found.get("request", NO_EDITS), Edits(put, add, hide))
-        prefix = options.get("addprefix")
-        if prefix and str(prefix).strip("/"):
-            text = str(prefix).strip("/")
-            if not _PATH.fullmatch(text):
-                hint = "percent-encode other characters, such as %20"
-                self.problem(f"{shorten_value(text)!r} is not a valid path prefix", hint, option="add_prefix")
-            elif has_dot_segments(text):  # these could lead out of an agent's path prefix
-                what = f"the prefix {shorten_value(text)!r} has a segment '.' or '..'"
-                self.restricts_access = True
-                self.problem(what, "write it without them", option="add_prefix")
-            else:
-                self.found["prefix"] = f"/{text}" + self.found.get("prefix", "/")
-
-    def host(self, value: str) -> None:
-        """Set the Host header for the target. Envoy cannot compute it from a request."""
-        if value in {"$req_addr", "$header(Host)"}:  # the client's, which Envoy keeps
-            return
-        try:
-            known = fixed(value, _SOME_UPSTREAM)
-        except VariableError as error:
-            self.problem(f"{error.message}, so Host is not set", error.hint, option="set_headers")
-            return
-        if _AUTHORITY.fullmatch(known):
-            self.found["host"] = value
-        else:
-            self.problem(
-                "the value of Host is not a host name", "write a name such as app.internal", option="set_headers"
-            )
-
-    def answer(self, options: dict[str, Any]) -> None:
-        edits = self.edits(options)
-        for option, names in (
-            ("set_headers", [name for name, _ in edits.put]),
-            ("add_headers", [name for name, _ in edits.add]),
-            ("hide_headers", edits.hide),
-        ):
-            if any(map(_is_host, names)):
-                self.problem("a response has no Host header", "remove it", option=option)
-        put, add = (tuple(p for p in pairs if not _is_host(p[0])) for pairs in (edits.put, edits.add))
-        changes = Edits(put, add, tuple(name for name in edits.hide if not _is_host(name)))
-        self.found["answer"] = combined(self.found.get("answer", NO_EDITS), changes)
 
     def set_forwarded(self, _options: dict[str, Any]) -> None:
         self.found["forwarded"] = "set"
@@ -298,12 +243,12 @@ class _Parser(OptionReader):
 
     def auth(self, options: dict[str, Any]) -> None:
         path = str(options.get("authendpoint") or "/api/auth/traefik")
-        if not path.startswith("/") or not _PATH.fullmatch(path):
+        if not path.startswith("/") or not PATH.fullmatch(path):
             self.problem(
                 f"{shorten_value(path)!r} is not a path", "write one such as /api/auth", option="auth_endpoint"
             )
         headers = self.texts(options, "headers") or ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
-        if any(map(_is_host, headers)):
+        if any(name.lower() == "host" for name in headers):
             self.problem(
                 "the Host header cannot be taken from the auth service's response", "remove it", option="headers"
             )
@@ -324,6 +269,12 @@ class _Parser(OptionReader):
         named = {name: options[name.replace("_", "")] for name in OIDC_OPTIONS if name.replace("_", "") in options}
         self.once("oidc")
         self.found["oidc"], problems = read_oidc(named)
+        for option, message, hint in problems:
+            self.problem(message, hint, option=option)
+
+    def captcha(self, options: dict[str, Any]) -> None:
+        self.once("captcha")
+        self.found["captcha"], problems = read_captcha(options)
         for option, message, hint in problems:
             self.problem(message, hint, option=option)
 
@@ -371,14 +322,7 @@ def _priority(value: Any) -> int | None:
     return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else None
 
 
-def _is_host(name: str) -> bool:
-    return name.lower() == "host"
-
-
 _DEFAULT_PRIORITY: Final = 10
-_PATH: Final = re.compile(r"(?:(?![?#])[!-~])+")
-_SOME_UPSTREAM: Final = Upstream("app", "http", "10.0.0.1", "80", "10.0.0.1:80")
-_AUTHORITY: Final = re.compile(r"[\w.~%:\[\]-]{1,255}", re.ASCII)
 _EDITS: Final = ("set_headers", "add_headers", "hide_headers")
 _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tuple[str, ...]]]] = {
     "request": (_Parser.request, (*_EDITS, "add_prefix")),
@@ -391,6 +335,7 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "forwardauth": (_Parser.auth, ("route", "auth_endpoint", "headers")),
     "crowdsec": (_Parser.crowdsec, CROWDSEC_OPTIONS),
     "oidc": (_Parser.oidc, OIDC_OPTIONS),
+    "hcaptcha": (_Parser.captcha, CAPTCHA_OPTIONS),
     "error_page": (_Parser.error_page, ()),
     "modify_html": (_Parser.modify_html, ("target", "html", "replace")),
     "themed": (_Parser.themed, ("theme", "font_url", "font_family", "css")),

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from pilotage.routes.oidc import OidcDefaults
+from pilotage.xds.captcha import CaptchaService
 
 __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
@@ -61,9 +62,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
 
     Attributes:
         http_address, http_port: plain HTTP listener; port 0 disables it.
-        https_address, https_port: HTTPS listener; disabled if the port is 0 or there are no certificates.
+        https_address, https_port: HTTPS listener; disabled if the port is 0, or there are neither certificates nor
+            ``automatic_certificates``.
         public_https_port: HTTPS port as clients see it, for redirects; 0 means ``https_port``.
         certificates: certificates of the HTTPS listener.
+        automatic_certificates: pilotage obtains certificates itself; Envoys answer the authorities' challenges.
         redirect_to_https: redirect plain HTTP to HTTPS for all routes.
         hsts_max_age: how long browsers must use only HTTPS, in seconds; 0 omits the header.
         match_domains: domains under which aliases are served (``example.com``); empty means any.
@@ -74,6 +77,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         has_agents: requests may go through agents; Envoys then replace the agents' error pages. Each request then
             passes one more filter, and Envoys warn at startup that this filter is work in progress.
         oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
+        captcha: the provider of captchas for routes with the middleware ``hcaptcha``.
         session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys do not
             verify sessions themselves but ask the daemon about each request.
         debug: whether error pages include advice for the operator.
@@ -110,6 +114,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     https_port: int = 0
     public_https_port: int = 0
     certificates: tuple[CertificateFiles, ...] = ()
+    automatic_certificates: bool = False
     redirect_to_https: bool = False
     hsts_max_age: float = 0.0
     match_domains: tuple[str, ...] = ()
@@ -117,6 +122,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     report_errors: bool = False
     has_agents: bool = False
     oidc: OidcDefaults = OidcDefaults()
+    captcha: CaptchaService = CaptchaService()
     session_keys: str = ""
     debug: bool = False
     access_log: str = ""
@@ -138,7 +144,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     @property
     def serves_https(self) -> bool:
         """Whether there is an HTTPS listener."""
-        return bool(self.https_port and self.certificates)
+        return bool(self.https_port and (self.certificates or self.automatic_certificates))
 
     def tries(self, *, static: bool) -> int:
         """Return how often a request is retried. The number may be lower for routes from files."""

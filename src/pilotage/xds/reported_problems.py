@@ -23,7 +23,7 @@ class ReportedProblems(dict[str, tuple[Problem, ...]]):
     def __init__(self) -> None:
         super().__init__()
         self.listener: Callable[[list[Problem], list[Problem]], object] | None = None
-        self._before: dict[str, tuple[Problem, ...]] = {}  # of sources that changed since the last tell()
+        self._before: dict[str, tuple[Problem, ...]] = {}  # of sources that changed since the last report_changes()
 
     def report(self, source: str, problems: Iterable[Problem]) -> None:
         """Replace the problems of a source."""
@@ -34,12 +34,12 @@ class ReportedProblems(dict[str, tuple[Problem, ...]]):
             self._before.setdefault(source, before)
 
     def follow(self, previous: ReportedProblems) -> None:
-        """Take the place of ``previous``, whose listener gets the differences at the next :meth:`tell`."""
+        """Take the place of ``previous``, whose listener gets the differences at the next :meth:`report_changes`."""
         self.listener = previous.listener
         self._before = {source: previous.get(source, ()) for source in {*previous, *self}} | previous._before
 
-    def tell(self) -> None:
-        """Tell the listener what has changed since the last call. The cost does not depend on other sources."""
+    def report_changes(self) -> None:
+        """Report to the listener what has changed since the last call. The cost does not depend on other sources."""
         if not self._before:
             return
         changed, self._before = self._before, {}

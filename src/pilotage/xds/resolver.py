@@ -277,15 +277,15 @@ class Resolver:
             return
         self.errors[name] = error
         if not self._news:
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._report)
         self._news[name] = None
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         names = list(itertools.islice(self._news, _REPORTS_AT_ONCE))
         for name in names:
             del self._news[name]
         if self._news:
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._report)
         for name in names:
             self._on_change(name)
 

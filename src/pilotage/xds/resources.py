@@ -27,6 +27,7 @@ __all__ = [
     "Key",
     "Resource",
     "ScopePart",
+    "by_key",
     "header",
     "led_to",
     "number",
@@ -118,6 +119,11 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     def versions(self) -> tuple[str, ...]:
         """The version of the resource and, if ``first`` is set, the version of ``first``."""
         return (self.version,) if self.first is None else (self.version, self.first.version)
+
+
+def by_key(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
+    """Return resources by their keys."""
+    return {item.key: item for item in resources}
 
 
 def resource(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+import msgspec
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import regex_pb2
@@ -15,6 +16,7 @@ from pilotage.xds.literals import literal
 from pilotage.xds.resources import header
 from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
+from pilotage.xds.rule_script import add_script
 from pilotage.xds.rule_tests import ADDRESS_HEADER, Test, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pilotage.xds.backend import Backend
-    from pilotage.xds.rule_outcomes import Case, HeaderEdit, Outcome
+    from pilotage.xds.rule_outcomes import Case
+    from pilotage.xds.rule_state import HeaderEdit, Outcome
 
 __all__ = ["with_rules"]
 
@@ -122,6 +125,11 @@ def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
             _edit(edit, route.request_headers_to_add, route.request_headers_to_remove, backend)
     for edit in outcome.response:
         _edit(edit, route.response_headers_to_add, route.response_headers_to_remove, backend, response=True)
+    allowed = tuple(it for it in outcome.before if not it.command.endswith(" header") or may_set(backend, it.name))
+    scripted = msgspec.structs.replace(outcome, before=allowed)
+    policy = backend.route_policy
+    holds = bool(policy.changes or policy.error_page)
+    add_script(route, scripted, backend.name, upstream_of(backend.name, backend.route), holds=holds)
     return route
 
 

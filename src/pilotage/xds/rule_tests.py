@@ -84,11 +84,13 @@ class Changes(msgspec.Struct, frozen=True):
     Attributes:
         headers: lower-case names of changed headers.
         rewrite: the prefix of the path and what replaced it; ``None`` if the path is as it was sent.
+        query: whether the query has changed.
 
     """
 
     headers: frozenset[str] = frozenset()
     rewrite: tuple[str, str] | None = None
+    query: bool = False
 
 
 def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: Changes) -> Ways:
@@ -163,6 +165,8 @@ def _check(check: Check, alias: str, changes: Changes) -> Ways:
     found = _made(check, alias)
     if isinstance(found, bool):
         return _ALWAYS if found is not check.negate else _NEVER
+    if check.subject == "query" and changes.query:
+        raise RuleError("a rule tests the query after an earlier command has changed it", "test it in an earlier rule")
     if found.header in changes.headers:
         what = f"a rule tests the header {found.header} after an earlier command has changed it"
         raise RuleError(what, "test it in an earlier rule")

@@ -18,6 +18,7 @@ from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from pilotage.routes.hosts import ANY_LABEL, DEFAULT, clean_domains
 from pilotage.xds.agents import PROXY_PATH
 from pilotage.xds.app_sec import BUFFERED
+from pilotage.xds.asset_routes import asset_routes
 from pilotage.xds.bypass_routes import has_route_headers, with_bypass
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
 from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
@@ -206,7 +207,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
     """Return the virtual host of a backend without its name and address."""
     served = with_bypass(backend, lambda it: _policy_routes(it, options), options)
-    refusing = refusing_routes(backend.route.settings.path_patterns)
+    refusing = [*asset_routes(backend, options), *refusing_routes(backend.route.settings.path_patterns)]
     for route in refusing:
         mark(route, backend)
     routes = [*refusing, *served]

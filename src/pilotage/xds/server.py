@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from pilotage.table.table import Table
+from pilotage.xds.automatic_certificates import AutomaticCertificates
 from pilotage.xds.checks import SERVICE, refuse, unchanged
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
@@ -22,7 +23,7 @@ from pilotage.xds.nacks import Retries, nack_problems
 from pilotage.xds.private_sockets import bind
 from pilotage.xds.removals import RemovalHold
 from pilotage.xds.resolver import look_up
-from pilotage.xds.resources import CLUSTER
+from pilotage.xds.resources import CLUSTER, Key
 from pilotage.xds.secrets import read_certificates
 from pilotage.xds.services import grpc_server, stop_server
 from pilotage.xds.session import Session
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
     from pilotage.discovery.update import Update
     from pilotage.routes.route import Route
     from pilotage.table.envoys import RouteState
-    from pilotage.xds.nacks import Nack
     from pilotage.xds.options import GatewayOptions
-    from pilotage.xds.resources import Key
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = ["AdsServer"]
@@ -60,6 +59,7 @@ class AdsServer:
         held: the requests that wait for an endpoint.
         targets: resolves and probes the targets in the snapshot.
         envoys: the connected Envoys.
+        certificates: the certificates that pilotage obtains, and the challenges of their authorities.
         loads: the load reports of the connected Envoys.
         removals: lets Envoys keep what they had before this process started, until :meth:`release_removals`.
         on_check, on_body: do the work of middlewares that Envoy lacks; by default, refuse requests and keep bodies.
@@ -97,12 +97,12 @@ class AdsServer:
         self.gates = SleepGates(*parts, self.wait_for_acks, self.held.asked, self.removals, self._schedule)
         self.gates.on_held = self._take_over
         self.targets = TargetWatcher(self.snapshot, self._send_changes, lookup=lookup)
+        self.certificates = AutomaticCertificates(self.snapshot, self._send_changes, self.envoys, self._schedule)
         self._servers: list[grpc.aio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: dict[str, Route] = {}
         self._restarting: dict[str, float] = {}  # alias -> when it was last seen draining
-        self._retiring: set[Key] = set()
-        self._table = Table()
+        self._retiring, self._table = set[Key](), Table()
 
     # ---- life
 
@@ -137,6 +137,7 @@ class AdsServer:
         """Stop serving. Envoys keep what they have."""
         self.envoys.close()
         self.loads.close()
+        self.certificates.close()
         await self.targets.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
@@ -224,7 +225,7 @@ class AdsServer:
         if staying:
             self._schedule(self._linger, lambda: self._retire(staying))
         self.held.follow()
-        self.snapshot.problems.tell()
+        self.snapshot.problems.report_changes()
 
     def _is_served(self, cluster: str) -> bool:
         # Try the whole name first, because an alias may equal the suffix.
@@ -315,9 +316,8 @@ class AdsServer:
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for nack in session.rejections:
-                found += self._nack_problems(nack, session.node)
-        found += self.envoys.problems
-        return tuple(dict.fromkeys(found))
+                found += nack_problems(nack, session.node, self._route_of)
+        return tuple(dict.fromkeys([*found, *self.envoys.problems, *self.certificates.problems]))
 
     def listener_problems(self, node: str) -> tuple[Problem, ...]:
         """Return why an Envoy accepts no HTTP requests, if it has rejected a listener and has no earlier version.
@@ -328,7 +328,9 @@ class AdsServer:
         """
         sessions = [session for session in self._sessions if session.node == node]
         missing = [(session, key) for session in sessions for key in HTTP_LISTENERS if session.is_missing(key)]
-        return tuple(found for session, key in missing for found in self._nack_problems(session.nacks[key], node))
+        return tuple(
+            found for session, key in missing for found in nack_problems(session.nacks[key], node, self._route_of)
+        )
 
     async def wait_for_acks(
         self, keys: Iterable[Key] | None = None, *, node: str = "", patience: float = math.inf
@@ -383,7 +385,7 @@ class AdsServer:
                     if delay is not None:
                         self._schedule(delay, functools.partial(self._retry, session, nack.resource.key, retries))
                     if is_new and self._on_nack is not None:
-                        for problem in self._nack_problems(nack, session.node):
+                        for problem in nack_problems(nack, session.node, self._route_of):
                             if retries.is_first(nack, problem):
                                 self._on_nack(problem)
                 self.gates.answer(session)
@@ -391,9 +393,6 @@ class AdsServer:
                 self.envoys.heard(session)
         finally:
             wake.set()
-
-    def _nack_problems(self, nack: Nack, node: str) -> list[Problem]:
-        return nack_problems(nack, node, self._route_of)
 
     def _route_of(self, name: str) -> Route | None:
         backend = self.snapshot.backend(f"route/{name}") or self.snapshot.backend(f"pool/{name}")

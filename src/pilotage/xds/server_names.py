@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from pilotage.xds.options import CertificateFiles
 
 __all__ = [
+    "ACME_PROTOCOL",
+    "CHALLENGES",
+    "FILE_SECRETS",
     "NameGroup",
     "ads",
+    "certificate_secret",
     "chain_by_address",
     "chain_matcher",
     "chain_named",
+    "challenge_chain",
     "name_groups",
     "secret",
     "secret_name",
+    "tls_socket",
 ]
 
 
@@ -41,26 +47,40 @@ class NameGroup(msgspec.Struct, frozen=True):
             that send no server name.
         certificates: indexes of the certificates.
         is_default: whether it is for all other names, too.
+        secrets: the secrets with the certificates, if they are not from the operator's files.
+        chain: the name of its filter chain; by default, it is made from the names.
 
     """
 
     names: tuple[str, ...]
     certificates: tuple[int, ...]
     is_default: bool = False
+    secrets: tuple[str, ...] = ()
+    chain: str = ""
 
-    @property
-    def chain(self) -> str:
-        """The name of its filter chain."""
-        return f"for {self.names[0]}" if self.names else "others"
+    def __post_init__(self) -> None:
+        """Name the filter chain."""
+        if not self.chain:
+            msgspec.structs.force_setattr(self, "chain", f"for {self.names[0]}" if self.names else "others")
 
-    @property
     def transport_socket(self) -> Any:
-        """The TLS settings of a filter chain."""
-        common = tls_pb2.CommonTlsContext(alpn_protocols=["h2", "http/1.1"])
-        for index in self.certificates:
-            common.tls_certificate_sds_secret_configs.add(name=secret_name(index), sds_config=ads())
-        context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
-        return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
+        """Return the TLS settings of the filter chain."""
+        return tls_socket(self.secrets or map(secret_name, self.certificates))
+
+
+def tls_socket(secrets: Iterable[str], protocols: Iterable[str] = ("h2", "http/1.1")) -> Any:
+    """Return the TLS settings of a filter chain.
+
+    Args:
+        secrets: the names of the secrets with its certificates. Envoy chooses one by the server name.
+        protocols: the protocols of the application (ALPN).
+
+    """
+    common = tls_pb2.CommonTlsContext(alpn_protocols=protocols)
+    for name in secrets:
+        common.tls_certificate_sds_secret_configs.add(name=name, sds_config=ads())
+    context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
+    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=packed(context))
 
 
 def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
@@ -93,7 +113,7 @@ def name_groups(certificates: Iterable[CertificateFiles]) -> list[NameGroup]:
     return sorted(found, key=lambda group: group.names) + others
 
 
-def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
+def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any], challenges: Iterable[str] = ()) -> Any:
     """Return the matcher that finds the filter chain for a connection. If it finds none, Envoy closes the connection.
 
     Envoy's usual matching of server names would let a wildcard stand for several labels.
@@ -101,14 +121,51 @@ def chain_matcher(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> 
     Args:
         groups: from :func:`name_groups`.
         choose: returns the action for a group, given the name of its filter chain.
+        challenges: the names with TLS-ALPN-01 challenges, which have filter chains of their own.
 
     """
+    found = _by_name(groups, choose)
+    answers = [_challenged(name) for name in sorted(challenges)]
+    if not answers:
+        return found
+    first = matcher_pb2.Matcher(on_no_match=matcher_pb2.Matcher.OnMatch(matcher=found))
+    first.matcher_list.matchers.extend(answers)
+    return first
+
+
+def challenge_chain(name: str) -> str:
+    """Return the name of the filter chain, and of its secret, that answers the TLS-ALPN-01 challenge for a name."""
+    return f"{CHALLENGES}{name}"
+
+
+CHALLENGES: Final = "acme/"
+"""Prefix of the names of secrets with certificates for TLS-ALPN-01 challenges."""
+ACME_PROTOCOL: Final = "acme-tls/1"
+"""The protocol (ALPN) with which an authority validates a name (RFC 8737, 6.2). It offers no other."""
+
+
+def _challenged(name: str) -> Any:
+    protocol = string_pb2.StringMatcher(exact=f"'{ACME_PROTOCOL}'")
+    kinds = matcher_pb2.Matcher.MatcherList.Predicate
+    both = [
+        kinds(single_predicate=kinds.SinglePredicate(input=_PROTOCOLS, value_match=protocol)),
+        kinds(
+            single_predicate=kinds.SinglePredicate(input=_SERVER_NAME, value_match=string_pb2.StringMatcher(exact=name))
+        ),
+    ]
+    predicate = kinds(and_matcher=kinds.PredicateList(predicate=both))
+    return matcher_pb2.Matcher.MatcherList.FieldMatcher(
+        predicate=predicate, on_match=chain_named(challenge_chain(name))
+    )
+
+
+def _by_name(groups: Iterable[NameGroup], choose: Callable[[str], Any]) -> Any:
     exact: dict[str, Any] = {}
     others: list[Any] = []
     nameless = default = None
     for group in groups:
         on_match = choose(group.chain)
-        if not group.names:
+        if not group.names and not group.secrets:
             nameless, default = on_match, on_match if group.is_default else None
         for name in group.names:
             if name.startswith("*."):
@@ -165,6 +222,10 @@ def chain_by_address(networks: Iterable[Any], inside: str, outside: str) -> Any:
 _SERVER_NAME: Final = extension_pb2.TypedExtensionConfig(
     name="envoy.matching.inputs.server_name", typed_config=packed(network_inputs_pb2.ServerNameInput())
 )
+_PROTOCOLS: Final = extension_pb2.TypedExtensionConfig(
+    name="envoy.matching.inputs.application_protocol",
+    typed_config=packed(network_inputs_pb2.ApplicationProtocolInput()),
+)
 _ADDRESS: Final = extension_pb2.TypedExtensionConfig(
     name="envoy.matching.inputs.source_ip", typed_config=packed(network_inputs_pb2.SourceIPInput())
 )
@@ -184,16 +245,21 @@ def ads() -> Any:
 
 def secret_name(index: int) -> str:
     """Return the name of the secret that contains the certificate with this index."""
-    return f"{_SECRETS}/{index}"
+    return f"{FILE_SECRETS}{index}"
 
 
-_SECRETS: Final = "certificate"
+FILE_SECRETS: Final = "certificate/"
+"""Prefix of the names of secrets with certificates from the operator's files."""
 
 
 def secret(index: int, chain: bytes, key: bytes) -> Resource:
     """Return the secret with a certificate. The certificate is sent inline, so remote Envoys need no files."""
+    return certificate_secret(secret_name(index), chain, key)
+
+
+def certificate_secret(name: str, chain: bytes, key: bytes) -> Resource:
+    """Return a secret with a certificate."""
     certificate = common_pb2.TlsCertificate(
         certificate_chain=base_pb2.DataSource(inline_bytes=chain), private_key=base_pb2.DataSource(inline_bytes=key)
     )
-    name = secret_name(index)
     return resource(SECRET, name, secret_pb2.Secret(name=name, tls_certificate=certificate))

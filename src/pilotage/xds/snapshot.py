@@ -14,7 +14,7 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
 from pilotage.xds.agent_routes import AgentRoutes
-from pilotage.xds.agents import agent_changes, agent_clusters, is_of_agent
+from pilotage.xds.agents import agent_changes, agent_clusters
 from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
 from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
 from pilotage.xds.capabilities import check_capabilities
@@ -24,15 +24,17 @@ from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.epochs import Epochs
 from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
-from pilotage.xds.listeners import http_listeners, listening_address, stream_listener
+from pilotage.xds.listener_state import ListenerState
+from pilotage.xds.listeners import listening_address, stream_listener
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed, of_route, unreported
 from pilotage.xds.reported_problems import ReportedProblems
-from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource, by_key
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
+from pilotage.xds.server_names import FILE_SECRETS
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.target_guard import TargetGuard, Targets
 
@@ -69,12 +71,16 @@ class Snapshot:
         holds: which backends let requests wait for an endpoint.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and the routes that use them.
+        listeners: what the HTTP listeners depend on besides the settings.
         awaited: aliases that began to linger or to restart since the owner last emptied this set.
 
     """
 
-    def __init__(self, options: GatewayOptions, guard: TargetGuard | None = None) -> None:
+    def __init__(
+        self, options: GatewayOptions, guard: TargetGuard | None = None, listeners: ListenerState | None = None
+    ) -> None:
         self.options = options
+        self.listeners = listeners or ListenerState()
         self.targets = Targets(guard or TargetGuard())
         self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
@@ -96,7 +102,7 @@ class Snapshot:
         self._listeners: Index[str, str] = Index()
         self._ports = PortHolders()
         self._clusters: dict[str, set[Key]] = {}
-        self._apply(_by_key([*shared_clusters(options), *http_listeners(options)]))
+        self.apply(by_key([*shared_clusters(options), *self.listeners.resources(options)]))
 
     @property
     def table(self) -> Table:
@@ -156,10 +162,6 @@ class Snapshot:
         """Return how many seconds the requests of a removed route wait for a successor."""
         return route.settings.hold or (RESTART_HOLD if alias in self.restarting else 0.0)
 
-    def set_addresses(self, name: str) -> frozenset[Key]:
-        """Check the routes that use a host name again, because its addresses changed; return the changed keys."""
-        return self.check_again(self.targets.users(name))
-
     def check_again(self, aliases: Iterable[str]) -> frozenset[Key]:
         """Rebuild the routes with these aliases from the same table; return the changed keys."""
         return self.change(self._table, aliases)
@@ -170,7 +172,7 @@ class Snapshot:
         options = msgspec.structs.replace(options, files_socket=options.files_socket or self.options.files_socket)
         if options == self.options and guard == self.targets.guard:
             return self.check_again(self.files.aliases)
-        fresh = Snapshot(options, guard)
+        fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
         fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
         fresh.holds = self.holds
@@ -179,29 +181,30 @@ class Snapshot:
         fresh.awaited |= self.awaited
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
-        fresh.resources |= {key: item for key, item in self.resources.items() if key[0] == SECRET}
+        owns = self.listeners.owns
+        fresh.resources |= {key: it for key, it in self.resources.items() if key[0] == SECRET and not owns(key)}
         fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
         wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
         lingering = self.lingering  # their requests keep waiting
         self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
-        changed = self._apply(wanted)
+        changed = self.apply(wanted)
         for alias, route in lingering.items():
             changed |= self._rebuild(self._index_route(alias, route))
         return changed
 
     def set_secrets(self, secrets: Iterable[Resource]) -> frozenset[Key]:
-        """Replace all certificates of the gateway; return the changed keys."""
-        gone = [key for key in self.resources if key[0] == SECRET and not is_of_agent(key)]
-        return self._apply(dict.fromkeys(gone) | _by_key(secrets))
+        """Replace all certificates from the operator's files; return the changed keys."""
+        gone = [key for key in self.resources if key[0] == SECRET and key[1].startswith(FILE_SECRETS)]
+        return self.apply(dict.fromkeys(gone) | by_key(secrets))
 
     def set_agents(self, agents: Mapping[Agent, Credentials | None]) -> frozenset[Key]:
         """Replace all agents; ``None`` keeps an agent's previous credentials. Return the changed keys."""
         wanted = agent_changes(self.agents.known.values(), agents, self.resources, self.options)
-        changed = self._apply({key: item for key, item in wanted.items() if item is not None})
+        changed = self.apply({key: item for key, item in wanted.items() if item is not None})
         self.targets.agent_addresses = {agent.address: agent.ip for agent in agents}
         changed |= self.check_again(self.agents.replace(agents))  # no route leads to a cluster that is removed
-        return changed | self._apply({key: item for key, item in wanted.items() if item is None})
+        return changed | self.apply({key: item for key, item in wanted.items() if item is None})
 
     def backend(self, cluster: str) -> Backend | None:
         """Return the backend of the cluster with this name; ``None`` if there is no such backend."""
@@ -348,7 +351,7 @@ class Snapshot:
             wanted |= self._scope_changes(label)
         for port in ports:
             wanted |= self._listener_changes(port)
-        return self._apply(wanted)
+        return self.apply(wanted)
 
     # ---- from backends to resources
 
@@ -357,7 +360,7 @@ class Snapshot:
         try:
             backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
             backend = self.holds.apply(backend) if backend is not None else None
-            clusters = _by_key(own_resources(backend, self.options)) if backend is not None else {}
+            clusters = by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
             kind, _, name = key.partition("/")
             aliases = [name] if kind == _ROUTE else self._pools[name]
@@ -372,7 +375,7 @@ class Snapshot:
         backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.key))
         made, problems = build_scope(label, [*{it.name: it for it in backends}.values()], self.options)
         self.problems.report(f"made/{label}", problems)
-        return _by_key([made]) if made is not None else {(SCOPE, label): None}
+        return by_key([made]) if made is not None else {(SCOPE, label): None}
 
     def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._listeners[port]]
@@ -382,7 +385,8 @@ class Snapshot:
         self.problems.report(f"listener/{port}", problems)
         return made
 
-    def _apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
+    def apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
+        """Set or, if ``None``, remove resources; return the changed keys."""
         changed = set()
         for key, item in wanted.items():
             known = self.resources.get(key)
@@ -394,7 +398,3 @@ class Snapshot:
             else:
                 del self.resources[key]
         return frozenset(changed)
-
-
-def _by_key(resources: Iterable[Resource]) -> dict[Key, Resource | None]:
-    return {item.key: item for item in resources}

@@ -123,7 +123,7 @@ class TargetWatcher:
         self._on_change(changed | self.follow())
 
     def _on_resolved(self, name: str) -> None:
-        changed = self._snapshot.set_addresses(name)
+        changed = self._snapshot.check_again(self._snapshot.targets.users(name))
         self._on_change(changed | self.follow())
 
     def _read_again(self) -> None:

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
 
-__all__ = ["MAX_VARIABLES", "NO_UPSTREAM", "VARIABLES", "Upstream", "VariableError", "expand", "fixed", "upstream_of"]
+__all__ = [
+    "FROM_BODY",
+    "MAX_VARIABLES",
+    "NO_UPSTREAM",
+    "REQUEST_VARIABLES",
+    "RESPONSE_VARIABLES",
+    "UPSTREAM_VARIABLES",
+    "VARIABLES",
+    "Upstream",
+    "VariableError",
+    "expand",
+    "fixed",
+    "upstream_of",
+]
 
 MAX_VARIABLES: Final = 32
 """Maximum number of variables in a value. Envoy evaluates each of them for every request."""
@@ -93,7 +106,7 @@ _RESPONSE: Final = {
     "resp_content_length": "%RESP(CONTENT-LENGTH)%",
     "status_code": "%RESP(:STATUS)%",
 }
-_UPSTREAM: Final[dict[str, Callable[[Upstream], str]]] = {
+UPSTREAM_VARIABLES: Final[dict[str, Callable[[Upstream], str]]] = {
     "upstream_name": lambda it: it.name,
     "upstream_scheme": lambda it: it.scheme,
     "upstream_host": lambda it: it.host,
@@ -101,18 +114,24 @@ _UPSTREAM: Final[dict[str, Callable[[Upstream], str]]] = {
     "upstream_addr": lambda it: it.address,
     "upstream_url": lambda it: f"{it.scheme}://{it.address}",
 }
+"""Variables about the target."""
 _FUNCTIONS: Final[dict[str, str]] = {
     "header": "%REQ({})%",
     "resp_header": "%RESP({})%",
     "arg": "%CEL(re.capture(request.query, '(?:.*?&)??(?i:{})=([^&]*)(?:&.*)?'))%",
 }
 _ONLY_RESPONSE: Final = frozenset({*_RESPONSE, "resp_header"})
-_FROM_BODY: Final = ("form", "postform")
+FROM_BODY: Final = ("form", "postform")
+"""GoDoxy's variables that would need the body of the request."""
 
-VARIABLES: Final = (*_REQUEST, *_RESPONSE, *_UPSTREAM, *(f"{name}(name)" for name in _FUNCTIONS))
+VARIABLES: Final = (*_REQUEST, *_RESPONSE, *UPSTREAM_VARIABLES, *(f"{name}(name)" for name in _FUNCTIONS))
 """All variables, without their dollar sign."""
 
-_NAMES: Final = (*_REQUEST, *_RESPONSE, *_UPSTREAM, *_FUNCTIONS)
+REQUEST_VARIABLES: Final = tuple(_REQUEST)
+RESPONSE_VARIABLES: Final = tuple(_RESPONSE)
+"""Variables without an argument, by what they are about."""
+
+_NAMES: Final = (*_REQUEST, *_RESPONSE, *UPSTREAM_VARIABLES, *_FUNCTIONS)
 
 
 def expand(text: str, upstream: Upstream = NO_UPSTREAM, *, response: bool = False) -> str:
@@ -139,8 +158,8 @@ def fixed(text: str, upstream: Upstream = NO_UPSTREAM) -> str:
     """
 
     def value(name: str, argument: str | None) -> str:
-        if name in _UPSTREAM and argument is None:
-            return _UPSTREAM[name](upstream)
+        if name in UPSTREAM_VARIABLES and argument is None:
+            return UPSTREAM_VARIABLES[name](upstream)
         _operator(name, argument, upstream, response=False)  # to report an unknown variable as such
         raise VariableError(f"${name} has no value here", "use only variables such as $upstream_host")
 
@@ -158,7 +177,7 @@ def _replace(text: str, value: Callable[[str, str | None], str], *, escape: Call
         if name is None:
             parts.append("$")
             continue
-        if name not in _FUNCTIONS and name not in _FROM_BODY:
+        if name not in _FUNCTIONS and name not in FROM_BODY:
             end = found.end(1)  # a parenthesis after another variable is text
             argument = None
         count += 1
@@ -169,9 +188,9 @@ def _replace(text: str, value: Callable[[str, str | None], str], *, escape: Call
 
 
 def _operator(name: str, argument: str | None, upstream: Upstream, *, response: bool) -> str:
-    if name in _UPSTREAM:
-        return literal(_UPSTREAM[name](upstream))
-    if name in _FROM_BODY:
+    if name in UPSTREAM_VARIABLES:
+        return literal(UPSTREAM_VARIABLES[name](upstream))
+    if name in FROM_BODY:
         raise VariableError(f"${name} has no value in a header, because the body arrives later", "use $arg or $header")
     if name not in _NAMES:
         hint = did_you_mean(name, _NAMES) or f"write $${name} for the text ${name}"

@@ -1,0 +1,54 @@
+"""Builds the requests with which Envoy asks auth services about a route's requests. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3 import base_pb2, http_uri_pb2
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy.type.matcher.v3 import string_pb2
+
+from pilotage.xds.app_sec import app_sec_check
+from pilotage.xds.resources import Frame, seconds
+
+if TYPE_CHECKING:
+    from pilotage.xds.auth_services import ForwardAuth
+
+__all__ = ["ask_route"]
+
+
+def ask_route(auth: ForwardAuth) -> Any:
+    """Return settings for asking a route. The request's path is fixed, so clients cannot add parameters."""
+    service, body = app_sec_check(auth.route, auth.api_key, auth.timeout) if auth.api_key else (_forward(auth), None)
+    service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
+    settings = ext_authz_pb2.CheckSettings(http_service=service, with_request_body=body)
+    return ext_authz_pb2.ExtAuthzPerRoute(check_settings=settings)
+
+
+def _forward(auth: ForwardAuth) -> Any:
+    """Return the auth service to ask, without the path."""
+    values = {
+        "X-Forwarded-Method": "%REQ(:METHOD)%",
+        "X-Forwarded-Proto": "%REQ(X-FORWARDED-PROTO)%",
+        "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
+        "X-Forwarded-Uri": "%REQ(:PATH)%",
+    }
+    exact = [string_pb2.StringMatcher(exact=name, ignore_case=True) for name in auth.headers]
+    return ext_authz_pb2.HttpService(
+        server_uri=http_uri_pb2.HttpUri(
+            uri=f"http://{auth.route}", cluster=f"route/{auth.route}", timeout=seconds(auth.timeout)
+        ),
+        authorization_request=ext_authz_pb2.AuthorizationRequest(
+            headers_to_add=[base_pb2.HeaderValue(key=name, value=value) for name, value in values.items()]
+        ),
+        authorization_response=ext_authz_pb2.AuthorizationResponse(
+            allowed_upstream_headers=string_pb2.ListStringMatcher(patterns=exact),
+            allowed_client_headers_on_success=string_pb2.ListStringMatcher(
+                patterns=[string_pb2.StringMatcher(exact="set-cookie", ignore_case=True)]
+            ),
+        ),
+    )
+
+
+_PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
+"""The field ``path_override``, which was added in Envoy 1.38."""

@@ -1,0 +1,83 @@
+"""Defines what rules have done to the requests of a case so far. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pilotage.xds.rule_tests import Changes, TestResult
+
+__all__ = ["HeaderEdit", "Outcome", "ScriptEdit", "State"]
+
+
+class HeaderEdit(msgspec.Struct, frozen=True):
+    """A change to a header.
+
+    Attributes:
+        name: name of the header.
+        values: values to set or add, with variables; empty to remove the header.
+        keep: whether to keep the header's existing values.
+
+    """
+
+    name: str
+    values: tuple[str, ...] = ()
+    keep: bool = False
+
+
+class ScriptEdit(msgspec.Struct, frozen=True):
+    """A command for :mod:`pilotage.xds.rule_script`.
+
+    Attributes:
+        command: such as ``set query``, or ``log``.
+        name: what is changed; for ``set status``, the status; for ``log``, its level and stream.
+        text: the value, with variables; ``""`` if there is none.
+
+    """
+
+    command: str
+    name: str = ""
+    text: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the rules do with a request.
+
+    Attributes:
+        request, response: changes to headers.
+        rewrite: a prefix of the path, and what replaces it; ``None`` to keep the path.
+        path: the whole new path; ``""`` to keep it.
+        status: the status of the gateway's own response; 0 if the request goes to the target.
+        body: the text of that response, with variables.
+        headers: headers of that response, as literal text.
+        before, after: commands for the script about the request and about the response.
+
+    """
+
+    request: tuple[HeaderEdit, ...] = ()
+    response: tuple[HeaderEdit, ...] = ()
+    rewrite: tuple[str, str] | None = None
+    path: str = ""
+    status: int = 0
+    body: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    before: tuple[ScriptEdit, ...] = ()
+    after: tuple[ScriptEdit, ...] = ()
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is known about the requests of a case after some of the rules.
+
+    Attributes:
+        known: results of tests.
+        outcome: what the rules have done so far.
+        changes: what the rules have changed in the request.
+        matched: whether a rule other than the default one has matched.
+        ended: whether a command has ended the rules.
+
+    """
+
+    known: tuple[TestResult, ...] = ()
+    outcome: Outcome = Outcome()
+    changes: Changes = Changes()
+    matched: bool = False
+    ended: bool = False
