@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+import bcrypt
 
 from pilotage.routes.rules import Choice, matches
 from pilotage.xds.rule_patterns import canonical_path
@@ -25,6 +28,10 @@ class Request:
     host: str = "app"
     address: str = "127.0.0.1"
     headers: list[tuple[str, str]] = field(default_factory=list)
+    form: list[tuple[str, str]] = field(default_factory=list)
+    user: str = ""
+    password: str = ""
+    version: str = "HTTP/1.1"
 
     @property
     def path(self) -> str:
@@ -86,20 +93,16 @@ class _Run:
             case "method":
                 return request.method == check.value
             case "remote":
-                address = ipaddress.ip_address(request.address)
-                address = getattr(address, "ipv4_mapped", None) or address
-                network = ipaddress.ip_network(check.value)
-                mapped = getattr(network.network_address, "ipv4_mapped", None)
-                if mapped is not None and network.prefixlen >= 96:
-                    network = ipaddress.ip_network((mapped, network.prefixlen - 96))
-                return address.version == network.version and address in network
+                return self.is_in(check.value)
             case "path":
                 assert check.pattern is not None
-                path = canonical_path(self.path)
+                path = canonical_path(re.sub(";[^/]*", "", self.path))
                 if check.pattern.kind == "exact":
                     wanted = canonical_path(check.pattern.text)
                     return (path in (wanted, f"{wanted}/")) is not check.pattern.negate
                 return matches(check.pattern, path)
+            case "form" | "postform" | "basic_auth" | "proto":
+                return self.asked(check)
             case "host":
                 values = [request.host]
             case "route":
@@ -109,6 +112,27 @@ class _Run:
         if check.pattern is None or not values:
             return bool(values)
         # Unlike in GoDoxy, an inverted pattern means that no value matches.
+        return (all if check.pattern.negate else any)(matches(check.pattern, value) for value in values)
+
+    def is_in(self, text: str) -> bool:
+        address = ipaddress.ip_address(self.request.address)
+        address = getattr(address, "ipv4_mapped", None) or address
+        network = ipaddress.ip_network(text)
+        mapped = getattr(network.network_address, "ipv4_mapped", None)
+        if mapped is not None and network.prefixlen >= 96:
+            network = ipaddress.ip_network((mapped, network.prefixlen - 96))
+        return address.version == network.version and address in network
+
+    def asked(self, check: Check) -> bool:
+        request = self.request
+        if check.subject == "basic_auth":
+            return check.key == request.user and bcrypt.checkpw(request.password.encode(), check.value.encode())
+        if check.subject == "proto":
+            return check.value in ("http", {"HTTP/1.1": "h1", "HTTP/2": "h2c"}[request.version])
+        sent = request.query if check.subject == "form" else []
+        values = [value for name, value in [*request.form, *sent] if name == check.key] or [""]
+        if check.pattern is None:
+            return any(values)
         return (all if check.pattern.negate else any)(matches(check.pattern, value) for value in values)
 
     def body(self, statements: Sequence[Statement]) -> None:

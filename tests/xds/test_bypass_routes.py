@@ -146,3 +146,13 @@ async def test_conditions_of_a_wildcard_are_about_the_host_of_the_client(envoy: 
                 assert (await gw.ask(host, headers=headers)).status == status, host
         assert not [name for _, _, headers in it.seen for name in headers if name.startswith("x-pilotage-h")]
         assert gw.refused == []
+
+
+async def test_parameters_of_a_path_do_not_help_to_bypass_a_whitelist(envoy: Envoy) -> None:
+    closed = {"cidr_whitelist": {"allow": ELSEWHERE, "bypass": "path glob(*.css)"}}
+    async with target() as it, envoy() as gw:
+        await gw.publish(route("app", it.port, middlewares=closed))
+        statuses = {
+            path: (await gw.ask("app", path)).status for path in ("/a.css", "/a.css;v=1", "/admin;a.css", "/a;.css")
+        }
+        assert statuses == {"/a.css": 200, "/a.css;v=1": 200, "/admin;a.css": 403, "/a;.css": 403}

@@ -69,6 +69,9 @@ def test_a_refused_host_ends_every_request_with_status_400() -> None:
         ("/a%4g/b", True),
         ("/a%%41", True),
         ("/a%zz", True),
+        ("/a;x%2fb", True),
+        ("/a%3bx%5C", True),
+        ("/a;x/%2fb", False),
         ("/%41%2f%c3", False),
     ],
 )

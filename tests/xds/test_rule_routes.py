@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from aiohttp import ClientTimeout
+import bcrypt
+from aiohttp import ClientTimeout, FormData, encode_basic_auth
 from multidict import CIMultiDict
 from yarl import URL
 
+from pilotage.daemon.sign_in import start_sign_in
 from pilotage.routes.rules import RuleError, read_rules
 from pilotage.xds.rule_outcomes import compile_rules
 from pilotage.xds.rule_routes import with_rules
@@ -70,6 +73,17 @@ CASES = [
     ("/any/%zz", {}, 400, "The path of this request is not valid.\n"),
     ("/any/x%4", {}, 400, "The path of this request is not valid.\n"),
     ("/exactly?100%", {}, 200, None),
+    ("/exact;x", {}, 403, "no entry\n"),
+    ("/exact%3Bx/?y", {}, 403, "no entry\n"),
+    ("/;a/exact;x", {}, 403, "no entry\n"),
+    ("/.;/exact", {}, 403, "no entry\n"),
+    ("/exact?;x", {}, 403, "no entry\n"),
+    ("/exac;t", {}, 200, None),
+    ("/admin;x/a", {}, 403, "admin\n"),
+    ("/exact;x%2fa", {}, 400, "The path of this request is not valid.\n"),
+    ("/exact/..;/a", {}, 200, None),
+    ("/a/..;/exact", {}, 403, "no entry\n"),
+    ("/exact/..%3b/a", {}, 400, "The path of this request is not valid.\n"),
     ("/strip/exact", {}, 200, None),
     ("/strip../exact", {}, 400, "The path of this request is not valid.\n"),
     ("/strip..?x", {}, 400, "The path of this request is not valid.\n"),
@@ -155,6 +169,12 @@ _PATHS = [
     "/b?a=1",
     "/a?k=v",
     "/a?k=%76&k=2",
+    "/a;x",
+    "/a;x=1/b?k=v",
+    "/b;a.css",
+    "/a.css%3Bx",
+    "/;/a",
+    "/a;/b",
 ]
 _VALUES = ["v", "1", "vw", "", "a b"]
 _ADDRESSES = ["127.0.0.1", "10.1.2.3", "10.200.0.1", "2001:db8::1", "2001:db8:8000::ffff", "::ffff:10.1.2.3", "::1"]
@@ -172,6 +192,8 @@ _PATH_PATTERNS = [
     "'/b c'",
 ]
 _NETWORKS = ["127.0.0.1", "10.0.0.0/8", "10.1.0.0/15", "2001:db8::/33", "::1", "::ffff:10.0.0.0/104", "0.0.0.0/0"]
+_USERS, _PASSWORDS = ["me", "you"], ["secret", "other", "a:b"]
+_HASHES = [bcrypt.hashpw(it.encode(), bcrypt.gensalt(4)).decode() for it in _PASSWORDS]
 _CONDITIONS = [
     lambda it: f"path {it.choice(_PATH_PATTERNS)}",
     lambda it: f"header X-{it.choice('AB')} {it.choice([*_PATTERNS, ''])}",
@@ -180,6 +202,9 @@ _CONDITIONS = [
     lambda it: f"method {it.choice(['GET', 'POST'])}",
     lambda it: f"remote {it.choice(_NETWORKS)}",
     lambda it: f"route {it.choice(['glob(r*)', 'r1'])}",
+    lambda it: f"{it.choice(['form', 'postform'])} {it.choice(['k', 'f'])} {it.choice([*_PATTERNS, ''])}",
+    lambda it: f"basic_auth {it.choice(_USERS)} {it.choice(_HASHES)}",
+    lambda it: f"proto {it.choice(['http', 'https', 'h1', 'h2', 'h2c', 'h3'])}",
 ]
 _COMMANDS = [
     *[f"error {status} text{status}" for status in (403, 404, 410)],
@@ -223,14 +248,26 @@ def _request(it: random.Random, alias: str) -> Request:
     headers = [(f"x-{name}", it.choice(_VALUES)) for name in "ab" for _ in range(it.choice([0, 1, 1, 2]))]
     if it.random() < 0.5:
         headers.append(("cookie", it.choice(["k=v", "a=1; k=vw", "k=", 'k="1"', "ak=v"])))
-    return Request(it.choice(["GET", "POST", "DELETE"]), it.choice(_PATHS), alias, it.choice(_ADDRESSES), headers)
+    made = Request(it.choice(["GET", "POST", "DELETE"]), it.choice(_PATHS), alias, it.choice(_ADDRESSES), headers)
+    if made.method == "POST":
+        made.form = [(it.choice("kf"), it.choice(_VALUES)) for _ in range(it.choice([0, 1, 2]))]
+    if it.random() < 0.5:
+        made.user, made.password = it.choice(_USERS), it.choice(_PASSWORDS)
+    return made
 
 
 async def _seen(gw: Gateway, request: Request) -> Result:
     headers = CIMultiDict([("Host", request.host), ("X-Forwarded-For", request.address), *request.headers])
     url = URL(gw.url + request.target, encoded=True)
+    if request.user:
+        headers["Authorization"] = encode_basic_auth(request.user, request.password)
     async with gw.client.request(
-        request.method, url, headers=headers, allow_redirects=False, timeout=ClientTimeout(total=20)
+        request.method,
+        url,
+        headers=headers,
+        data=FormData(request.form) if request.form else None,
+        allow_redirects=False,
+        timeout=ClientTimeout(total=20),
     ) as answer:
         result = Result(answer.status, location=answer.headers.get("Location", ""))
         answers = answer.headers.getall("X-Answer", [])
@@ -268,7 +305,8 @@ async def test_envoy_does_what_an_interpreter_of_the_rules_does(envoy: Envoy) ->
         if compile_rules(found, alias).refused is None:
             kept[alias] = (text, found)
     assert len(kept) > 100
-    async with target() as web, envoy(trusted_proxies=("127.0.0.1/32",)) as gw:
+    async with target() as web, envoy(trusted_proxies=("127.0.0.1/32",)) as gw, AsyncExitStack() as stack:
+        start_sign_in(gw.ads, {}, "", stack)
         await gw.publish(*(route(alias, web.port, rules=text) for alias, (text, _) in kept.items()))
         assert gw.refused == []
         counts: dict[int, int] = {}

@@ -25,17 +25,20 @@ from pilotage.routes.oidc import audience
 from pilotage.xds.captcha import captcha_audience
 from pilotage.xds.login import BOTH, CAPTCHA, OIDC, options_of
 from pilotage.xds.middlewares import route_policy
+from pilotage.xds.rule_checks import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from contextlib import AsyncExitStack
 
     from pilotage.request_service.asked import Asked
     from pilotage.request_service.bodies import BodyService
     from pilotage.request_service.captcha import CaptchaCheck, Guarded
     from pilotage.request_service.providers import Providers
+    from pilotage.request_service.rule_checks import RuleChecks
     from pilotage.request_service.sign_in import Protected, SignIn
     from pilotage.routes.oidc import OidcDefaults
+    from pilotage.routes.rules import Check
     from pilotage.table.table import Table
     from pilotage.xds.html_changes import HtmlChange
     from pilotage.xds.options import GatewayOptions
@@ -248,12 +251,31 @@ def start_sign_in(ads: AdsServer, env: Mapping[str, str], folder: str, stack: As
     """
     keeper = SignInKeeper(ads, env, folder)
     handlers = {OIDC: keeper.check, CAPTCHA: keeper.check_captcha, BOTH: keeper.check_both}
-    ads.on_check = RequestService(handlers).check
+    ads.on_check = RequestService({**handlers, RULES: _check_rules(ads, stack)}).check
     ads.on_body = _change_bodies(ads, stack)
     ads.targets.on_touched.append(keeper.follow)
     stack.push_async_callback(keeper.close)
     keeper.resume()
     return keeper
+
+
+def _check_rules(ads: AdsServer, stack: AsyncExitStack) -> Callable[[Asked], Awaitable[Any]]:
+    """Return the function that tests conditions of rules. Its parts are loaded when a route first needs them."""
+    services: list[RuleChecks] = []
+
+    def conditions(key: str) -> tuple[Check, ...] | None:
+        backend = ads.snapshot.backend(key)
+        return backend.rules.asked if backend is not None else None
+
+    async def check(asked: Asked) -> Any:
+        if not services:
+            from pilotage.request_service.rule_checks import RuleChecks  # noqa: PLC0415
+
+            services.append(RuleChecks(conditions))
+            stack.callback(services[0].close)
+        return await services[0].check(asked)
+
+    return check
 
 
 def _change_bodies(ads: AdsServer, stack: AsyncExitStack) -> Callable[[AsyncIterator[Any], str], AsyncIterator[Any]]:

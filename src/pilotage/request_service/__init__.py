@@ -1,4 +1,4 @@
-"""Checks requests and changes pages for Envoy, for middlewares that Envoy itself does not have.
+"""Checks requests and changes pages for Envoy, for middlewares and rules that Envoy itself cannot apply.
 
 Its inputs are Envoy's checks, which name the middleware and the backend, and the responses of targets. Its outputs are
 decisions (the request passes, or the client gets a response) and changed pages. It must not read labels, build Envoy's
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
     from pilotage.request_service.pages import error_page
     from pilotage.request_service.providers import Providers
+    from pilotage.request_service.rule_checks import RuleChecks
     from pilotage.request_service.service import RequestService
     from pilotage.request_service.sign_in import Protected, SignIn
 
@@ -30,6 +31,7 @@ __all__ = [
     "Protected",
     "Providers",
     "RequestService",
+    "RuleChecks",
     "SessionKeys",
     "SignIn",
     "error_page",
@@ -47,6 +49,7 @@ __getattr__, __dir__ = lazy_exports(
         "Asked": "asked",
         "BodyService": "bodies",
         "RequestService": "service",
+        "RuleChecks": "rule_checks",
         "CaptchaCheck": "captcha",
         "Guarded": "captcha",
     },

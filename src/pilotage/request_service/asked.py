@@ -25,6 +25,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             joined by commas.
         is_secure: whether the client uses HTTPS, here or at a trusted proxy.
         client: the client's IP address.
+        body: the request's body, if the filter passes it on. Envoy replaces bytes that are not valid UTF-8.
 
     """
 
@@ -36,6 +37,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     is_secure: bool = False
     client: str = ""
+    body: str = ""
 
     @property
     def origin(self) -> str:
@@ -66,5 +68,6 @@ def read_check(request: Any) -> Asked:
         path=http.path,
         headers=headers,
         is_secure=headers.get("x-forwarded-proto", http.scheme) == "https",
+        body=http.body,
         client=attributes.source.address.socket_address.address,
     )

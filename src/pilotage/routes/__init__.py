@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         literal_node,
         matches,
         parse_condition,
+        pattern_size,
         read_rules,
         remainder,
     )
@@ -166,6 +167,7 @@ __all__ = [
     "nowhere",
     "parse_condition",
     "parse_pattern",
+    "pattern_size",
     "read_compositions",
     "read_oidc",
     "read_route_file",
@@ -210,6 +212,7 @@ __getattr__, __dir__ = lazy_exports(
         "literal_node": "rules",
         "matches": "rules",
         "parse_condition": "rules",
+        "pattern_size": "rules",
         "read_rules": "rules",
         "remainder": "rules",
         "merge_oidc": "oidc",

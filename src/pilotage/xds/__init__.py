@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
+    from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
     from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
@@ -77,8 +79,10 @@ __all__ = [
     "OIDC",
     "PROBED",
     "RESTART_HOLD",
+    "RESULTS_HEADER",
     "ROUTE",
     "ROUTE_HEADER",
+    "RULES",
     "SECURE_CAPTCHA_COOKIE",
     "SECURE_COOKIE",
     "SERVICE",
@@ -107,6 +111,7 @@ __all__ = [
     "Tunnel",
     "build_bootstrap",
     "captcha_audience",
+    "check_id",
     "denial",
     "epoch_cluster",
     "gate_of",
@@ -130,6 +135,9 @@ __getattr__, __dir__ = lazy_exports(
         "SESSION_COOKIE": "login",
         "SECURE_COOKIE": "login",
         "OIDC": "login",
+        "RESULTS_HEADER": "rule_tests",
+        "RULES": "rule_checks",
+        "check_id": "rule_tests",
         "LOGOUT_PATH": "login",
         "IDENTITY_HEADERS": "login",
         "CALLBACK_PATH": "login",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import bare, parse_yaml
 from pilotage.routes.rules import Condition, RuleError, parse_condition
-from pilotage.xds.rule_tests import Changes, Test, all_of, needs_address, ways
+from pilotage.xds.rule_tests import ASKED, Changes, Test, all_of, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +50,8 @@ def read_bypass(value: Any) -> Conditions:
     found = tuple(map(parse_condition, texts))
     if not all(found):
         raise RuleError("a condition is empty", "write one such as 'path glob(/public/*)'")
+    for subject in sorted(ASKED & {check.subject for condition in found for part in condition for check in part}):
+        raise RuleError(f"the condition {subject} is supported only in rules, not in bypass")
     _alternatives(found, "")
     return found
 

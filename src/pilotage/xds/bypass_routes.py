@@ -22,7 +22,7 @@ from pilotage.xds.rate_limits import no_limit
 from pilotage.xds.resources import packed
 from pilotage.xds.route_headers import edit_routes
 from pilotage.xds.rule_matchers import header_matchers
-from pilotage.xds.rule_tests import ADDRESS_HEADER
+from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def with_bypass(backend: Backend, build: Callable[[Backend], list[Any]], options
     found += routes
     if policy.asks_address and not backend.rules.address:
         for route in found:
-            route.request_headers_to_remove.append(ADDRESS_HEADER)
+            route.request_headers_to_remove.extend((ADDRESS_HEADER, PROTOCOL_HEADER))
             route.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
     return found
 

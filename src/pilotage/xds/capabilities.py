@@ -154,6 +154,9 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     if compiled.refused is not None:
         message, hint = compiled.refused
         refuse("rules", message, hint or "remove the rule")
+    if compiled.asked and (auth := route_policy(route.middlewares).auth) is not None:
+        what = "the conditions basic_auth, form and postform cannot be combined with the middleware"
+        refuse("rules", f"{what} {auth.middleware}", "let the middleware check users, or remove it")
 
 
 def _check_bypasses(route: Route, refuse: _Refuse) -> None:

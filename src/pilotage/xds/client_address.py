@@ -1,7 +1,8 @@
-"""Tells Envoy's routes the client's address, for rules about networks. Pure.
+"""Tells Envoy's routes the client's address and HTTP version, for rules about them. Pure.
 
 Envoy's routes can only test headers. A script writes the address into one, in a form that a regex can compare with a
-network, and has Envoy look up the route again. It runs only for routes that need it. Clients cannot set the header.
+network, and the version into another, and has Envoy look up the route again. It runs only for routes that need it.
+Clients cannot set these headers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 
 from pilotage.xds.resources import packed
-from pilotage.xds.rule_tests import ADDRESS_HEADER
+from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER
 
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
@@ -26,7 +27,8 @@ WILDCARD: Final = "pilotage.wildcard"
 NEEDS_ADDRESS: Final = "address"
 """Key of a route's metadata that tells the script for wildcards that the route needs the address."""
 
-ADDRESS_SCRIPT: Final = """
+ADDRESS_SCRIPT: Final = (
+    """
 function hexadecimal(text)
   local a, b, c, d = text:match("(%d+)%.(%d+)%.(%d+)%.(%d+)$")
   if a then
@@ -55,12 +57,19 @@ function set_address(handle)
   local address = handle:streamInfo():downstreamRemoteAddress()
   local plain = address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address
   handle:headers():replace("HEADER", hexadecimal(plain))
+  handle:headers():replace("PROTOCOL", handle:streamInfo():protocol())
 end
 
 function keep_address(handle)
-  if not handle:metadata():get("NEEDS") then handle:headers():remove("HEADER") end
+  if not handle:metadata():get("NEEDS") then
+    handle:headers():remove("HEADER")
+    handle:headers():remove("PROTOCOL")
+  end
 end
-""".replace("HEADER", ADDRESS_HEADER).replace("NEEDS", NEEDS_ADDRESS)
+""".replace("HEADER", ADDRESS_HEADER)
+    .replace("PROTOCOL", PROTOCOL_HEADER)
+    .replace("NEEDS", NEEDS_ADDRESS)
+)
 
 
 # During the lookup, the host is in lower case, because Envoy compares hosts case-sensitively.

@@ -38,20 +38,19 @@ from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
 from google.protobuf import any_pb2, wrappers_pb2
 
-from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.acme_challenges import challenge_filter
 from pilotage.xds.agents import unreached_page
 from pilotage.xds.auth_requests import ask_route
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
-from pilotage.xds.client_address import ADDRESS_SCRIPT, WILDCARD, address_settings
+from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, SPARED_LOGIN, login_filters, login_settings
+from pilotage.xds.host_lookups import AGAIN_SCRIPT, ASKS, AUTH, FOLD_SCRIPT, SIGNS_IN, SPARED, WILDCARD_SCRIPT
+from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, login_filters, login_settings
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.rule_script import EDITS, rule_script
-from pilotage.xds.rule_tests import HOST_HEADER
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ _HOST: Final = "pilotage.host"
 ACCESS: Final = "pilotage.access"
 RATE: Final = "pilotage.rate"
 _STRIP: Final = "pilotage.strip"
-AUTH: Final = "pilotage.auth"
 PAGE_FILTER: Final = "pilotage.page"
 _ON_DEMAND: Final = "pilotage.on_demand"
 _GZIP: Final = "pilotage.gzip"
@@ -110,63 +108,8 @@ _LONGEST_CHECK: Final = 60.0
 """Seconds that Envoy waits for the control plane to make a page."""
 _LATE: Final = 5.0
 """Seconds after which Envoy itself ends the wait for a cluster. The control plane does so earlier, if it is running."""
-FOUND: Final = "+"  # route name that many backends share
-_ASKS: Final = "asks"
-_SPARED: Final = "spared"
-_SIGNS_IN: Final = "signs_in"
-
-# Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
-# route is looked up again with its host lower-cased and without port. Then the original host is restored for the
-# target. Metadata of the found route tells the forward-auth filter, which is in the chain now, whether to ask.
-_LOOK_UP: Final = (
-    """
-function look_up(handle, host, as)
-  if as == host then return end
-  handle:headers():replace(":authority", as)
-  handle:clearRouteCache()
-  local route = handle:metadata()
-  handle:headers():replace(":authority", host)
-  if handle:streamInfo():routeName() == "" then return end
-  local metadata = handle:streamInfo():dynamicMetadata()
-  if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
-  if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
-end
-""".replace("ASKS", _ASKS)
-    .replace("AUTH", AUTH)
-    .replace("SPARED", _SPARED)
-    .replace("SIGNS_IN", _SIGNS_IN)
-    .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
-)
-_FOLD_SCRIPT: Final = (
-    _LOOK_UP
-    + """
-function envoy_on_request(handle)
-  local host = handle:headers():get(":authority")
-  if host then
-    look_up(handle, host, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
-  end
-end
-"""
-)
-# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
-_WILDCARD_SCRIPT: Final = (
-    _LOOK_UP
-    + ADDRESS_SCRIPT
-    + """
-function envoy_on_request(handle)
-  if handle:streamInfo():routeName() ~= "" then return end
-  local host = handle:headers():get(":authority")
-  local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
-  if host then
-    set_address(handle)
-    handle:headers():replace("HOST", host)
-    look_up(handle, host, "ANY" .. (rest or ""))
-    handle:headers():remove("HOST")
-    keep_address(handle)
-  end
-end
-""".replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
-)
+FOUND: Final = "+"
+"""Route name that many backends share."""
 
 _ONLY_HELP: Final = frozenset(LOGIN_FILTERS) - {LOGIN}
 _CHAIN_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
@@ -186,7 +129,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
     login = login_filters(options.session_keys, https=None if trusted else https)
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
     guards = [
-        _filter(WILDCARD, _lua(_WILDCARD_SCRIPT)),
+        _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -196,7 +139,12 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
     ]
     waits = _filter(_ON_DEMAND, on_demand_pb2.OnDemand())
     edits = _filter(EDITS, rule_script())
-    late = [_filter(_FOLD, _lua(_FOLD_SCRIPT)), *(it for it in guards if it.name not in _ONLY_HELP), waits, edits]
+    late = [
+        _filter(_FOLD, _lua(FOLD_SCRIPT)),
+        *(it for it in guards if it.name not in _ONLY_HELP),
+        _filter(_FOLD, _lua(AGAIN_SCRIPT)),
+        *(waits, edits),
+    ]
     enabled_by_routes = [
         *guards,
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
@@ -291,11 +239,15 @@ def _authorization(prefix: str, *, may_fail: bool = False) -> Any:
 
 
 def _approval() -> Any:
-    """Return the ext_authz filter for forwardauth. It is skipped only for routes known not to use forwardauth."""
+    """Return the ext_authz filter for forwardauth and rules. It is skipped only for routes known not to need it.
+
+    If the answer changes the request's headers, Envoy looks up the route again, because rules may test them.
+    """
     filter_ = _authorization("auth")
+    filter_.clear_route_cache = True
     spared = metadata_pb2.MetadataMatcher(
         filter=AUTH,
-        path=[metadata_pb2.MetadataMatcher.PathSegment(key=_SPARED)],
+        path=[metadata_pb2.MetadataMatcher.PathSegment(key=SPARED)],
         value=value_pb2.ValueMatcher(bool_match=True),
         invert=True,
     )
@@ -334,7 +286,8 @@ def mark(route: Any, backend: Backend) -> None:
         for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
             route.typed_per_filter_config[name].CopyFrom(_OFF)
     else:
-        for flag, needed in ((_ASKS, backend.route_policy.auth), (_SIGNS_IN, backend.route_policy.signs_in)):
+        asks = backend.route_policy.auth is not None or AUTH in route.typed_per_filter_config
+        for flag, needed in ((ASKS, asks), (SIGNS_IN, backend.route_policy.signs_in)):
             for script in (_FOLD, WILDCARD) if needed else ():
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:

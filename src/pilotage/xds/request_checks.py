@@ -18,7 +18,7 @@ from envoy.type.v3 import percent_pb2
 from pilotage.xds.options import FORGEABLE
 from pilotage.xds.refusal import STATUSES
 from pilotage.xds.resources import number, packed
-from pilotage.xds.rule_tests import ADDRESS_HEADER, HOST_HEADER
+from pilotage.xds.rule_tests import OWN_HEADERS
 
 __all__ = [
     "FORGEABLE",
@@ -44,7 +44,7 @@ _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
     )
 )
 
-_NEVER: Final = ("x-envoy-", "proxy", ADDRESS_HEADER, HOST_HEADER)
+_NEVER: Final = ("x-envoy-", "proxy", *OWN_HEADERS)
 """Headers removed from all requests: those of Envoy and the gateway, and ``Proxy``, which CGI misreads (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
@@ -55,7 +55,9 @@ _CLIMBS: Final = rf"[^?]*{_STOP}(?:\.|%2[eE]){{2}}(?:{_STOP}[^?]*)?"
 """A path whose ``..`` segment appears only when a target decodes slashes, or drops what follows a semicolon."""
 _CUT_OFF: Final = r"[^?]*%(?:[^0-9A-Fa-f?][^?]*|[0-9A-Fa-f](?:[^0-9A-Fa-f?][^?]*)?)?"
 """A path with ``%`` that begins no encoded character. Targets read it differently, and rules cannot read it."""
-_UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF})"
+_DIVIDED: Final = r"[^?]*(?:;|%3[bB])[^/?]*(?:\\|%2[fF]|%5[cC])[^?]*"
+"""A path with an encoded slash in parameters. Whether the slash ends them differs from target to target."""
+_UNCLEAR: Final = f"(?:{_CLIMBS}|{_CUT_OFF}|{_DIVIDED})"
 
 
 def forget_headers(*, trusted: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-from pilotage.xds.rule_tests import ADDRESS_HEADER, HOST_HEADER
+from pilotage.xds.rule_tests import ADDRESS_HEADER, HOST_HEADER, PROTOCOL_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,8 +44,8 @@ def _matcher(test: Test, name: str, *, wanted: bool) -> Any:
         if test.exact
         else string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=test.regex))
     )
-    # While the address or the host is unknown, all tests of it fail, even negated ones.
-    lenient = not wanted and name not in (ADDRESS_HEADER, HOST_HEADER)
+    # While the address, the HTTP version or the host is unknown, all tests of it fail, even negated ones.
+    lenient = not wanted and name not in (ADDRESS_HEADER, HOST_HEADER, PROTOCOL_HEADER)
     return kind(
         name=name,
         string_match=match,

@@ -13,6 +13,7 @@ import msgspec
 
 from pilotage.routes.rules import (
     Branch,
+    Check,
     Choice,
     RuleError,
     RuleSet,
@@ -23,7 +24,7 @@ from pilotage.routes.rules import (
 from pilotage.xds.rule_commands import is_only_after, run_command
 from pilotage.xds.rule_sizes import is_too_costly
 from pilotage.xds.rule_state import Outcome, State
-from pilotage.xds.rule_tests import TestResult, all_of, needs_address, ways
+from pilotage.xds.rule_tests import TestResult, all_of, asked_checks, needs_address, ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _REWRITTEN: Final = 100
 """A check of a rewritten path counts as this many checks, because it takes much longer to work out."""
+_MOST_ASKED: Final = 20
+"""Maximum number of different conditions about which Envoy asks this process."""
 _LONGEST_IN_ALL: Final = 500_000
 """Maximum number of characters that the rules write in all cases. Envoy keeps them several times for each case."""
 
@@ -55,13 +58,15 @@ class Compiled(msgspec.Struct, frozen=True):
 
     Attributes:
         cases: the cases in order.
-        address: whether a test needs the client's address.
+        address: whether a test needs the client's address or HTTP version.
+        asked: the checks about which Envoy asks this process.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
 
     """
 
     cases: tuple[Case, ...] = ()
     address: bool = False
+    asked: tuple[Check, ...] = ()
     refused: tuple[str, str] | None = None
 
 
@@ -86,7 +91,7 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     except RecursionError:  # each rule that does not end the rules needs a few levels of the stack
         return Compiled(refused=("too many rules apply one after another", "end rules with pass, or write fewer"))
-    return Compiled(tuple(cases), run.address)
+    return Compiled(tuple(cases), run.address, tuple(run.asked))
 
 
 def _check_costs(cases: Sequence[Case]) -> None:
@@ -105,6 +110,7 @@ class _Run:
         self.ordered = [rule for rule in rules.rules if not rule.is_default]
         self.default = next((rule for rule in rules.rules if rule.is_default), None)
         self.alias, self.address, self.line = alias, False, 0
+        self.asked: dict[Check, None] = {}
         self.count = self.checks = 0
 
     def rules(self, number: int, state: State) -> list[Case]:
@@ -164,6 +170,7 @@ class _Run:
         except RuleError as error:
             raise RuleError(error.message, error.hint, self.line) from None
         self.address = self.address or needs_address(condition)
+        self.ask(condition)
         if found == ((),):
             return then(state)
         cases: list[Case] = []
@@ -180,6 +187,13 @@ class _Run:
             state = msgspec.structs.replace(state, known=(*state.known, (test, not wanted)))
         rest = otherwise(state)
         return rest if _same(cases, rest) else [*cases, *rest]
+
+    def ask(self, condition: Condition) -> None:
+        """Collect the checks about which Envoy asks this process. Raises RuleError if there are too many."""
+        self.asked |= dict.fromkeys(asked_checks(condition))
+        if len(self.asked) > _MOST_ASKED:
+            what = f"there are more than {_MOST_ASKED} conditions basic_auth, form and postform"
+            raise RuleError(what, "write fewer", self.line)
 
     def body(self, statements: Sequence[Statement], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
         """Return the cases of commands and of what follows them."""

@@ -3,6 +3,9 @@
 GoDoxy compares decoded values. Envoy has the request as it was sent: paths and queries are percent-encoded. So each
 character of a pattern also matches its encoded forms. Otherwise a client could write ``/%61dmin`` to get past a rule
 about ``/admin``.
+
+Paths are compared without their parameters, such as ``;x`` in ``/admin;x/users``, because many targets ignore them:
+those that use Java servlets, for example (RFC 3986, section 3.3).
 """
 
 from __future__ import annotations
@@ -37,12 +40,17 @@ __all__ = [
 
 LONGEST_REGEX: Final = 8_000
 _LAST: Final = 0x10FFFF
+_SEMICOLON: Final = Chars(((59, 59),))
 _MOST_CHARS: Final = 64
 _EVERYTHING: Final = Repeat(ANY, 0, None)
 
 _SLASH: Final = "(?:/|%2[Ff])"
-_SLASHES: Final = f"{_SLASH}(?:(?:\\.|%2[Ee])?{_SLASH})*"
+_PARAMETERS: Final = "(?:(?:;|%3[Bb])[^/?]*)?"
+"""The parameters of a segment, if there are any. Requests with encoded slashes in them are refused before."""
+_SLASHES: Final = f"{_PARAMETERS}{_SLASH}(?:(?:\\.|%2[Ee])?{_PARAMETERS}{_SLASH})*"
 """A slash, or ``//`` or ``/./``, which GoDoxy treats as one. Envoy resolves ``/./`` unless its slashes are encoded."""
+_ANY_IN_PATH: Final = "(?:[^?;%]|%[^3?]|%3[^Bb?]|(?:;|%3[Bb])[^/?]*/)"
+"""Any character of a path outside parameters, or a part of an encoded one."""
 
 
 class _Place:
@@ -200,13 +208,16 @@ def _hex_beyond(ranges: Ranges) -> list[str]:
 
 
 def _path_chars(ranges: Ranges) -> str:
-    return _SLASHES if ranges == ((47, 47),) else _ENCODED_PATH(ranges)
+    if ranges == ((47, 47),):
+        return _SLASHES
+    others = _ENCODED_PATH(_without(ranges, "/;"))
+    return f"(?:{others}|{_PARAMETERS}{_SLASH})" if _within(ranges, 47, 47) else others
 
 
 _ENCODED_PATH: Final = _encoded("?#")
 _ENCODED_QUERY: Final = _encoded("&#;", plus=True)
-_END_OF_PATH: Final = r"(?:\?.*)?$"
-_PATH: Final = _Place(_path_chars, end=_END_OF_PATH, others="[^?]")
+_END_OF_PATH: Final = rf"{_PARAMETERS}(?:\?.*)?"
+_PATH: Final = _Place(_path_chars, end=f"{_END_OF_PATH}$", others=_ANY_IN_PATH)
 _PREFIX: Final = _Place(lambda ranges: _SLASH if ranges == ((47, 47),) else _ENCODED_PATH(ranges))
 _TEXT: Final = _Place(_class)
 _LISTED: Final = _Place(_class, begin=r"(?:^|,\s*)", end=r"(?:\s*,|$)")
@@ -239,20 +250,24 @@ def header_regex(name: str, pattern: Pattern) -> str:
 def path_regex(pattern: Pattern) -> str:
     """Return the regex for ``:path``. An exact path may end with an additional slash.
 
-    Raises ValueError if the regex is too large.
+    Raises ValueError if the regex is too large, or the pattern contains a semicolon.
     """
+    _check_parameters(_node(pattern))
     if pattern.kind != "exact":
-        return _whole(rf"{_PATH.search(pattern)}(?:\?.*)?")
+        return _whole(rf"{_PATH.search(pattern)}{_END_OF_PATH}")
     text = canonical_path(pattern.text)
     slash = "" if text.endswith("/") else f"(?:{_SLASHES})?"
-    return _whole(rf"{_PATH.write(literal_node(text))}{slash}(?:\?.*)?")
+    return _whole(rf"{_PATH.write(literal_node(text))}{slash}{_END_OF_PATH}")
 
 
 def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
     """Return the regex for a ``:path`` that matches after its prefix ``old`` is replaced with ``new``.
 
-    Raises ValueError if the regex is too large, or has ``^`` or ``$`` anywhere but at its ends.
+    Raises ValueError if the regex is too large or has ``^`` or ``$`` anywhere but at its ends, or if a path contains a
+    semicolon.
     """
+    _check_parameters(_node(pattern))
+    _check_parameters(literal_node(new))
     if pattern.kind == "exact":
         text = canonical_path(pattern.text)
         whole: Node = literal_node(text)
@@ -264,7 +279,17 @@ def rewritten_path_regex(pattern: Pattern, old: str, new: str) -> str:
         before, node, after = _unanchored(_node(pattern))
         whole = Chain((*([_EVERYTHING] if before else []), node, *([_EVERYTHING] if after else [])))
     rest = _PATH.write(remainder(whole, new))
-    return _whole(rf"{prefix_regex(old)}(?:{rest})(?:\?.*)?")
+    return _whole(rf"{prefix_regex(old)}(?:{rest}){_END_OF_PATH}")
+
+
+def _check_parameters(node: Node) -> None:
+    """Raise ValueError if a pattern contains a semicolon, which no path without its parameters does."""
+    if node == _SEMICOLON:
+        raise ValueError("paths are compared without parameters, so a ';' never matches")
+    for item in (
+        node.items if isinstance(node, (Chain, Alternatives)) else [node.item] if isinstance(node, Repeat) else []
+    ):
+        _check_parameters(item)
 
 
 def canonical_path(text: str) -> str:
@@ -346,10 +371,7 @@ def cookie_regex(name: str, pattern: Pattern | None) -> str:
 
 
 def host_regex(pattern: Pattern) -> str:
-    """Return the regex for ``:authority``. Case is ignored.
-
-    A final dot and the port are ignored, too, unless the pattern has a port.
-    """
+    """Return the regex for ``:authority``. Ignore its case and, unless the pattern has a port, a final dot and port."""
     rest = "" if ":" in pattern.text else r"\.?(?::[0-9]*)?"
     place = _Place(_class, end=f"{rest}$")
     return _whole(f"{place.search(pattern)}{rest}", flags="is")

@@ -14,10 +14,11 @@ from pilotage.xds.agents import PROXY_PATH, may_set
 from pilotage.xds.client_address import NEEDS_ADDRESS, WILDCARD
 from pilotage.xds.literals import literal
 from pilotage.xds.resources import header
+from pilotage.xds.rule_checks import asking_routes
 from pilotage.xds.rule_matchers import header_matchers
 from pilotage.xds.rule_patterns import prefix_regex
 from pilotage.xds.rule_script import add_script
-from pilotage.xds.rule_tests import ADDRESS_HEADER, Test, starts_with
+from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER, RESULTS_HEADER, Test, starts_with
 from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
 
@@ -45,9 +46,11 @@ def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
     cases = backend.rules.cases
     if not cases:
         return routes
-    found = [made for case in cases for made in _case(case, backend, routes)]
+    found = [*asking_routes(backend), *(made for case in cases for made in _case(case, backend, routes))]
+    for made in found if backend.rules.asked else ():
+        made.request_headers_to_remove.append(RESULTS_HEADER)
     for made in found if backend.rules.address else ():
-        made.request_headers_to_remove.append(ADDRESS_HEADER)
+        made.request_headers_to_remove.extend((ADDRESS_HEADER, PROTOCOL_HEADER))
         made.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS_HEADER",
+    "ASKED",
     "HOST_HEADER",
+    "OWN_HEADERS",
+    "PROTOCOL_HEADER",
+    "RESULTS_HEADER",
     "Changes",
     "Test",
     "TestResult",
     "all_of",
+    "asked_checks",
+    "check_id",
     "needs_address",
     "starts_with",
     "ways",
@@ -45,6 +52,18 @@ HOST_HEADER: Final = "x-pilotage-host"
 
 Meanwhile, the host is that of the alias.
 """
+
+PROTOCOL_HEADER: Final = "x-pilotage-protocol"
+"""The request header with the client's HTTP version, such as ``HTTP/2``. The filter that sets the address sets it."""
+
+RESULTS_HEADER: Final = "x-pilotage-checks"
+"""The request header with the identifiers of the checks that hold, of those in :data:`ASKED`; set by this process."""
+
+OWN_HEADERS: Final = (ADDRESS_HEADER, HOST_HEADER, PROTOCOL_HEADER, RESULTS_HEADER)
+"""Headers that only the gateway may set, and that no target sees."""
+
+ASKED: Final = frozenset({"basic_auth", "form", "postform"})
+"""Conditions that Envoy cannot test, so that it asks this process."""
 
 _MOST_WAYS: Final = 100
 
@@ -170,9 +189,11 @@ def _check(check: Check, alias: str, changes: Changes) -> Ways:
     if found.header in changes.headers:
         what = f"a rule tests the header {found.header} after an earlier command has changed it"
         raise RuleError(what, "test it in an earlier rule")
+    if check.subject == "proto" and check.value in _VERSIONS:
+        return _version(check)
     if check.subject == "path" and changes.rewrite is not None:
         return _rewritten(check, found, *changes.rewrite)
-    inverted = check.pattern is not None and check.pattern.negate
+    inverted = check.pattern is not None and check.pattern.negate and check.subject not in ASKED
     if inverted and check.subject in ("header", "query", "cookie"):
         there = _exists(check)
         holds: Ways = (((there, True), (found, False)),)
@@ -237,11 +258,42 @@ def _route(check: Check, alias: str) -> bool:
 
 
 def _protocol(check: Check, _alias: str) -> Test | bool:
-    if check.value in ("http", "https"):
-        return Test("x-forwarded-proto", exact=check.value)
     if check.value == "h3":
         return False  # the gateway has no HTTP/3
-    raise RuleError(f"proto {check.value} is a GoDoxy feature that pilotage does not support", "write proto https")
+    scheme = _VERSIONS[check.value][0] if check.value in _VERSIONS else check.value
+    return Test("x-forwarded-proto", exact=scheme)
+
+
+_VERSIONS: Final = {
+    "h1": ("http", Test(PROTOCOL_HEADER, regex=r"HTTP/1\.[01]")),
+    "h2": ("https", Test(PROTOCOL_HEADER, exact="HTTP/2")),
+    "h2c": ("http", Test(PROTOCOL_HEADER, exact="HTTP/2")),
+}
+"""Condition ``proto`` -> the scheme and the test of the HTTP version. As in GoDoxy, ``h1`` means plain HTTP only."""
+
+
+def _version(check: Check) -> Ways:
+    scheme, (_, version) = Test("x-forwarded-proto", exact=_VERSIONS[check.value][0]), _VERSIONS[check.value]
+    if check.negate:
+        return (((scheme, False),), ((scheme, True), (version, False)))
+    return (((scheme, True), (version, True)),)
+
+
+def check_id(check: Check) -> str:
+    """Return the identifier of a check in :data:`RESULTS_HEADER`, whether or not the check is inverted."""
+    plain = msgspec.structs.replace(check, negate=False)
+    return hashlib.blake2b(repr(plain).encode(), digest_size=8).hexdigest()
+
+
+def _asked(check: Check, _alias: str) -> Test:
+    return Test(RESULTS_HEADER, regex=f"(?:.*,)?{check_id(check)}(?:,.*)?")
+
+
+def asked_checks(condition: Condition) -> tuple[Check, ...]:
+    """Return the checks of a condition about which Envoy asks this process."""
+    return tuple(
+        msgspec.structs.replace(check, negate=False) for part in condition for check in part if check.subject in ASKED
+    )
 
 
 _MAKERS: Final[dict[str, Callable[[Check, str], Test | bool]]] = {
@@ -254,9 +306,14 @@ _MAKERS: Final[dict[str, Callable[[Check, str], Test | bool]]] = {
     "remote": lambda it, _: Test(ADDRESS_HEADER, regex=network_regex(it.value)),
     "route": _route,
     "proto": _protocol,
+    **dict.fromkeys(ASKED, _asked),
 }
 
 
 def needs_address(condition: Condition) -> bool:
-    """Return whether a condition tests the client's address."""
-    return any(check.subject == "remote" for part in condition for check in part)
+    """Return whether a condition tests the client's address or HTTP version."""
+    return any(
+        check.subject == "remote" or (check.subject == "proto" and check.value in _VERSIONS)
+        for part in condition
+        for check in part
+    )

@@ -69,6 +69,11 @@ def test_quotes_around_a_pattern_are_optional(text: str) -> None:
             "the password of basic_auth is not a bcrypt hash",
             "make one with 'htpasswd -nbB user password'",
         ),
+        (
+            f"basic_auth me $2y$13${'a' * 53}",
+            "the bcrypt hash of basic_auth has the cost 13",
+            "make one with a cost of 4 to 12, such as 'htpasswd -nbB -C 10 user password'",
+        ),
         ("method GET |", "a condition is missing after '|'", ""),
     ],
 )

@@ -35,6 +35,7 @@ from pilotage.routes.rules.nodes import (
     Repeat,
     literal_node,
 )
+from pilotage.routes.rules.nodes import size as pattern_size
 from pilotage.routes.rules.regex import parse_regex
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "parse_condition",
     "parse_glob",
     "parse_regex",
+    "pattern_size",
     "read_rules",
     "remainder",
 ]

@@ -47,7 +47,9 @@ _RESPONSE: Final = frozenset({"resp_header", "status"})
 _PROTOCOLS: Final = ("http", "https", "h1", "h2", "h2c", "h3")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _MOST_CHECKS: Final = 200
-_HASH: Final = re.compile(r"\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
+_HASH: Final = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+_COSTS: Final = range(4, 13)
+"""Costs of bcrypt hashes. Each one doubles the time of a comparison; 12 takes about 0.4 s."""
 _FUNCTION: Final = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 
 
@@ -175,10 +177,14 @@ def _remote(name: str, args: list[str]) -> Check:
 
 def _basic_auth(name: str, args: list[str]) -> Check:
     _arguments(name, args, 2)
-    if not _HASH.fullmatch(args[1]):
+    found = _HASH.fullmatch(args[1])
+    if found is None:
         raise RuleError(
             "the password of basic_auth is not a bcrypt hash", "make one with 'htpasswd -nbB user password'"
         )
+    if int(found[1]) not in _COSTS:
+        hint = f"make one with a cost of {_COSTS[0]} to {_COSTS[-1]}, such as 'htpasswd -nbB -C 10 user password'"
+        raise RuleError(f"the bcrypt hash of basic_auth has the cost {int(found[1])}", hint)
     return Check(name, args[0], value=args[1])
 
 

@@ -1,0 +1,102 @@
+"""Defines the scripts with which Envoy finds the route of a host that is spelled differently than its alias. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotage.routes.hosts import ANY_LABEL
+from pilotage.xds.client_address import ADDRESS_SCRIPT
+from pilotage.xds.login import SPARED_LOGIN
+from pilotage.xds.rule_tests import HOST_HEADER
+
+__all__ = ["AGAIN_SCRIPT", "ASKS", "AUTH", "FOLD_SCRIPT", "SIGNS_IN", "SPARED", "WILDCARD_SCRIPT"]
+
+AUTH: Final = "pilotage.auth"
+"""Name of the filter for forwardauth and rules, and of the metadata about a request."""
+
+ASKS: Final = "asks"
+SIGNS_IN: Final = "signs_in"
+"""Keys of a route's metadata: whether its requests need the filter ``AUTH``, or a sign-in."""
+
+SPARED: Final = "spared"
+"""Key of a request's metadata: whether it does not need the filter ``AUTH``."""
+
+_FOUND_AS: Final = "found_as"
+"""Key of a request's metadata: the host for which a script found its route."""
+
+# Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
+# route is looked up again with its host lower-cased and without port. Then the original host is restored for the
+# target. Metadata of the found route tells the forward-auth filter, which is in the chain now, whether to ask.
+_LOOK_UP: Final = (
+    """
+function look_up(handle, host, as)
+  if as == host then return end
+  handle:headers():replace(":authority", as)
+  handle:clearRouteCache()
+  local route = handle:metadata()
+  handle:headers():replace(":authority", host)
+  if handle:streamInfo():routeName() == "" then return end
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("AUTH", "AS", as)
+  if not route:get("ASKS") then metadata:set("AUTH", "SPARED", true) end
+  if not route:get("SIGNS_IN") then metadata:set(LOGIN) end
+end
+""".replace("ASKS", ASKS)
+    .replace("AUTH", AUTH)
+    .replace("SPARED", SPARED)
+    .replace('"AS"', f'"{_FOUND_AS}"')
+    .replace("SIGNS_IN", SIGNS_IN)
+    .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
+)
+FOLD_SCRIPT: Final = (
+    _LOOK_UP
+    + """
+function envoy_on_request(handle)
+  local host = handle:headers():get(":authority")
+  if host then
+    look_up(handle, host, (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
+  end
+end
+"""
+)
+# A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
+WILDCARD_SCRIPT: Final = (
+    _LOOK_UP
+    + ADDRESS_SCRIPT
+    + """
+function envoy_on_request(handle)
+  if handle:streamInfo():routeName() ~= "" then return end
+  local host = handle:headers():get(":authority")
+  local rest = host and host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1):match("^[^.]+(%..+)$")
+  if host then
+    set_address(handle)
+    handle:headers():replace("HOST", host)
+    look_up(handle, host, "ANY" .. (rest or ""))
+    handle:headers():remove("HOST")
+    keep_address(handle)
+  end
+end
+""".replace("ANY", ANY_LABEL).replace("HOST", HOST_HEADER)
+)
+
+# After an answer that changes headers, Envoy looks up the route of a request again, so that its rules can test them. If
+# its host was not found as it is, this script restores for the lookup the host that was found.
+AGAIN_SCRIPT: Final = (
+    """
+function envoy_on_request(handle)
+  local found = handle:streamInfo():dynamicMetadata():get("AUTH")
+  if not found or not found["AS"] or found["SPARED"] then return end
+  local headers = handle:headers()
+  local host = headers:get(":authority")
+  headers:replace("HOST", host)
+  headers:replace(":authority", found["AS"])
+  handle:clearRouteCache()
+  handle:metadata()
+  headers:replace(":authority", host)
+  headers:remove("HOST")
+end
+""".replace("AUTH", AUTH)
+    .replace('"AS"', f'"{_FOUND_AS}"')
+    .replace("SPARED", SPARED)
+    .replace("HOST", HOST_HEADER)
+)
