@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import socket
 from typing import Final
@@ -11,14 +10,10 @@ from typing import Final
 __all__ = ["free_port"]
 
 # Below the range from which the kernel takes ports for outgoing connections and for port 0 (32768 and up), so that
-# nobody gets one of these between the check and its use. Each worker of pytest-xdist has a thousand for itself.
+# nobody gets one of these between the check and its use.
 _FIRST: Final = 15_000
-_WORKERS: Final = 16
-_EACH: Final = 1_000
-
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-_start = random.randrange(_EACH)
-_ports: Final = (_FIRST + _worker * _EACH + (_start + count) % _EACH for count in itertools.count())
+_EACH: Final = 500
+_BLOCKS: Final = 35
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
@@ -36,3 +31,25 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
                 continue
             return port
     raise AssertionError
+
+
+def _own_block() -> tuple[socket.socket, int]:
+    """Return the first port of a block that belongs to this process until it ends, and the socket that reserves it.
+
+    The processes that need a block are the workers of pytest-xdist, and those of other test runs on this machine. Two
+    Envoys that got the same port would not notice, but share its requests, because they listen with SO_REUSEPORT.
+    """
+    for last in range(_FIRST + _EACH - 1, _FIRST + _BLOCKS * _EACH, _EACH):
+        lock = socket.socket()
+        try:
+            lock.bind(("127.0.0.1", last))
+        except OSError:
+            lock.close()
+        else:
+            return lock, last - _EACH + 1
+    raise AssertionError("each block of ports belongs to a test run; end one of them")
+
+
+_LOCK, _first = _own_block()  # now, so that no test seems to have opened the socket
+_start: Final = random.randrange(_EACH - 1)
+_ports: Final = (_first + (_start + count) % (_EACH - 1) for count in itertools.count())

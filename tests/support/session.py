@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from envoy.config.route.v3 import route_components_pb2, scoped_route_pb2
@@ -60,6 +61,7 @@ def probed_cluster(name: str, version: str = "1") -> Resource:
 class Envoy:
     """Applies responses, acknowledges them, and rejects those with a version in ``bad``.
 
+    Like Envoy 1.40, it stores the scopes that precede a rejected one, and later ignores those that equal stored ones.
     While ``probing``, it withholds its answers about clusters, beginning with the first one with health checks.
     """
 
@@ -70,6 +72,7 @@ class Envoy:
         self.needs: dict[Key, frozenset[str]] = {}
         self.bad: set[tuple[str, str]] = set()
         self.hosts: dict[str, dict[str, str]] = {}
+        self.stored: dict[str, bytes] = {}
         self.got: list[tuple[str, list[str], list[str]]] = []
         self.refused: list[tuple[str, str]] = []
         self.probing = False
@@ -114,17 +117,24 @@ class Envoy:
         answer = discovery_pb2.DeltaDiscoveryRequest(type_url=kind, response_nonce=message.nonce)
         if any(self._rejects(kind, it) for it in message.resources):
             answer.error_detail.message = "bad"
+            if kind == SCOPE:
+                before = takewhile(lambda it: not self._rejects(kind, it), message.resources)
+                self.stored |= {it.name: it.resource.value for it in before}
         else:
             for it in message.resources:
                 self.has[kind, it.name] = it.version
                 known = self.ever.get((kind, it.name, it.version))
                 self.needs[kind, it.name] = known.clusters if known is not None else _clusters(it.resource.value)
-                if kind == SCOPE and (known is None or known.parts):
-                    self.hosts[it.name] = served(it.resource.value)
+                if kind == SCOPE and self.stored.get(it.name) != it.resource.value:
+                    self.stored[it.name] = it.resource.value
+                    self.hosts[it.name] = (
+                        served(it.resource.value) if known is None or known.parts else {"": it.version}
+                    )
             for name in message.removed_resources:
                 self.has.pop((kind, name), None)  # it may have been refused
                 self.needs.pop((kind, name), None)
                 self.hosts.pop(name, None)
+                self.stored.pop(name, None)
             self._check()
         probed = kind == CLUSTER and any(self.ever[kind, it.name, it.version].first for it in message.resources)
         if kind == CLUSTER and (self.withheld or (self.probing and probed)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +72,8 @@ def _traced(steps: Steps) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _monitored(steps: Steps) -> Iterator[None]:
+def _monitored(steps: Steps, thread: int = 0) -> Iterator[None]:
+    """Count with sys.monitoring; only in the given thread, or in all if it is 0."""
     if sys.version_info < (3, 12):
         raise NotImplementedError
     kind = sys.monitoring.events.INSTRUCTION
@@ -78,7 +81,7 @@ def _monitored(steps: Steps) -> Iterator[None]:
     def count(code: CodeType, _offset: int) -> Any:
         if not _is_counted(code):
             return sys.monitoring.DISABLE
-        steps.count += 1
+        steps.count += not thread or threading.get_ident() == thread
         return None
 
     sys.monitoring.use_tool_id(_TOOL, "steps")
@@ -93,8 +96,14 @@ def _monitored(steps: Steps) -> Iterator[None]:
 
 
 def steps_of(run: Callable[[], object]) -> int:
-    """Return how many instructions a call executes."""
+    """Return how many instructions a call executes in this thread."""
     steps = Steps()
-    with _monitored(steps) if sys.version_info >= (3, 12) else _traced(steps):
-        run()
+    is_collecting = gc.isenabled()
+    gc.disable()  # otherwise it may end coroutines that earlier tests have left behind
+    try:
+        with _monitored(steps, threading.get_ident()) if sys.version_info >= (3, 12) else _traced(steps):
+            run()
+    finally:
+        if is_collecting:
+            gc.enable()
     return steps.count

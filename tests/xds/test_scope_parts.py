@@ -150,7 +150,17 @@ def test_the_virtual_hosts_of_a_scope_can_be_split_and_joined() -> None:
     assert scope.body.endswith(first.body + second.body)
 
 
-NAMES = ("app.a", "app.b", "app.c", "app.d")
+NAMES = ("app.a", "app.b", "app.c", "shop.d", "shop.e", "web.f")
+
+
+def _hosts(wanted: dict[str, str]) -> list[tuple[str, str, str]]:
+    return [(name, version, f"route/{name}") for name, version in wanted.items()]
+
+
+def _served(envoy: Envoy) -> dict[str, str]:
+    return {name: version for found in envoy.hosts.values() for name, version in found.items()}
+
+
 STEP = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(("1", "2", "3")))
 
 
@@ -168,19 +178,18 @@ def test_whatever_envoy_rejects_the_other_routes_are_exactly_as_they_should_be(
     envoy.connect()
     for wanted in steps:
         made = [cluster(f"route/{name}", version) for name, version in wanted.items()]
-        scope = (
-            [hosts("app", *((name, version, f"route/{name}") for name, version in wanted.items()))] if wanted else []
-        )
-        gone = {key for key in envoy.should if key not in {it.key for it in (*made, *scope)}}
-        envoy.change(*made, *scope, gone=tuple(gone))
+        labels = sorted({name.partition(".")[0] for name in wanted})
+        scopes = [hosts(label, *(it for it in _hosts(wanted) if it[0].startswith(label))) for label in labels]
+        gone = {key for key in envoy.should if key not in {it.key for it in (*made, *scopes)}}
+        envoy.change(*made, *scopes, gone=tuple(gone))
         envoy.run()
         rejected = bad_hosts | bad_clusters
         shall = {name: "503" if (name, version) in rejected else version for name, version in wanted.items()}
-        assert envoy.hosts.get("app", {}) == shall
+        assert _served(envoy) == shall
         assert envoy.session.in_sync
         assert bool(envoy.session.rejections) == ("503" in shall.values())
     envoy.bad.clear()
     envoy.session.retry(envoy.session.rejected_keys)
     envoy.run()
-    assert envoy.hosts.get("app", {}) == steps[-1]
+    assert _served(envoy) == steps[-1]
     assert envoy.session.rejections == []

@@ -34,6 +34,7 @@ class Recorder:
 
     def __init__(self, ads: AdsServer) -> None:
         self.told: list[tuple[float, set[str]]] = []
+        self.refused: list[str] = []
         self._began = asyncio.get_running_loop().time()
         self.wake = ads._sessions[self] = asyncio.Event()  # type: ignore[index]
 
@@ -45,6 +46,9 @@ class Recorder:
         if names:
             self.wake.clear()
             self.told.append((round(asyncio.get_running_loop().time() - self._began, 3), names))
+
+    def refuse(self, cluster: str) -> None:
+        self.refused.append(cluster)
 
     rejected_keys: ClassVar[set[Key]] = set()
 
@@ -204,3 +208,19 @@ async def test_an_envoy_that_is_silent_is_among_the_problems() -> None:
     await pass_time(10.1)
     assert ads.problems == ads.envoys.problems != ()
     ads.envoys.close()
+
+
+@pytest.mark.looptime
+async def test_an_envoy_is_told_at_once_that_a_request_has_waited_for_the_hold_time() -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        envoy = Recorder(ads)
+        ads.publish(Table({"app": route("app", endpoints=(), hold=4.0)}))
+        backend = ads.snapshot.backend("route/app")
+        assert backend is not None
+        assert ads.held.asked("route/app", backend.cluster)
+        await asyncio.sleep(4.9)
+        assert not envoy.refused
+        envoy.wake.clear()
+        await asyncio.sleep(0.2)
+        assert envoy.refused == [backend.cluster, f"{backend.cluster}/h2"]
+        assert envoy.wake.is_set()

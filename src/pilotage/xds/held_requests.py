@@ -118,7 +118,7 @@ class HeldRequests:
     def _expire(self, key: str, cluster: str) -> None:
         self._asked.discard(cluster)
         self._snapshot.holds.expire(key, cluster)
-        self.follow()
+        self._send(frozenset())  # calls :meth:`follow`, and tells Envoys now instead of with their next change
 
     def _forget(self, key: str) -> None:
         del self._leaving[key]

@@ -23,7 +23,8 @@ from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.nacks import Nack
 from pilotage.xds.references import REFERENCING, ClusterReferences
 from pilotage.xds.removals import RemovalHold
-from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE, Key, Resource, led_to
+from pilotage.xds.resends import Resends
+from pilotage.xds.resources import CLUSTER, LISTENER, SCOPE, Key, Resource, led_to
 from pilotage.xds.session_state import SEND_ORDER, SessionState
 from pilotage.xds.subscription import Response
 from pilotage.xds.waiting_cluster import WAITING_VERSION, waiting_cluster
@@ -62,7 +63,7 @@ class Session(SessionState):
         self.now = 0.0
         self._removals = removals or RemovalHold()
         self._retried: set[Key] = set()  # rejected before, and to be sent again
-        self._references = ClusterReferences()
+        self._references, self._resends = ClusterReferences(), Resends()
         self._kept: set[str] = set()  # clusters that Envoy should keep waiting for
         self._last_nonce = 0
 
@@ -145,6 +146,8 @@ class Session(SessionState):
         subscription.wildcard = not names or "*" in names
         if type_url == CLUSTER:
             self.before.update(names, request.initial_resource_versions)
+        if request.initial_resource_versions:
+            self._resends.take_over()
         for name, version in request.initial_resource_versions.items():
             if version == WAITING_VERSION:
                 continue
@@ -169,6 +172,7 @@ class Session(SessionState):
             self.nacks.pop((type_url, name), None)
             if type_url == SCOPE:
                 self._variants.on_ack(item)
+                self._resends.accepted(name)
             self._confirm_references((type_url, name), item.clusters)
             current = self._resources.get((type_url, name))
             if current is not None and current.version != subscription.version(name):
@@ -177,6 +181,7 @@ class Session(SessionState):
             subscription.acked.pop(name, None)
             if type_url == SCOPE:
                 self._variants.removed(name)
+                self._resends.accepted(name)
             self._confirm_references((type_url, name), frozenset())
         if type_url == CLUSTER:
             for referencing in REFERENCING:
@@ -186,6 +191,8 @@ class Session(SessionState):
         for name, clusters in response.references.items():
             self._set_references((type_url, name), clusters)
         names = [*response.resources, *sorted(response.removed)]
+        if type_url == SCOPE:
+            self._resends.rejected(names)
         if len(names) > 1:
             half = len(names) // 2
             subscription.bisection[:0] = [names[:half], names[half:]]
@@ -285,7 +292,7 @@ class Session(SessionState):
             subscription.refused.discard(name)
             subscription.names.discard(name)
             removed.add(name)
-        elif subscription.version(name) is None or self._removals.holds((type_url, name)):
+        elif self._removals.holds((type_url, name)) or not self._may_have(type_url, name):
             subscription.pending.pop(name, None)
         elif type_url != CLUSTER or self._references.is_unreferenced(name, complete=self.has_subscribed):
             removed.add(name)
@@ -293,18 +300,9 @@ class Session(SessionState):
             subscription.pending.pop(name, None)
             subscription.blocked.add(name)
 
-    def _led_to_now(self) -> set[str]:
-        """Return the clusters to which Envoy may still send requests, because it has not acknowledged a change yet.
-
-        Such a change is to a scope (a route configuration) or to the filter of a tcp route. Envoy 1.40 asks for a
-        cluster only once. If it learns too early that the cluster does not exist, later requests to it wait in vain.
-        Therefore, the session removes the cluster only after Envoy has acknowledged the change.
-        """
-        found: set[str] = set()
-        for leading in (self._subscriptions[SCOPE], self._subscriptions[EXTENSION]):
-            changing = [*leading.pending, *(name for it in leading.in_flight for name in (*it.resources, *it.removed))]
-            found.update(cluster for name in changing for cluster in led_to(leading.acked.get(name, "")))
-        return found
+    def _may_have(self, type_url: str, name: str) -> bool:
+        is_stored = type_url == SCOPE and self._resends.may_be_stored(name)
+        return is_stored or self._subscriptions[type_url].version(name) is not None
 
     def _select_resource(self, item: Resource, resources: dict[str, Resource], removed: set[str]) -> None:
         subscription, name = self._subscriptions[item.type_url], item.name
@@ -373,6 +371,8 @@ class Session(SessionState):
         nonce = str(self._last_nonce)
         references = {name: self._references.get((type_url, name)) for name in resources}
         response = Response(nonce, resources, removed, references, self.now)
+        if type_url == SCOPE:
+            response.marks = {name: mark for name in resources if (mark := self._resends.mark(name, self.now))}
         subscription.in_flight.append(response)
         subscription.responded = True
         for name, item in resources.items():

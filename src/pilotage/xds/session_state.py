@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from pilotage.xds.nacks import Nack
-from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE, SECRET, Key, Resource
+from pilotage.xds.resources import CLUSTER, EXTENSION, LISTENER, SCOPE, SECRET, Key, Resource, led_to
 from pilotage.xds.scope_parts import ScopeVariants
 from pilotage.xds.subscription import Subscription
 
@@ -139,3 +139,16 @@ class SessionState:
         item, subscription = self._resources.get(key), self._subscriptions[key[0]]
         version = subscription.version(key[1]) if subscription.is_probing else subscription.acked.get(key[1])
         return item is not None and version is not None and version in item.versions
+
+    def _led_to_now(self) -> set[str]:
+        """Return the clusters to which Envoy may still send requests, because it has not acknowledged a change yet.
+
+        Such a change is to a scope (a route configuration) or to the filter of a tcp route. Envoy 1.40 asks for a
+        cluster only once. If it learns too early that the cluster does not exist, later requests to it wait in vain.
+        Therefore, the session removes the cluster only after Envoy has acknowledged the change.
+        """
+        found: set[str] = set()
+        for leading in (self._subscriptions[SCOPE], self._subscriptions[EXTENSION]):
+            changing = [*leading.pending, *(name for it in leading.in_flight for name in (*it.resources, *it.removed))]
+            found.update(cluster for name in changing for cluster in led_to(leading.acked.get(name, "")))
+        return found

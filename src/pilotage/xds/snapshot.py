@@ -5,7 +5,7 @@ The cost of a change does not depend on the size of the table.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -36,6 +36,7 @@ from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
 from pilotage.xds.server_names import FILE_SECRETS
 from pilotage.xds.stream_filters import own_resources
+from pilotage.xds.successors import Successors
 from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshot"]
 
-_ROUTE: Final = "route"
-_POOL: Final = "pool"
+_ROUTE, _POOL = "route", "pool"
 
 
 class Snapshot:
@@ -85,22 +85,18 @@ class Snapshot:
         self.files, self._measured = LabelFiles(), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
-        self.problems = ReportedProblems()
+        self.problems, self.holds = ReportedProblems(), Holds(Epochs())
         self.lingering: dict[str, Route] = {}
-        self.downgrade = Downgrade()
+        self.downgrade, self.agents = Downgrade(), AgentRoutes()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
-        self.holds = Holds(Epochs())
         self.awaited: set[str] = set()
-        self.agents = AgentRoutes()
         self._table = Table()
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
-        self._pools: Index[str, str] = Index()
-        self._auth_users: Index[str, str] = Index()
-        self._scopes: Index[str, str] = Index()
-        self._listeners: Index[str, str] = Index()
-        self._ports = PortHolders()
+        self._pools, self._auth_users = Index[str, str](), Index[str, str]()
+        self._scopes, self._listeners = Index[str, str](), Index[str, str]()
+        self._ports, self._successors = PortHolders(), Successors()
         self._clusters: dict[str, set[Key]] = {}
         self.apply(by_key([*shared_clusters(options), *self.listeners.resources(options)]))
 
@@ -132,13 +128,17 @@ class Snapshot:
             self._ports.follow(alias, route := table.routes.get(alias))
             affected |= self._update_route(alias, route)
             self.touched.add(alias)
-        return self._rebuild(affected)
+        changed = self._rebuild(affected)
+        for gone in self._successors.found(map(self._backends.get, affected)):
+            changed |= self.remove(gone, self.lingering[gone])
+        return changed
 
     def remove(self, alias: str, route: Route) -> frozenset[Key]:
         """Remove a lingering route, unless a successor has come; return the changed keys."""
         if self.lingering.get(alias) is not route:
             return frozenset()
         del self.lingering[alias]
+        self._successors.forget(alias)
         return self._rebuild(self._index_route(alias, None))
 
     def set_plain(self, address: str, *, plain: bool = True) -> frozenset[Key]:
@@ -175,10 +175,9 @@ class Snapshot:
         fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
         fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
-        fresh.holds = self.holds
-        fresh.restarting, fresh.downgrade.plain = self.restarting, self.downgrade.plain
+        fresh.holds, fresh.restarting, fresh._successors = self.holds, self.restarting, self._successors
+        fresh.downgrade.plain, fresh.awaited = self.downgrade.plain, self.awaited
         fresh.replace(self._table)
-        fresh.awaited |= self.awaited
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
         owns = self.listeners.owns
@@ -243,13 +242,14 @@ class Snapshot:
             self.restarting.add(alias)
             self.awaited.add(alias)
         if route is None and gone and before is not None and self.hold_of(alias, before):
-            if alias not in self.lingering:
-                self.lingering[alias] = route = msgspec.structs.replace(before, endpoints=())
-                self.awaited.add(alias)
-            else:
-                route = before
-        else:
-            self.lingering.pop(alias, None)
+            if alias in self.lingering:
+                return self._index_route(alias, before)
+            self.lingering[alias] = route = msgspec.structs.replace(before, endpoints=())
+            self.awaited.add(alias)
+            above = self._successors.watch(alias, before, self.options.match_domains, self._backends)
+            return self._index_route(alias, route) | above
+        self.lingering.pop(alias, None)
+        self._successors.forget(alias)
         return self._index_route(alias, route)
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:

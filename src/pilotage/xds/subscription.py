@@ -25,6 +25,7 @@ class Response(msgspec.Struct):
         removed: names of the resources that this response removes.
         references: for each of these resources, the clusters that it referenced before.
         sent: loop time at which it was made, in seconds.
+        marks: for each of these resources that needs one, what to append to it; see :mod:`pilotage.xds.resends`.
 
     """
 
@@ -33,6 +34,7 @@ class Response(msgspec.Struct):
     removed: set[str]
     references: dict[str, frozenset[str]]
     sent: float = 0.0
+    marks: dict[str, bytes] = {}
 
     def message(self, type_url: str) -> Any:
         """Return the protocol message."""
@@ -41,7 +43,9 @@ class Response(msgspec.Struct):
             nonce=self.nonce,
             resources=[
                 discovery_pb2.Resource(
-                    name=name, version=item.version, resource=any_pb2.Any(type_url=type_url, value=item.body)
+                    name=name,
+                    version=item.version,
+                    resource=any_pb2.Any(type_url=type_url, value=item.body + self.marks.get(name, b"")),
                 )
                 for name, item in self.resources.items()
             ],
