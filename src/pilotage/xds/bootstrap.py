@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pilotage.core.addresses import is_address
 from pilotage.xds.client_limit import CLIENT_LIMIT
-from pilotage.xds.clusters import UNREAD
+from pilotage.xds.cluster_names import UNREAD
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.overload import Limits, overload_manager
 from pilotage.xds.route_stats import DURATION_BUCKETS, EXCLUDED, STATS

@@ -29,6 +29,7 @@ from pilotage.core.addresses import is_address
 from pilotage.routes.route import Endpoint
 from pilotage.xds.agents import address_of, speak_through_agents, target_metadata
 from pilotage.xds.backend import Backend, Member
+from pilotage.xds.cluster_names import UNREAD
 from pilotage.xds.label_files import data_source
 from pilotage.xds.load_balancing import lb_policy
 from pilotage.xds.proxy_protocol import relaying
@@ -47,7 +48,6 @@ __all__ = [
     "PROBED",
     "SAFE_SUFFIX",
     "SHARED",
-    "UNREAD",
     "is_probed",
     "own_clusters",
     "shared_clusters",
@@ -62,10 +62,6 @@ PROBED: Final = "probed"
 
 SAFE_SUFFIX: Final = "/safe"
 """Plain routes share a second cluster for requests that are safe to repeat, because the cluster sets the retries."""
-
-UNREAD: Final = "unread"
-"""Name of the statistics of all clusters of single routes, which Envoy does not keep, because nothing reads them. It
-recognizes one common name at once. With a name for each cluster, it would remember about a hundred excluded names."""
 
 _NO_LIMIT: Final = 1_000_000
 _BUFFERED: Final = 256 * 1024
@@ -210,6 +206,7 @@ def _file_server(backend: Backend, options: GatewayOptions, name: str) -> Resour
     """Return the cluster for the daemon's file server."""
     pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=options.files_socket or _NOWHERE))
     endpoint = endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=pipe))
+    found = [endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])]
     cluster = cluster_pb2.Cluster(
         name=name,
         alt_stat_name=UNREAD,
@@ -217,10 +214,7 @@ def _file_server(backend: Backend, options: GatewayOptions, name: str) -> Resour
         connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=_limits(backend, options),
-        load_assignment=endpoint_pb2.ClusterLoadAssignment(
-            cluster_name=name,
-            endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])],
-        ),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(cluster_name=name, endpoints=found),
     )
     _speak(cluster, _packed_protocol(h2=False))
     return resource(CLUSTER, name, cluster, answers=(backend.name,))
