@@ -182,7 +182,6 @@ __getattr__, __dir__ = lazy_exports(
         "holds_secret": "secrets",
         "is_address": "addresses",
         "is_ipv4": "addresses",
-        "is_ipv4": "addresses",
         "kind_name": "yaml",
         "nearest": "suggest",
         "parse_duration": "values",
