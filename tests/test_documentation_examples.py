@@ -39,7 +39,7 @@ class Example(NamedTuple):
         if re.search(r"^services:", self.text, re.MULTILINE):
             return "compose.yml"
         is_config = re.search(
-            r"^(providers|gateway|api|match_domains|oidc|captcha|policy|error_pages):", self.text, re.MULTILINE
+            r"^(providers|gateway|api|match_domains|autocert|oidc|captcha|policy|error_pages):", self.text, re.MULTILINE
         )
         return "pilotage.yml" if is_config else "routes.yml"
 
@@ -79,6 +79,7 @@ def test_a_yaml_example_has_no_problems(
     example: Example, tmp_path: Path, pilotage: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NODE2_HOST", "node2")
+    monkeypatch.setenv("CF_API_TOKEN", "token")
     for name in re.findall(r"[\w/.-]+\.pem|\btoken\b|\b\w+\.yml$", example.text, re.MULTILINE):
         if not name.startswith("/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

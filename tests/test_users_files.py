@@ -65,7 +65,7 @@ def test_a_listener_that_is_missing_is_said_before_anything_starts(check: Check)
     [
         "webui:\n  aliases: [godoxy]",
         "entrypoint:\n  support_proxy_protocol: false",
-        "autocert:\n  provider: cloudflare\n  options:\n    auth_token: ${CF_TOKEN}",
+        "defaults:\n  healthcheck:\n    interval: ${INTERVAL}",
     ],
 )
 def test_sections_that_keep_nobody_out_are_warnings(check: Check, section: str) -> None:

@@ -40,7 +40,7 @@ class Told:
     def __init__(self, discovery: DiscoveryManager) -> None:
         self.discovery = discovery
         self.metrics = Metrics()
-        self.sleeper = None
+        self.sleeper = self.certificates = None
         self.why = ""
         self.counted: dict[str, RouteTraffic] = {}
         self.config_file = "/etc/pilotage/pilotage.yml"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from pilotage.config.errors import message_and_hint
-from pilotage.config.serve import ERROR_TYPE
+from pilotage.config.validation import ERROR_TYPE
 
 
 def _refuse(value: object) -> object:

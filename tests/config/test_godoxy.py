@@ -25,5 +25,5 @@ def test_a_section_may_restrict_access_unless_it_says_nothing_about_it(key: str,
 
 
 def test_keys_that_restrict_nothing_are_known() -> None:
-    assert {"autocert", "defaults", "homepage", "timeout_shutdown", "webui"} <= GODOXY_KEYS[()]
+    assert {"defaults", "homepage", "timeout_shutdown", "webui"} <= GODOXY_KEYS[()]
     assert GODOXY_KEYS["providers",] == {"include", "maxmind", "notification", "proxmox"}

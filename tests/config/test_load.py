@@ -266,7 +266,7 @@ def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: s
         "entrypoint: {support_proxy_protocol: false}",
         "entrypoint: {middlewares: []}",
         "webui: {aliases: [godoxy]}",
-        "autocert: {options: {auth_token: '${CF_TOKEN}'}}",
+        "defaults: {token: '${CF_TOKEN}'}",
     ],
 )
 def test_a_section_of_godoxy_that_keeps_nobody_out_is_a_warning(text: str) -> None:

@@ -29,7 +29,9 @@ def test_what_serve_refuses_is_reported_with_its_line() -> None:
     assert oidc.startswith(
         "error: compose.yml:6:7: shop: proxy.shop.middlewares.oidc.allowed_users: middlewares.oidc: missing: "
     )
-    assert rules.startswith("error: compose.yml:11:7: blog: proxy.blog.rules: the command serve is a GoDoxy feature")
+    assert rules.startswith(
+        "error: compose.yml:11:7: blog: proxy.blog.rules: a label may publish only a folder listed in"
+    )
     assert port.startswith("error: compose.yml:18:7: db: proxy.db.port: a tcp route needs a port to listen on")
 
 

@@ -227,3 +227,28 @@ def test_a_pool_is_shared_with_kin_only_unless_a_rule_says_more(project: str, re
     assert (claim.kind, claim.value, claim.verdict.allowed, claim.verdict.reason) == ("pools", "shop", True, reason)
     (claim,) = ContainerClaims(it, Policy(rules=(PolicyRule(pools=("shop",)),)), frozenset()).of_pool("shop")
     assert (claim.verdict.allowed, claim.verdict.reason) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("proxy http://127.1:80/x", "a container's route may not point to 127.1:80"),
+        ("proxy https://169.254.169.254", "a container's route may not point to 169.254.169.254:443"),
+        ("serve /srv", ROOT_REFUSED),
+        ("serve_file /srv/www/../a.html", ROOT_REFUSED),
+    ],
+)
+def test_rules_lead_only_where_labels_may_point(rule: str, message: str) -> None:
+    (problem,) = refused({"proxy.web.rules": f"path /a {{\n method GET {{ {rule} }}\n}}"})
+    assert problem.message.startswith(message)
+    assert (problem.label, problem.path) == ("proxy.web.rules", "rules")
+    assert "host label" not in problem.hint
+
+
+def test_rules_lead_where_the_policy_allows() -> None:
+    labels = {"proxy.web.rules": "path /a { proxy http://nas.lan:81 }\npath /b { serve /srv/www }"}
+    assert not routes(labels, policy=Policy(label_roots=("/srv",)))["web"].excluded
+    own = Policy(label_roots=("/srv",), targets="own")
+    assert "gateway.targets is own" in refused(labels, own)[0].message
+    allowed = PolicyRule(hosts=("*",), targets=("nas.lan:81",))
+    assert not routes(labels, policy=Policy(label_roots=("/srv",), targets="own", rules=(allowed,)))["web"].excluded

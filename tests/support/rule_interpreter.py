@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import bcrypt
@@ -56,7 +56,15 @@ class Request:
 
 @dataclass
 class Result:
-    """What a client and the target see. ``target`` is the decoded path that the target gets."""
+    """What a client and the target see.
+
+    Attributes:
+        by: the name of the target.
+        target: the decoded path that the target gets.
+        query: the decoded query that it gets.
+        cookies: the cookies that it gets, as written.
+
+    """
 
     status: int = 200
     body: str = ""
@@ -64,6 +72,9 @@ class Result:
     target: str = ""
     sent: dict[str, str | None] = field(default_factory=dict)
     answered: dict[str, str | None] = field(default_factory=dict)
+    by: str = ""
+    query: list[tuple[str, str]] = field(default_factory=list)
+    cookies: list[str] = field(default_factory=list)
 
 
 class _Ended(Exception):
@@ -73,7 +84,10 @@ class _Ended(Exception):
 class _Run:
     def __init__(self, request: Request, alias: str) -> None:
         self.request, self.alias, self.result = request, alias, Result()
-        self.path = request.path
+        self.path, self.by = request.path, "target"
+        self.query = request.query
+        self.cookies = [it.strip() for value in request.values("cookie") for it in value.split(";")]
+        self.status, self.text = 0, ""
 
     def holds(self, condition: Condition) -> bool:
         return all(any(self.check(check) for check in part) for part in condition)
@@ -159,8 +173,28 @@ class _Run:
             case "rewrite":
                 if self.path.startswith(args[0]):
                     self.path = args[1] + self.path.removeprefix(args[0])
+            case "route":
+                self.by = args[0]
+                raise _Ended
             case "set" | "add" | "remove":
-                headers = result.sent if args[0] == "header" else result.answered
+                self.change(command)
+            case _:
+                raise AssertionError(command.name)
+
+    def change(self, command: Command) -> None:
+        args = command.args
+        match args[0]:
+            case "status":
+                self.status = int(args[1])
+            case "resp_body":
+                self.text = f"{args[1]}\n"
+            case "query":
+                self.query = _edited(command, self.query, self.query, (args[1], args[-1]))
+            case "cookie":
+                pairs = [(it.partition("=")[0], it) for it in self.cookies]
+                self.cookies = _edited(command, pairs, self.cookies, f"{args[1]}={args[-1]}")
+            case _:
+                headers = self.result.sent if args[0] == "header" else self.result.answered
                 name = args[1].lower()
                 if command.name == "remove":
                     headers[name] = None
@@ -168,8 +202,16 @@ class _Run:
                     headers[name] = f"{headers[name]}, {args[2]}"
                 else:
                     headers[name] = args[2]
-            case _:
-                raise AssertionError(command.name)
+
+
+def _edited(command: Command, pairs: list[tuple[str, str]], items: list[Any], new: Any) -> list[Any]:
+    """Return items after a change to those with a name. ``pairs`` has the name of each item."""
+    name = command.args[1]
+    found = [number for number, (it, _) in enumerate(pairs) if it == name]
+    if command.name == "add" or (command.name == "set" and not found):
+        return [*items, new]
+    kept = [new if found and number == found[0] else it for number, it in enumerate(items) if number not in found[1:]]
+    return kept if command.name == "set" else [it for number, it in enumerate(items) if number not in found]
 
 
 def interpret(rules: RuleSet, request: Request, alias: str) -> Result:
@@ -188,12 +230,18 @@ def interpret(rules: RuleSet, request: Request, alias: str) -> Result:
         if rule.is_default or not run.holds(rule.condition):
             continue
         matched = True
-        after = all(not isinstance(it, Choice) and it.args[:1] == ("resp_header",) for it in rule.body)
+        after = all(not isinstance(it, Choice) and it.args[:1] in _AFTER for it in rule.body)
         if not ended or after:
             ended = do(rule) or ended
     if not matched:
         for rule in rules.rules:
             if rule.is_default:
                 do(rule)
-    run.result.target = run.path if run.result.status == 200 else ""
-    return run.result
+    result = run.result
+    if result.status == 200 and not run.text:
+        result.target, result.by, result.query, result.cookies = run.path, run.by, run.query, run.cookies
+    result.status, result.body = run.status or result.status, run.text or result.body
+    return result
+
+
+_AFTER = (("resp_header",), ("resp_body",), ("status",))

@@ -6,9 +6,10 @@ import pytest
 
 from pilotage.routes.schema import LoadBalance
 from pilotage.table.table import Table
-from pilotage.xds.auth_routes import auth_problem, restricts_access, without_auth_route
+from pilotage.xds.auth_routes import auth_checked, auth_problem, restricts_access, without_auth_route
 from pilotage.xds.backend import route_backend
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import SCOPE
 from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import becomes, route, target
@@ -24,7 +25,10 @@ def asking(name: str = "auth") -> dict[str, Any]:
     return {"middlewares": {"forwardauth": {"route": name, "auth_endpoint": "/ok"}}}
 
 
-@pytest.mark.parametrize(("fields", "restricts"), [({}, False), (WHITELIST, True), (asking(), True)])
+@pytest.mark.parametrize(
+    ("fields", "restricts"),
+    [({}, False), (WHITELIST, True), (asking(), True), ({"rules": "{ require_auth }"}, True)],
+)
 def test_a_route_that_restricts_access_approves_no_requests(fields: dict[str, Any], restricts: bool) -> None:
     auth = route("auth", 80, **fields)
     assert restricts_access(auth) is restricts
@@ -102,3 +106,13 @@ async def test_forwardauth_does_not_get_round_a_whitelist(envoy: Any) -> None:
 async def _by(gw: Any) -> str:
     found: str = (await gw.ask("evil")).by
     return found
+
+
+def test_a_missing_auth_route_is_reported_until_it_is_there() -> None:
+    problems = ReportedProblems()
+    app, auth = route("app", 81, **asking()), route("auth", 80)
+    backend = route_backend(app)
+    assert auth_checked("route/app", backend, {}, problems) == without_auth_route(backend)
+    assert [it.path for it in problems["auth/route/app"]] == ["middlewares.forwardauth"]
+    assert auth_checked("route/app", backend, {"auth": auth}, problems) is backend
+    assert list(problems) == []

@@ -26,7 +26,8 @@ def test_an_ordinary_route_is_supported() -> None:
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "scheme", False),
         ({"scheme": "fileserver", "load_balance": LoadBalance(link="x")}, "load_balance.link", False),
-        ({"rules": "default { serve /srv }"}, "rules", False),
+        ({"rules": "default { handle api }"}, "rules", False),
+        ({"rules": "default { serve /srv }", "agent": "node1:8890"}, "rules", False),
         ({"rules": "default { notify info ntfy title text }"}, "rules", False),
         ({"scheme": "tcp", "port": PortPair(1, 2), "rules": "default { pass }"}, "rules", False),
         ({"rule_file": "embed://x"}, "rule_file", False),
@@ -140,7 +141,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
     ("fields", "hint"),
     [
         ({"scheme": "fileserver", "agent": "node1:8890"}, "run a web server in a container for the files"),
-        ({"rules": "default { serve /srv }"}, "run a web server in a container for the files"),
+        ({"rules": "default { handle api }"}, "remove it"),
         (
             {"access_log": AccessLog(path="/var/log/app.log")},
             "set access_log.stdout: true, and send pilotage's standard output to a file",

@@ -67,6 +67,11 @@ def test_lines_are_logged_whatever_ends_the_rules() -> None:
         ("set query a $status_code", "$status_code has no value before there is a response"),
         ("set body $postform(a)", "$postform has no value, because the body arrives later"),
         ("set header X $redacted()", "$redacted needs a value in parentheses"),
+        ("proxy http://other/a?b", "the URL of proxy has more than these parts"),
+        ("proxy http://me:secret@other/", "the URL of proxy has more than these parts"),
+        ("proxy http://other/a/../b", "the URL of proxy has more than these parts"),
+        ("serve srv", "'srv' is not an absolute path that can be served"),
+        ("serve_file /srv/.env", "'/srv/.env' is not an absolute path that can be served"),
         ("\n".join(f"set query a{number} x" for number in range(51)), "a request would run more than 50 commands"),
     ],
 )
@@ -75,3 +80,17 @@ def test_what_cannot_be_run_is_refused(text: str, message: str) -> None:
         compiled = compile_rules(read_rules(rules if rules.startswith("{") else f"{{\n{rules}\n}}"), "app")
         assert compiled.refused is not None
         assert compiled.refused[0].startswith(message)
+
+
+def test_requests_can_go_elsewhere() -> None:
+    found = outcomes(
+        "path /a { rewrite /a /b\n proxy https://other:8443/x }\npath /c { route Other }\n"
+        "path /d { serve /srv/../www/ }\npath /e { rewrite /e /f\n serve_file /srv/a.html }"
+    )
+    assert [(it.elsewhere, it.rewrite, it.path) for it in found] == [
+        (("proxy", "https://other:8443/x"), ("/a", "/b"), ""),
+        (("route", "other"), None, ""),
+        (("serve", "/www"), None, ""),
+        (("serve_file", "/srv/a.html"), None, "/a.html"),
+        (None, None, ""),
+    ]

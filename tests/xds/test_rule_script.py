@@ -11,7 +11,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pilotage.xds.rule_script import EDITS, add_script
+from pilotage.routes.rules import read_rules
+from pilotage.xds.rule_outcomes import compile_rules
+from pilotage.xds.rule_script import EDITS, add_script, script_settings
 from pilotage.xds.rule_state import Outcome, ScriptEdit
 from pilotage.xds.variables import Upstream
 from tests.support.gateway import Answer, becomes, route, target
@@ -29,8 +31,9 @@ def test_routes_without_commands_for_the_script_do_not_run_it() -> None:
     made = route_components_pb2.Route()
     add_script(made, Outcome(status=403), "app", UPSTREAM)
     assert made == route_components_pb2.Route()
+    assert script_settings(compile_rules(read_rules("{ error 403 no }"), "app")) == {}
+    assert set(script_settings(compile_rules(read_rules("{ set query a b }"), "app"))) == {EDITS}
     add_script(made, Outcome(before=(ScriptEdit("set query", "a", "b $upstream_host"),)), "app", UPSTREAM)
-    assert set(made.typed_per_filter_config) == {EDITS}
     assert list(made.metadata.filter_metadata[EDITS]["request"][0]) == ["set query", "a", "=b 10.0.0.1"]
 
 
@@ -84,6 +87,8 @@ async def test_queries_are_changed_however_clients_encode_them(envoy: Envoy) -> 
             ("/moved?q", "/there?q&at=%2Fmoved&again=%2Fmoved"),
         ):
             assert (path, (await ask(gw, path)).json["path"]) == (path, expected)
+        await gw.ads.close()  # the script needs no daemon
+        assert (await ask(gw, "/set")).json["path"] == "/set?debug=no%20%26%20GET"
 
 
 COOKIES = """

@@ -46,7 +46,7 @@ def test_an_inverted_pattern_needs_a_value_and_an_inverted_condition_does_not() 
     assert len(found("!header X-A b")) == 1  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["form a", "postform a b", "proto h2", "basic_auth me $2y$05$" + "a" * 53])
+@pytest.mark.parametrize("text", ["status 404", "resp_header A b"])
 def test_what_envoy_cannot_test_is_refused(text: str) -> None:
     with pytest.raises(RuleError, match="GoDoxy feature that pilotage does not support"):
         found(text)

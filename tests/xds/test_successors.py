@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.route import Endpoint
 from pilotage.routes.schema import LoadBalance
 from pilotage.table.table import Table
@@ -13,6 +14,7 @@ from pilotage.xds.resources import SCOPE
 from pilotage.xds.scope_parts import split_hosts
 from pilotage.xds.snapshot import Snapshot
 from pilotage.xds.successors import names_above
+from pilotage.xds.target_guard import TargetGuard
 from tests.support.gateway import route, target
 
 if TYPE_CHECKING:
@@ -122,11 +124,27 @@ def test_a_route_that_comes_and_goes_again_is_awaited_anew() -> None:
     assert snapshot.lingering.keys() == {"shop.example.com"}
 
 
-def test_a_successor_is_recognized_after_a_change_of_settings() -> None:
+@pytest.mark.parametrize("exists", [False, True], ids=["removed", "stopped"])
+def test_a_successor_is_recognized_after_a_change_of_settings(exists: bool) -> None:
+    stopped = route("shop.example.com", excluded=True, excluded_reason=ExclusionReason.NOT_RUNNING)
+    left = [stopped] if exists else []
     snapshot = _leave(route("shop.example.com", 80))
+    _apply(snapshot, *left)
     snapshot.configure(GatewayOptions(compression=True))
     assert snapshot.lingering.keys() == {"shop.example.com"}
+    _apply(snapshot, route("shop", 81), *left)
+    assert not snapshot.lingering
+
+
+def test_a_change_of_settings_may_allow_a_successor() -> None:
+    snapshot = Snapshot(GatewayOptions(), TargetGuard(own_ports=frozenset({81})))
+    _apply(snapshot, _draining("shop.example.com", 80))
+    _apply(snapshot)
     _apply(snapshot, route("shop", 81))
+    assert snapshot.backend("route/shop") is None or not snapshot.backend("route/shop").members  # type: ignore[union-attr]
+    snapshot.configure(GatewayOptions(), TargetGuard())
+    assert snapshot.backend("route/shop").members  # type: ignore[union-attr]
+    _apply(snapshot, route("shop", 82))
     assert not snapshot.lingering
 
 

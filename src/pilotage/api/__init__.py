@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.api.certificates import CertificateMetrics
     from pilotage.api.envoys import EnvoyMetrics
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SNAPSHOT_PATH",
     "Api",
+    "CertificateMetrics",
     "CountingConnection",
     "EnvoyMetrics",
     "Listen",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "CertificateMetrics": "certificates",
         "EnvoyMetrics": "envoys",
         "Listen": "listen",
         "parse_listen": "listen",

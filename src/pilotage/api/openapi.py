@@ -159,6 +159,27 @@ _TRAFFIC: Final = _object(
         "description": "Durations of a random sample of the requests, in seconds; buckets are cumulative",
     },
 )
+_CERTIFICATE: Final = _object(
+    names=_list(_TEXT),
+    state={"enum": ["valid", "expired", "requested", "waiting", "failed"]},
+    entry={**_TEXT, "description": "The section of autocert: main or extra[N]"},
+    method=_TEXT,
+    issuer=_TEXT,
+    serial=_TEXT,
+    not_before=_or_null(_TIME),
+    not_after=_or_null(_TIME),
+    renew_at=_or_null(_TIME),
+    renewal_by_ca={**_TRUTH, "description": "Whether the CA suggested the time of renewal (ARI)"},
+    error={**_TEXT, "description": "Why the last attempt failed, with the CA's own words"},
+    hint=_TEXT,
+    failures={**_WHOLE, "description": "Failed attempts in a row"},
+    next_attempt=_or_null(_TIME),
+    renewing=_TRUTH,
+    file=_TEXT,
+)
+_CERTIFICATE_EVENT: Final = _object(
+    kind={"enum": ["issued", "renewed", "failed"]}, names=_list(_TEXT), at=_TIME, text=_TEXT
+)
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
 
@@ -201,6 +222,10 @@ _PATHS: Final[dict[str, _Path]] = {
         "Server-sent events: first all routes, then every change. A `table` event ends each batch",
         kind="text/event-stream",
         schema=_TEXT,
+    ),
+    "/v1/certificates": _Path(
+        "The certificates that pilotage obtains, the names that have none yet, and what happened recently",
+        schema=_object(certificates=_list(_CERTIFICATE), events=_list(_CERTIFICATE_EVENT)),
     ),
     "/v1/sleep": _Path("All containers that can sleep, and whether each is awake", schema=_object(units=_list(_SLEEP))),
     "/v1/containers/{name}/wake": _Path(

@@ -16,7 +16,9 @@ from aiohttp import web
 
 from pilotage.api import answers, openapi
 from pilotage.api.access import is_from_socket, refusal
+from pilotage.api.certificates import CertificateResource
 from pilotage.api.connections import SERVER, Connections, serving
+from pilotage.api.engines import engines_json
 from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
@@ -25,7 +27,6 @@ from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.api.traffic import changed_traffic, traffic_json
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
-from pilotage.core.secrets import clean
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import safe_json, shorten
 from pilotage.core.values import FALSE
@@ -37,6 +38,7 @@ from pilotage.routes.support import refused_settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
+    from pilotage.api.certificates import CertificateSource
     from pilotage.api.metrics import Metrics
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.sleep.sleeper import Sleeper
@@ -67,6 +69,10 @@ class Source(Protocol):
     @property
     def sleeper(self) -> Sleeper | None:
         """The object that puts containers to sleep and wakes them; ``None`` if containers do not sleep here."""
+
+    @property
+    def certificates(self) -> CertificateSource | None:
+        """The object that obtains certificates; ``None`` if there is none here."""
 
     @property
     def config_file(self) -> str:
@@ -147,6 +153,7 @@ class Api:
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
+        CertificateResource(lambda: self.source.certificates).add_to(app.router)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
         app.on_response_prepare.append(_hide_version)
         app.on_shutdown.append(self._end_streams)
@@ -269,23 +276,7 @@ class Api:
         return answers.json({"problems": [problem_json(problem) for problem in self.source.problems()]})
 
     async def _engines(self, _: web.Request) -> web.Response:
-        statuses = self.source.discovery.table.engines
-        engines = []
-        for snapshot in self.source.discovery.snapshots():
-            name = snapshot.config.name or snapshot.config.url
-            status = statuses.get(name)
-            engines.append(
-                {
-                    "name": clean(name),
-                    "url": clean(snapshot.config.url),
-                    "state": status.state if status else "pending",
-                    "since": status.since if status else 0.0,
-                    "error": clean(status.error) if status else "",
-                    "containers": len(snapshot.containers),
-                    "routes": sum(not route.excluded for built in snapshot.built for route in built.routes),
-                }
-            )
-        return answers.json({"engines": engines})
+        return answers.json({"engines": engines_json(self.source.discovery)})
 
     async def _envoys(self, _: web.Request) -> web.Response:
         version, states = self.source.discovery.table.version, self.source.envoys()

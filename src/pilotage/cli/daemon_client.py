@@ -12,6 +12,7 @@ import msgspec
 from yarl import URL
 
 from pilotage.api.snapshot import SNAPSHOT_PATH, socket_candidates, unpack
+from pilotage.certificates.status import CertificateStatus
 from pilotage.sleep.status import SleepStatus
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pilotage.api.snapshot import Snapshot
 
-__all__ = ["Refused", "closed_socket", "command", "fetch", "statuses"]
+__all__ = ["Refused", "certificates_of", "closed_socket", "command", "fetch", "statuses"]
 
 _ERROR: Final = 400
 _TIMEOUT: Final = 5.0  # seconds; if the daemon takes longer, a command asks the engines itself
@@ -108,6 +109,18 @@ def statuses(env: Mapping[str, str]) -> list[SleepStatus]:
 
     """
     return msgspec.convert(asyncio.run(_request(_socket(env), "GET", "/v1/sleep"))["units"], list[SleepStatus])
+
+
+def certificates_of(env: Mapping[str, str]) -> list[CertificateStatus]:
+    """Return the certificates that the daemon obtains, and the names that have none.
+
+    Raises:
+        Refused: no daemon can be reached.
+
+    """
+    found = asyncio.run(_request(_socket(env), "GET", "/v1/certificates"))["certificates"]
+    known = [{key: value for key, value in item.items() if value is not None} for item in found]
+    return msgspec.convert(known, list[CertificateStatus])
 
 
 def _socket(env: Mapping[str, str]) -> Path:

@@ -22,6 +22,7 @@ from pilotage import __version__
 from pilotage.cli.commands.agent import agent
 from pilotage.cli.commands.bootstrap import envoy_bootstrap
 from pilotage.cli.commands.capture import capture
+from pilotage.cli.commands.certificates import certificates
 from pilotage.cli.commands.check import check
 from pilotage.cli.commands.engines import engines
 from pilotage.cli.commands.envoy import envoy, stop
@@ -238,6 +239,6 @@ def cli() -> None:
 
 for _command in (
     serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, agent, capture, envoy,
-    envoy_bootstrap, licenses,
+    envoy_bootstrap, licenses, certificates,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from pydantic import BaseModel
 
-from pilotage.config.serve import ERROR_TYPE
+from pilotage.config.validation import ERROR_TYPE
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.yaml import kind_name

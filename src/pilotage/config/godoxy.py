@@ -16,7 +16,7 @@ __all__ = ["GODOXY_KEYS", "PROTECTIVE_KEYS", "may_restrict"]
 # GoDoxy keys that pilotage does not support. Keys that restrict access must not be ignored, so they cause errors; the
 # others cause warnings.
 GODOXY_KEYS: Final[Mapping[DocumentPath, frozenset[str]]] = {
-    (): frozenset({"autocert", "defaults", "homepage", "timeout_shutdown", "webui"}),
+    (): frozenset({"defaults", "homepage", "timeout_shutdown", "webui"}),
     ("providers",): frozenset({"include", "maxmind", "notification", "proxmox"}),
 }
 PROTECTIVE_KEYS: Final = frozenset({"acl", "entrypoint", "inbound_mtls_profiles"})

@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.agents import read_agents
+from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
+from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
 from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
@@ -20,9 +23,10 @@ from pilotage.config.host_names import is_host
 from pilotage.config.middlewares import read_middlewares
 from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
-from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections, list_of_one
+from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
 from pilotage.config.substitute import dotted, read_document
 from pilotage.config.unused import local_settings, unused_settings
+from pilotage.config.validation import list_of_one
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
@@ -54,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         middleware_files: names and patterns of files of middlewares.
         has_providers: whether the file has a section ``providers``, even an empty one.
         options: settings that all Envoys get besides the routes, including ``match_domains`` and ``debug``.
+        autocert: the certificates to obtain.
         gateway: settings for running Envoy.
         api: settings of the daemon's HTTP API.
         policy: what containers may claim.
@@ -69,6 +74,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     middleware_files: tuple[str, ...] = ()
     has_providers: bool = False
     options: GatewayOptions = GatewayOptions()
+    autocert: AutocertSettings = AutocertSettings()
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     policy: Policy = Policy(addresses=(GatewayOptions().http_address,), gateway=GatewayCapabilities())
@@ -85,26 +91,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 # ---- the shape of the file ------------------------------------------------------------------------------------------
 
 
-Scheme = Literal["http", "https", "ssh", "tcp", "tls", "unix"]
-
-
-class _TLS(Section):
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-
-
-class _Engine(Section):
-    """One engine in the mapping form: ``url``, or ``scheme`` and ``host``; and whether its containers may sleep."""
-
-    url: str | None = None
-    scheme: Scheme | None = None
-    host: str | None = None
-    port: int | None = Field(default=None, ge=1, le=65535)
-    tls: _TLS | None = None
-    idle: bool | None = None
-
-
 class _Providers(Section):
     # Engines are validated one by one, so that an error in one does not hide errors in others.
     docker: dict[str, Any] | None = None
@@ -114,6 +100,7 @@ class _Providers(Section):
 
 
 class _File(ServeSections):
+    autocert: AutocertSection | None = None
     providers: _Providers | None = None
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
@@ -187,7 +174,8 @@ class _Reader:
             providers.append(engine)
         sections = self.sections(tree)
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
-        options = sections.gateway_options(self.file, self.add_problem, self.path)
+        autocert, places = self.autocert(sections), (self.file, self.add_problem, self.path)
+        options = sections.gateway_options(*places, autocert.files, automatic=bool(autocert.settings.entries))
         oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
         pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
         captcha = captcha_service(sections.captcha, self.add_problem)
@@ -208,6 +196,7 @@ class _Reader:
             middleware_files=middleware_files,
             has_providers="providers" in tree,
             options=options,
+            autocert=autocert.settings,
             gateway=gateway,
             api=api,
             policy=policy,
@@ -262,6 +251,13 @@ class _Reader:
         tree = self.document.tree
         return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
 
+    def autocert(self, sections: _File) -> Autocert:
+        if sections.autocert is None:
+            return Autocert()
+        from pilotage.config.autocert import read_autocert  # noqa: PLC0415  # most files have no such section
+
+        return read_autocert(sections.autocert, tuple(sections.match_domains), self.path, self.add_problem)
+
     def policy(self, sections: _File, options: GatewayOptions, compositions: Compositions) -> Policy:
         """Return the policy, which says what containers may claim."""
         section = sections.policy or PolicySection()
@@ -306,15 +302,15 @@ class _Reader:
             self.add_problem(place, f"an engine cannot be {kind_name(value)}", hint)
             return None
         try:
-            entry = _Engine.model_validate(value)
+            entry = EngineEntry.model_validate(value)
         except ValidationError as error:
-            self.add(error, _Engine, place)
+            self.add(error, EngineEntry, place)
             return None
         url = self.url(entry, place)
         tls = self.tls(entry.tls, (*place, "tls")) if entry.tls is not None else None
         return DockerProviderConfig(url, tls, name, entry.idle) if url is not None else None
 
-    def url(self, entry: _Engine, place: DocumentPath) -> str | None:
+    def url(self, entry: EngineEntry, place: DocumentPath) -> str | None:
         parts = {"scheme": entry.scheme, "host": entry.host, "port": entry.port}
         given = [key for key, value in parts.items() if value is not None]
         if entry.url is not None:
@@ -338,7 +334,7 @@ class _Reader:
         port = f":{entry.port}" if entry.port else ""
         return f"{entry.scheme}://{bracketed(entry.host.strip('[]'))}{port}"
 
-    def tls(self, entry: _TLS, place: DocumentPath) -> TLSFiles:
+    def tls(self, entry: TLSEntry, place: DocumentPath) -> TLSFiles:
         files = TLSFiles(
             ca_file=self.file(entry.ca_file, (*place, "ca_file")),
             cert_file=self.file(entry.cert_file, (*place, "cert_file")),

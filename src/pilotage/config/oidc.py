@@ -11,7 +11,8 @@ import msgspec
 from pydantic import AfterValidator, BeforeValidator
 
 from pilotage.config.oidc_env import oidc_of_env
-from pilotage.config.serve import Seconds, Section, config_error, list_of_one
+from pilotage.config.serve import Seconds, Section
+from pilotage.config.validation import config_error, list_of_one
 from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, read_oidc
 from pilotage.routes.rules import RuleError
 from pilotage.xds.bypass import read_bypass

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pilotage.config.serve import PortRange, Section, config_error, list_of_one
+from pilotage.config.serve import PortRange, Section
+from pilotage.config.validation import config_error, list_of_one
 from pilotage.core.hostnames import ascii_host
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 from pilotage.config.trusted_proxies import with_known_proxies
+from pilotage.config.validation import config_error, list_of_one
 from pilotage.core.hostnames import ascii_host
 from pilotage.core.tempdirs import MAX_SOCKET_PATH
 from pilotage.core.text import shorten
@@ -34,20 +34,7 @@ if TYPE_CHECKING:
     AddProblem = Callable[[DocumentPath, str, str], None]
     PathOf = Callable[[str], Path]
 
-__all__ = [
-    "ERROR_TYPE",
-    "ApiSettings",
-    "GatewaySettings",
-    "PortRange",
-    "Section",
-    "ServeSections",
-    "XdsSettings",
-    "config_error",
-    "list_of_one",
-]
-
-ERROR_TYPE: Final = "pilotage"
-"""Type of the pydantic errors that carry their own message and hint."""
+__all__ = ["ApiSettings", "GatewaySettings", "PortRange", "Section", "ServeSections", "XdsSettings"]
 
 HTTP_PORT: Final = GatewayOptions().http_port
 HTTPS_PORT: Final = 8443
@@ -128,12 +115,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def config_error(message: str, hint: str) -> PydanticCustomError:
-    """Return an error with a message and a hint for the user. Validators of pydantic models raise it."""
-    # The message is passed in the context, because pydantic would treat braces in it as template fields.
-    return PydanticCustomError(ERROR_TYPE, "see the context", {"message": message, "hint": hint})
-
-
 def _listener(value: Any) -> Any:
     """Parse a port or ``ADDRESS:port`` to address and port. ``false`` and 0 give port 0, which means no listener."""
     if value is False or value == 0:
@@ -193,11 +174,6 @@ def _domain(value: Any) -> Any:
     if not isinstance(value, str) or not _SUFFIX.fullmatch(text):
         raise config_error(f"{shorten(value)!r} is not a domain", "write one such as .example.com")
     return text
-
-
-def list_of_one(value: Any) -> Any:
-    """Return a string or an integer as a list with one entry, and any other value unchanged."""
-    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
 def _range(value: Any) -> Any:
@@ -298,30 +274,43 @@ class ServeSections(Section):
     match_domains: list[Domain] = []
     debug: bool = False
 
-    def gateway_options(self, file: FileOf, add_problem: AddProblem, path: PathOf) -> GatewayOptions:
+    def gateway_options(
+        self,
+        file: FileOf,
+        add_problem: AddProblem,
+        path: PathOf,
+        files: tuple[CertificateFiles, ...] = (),
+        *,
+        automatic: bool = False,
+    ) -> GatewayOptions:
         """Return the settings that all Envoys get besides the routes.
 
         Args:
             file: takes a file name and its document path; returns the file's path, and reports a missing file.
             add_problem: takes the document path of an error, a message and a hint, and reports the error.
             path: takes the name of a file or folder, which need not exist, and returns its path.
+            files: further certificates from files.
+            automatic: whether pilotage obtains certificates itself.
 
         """
         section = self.gateway or _Gateway()
-        https = section.https or (_OPTIONS.https_address, HTTPS_PORT if section.tls else 0)
-        if section.https is not None and section.https[1] and not section.tls:
-            hint = "add gateway.tls with cert_file and key_file"
+        has_certificates = bool(section.tls or files or automatic)
+        https = section.https or (_OPTIONS.https_address, HTTPS_PORT if has_certificates else 0)
+        if section.https is not None and section.https[1] and not has_certificates:
+            hint = "add autocert to obtain certificates, or gateway.tls with cert_file and key_file"
             add_problem(("gateway", "https"), "HTTPS needs a certificate", hint)
         if section.redirect_to_https and not https[1] and not section.public_https_port:
             message = "HTTPS is not enabled, so there is nothing to redirect to"
-            add_problem(("gateway", "redirect_to_https"), message, "add gateway.tls")
+            add_problem(("gateway", "redirect_to_https"), message, "add autocert or gateway.tls")
         return GatewayOptions(
             http_address=section.http[0],
             http_port=section.http[1],
             https_address=https[0],
             https_port=https[1],
             public_https_port=section.public_https_port or 0,
-            certificates=tuple(
+            automatic_certificates=automatic,
+            certificates=files
+            + tuple(
                 CertificateFiles(
                     file(pair.cert_file, ("gateway", "tls", number, "cert_file")),
                     file(pair.key_file, ("gateway", "tls", number, "key_file")),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.config.secret_files import Unset, secret_of
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
@@ -45,21 +46,6 @@ _REFERENCE = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
-class Unset(ValueError):
-    """A value contains a variable that cannot be substituted.
-
-    Attributes:
-        message: what is wrong, in one sentence without a full stop.
-        hint: how to fix the value.
-
-    """
-
-    def __init__(self, message: str, hint: str) -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(message)
-
-
 def look_up(name: str, env: Mapping[str, str]) -> str | None:
     """Return the value of a variable; ``None`` if it is not set.
 
@@ -72,10 +58,10 @@ def look_up(name: str, env: Mapping[str, str]) -> str | None:
 def fill_in(text: str, env: Mapping[str, str]) -> str:
     """Return a value with its variables substituted.
 
-    ``${NAME}`` is the value of the variable, ``${NAME:-text}`` is ``text`` if the variable is not set or empty, and
-    ``$${`` is a literal ``${``. A value that is exactly ``$DOCKER_HOST`` or ``${DOCKER_HOST}`` becomes the value of
-    that variable, or the local socket if it is not set or empty. ``$NAME`` without braces is plain text in all other
-    values.
+    ``${NAME}`` is the value of the variable, or else the content of a file (:func:`secret_of`). ``${NAME:-text}`` is
+    ``text`` if there is neither, or if it is empty, and ``$${`` is a literal ``${``. A value that is exactly
+    ``$DOCKER_HOST`` or ``${DOCKER_HOST}`` becomes the value of that variable, or the local socket if it is not set or
+    empty. ``$NAME`` without braces is plain text in all other values.
 
     Raises:
         Unset: a variable is not set and has no default, its name is invalid, or the closing brace is missing.
@@ -100,6 +86,7 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
         )
     name, default = named.groups()
     value = look_up(name, env)
+    value = value or secret_of(name, env) or value
     if value or (value is not None and default is None):
         return value
     if default is not None:
@@ -114,8 +101,15 @@ def variables(text: str, env: Mapping[str, str]) -> dict[str, str]:
     else:
         inner = [match[2] for match in _REFERENCE.finditer(text) if not match[1] and match[3]]
         names = [named[1] for named in map(_NAMED.fullmatch, inner) if named is not None]
-    found = {name: look_up(name, env) for name in names}
+    found = {name: look_up(name, env) or _secret(name, env) for name in names}
     return {name: value for name, value in found.items() if value}
+
+
+def _secret(name: str, env: Mapping[str, str]) -> str | None:
+    try:
+        return secret_of(name, env)
+    except Unset:
+        return None  # reported when the value is substituted
 
 
 def redact(problem: Problem, values: Mapping[str, str]) -> Problem:

@@ -14,12 +14,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pilotage.api.certificates import CertificateMetrics
 from pilotage.api.envoys import EnvoyMetrics
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
 from pilotage.core.text import count
 from pilotage.daemon.agents import AgentKeeper, start_agents
+from pilotage.daemon.certificates import CertificateKeeper
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.files import options_with_files, start_file_server
@@ -119,6 +121,7 @@ class Daemon:
         gateway: the daemon's own Envoy; ``None`` if it runs none.
         ads: the xDS server.
         sleeper: puts containers to sleep and wakes them, while the daemon runs.
+        certificates: obtains certificates, while the daemon runs.
         xds_address: where other Envoys get their configuration, ``unix:/path`` or ``host:port``; ``""`` if nowhere.
 
     """
@@ -127,6 +130,7 @@ class Daemon:
     api: Api
     ads: AdsServer
     sleeper: Sleeper
+    certificates: CertificateKeeper
     _agents: AgentKeeper
     _sign_in: SignInKeeper
 
@@ -145,13 +149,11 @@ class Daemon:
         self._reloader = Reloader(settings, rebuild)
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
-        self._env = env
-        self._on_ready = ready
+        self._env, self._on_ready = env, ready
         self._systemd = Systemd(env)
         self._held_names = HeldNames(env)
         self._waiting_for = "engines have not been listed yet"
-        self._stop = asyncio.Event()
-        self._stop_now = asyncio.Event()
+        self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
 
     @property
     def settings(self) -> DaemonSettings:
@@ -184,8 +186,8 @@ class Daemon:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
-        found = (self.discovery.table.problems, self.ads.problems, self.settings.problems, self._reloader.problems)
-        return tuple(problem for problems in (*found, self.sleeper.problems()) for problem in problems)
+        found = (*self.discovery.table.problems, *self.ads.problems, *self.settings.problems)
+        return (*found, *self._reloader.problems, *self.sleeper.problems(), *self.certificates.problems())
 
     def not_ready(self) -> str:
         """Return why the daemon is not ready; ``""`` if it is."""
@@ -243,6 +245,7 @@ class Daemon:
             )
             await start_file_server(self.ads, stack)
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
+            self.certificates = CertificateKeeper(self.ads, settings, self._env)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
@@ -270,18 +273,20 @@ class Daemon:
         self.discovery = await stack.enter_async_context(discovery)
         self.discovery.store.reserve(self._held_names.load(), [engine.name for engine in self.settings.engines])
         self.metrics.registry.register(EnvoyMetrics(self.envoys))
+        self.metrics.registry.register(CertificateMetrics(self.certificates))
         self.metrics.watch(self.discovery, problems=self.problems, gateway=self._gateway_status, reloads=self.reloads)
 
     async def _run_tasks(self) -> None:
         coroutines: list[Coroutine[Any, Any, None]] = [
             self._publish_tables(),
             self._reload_on_request(),
-            self._feed_watchdog(),
+            self._systemd.feed_watchdog(),
             self._reloader.watch_certificates(self.ads),
             self._reloader.watch_config(),
             self.sleeper.run(),
             self._agents.run(),
             self._held_names.run(self.discovery.store),
+            self.certificates.run(),
         ]
         coroutines += [it.run() for it in (self.gateway, self._health, self._overload) if it is not None]
         try:
@@ -356,12 +361,6 @@ class Daemon:
         served = sum(not route.excluded for route in self.discovery.table.routes.values())
         return f"{count(served, 'route')} of {count(len(self.settings.engines), 'engine')}"
 
-    async def _feed_watchdog(self) -> None:
-        """Report to systemd that the event loop is running, if its watchdog is enabled."""
-        while self._systemd.watchdog:
-            self._systemd.alive()
-            await asyncio.sleep(self._systemd.watchdog)
-
     async def _reload_on_request(self) -> None:
         while True:
             await self._reloader.requested()
@@ -384,6 +383,7 @@ class Daemon:
             new.engines, new.files, reserved_ports=new.reserved_ports, policy=new.policy
         )
         self._agents.update()
+        self.certificates.configure(new)
         if old.options != new.options:
             done.append("changed gateway settings")
         log.info("configuration reloaded: %s", ", ".join(done) or "no changes")

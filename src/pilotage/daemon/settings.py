@@ -13,6 +13,8 @@ import msgspec
 
 from pilotage.api.listen import Listen, parse_listen, port_error
 from pilotage.api.snapshot import socket_candidates
+from pilotage.certificates.packages import check_packages
+from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
 from pilotage.config.load import Config, load_config
 from pilotage.config.oidc_env import oidc_of_env, policy_of_env
@@ -78,6 +80,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         why: why these engines were chosen, as human-readable text; ``""`` if the user named them.
         file: the configuration file; ``""`` if there is none.
         options: what Envoys get in addition to the routes.
+        autocert: the certificates to obtain.
         gateway: how to run Envoy, and where other Envoys get their configuration.
         with_gateway: whether to run an Envoy.
         limits: the resources that the daemon's own Envoy may use.
@@ -98,6 +101,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     file: str = ""
     options: GatewayOptions = GatewayOptions()
+    autocert: AutocertSettings = AutocertSettings()
     gateway: GatewaySettings = GatewaySettings()
     with_gateway: bool = True
     limits: Limits = Limits()
@@ -142,6 +146,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
     if not file:
         options = msgspec.structs.replace(config.options, oidc=oidc_of_env(env))
         config = msgspec.structs.replace(config, options=options, policy=policy_of_env(config.policy, env))
+    check_packages(config.autocert)
     options = config.options
     if flags.port is not None:
         options = msgspec.structs.replace(options, http_port=flags.port)
@@ -174,6 +179,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         why=chosen.why,
         file=file,
         options=options,
+        autocert=config.autocert,
         gateway=gateway,
         with_gateway=flags.gateway,
         limits=limits,

@@ -26,6 +26,7 @@ from pilotage.xds.captcha import captcha_audience
 from pilotage.xds.login import BOTH, CAPTCHA, OIDC, options_of
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.rule_checks import RULES
+from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -89,7 +90,7 @@ class SignInKeeper:
         if self._keys is not None or self._failure:
             return
         routes = (table.routes.get(alias) for alias in aliases)
-        if any(it is not None and route_policy(it.middlewares).signs_in for it in routes):
+        if any(it is not None and (route_policy(it.middlewares).signs_in or route_rules(it).signs_in) for it in routes):
             asyncio.get_running_loop().call_soon(self._begin_now)  # the table is being published
 
     def resume(self) -> None:

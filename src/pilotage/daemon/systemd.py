@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -46,6 +47,12 @@ class Systemd:
     def alive(self) -> None:
         """Reset the watchdog."""
         self._send("WATCHDOG=1")
+
+    async def feed_watchdog(self) -> None:
+        """Report repeatedly that the event loop is running, if the watchdog is enabled."""
+        while self.watchdog:
+            self.alive()
+            await asyncio.sleep(self.watchdog)
 
     def _send(self, text: str) -> None:
         if not self._address:

@@ -161,7 +161,8 @@ class RouteBuilder:
             reach, refusal = None, None
             if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
                 reach, refusal = self._check_reach(container, target)
-            if claims is None and (self._asks or target.scheme in STREAMS or not mine.is_plain):
+            asks = self._asks or target.scheme in STREAMS or not mine.is_plain or mine.settings.rules
+            if claims is None and asks:
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
             route = make_route(
                 container, alias, mine, target,

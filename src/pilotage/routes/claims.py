@@ -6,6 +6,7 @@ for whom it is not meant. Rules: decisions 31 to 35.
 
 from __future__ import annotations
 
+import posixpath
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from pilotage.routes.fields import problem_at
 from pilotage.routes.middlewares import middleware_name
 from pilotage.routes.paths import named_paths
 from pilotage.routes.reach import is_own_address, judge_reach, nowhere, reach_of, reserved_target
+from pilotage.routes.rules import address_of, places, read_rules
 from pilotage.routes.schema import ROUTE_KEYS
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ __all__ = ["STREAMS", "Claim", "ContainerClaims"]
 STREAMS: Final = frozenset({"tcp", "udp"})
 _LOG: Final = "access_log"
 _ROOT: Final = ("root",)
+_RULES: Final = ("rules",)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -140,9 +143,22 @@ class ContainerClaims:
         for names, path in named_paths(settings):
             verdict = policy.may_publish(claimant, path) if names == _ROOT else policy.may_read(claimant, path)
             yield Claim("files", path, names, verdict)
+        yield from self._of_rules(settings)
         for written in settings.middlewares:
             name = middleware_name(written) or written.lower()
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
+
+    def _of_rules(self, settings: RouteSettings) -> Iterator[Claim]:
+        """Yield the claims to the addresses and folders to which rules send requests."""
+        for command, (argument, *_) in places(read_rules(settings.rules)):
+            if command != "proxy":
+                folder = argument if command == "serve" else posixpath.dirname(argument)
+                yield Claim("files", folder, _RULES, self.policy.may_publish(self.claimant, folder))
+                continue
+            host, port = address_of(argument)
+            verdict = self.policy.may_reach(self.claimant, host, port)
+            hint = verdict.hint.replace("the host label", "the rule")
+            yield Claim("targets", f"{host}:{port}", _RULES, msgspec.structs.replace(verdict, hint=hint))
 
     def of_target(self, target: Target) -> Iterator[Claim]:
         """Yield the claim to a route's target, unless the target is the container's own, which needs no permission."""

@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_outcomes import route_rules
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
+    from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
     from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
@@ -97,6 +99,7 @@ __all__ = [
     "Captcha",
     "CaptchaService",
     "CertificateFiles",
+    "CertificatePair",
     "GatewayCapabilities",
     "GatewayOptions",
     "HtmlChange",
@@ -107,6 +110,7 @@ __all__ = [
     "Page",
     "Report",
     "Selector",
+    "ServedCertificate",
     "TargetGuard",
     "Tunnel",
     "build_bootstrap",
@@ -123,12 +127,15 @@ __all__ = [
     "pool_gate",
     "read_bypass",
     "route_policy",
+    "route_rules",
     "url_problem",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ServedCertificate": "served_certificates",
+        "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
         "options_of": "login",
         "SESSION_ISSUER": "login",
@@ -137,6 +144,7 @@ __getattr__, __dir__ = lazy_exports(
         "OIDC": "login",
         "RESULTS_HEADER": "rule_tests",
         "RULES": "rule_checks",
+        "route_rules": "rule_outcomes",
         "check_id": "rule_tests",
         "LOGOUT_PATH": "login",
         "IDENTITY_HEADERS": "login",

@@ -8,14 +8,18 @@ import msgspec
 
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.problems import auth_route_behind_agent, auth_route_not_served, auth_route_restricted
+from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pilotage.core.problems import Problem
     from pilotage.routes.route import Route
     from pilotage.xds.backend import Backend
     from pilotage.xds.middlewares import RoutePolicy
+    from pilotage.xds.reported_problems import ReportedProblems
 
-__all__ = ["approval", "auth_problem", "restricts_access", "without_auth_route"]
+__all__ = ["approval", "auth_checked", "auth_problem", "restricts_access", "without_auth_route"]
 
 _NOWHERE: Final = "/"
 """Not an alias, so Envoy has no cluster for it and rejects all requests."""
@@ -26,7 +30,7 @@ def restricts_access(route: Route | None) -> bool:
     if route is None:
         return False
     policy = route_policy(route.middlewares)
-    return bool(policy.allow) or policy.is_protected
+    return bool(policy.allow) or policy.is_protected or route_rules(route).signs_in
 
 
 def approval(route: Route | None) -> tuple[bool, bool]:
@@ -55,6 +59,22 @@ def auth_problem(route: Route, name: str, auth_route: Route | None, middleware: 
     if not served:
         return auth_route_not_served(route, name, middleware)
     return auth_route_restricted(route, name, middleware) if restricted else None
+
+
+def auth_checked(key: str, backend: Backend, routes: Mapping[str, Route], problems: ReportedProblems) -> Backend:
+    """Report a forwardauth route that cannot approve requests, and let the backend reject all its requests.
+
+    Args:
+        key: identifies the backend.
+        backend: the backend.
+        routes: all served routes by alias.
+        problems: where to report the problem.
+
+    """
+    auth = backend.route_policy.auth
+    problem = auth_problem(backend.route, auth.route, routes.get(auth.route), auth.middleware) if auth else None
+    problems.report(f"auth/{key}", [problem] if problem is not None else ())
+    return backend if problem is None else without_auth_route(backend)
 
 
 def without_auth_route(backend: Backend) -> Backend:

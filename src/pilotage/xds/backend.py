@@ -83,6 +83,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         names: its clusters; ``None`` if it has a single one with the backend's own name.
         measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
         agent: the agent of its route. It determines the path and headers of requests to all members.
+        others: where its rules also send requests -> that backend; ``None`` if it cannot be used.
 
     """
 
@@ -98,6 +99,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     names: ClusterNames | None = None
     measured: bool = True
     agent: Agent | None = None
+    others: dict[tuple[str, str], Backend | None] = {}
 
     @property
     def key(self) -> str:

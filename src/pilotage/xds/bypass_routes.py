@@ -97,5 +97,7 @@ def _limited(route: Any, matchers: list[Any], settings: dict[str, Any]) -> Any:
     made.CopyFrom(route)
     made.match.headers.extend(matchers)
     for name, it in settings.items():
+        if name == LOGIN and name in made.typed_per_filter_config:
+            continue  # rules require signing in, whatever bypasses the middlewares
         made.typed_per_filter_config[name].CopyFrom(it)
     return made

@@ -12,7 +12,7 @@ from pilotage.core.text import shorten_value
 from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
 from pilotage.routes.middlewares import STEP, middleware_name
-from pilotage.routes.oidc import merge_oidc
+from pilotage.routes.oidc import OidcOptions, merge_oidc
 from pilotage.routes.rules import RuleError
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.bypass import bypass_ways
@@ -21,7 +21,7 @@ from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.problems import as_refused
-from pilotage.xds.rule_outcomes import route_rules
+from pilotage.xds.rule_outcomes import elsewhere, route_rules
 from pilotage.xds.rule_sizes import is_too_costly
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if route.scheme == "fileserver":
         _check_file_server(route, refuse)
     if settings.rules:
-        _check_rules(route, refuse)
+        _check_rules(route, options, refuse)
     _check_bypasses(route, refuse)
     for field in ("rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
@@ -145,7 +145,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     return [*found, *balance_problems(route, options)], servable
 
 
-def _check_rules(route: Route, refuse: _Refuse) -> None:
+def _check_rules(route: Route, options: GatewayOptions, refuse: _Refuse) -> None:
     """Refuse rules that the gateway cannot apply exactly."""
     if route.is_stream:
         refuse("rules", f"rules are only for HTTP, not {route.scheme}", "remove them")
@@ -157,6 +157,25 @@ def _check_rules(route: Route, refuse: _Refuse) -> None:
     if compiled.asked and (auth := route_policy(route.middlewares).auth) is not None:
         what = "the conditions basic_auth, form and postform cannot be combined with the middleware"
         refuse("rules", f"{what} {auth.middleware}", "let the middleware check users, or remove it")
+    if compiled.signs_in:
+        _check_rule_login(route_policy(route.middlewares), options, refuse)
+    if compiled.signs_in and compiled.asked:
+        what = "the conditions basic_auth, form and postform cannot be combined with the command require_auth"
+        refuse("rules", what, "remove either")
+    if route.agent and elsewhere(route):
+        what = "rules of a route behind an agent cannot send requests to other targets"
+        refuse("rules", what, "remove the commands proxy, route and serve")
+
+
+def _check_rule_login(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
+    """Refuse the command ``require_auth`` if users could not sign in, or if it is not clear whether they have to."""
+    missing = merge_oidc(OidcOptions(), options.oidc)[1]
+    if policy.oidc is None and missing:
+        what = f"the command require_auth needs an OpenID provider, but the configuration lacks some of it ({missing})"
+        refuse("rules", what, "set it under oidc in the configuration, or use the middleware oidc")
+    if policy.oidc is not None and any(it.policy.oidc is None for it in policy.variants):
+        what = "the command require_auth cannot be combined with the option bypass of the middleware oidc"
+        refuse("rules", what, "remove one of them")
 
 
 def _check_bypasses(route: Route, refuse: _Refuse) -> None:

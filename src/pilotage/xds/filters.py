@@ -45,15 +45,24 @@ from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.host_lookups import AGAIN_SCRIPT, ASKS, AUTH, FOLD_SCRIPT, SIGNS_IN, SPARED, WILDCARD_SCRIPT
-from pilotage.xds.login import IDENTITY_HEADERS, LOGIN, LOGIN_FILTERS, login_filters, login_settings
+from pilotage.xds.login import (
+    IDENTITY_HEADERS,
+    LOGIN,
+    LOGIN_FILTERS,
+    login_filters,
+    login_settings,
+    rule_login_settings,
+)
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
-from pilotage.xds.rule_script import EDITS, rule_script
+from pilotage.xds.rule_script import EDITS, rule_script, script_settings
 from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -72,6 +81,8 @@ __all__ = [
     "http_filters",
     "mark",
     "on_demand",
+    "on_demand_settings",
+    "require_login",
     "scope_settings",
 ]
 
@@ -296,6 +307,24 @@ def mark(route: Any, backend: Backend) -> None:
         route.metadata.filter_metadata[namespace].update(values)
 
 
+_NO_LOGIN: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
+
+
+def require_login(route: Any, settings: Mapping[str, Any]) -> None:
+    """Configure a route of a backend of which only some routes require signing in.
+
+    Args:
+        route: the Envoy route.
+        settings: from :func:`~pilotage.xds.login.rule_login_settings`; empty if this route does not require it. The
+            script that finds it must not spare its requests either, because another route may apply in the end.
+
+    """
+    for name, it in settings.items():
+        route.typed_per_filter_config[name].CopyFrom(it)
+    for script in (_FOLD, WILDCARD):
+        route.metadata.filter_metadata[script].fields[SIGNS_IN].bool_value = True
+
+
 def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route filter configuration of a backend."""
     policy = backend.route_policy
@@ -312,15 +341,28 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[RATE] = packed(rate_limit(policy.rate))
     if policy.auth is not None:
         found[AUTH] = packed(ask_route(policy.auth))
-    if names := (*(policy.auth.forgeable if policy.auth else ()), *(IDENTITY_HEADERS if policy.oidc else ())):
+    if names := (
+        *(policy.auth.forgeable if policy.auth else ()),
+        *(IDENTITY_HEADERS if policy.oidc or backend.rules.signs_in else ()),
+    ):
         found[_STRIP] = packed(_strip(tuple(dict.fromkeys(names))))
     found |= login_settings(backend, options) | body_settings(backend)
-    if backend.is_closed:
-        found[_ON_DEMAND] = _ask(backend.longest_wait)
-        found |= waiting_settings(options.max_waiting_requests)
+    # A route that is found first may not be the one that applies, but it decides which filters are in the chain.
+    found |= script_settings(backend.rules)
+    if backend.rules.signs_in and LOGIN not in found:
+        found |= rule_login_settings(backend, options) | {LOGIN: _NO_LOGIN}
+    for other in (*backend.others.values(), backend):
+        found |= on_demand_settings(other, options) if other is not None else {}
     if (switch := compression_switch(backend.route.settings, options)) is not None:
         found[_GZIP] = switch
     return found
+
+
+def on_demand_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
+    """Return the settings that let requests wait for a backend; empty if its cluster exists."""
+    if not backend.is_closed:
+        return {}
+    return {_ON_DEMAND: _ask(backend.longest_wait), **waiting_settings(options.max_waiting_requests)}
 
 
 def on_demand(patience: float) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.core.v3 import base_pb2, grpc_service_pb2
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.config.route.v3 import route_components_pb2
@@ -25,7 +26,7 @@ from envoy.type.matcher.v3 import metadata_pb2, path_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
 from google.protobuf import empty_pb2
 
-from pilotage.routes.oidc import audience, merge_oidc
+from pilotage.routes.oidc import OidcOptions, audience, merge_oidc
 from pilotage.xds.captcha import CAPTCHA_HEADER, CAPTCHA_PATH, captcha_audience
 from pilotage.xds.checks import ROUTE, SERVICE
 from pilotage.xds.resources import packed, seconds
@@ -33,7 +34,6 @@ from pilotage.xds.resources import packed, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.routes.oidc import OidcOptions
     from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
@@ -57,6 +57,7 @@ __all__ = [
     "login_filters",
     "login_settings",
     "options_of",
+    "rule_login_settings",
 ]
 
 OIDC: Final = "oidc"
@@ -112,8 +113,8 @@ _LONGEST_CHECK: Final = 25.0
 
 
 def options_of(backend: Backend, options: GatewayOptions) -> OidcOptions | None:
-    """Return the complete options of a backend's middleware ``oidc``; ``None`` if it has none."""
-    own = backend.route_policy.oidc
+    """Return how users of a backend have to sign in; ``None`` if neither its middlewares nor its rules require that."""
+    own = backend.route_policy.oidc or (OidcOptions() if backend.rules.signs_in else None)
     return None if own is None else merge_oidc(own, options.oidc)[0]
 
 
@@ -192,7 +193,8 @@ _SHOWN: Final = (
 
 def login_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     """Return the per-route configuration of the filters for a backend; empty if it needs no login."""
-    found, captcha = options_of(backend, options), backend.route_policy.captcha
+    found = options_of(backend, options) if backend.route_policy.oidc is not None else None
+    captcha = backend.route_policy.captcha
     if found is None and captcha is None:
         return {}
     service = CAPTCHA if found is None else OIDC if captcha is None else BOTH
@@ -214,6 +216,14 @@ def login_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
     if options.session_keys:
         settings[SESSION] = jwt_pb2.PerRouteConfig(requirement_name=_REQUIREMENTS[service])
     return {name: packed(config) for name, config in settings.items()}
+
+
+def rule_login_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any]:
+    """Return the configuration for requests for which rules require signing in, unless all requests do anyway."""
+    if not backend.rules.signs_in or backend.route_policy.oidc is not None:
+        return {}
+    policy = msgspec.structs.replace(backend.route_policy, oidc=OidcOptions())
+    return login_settings(msgspec.structs.replace(backend, route_policy=policy), options)
 
 
 def _has_session(valid_for: str, kinds: dict[str, str]) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from pilotage.core.text import shorten_value
+from pilotage.core.urlpaths import has_dot_segments
 from pilotage.routes.rules import Command, RuleError, ends
 from pilotage.xds.rule_state import HeaderEdit, Outcome, ScriptEdit
 from pilotage.xds.rule_values import is_for_script, script_parts
@@ -23,15 +26,7 @@ _OF_RESPONSE: Final = frozenset({"resp_header", "resp_body", "status"})
 _STREAMS: Final = {"/dev/stdout": "stdout", "/dev/stderr": "stderr"}
 _MOST_EDITS: Final = 50
 """Maximum number of commands that the script runs for a request."""
-_REFUSED: Final = {
-    "serve": "run a web server in a container for the files",
-    "serve_file": "run a web server in a container for the files",
-    "handle": "remove it",
-    "require_auth": "use the middleware oidc or forward_auth",
-    "route": "give that service a path or host of its own",
-}
-
-
+_PATH: Final = re.compile(r"(?:/(?:(?![?#\\])[!-~])*)?")
 FRAMING: Final = frozenset(
     {
         "connection",
@@ -67,11 +62,8 @@ def run_command(command: Command, state: State) -> State:
         outcome = msgspec.structs.replace(state.outcome, rewrite=(args[0], args[1]))
         changes = msgspec.structs.replace(state.changes, rewrite=(args[0], args[1]))
         return msgspec.structs.replace(state, outcome=outcome, changes=changes)
-    raise RuleError(
-        f"the command {name} is a GoDoxy feature that pilotage does not support",
-        _REFUSED.get(name, "remove it"),
-        command.line,
-    )
+    assert name == "require_auth"  # noqa: S101  there are no other commands
+    return _with(state, sign_in=True)
 
 
 def _final(command: Command, outcome: Outcome) -> Outcome:
@@ -95,13 +87,32 @@ def _final(command: Command, outcome: Outcome) -> Outcome:
             return replace(_own(outcome), status=307, headers=(("location", args[0]),))
         case "proxy" if args[0].startswith("/"):
             return replace(outcome, path=args[0], rewrite=None)
-    raise RuleError(
-        f"the command {name} is a GoDoxy feature that pilotage does not support"
-        if name != "proxy"
-        else "the command proxy with another host is a GoDoxy feature that pilotage does not support",
-        _REFUSED.get(name, "give that service a route of its own"),
-        command.line,
-    )
+        case "proxy" | "route" | "serve" | "serve_file":
+            return _elsewhere(command, outcome)
+    raise RuleError(f"the command {name} would need a part of GoDoxy", "remove it", command.line)
+
+
+def _elsewhere(command: Command, outcome: Outcome) -> Outcome:
+    """Return the outcome after a command that sends requests to another target."""
+    name, (argument,) = command.name, command.args
+    replace = msgspec.structs.replace
+    if name == "route":
+        return replace(outcome, elsewhere=(name, argument.lower()))
+    if name == "proxy":
+        url = urlsplit(argument)
+        wrong = url.query or url.fragment or "@" in url.netloc or not _PATH.fullmatch(url.path)
+        if wrong or has_dot_segments(url.path):
+            hint = "write a scheme, a host and perhaps a port and a path, such as http://other:8080/path"
+            raise RuleError("the URL of proxy has more than these parts, or an invalid path", hint, command.line)
+        return replace(outcome, elsewhere=(name, argument))
+    path = posixpath.normpath(argument)
+    hidden = any(part.startswith(".") for part in argument.split("/"))
+    if not argument.startswith("/") or (hidden and name == "serve_file"):
+        hint = f"write {name} /srv/www" if name == "serve" else f"write {name} /srv/www/index.html"
+        raise RuleError(f"{shorten_value(argument)!r} is not an absolute path that can be served", hint, command.line)
+    if name == "serve":
+        return replace(outcome, elsewhere=(name, path))
+    return replace(outcome, elsewhere=(name, path), path=f"/{posixpath.basename(path)}", rewrite=None)
 
 
 def _edit(command: Command, state: State) -> State:
@@ -222,7 +233,7 @@ def _check_values(command: Command, *, response: bool) -> None:
 
 def _own(outcome: Outcome) -> Outcome:
     """Return the outcome without changes to the request, which does not reach the target."""
-    return Outcome(response=outcome.response, after=outcome.after)
+    return Outcome(response=outcome.response, sign_in=outcome.sign_in, after=outcome.after)
 
 
 def is_only_after(rule: Rule) -> bool:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Route
     from pilotage.routes.rules import Condition
+    from pilotage.xds.rule_state import Elsewhere
 
-__all__ = ["Case", "Compiled", "compile_rules", "route_rules"]
+__all__ = ["Case", "Compiled", "compile_rules", "elsewhere", "route_rules"]
 
 _MOST_CASES: Final = 300
 _MOST_TESTS: Final = 40
@@ -40,6 +41,8 @@ _MOST_CHECKS: Final = 4_000
 """Maximum number of checks to work out, so that labels cannot keep the daemon busy."""
 _REWRITTEN: Final = 100
 """A check of a rewritten path counts as this many checks, because it takes much longer to work out."""
+_MOST_TARGETS: Final = 20
+"""Maximum number of other routes, addresses and folders to which the rules of a route send requests."""
 _MOST_ASKED: Final = 20
 """Maximum number of different conditions about which Envoy asks this process."""
 _LONGEST_IN_ALL: Final = 500_000
@@ -69,10 +72,23 @@ class Compiled(msgspec.Struct, frozen=True):
     asked: tuple[Check, ...] = ()
     refused: tuple[str, str] | None = None
 
+    @property
+    def signs_in(self) -> bool:
+        """Whether users have to sign in for some requests (``require_auth``)."""
+        return any(case.outcome.sign_in for case in self.cases)
+
 
 def route_rules(route: Route) -> Compiled:
     """Return the cases of a route's rules. Never raises."""
     return _compiled(read_rules(route.settings.rules), route.alias) if route.settings.rules else Compiled()
+
+
+def elsewhere(route: Route) -> tuple[Elsewhere, ...]:
+    """Return where the rules of a route send requests, apart from its own target."""
+    if not route.settings.rules:
+        return ()
+    found = (case.outcome.elsewhere for case in route_rules(route).cases)
+    return tuple(dict.fromkeys(it for it in found if it is not None))
 
 
 @lru_cache(maxsize=256)
@@ -86,6 +102,7 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
     try:
         cases = run.rules(0, State())
         _check_costs(cases)
+        _check_targets(cases, alias)
     except RuleError as error:
         where = f" (line {error.line} of the rules)" if error.line else ""
         return Compiled(refused=(f"{error.message}{where}", error.hint))
@@ -103,6 +120,14 @@ def _check_costs(cases: Sequence[Case]) -> None:
     scripted = (text for it in outcomes for edit in (*it.before, *it.after) for text in (edit.name, edit.text))
     if sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
         raise RuleError("the rules need too long values in all combinations", "end rules with pass")
+
+
+def _check_targets(cases: Sequence[Case], alias: str) -> None:
+    found = {case.outcome.elsewhere for case in cases} - {None}
+    if ("route", alias) in found:
+        raise RuleError(f"the command route {alias} leads back to its own route", "use pass")
+    if len(found) > _MOST_TARGETS:
+        raise RuleError(f"the rules send requests to more than {_MOST_TARGETS} other targets", "use fewer")
 
 
 class _Run:

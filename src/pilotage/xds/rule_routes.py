@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.route.v3 import route_components_pb2
-from envoy.type.matcher.v3 import regex_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from pilotage.xds.agents import PROXY_PATH, may_set
 from pilotage.xds.client_address import NEEDS_ADDRESS, WILDCARD
+from pilotage.xds.filters import require_login
 from pilotage.xds.literals import literal
+from pilotage.xds.login import CALLBACK_PATH, LOGOUT_PATH
 from pilotage.xds.resources import header
 from pilotage.xds.rule_checks import asking_routes
 from pilotage.xds.rule_matchers import header_matchers
@@ -23,7 +26,7 @@ from pilotage.xds.sleeping_routes import EVENTS_PATH
 from pilotage.xds.variables import expand, upstream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pilotage.xds.backend import Backend
     from pilotage.xds.rule_outcomes import Case
@@ -32,36 +35,56 @@ if TYPE_CHECKING:
 __all__ = ["with_rules"]
 
 _NOT_VALID: Final = "The path of this request is not valid.\n"
+_NO_TARGET: Final = "The target of this request is not available.\n"
+_ONLY_SIGN_IN: Final = "This page is only for signing in and out.\n"
 _UNESCAPED: Final = "/$&+,:;=@!'()*~"
 
 
-def with_rules(backend: Backend, routes: list[Any]) -> list[Any]:
+def with_rules(
+    backend: Backend,
+    routes: list[Any],
+    routes_of: Callable[[Backend], list[Any]] = lambda _: [],
+    login: Mapping[str, Any] | None = None,
+) -> list[Any]:
     """Return the routes of a backend with its rules; the given ones if it has none.
 
     Args:
         backend: the backend.
         routes: its Envoy routes without rules.
+        routes_of: returns the Envoy routes of another backend, to which the rules send requests.
+        login: the configuration of routes whose users have to sign in; ``None`` if that of the backend requires it.
 
     """
     cases = backend.rules.cases
     if not cases:
         return routes
-    found = [*asking_routes(backend), *(made for case in cases for made in _case(case, backend, routes))]
-    for made in found if backend.rules.asked else ():
+    found = [(made, False) for made in asking_routes(backend)]
+    found += [(_sign_in_paths(), True)] if login else []
+    found += [(made, case.outcome.sign_in) for case in cases for made in _case(case, backend, routes, routes_of)]
+    for made, signs_in in found if login else ():
+        require_login(made, login if signs_in and login else {})
+    for made, _ in found if backend.rules.asked else ():
         made.request_headers_to_remove.append(RESULTS_HEADER)
-    for made in found if backend.rules.address else ():
+    for made, _ in found if backend.rules.address else ():
         made.request_headers_to_remove.extend((ADDRESS_HEADER, PROTOCOL_HEADER))
         made.metadata.filter_metadata[WILDCARD].fields[NEEDS_ADDRESS].bool_value = True
-    return found
+    return [made for made, _ in found]
 
 
-def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
+def _case(case: Case, backend: Backend, routes: list[Any], routes_of: Callable[[Backend], list[Any]]) -> Iterator[Any]:
     outcome, tests = case.outcome, header_matchers(case.tests, backend.name)
     if outcome.status:
         made = _answer(outcome.status, _body(outcome.body, backend), tests)
         made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
         yield _edited(made, outcome, backend)
         return
+    via = backend
+    if outcome.elsewhere is not None:
+        other = backend.others.get(outcome.elsewhere)
+        if other is None:
+            yield _answer(503, _body(_NO_TARGET, backend), tests)
+            return
+        via, routes = other, routes_of(other)
     if outcome.rewrite is not None and outcome.rewrite[1].endswith("/"):
         climbs = header_matchers([(_climbs(outcome.rewrite[0]), True)], backend.name)
         yield _answer(400, _body(_NOT_VALID, backend), [*tests, *climbs])
@@ -69,15 +92,25 @@ def _case(case: Case, backend: Backend, routes: list[Any]) -> Iterator[Any]:
         if route.match.path == EVENTS_PATH:
             yield _copy(route, tests)
         elif outcome.path:
-            yield _edited(_rewritten(_copy(route, tests), "(?s)^.*$", outcome.path, backend), outcome, backend)
+            yield _edited(_rewritten(_copy(route, tests), "(?s)^.*$", outcome.path, via), outcome, via, backend)
         elif outcome.rewrite is not None and route.HasField("route"):
             old, new = outcome.rewrite
             starts = header_matchers([(starts_with(old), True)], backend.name)
-            made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}", new, backend)
-            yield _edited(made, outcome, backend)
-            yield _edited(_copy(route, tests), outcome, backend)
+            # The file server knows no empty path segments, which "rewrite /files /" would leave.
+            slashes = "/*" if new.endswith("/") and via.route.scheme == "fileserver" else ""
+            made = _rewritten(_copy(route, [*tests, *starts]), f"(?s)^{prefix_regex(old)}{slashes}", new, via)
+            yield _edited(made, outcome, via, backend)
+            yield _edited(_copy(route, tests), outcome, via, backend)
         else:
-            yield _edited(_copy(route, tests), outcome, backend)
+            yield _edited(_copy(route, tests), outcome, via, backend)
+
+
+def _sign_in_paths() -> Any:
+    """Return the route for the paths that the daemon answers while users sign in or out."""
+    regex = "|".join(re.escape(path) for path in (CALLBACK_PATH, LOGOUT_PATH))
+    match = string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=rf"(?:{regex})(?:\?.*)?"))
+    path = route_components_pb2.HeaderMatcher(name=":path", string_match=match)
+    return _answer(404, {"body": base_pb2.DataSource(inline_string=_ONLY_SIGN_IN)}, [path])
 
 
 def _climbs(old: str) -> Test:
@@ -122,7 +155,8 @@ def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
     return route
 
 
-def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
+def _edited(route: Any, outcome: Outcome, backend: Backend, owner: Backend | None = None) -> Any:
+    """Add what the rules of ``owner`` do to a route that leads to ``backend``."""
     for edit in outcome.request:
         if may_set(backend, edit.name):
             _edit(edit, route.request_headers_to_add, route.request_headers_to_remove, backend)
@@ -130,9 +164,9 @@ def _edited(route: Any, outcome: Outcome, backend: Backend) -> Any:
         _edit(edit, route.response_headers_to_add, route.response_headers_to_remove, backend, response=True)
     allowed = tuple(it for it in outcome.before if not it.command.endswith(" header") or may_set(backend, it.name))
     scripted = msgspec.structs.replace(outcome, before=allowed)
-    policy = backend.route_policy
+    policy, name = (owner or backend).route_policy, (owner or backend).name
     holds = bool(policy.changes or policy.error_page)
-    add_script(route, scripted, backend.name, upstream_of(backend.name, backend.route), holds=holds)
+    add_script(route, scripted, name, upstream_of(backend.name, backend.route), holds=holds)
     return route
 
 

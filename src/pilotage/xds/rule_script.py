@@ -22,10 +22,11 @@ from pilotage.xds.rule_values import script_parts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pilotage.xds.rule_outcomes import Compiled
     from pilotage.xds.rule_state import Outcome, ScriptEdit
     from pilotage.xds.variables import Upstream
 
-__all__ = ["EDITS", "add_script", "rule_script"]
+__all__ = ["EDITS", "add_script", "rule_script", "script_settings"]
 
 _ENABLED: Final = "edits"
 _LARGEST: Final = 1 << 20
@@ -366,7 +367,14 @@ def add_script(route: Any, outcome: Outcome, name: str, upstream: Upstream, *, h
     metadata.update({_ROUTE: name, _HOLDS: holds})
     if any(edit.command == "set body" for edit in outcome.before):
         route.request_body_buffer_limit.value = _LARGEST
-    route.typed_per_filter_config[EDITS].CopyFrom(_ON)
+
+
+def script_settings(rules: Compiled) -> dict[str, Any]:
+    """Return the per-route configuration of the filter for a backend; empty if none of its rules need the script.
+
+    It applies to all routes of the backend, because a route that is found first may not be the one that applies.
+    """
+    return {EDITS: _ON} if any(case.outcome.before or case.outcome.after for case in rules.cases) else {}
 
 
 _ON: Final = packed(lua_pb2.LuaPerRoute(name=_ENABLED))

@@ -6,7 +6,11 @@ import msgspec
 
 from pilotage.xds.rule_tests import Changes, TestResult
 
-__all__ = ["HeaderEdit", "Outcome", "ScriptEdit", "State"]
+__all__ = ["Elsewhere", "HeaderEdit", "Outcome", "ScriptEdit", "State"]
+
+
+Elsewhere = tuple[str, str]
+"""A command and its argument: ``route`` NAME, ``proxy`` URL, ``serve`` FOLDER or ``serve_file`` FILE."""
 
 
 class HeaderEdit(msgspec.Struct, frozen=True):
@@ -49,6 +53,8 @@ class Outcome(msgspec.Struct, frozen=True):
         status: the status of the gateway's own response; 0 if the request goes to the target.
         body: the text of that response, with variables.
         headers: headers of that response, as literal text.
+        sign_in: whether users have to sign in.
+        elsewhere: where requests go instead of to the route's own target.
         before, after: commands for the script about the request and about the response.
 
     """
@@ -60,6 +66,8 @@ class Outcome(msgspec.Struct, frozen=True):
     status: int = 0
     body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    sign_in: bool = False
+    elsewhere: Elsewhere | None = None
     before: tuple[ScriptEdit, ...] = ()
     after: tuple[ScriptEdit, ...] = ()
 

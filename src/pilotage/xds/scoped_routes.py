@@ -21,15 +21,15 @@ from pilotage.xds.app_sec import BUFFERED
 from pilotage.xds.asset_routes import asset_routes
 from pilotage.xds.bypass_routes import has_route_headers, with_bypass
 from pilotage.xds.clusters import GRPC_SUFFIX, SAFE_SUFFIX, SHARED
-from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, scope_settings
+from pilotage.xds.filters import ADDRESS, FOUND, TARGET, backend_settings, mark, on_demand_settings, scope_settings
 from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
-from pilotage.xds.login import identity_headers
+from pilotage.xds.login import identity_headers, rule_login_settings
 from pilotage.xds.middlewares import PLAIN
 from pilotage.xds.path_patterns import refusing_routes
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
-from pilotage.xds.route_headers import edit_headers, target_host
+from pilotage.xds.route_headers import edit_headers, edit_routes, target_host
 from pilotage.xds.rule_routes import with_rules
 from pilotage.xds.scope_parts import encode_host, join_hosts, unavailable
 from pilotage.xds.sleeping_routes import while_closed
@@ -178,7 +178,8 @@ def _clusters(backend: Backend) -> list[str]:
 
 def _references(backend: Backend) -> frozenset[str]:
     """Return the clusters that Envoy must have before it gets the virtual host of a backend."""
-    return frozenset() if backend.is_closed else frozenset(_clusters(backend))
+    found = [backend, *(other for other in backend.others.values() if other is not None)]
+    return frozenset(name for it in found if not it.is_closed for name in _clusters(it))
 
 
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
@@ -226,9 +227,32 @@ def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
 def _policy_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the routes of a backend as if it had no bypasses."""
     routes = [*_redirect(backend, options)]
-    routes += with_rules(backend, while_closed(backend, _routes(backend, options), options))
+    routes += with_rules(
+        backend,
+        _own_routes(backend, options),
+        lambda other: _other_routes(other, options),
+        rule_login_settings(backend, options),
+    )
     for route in routes:
         mark(route, backend)
+    return routes
+
+
+def _own_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
+    return while_closed(backend, _routes(backend, options), options)
+
+
+def _other_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
+    """Return the routes of a backend for the virtual host of another one, whose rules send requests there."""
+    routes = _own_routes(backend, options)
+    edit_routes(routes, backend)
+    settings = on_demand_settings(backend, options)
+    for route in routes:
+        for name, it in settings.items():
+            if name not in route.typed_per_filter_config:
+                route.typed_per_filter_config[name].CopyFrom(it)
+        if route.HasField("route") and not route.route.HasField("retry_policy"):
+            route.route.retry_policy.CopyFrom(retries(backend, options))
     return routes
 
 

@@ -15,9 +15,8 @@ from pilotage.table.precedence import Ranking, is_draining
 from pilotage.table.table import Table
 from pilotage.xds.agent_routes import AgentRoutes
 from pilotage.xds.agents import agent_changes, agent_clusters
-from pilotage.xds.auth_routes import approval, auth_problem, without_auth_route
+from pilotage.xds.auth_routes import approval, auth_checked
 from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
-from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
@@ -32,6 +31,7 @@ from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed, of_route, unreported
 from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource, by_key
+from pilotage.xds.rule_targets import RuleTargets, is_hidden
 from pilotage.xds.scope_builder import build_scope
 from pilotage.xds.scoped_routes import scope_label
 from pilotage.xds.server_names import FILE_SECRETS
@@ -40,7 +40,7 @@ from pilotage.xds.successors import Successors
 from pilotage.xds.target_guard import TargetGuard, Targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from pilotage.core.problems import Problem
     from pilotage.engine.credentials import Credentials
@@ -87,7 +87,7 @@ class Snapshot:
         self.resources: dict[Key, Resource] = {}
         self.problems, self.holds = ReportedProblems(), Holds(Epochs())
         self.lingering: dict[str, Route] = {}
-        self.downgrade, self.agents = Downgrade(), AgentRoutes()
+        self.downgrade, self.agents, self._rule_targets = Downgrade(), AgentRoutes(), RuleTargets()
         self.restarting: set[str] = set()
         self.gates: dict[str, Gate] = {}
         self.awaited: set[str] = set()
@@ -124,8 +124,8 @@ class Snapshot:
         if table.engine_order != self.targets.ranking.engines:
             self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
-        for alias in self.targets.follow({alias: table.routes.get(alias) for alias in aliases}):
-            self._ports.follow(alias, route := table.routes.get(alias))
+        for alias in self.targets.follow(self._rule_targets.follow(table.routes, aliases, self.targets.guard.policy)):
+            self._ports.follow(alias, route := self._rule_targets.hidden.get(alias) or table.routes.get(alias))
             affected |= self._update_route(alias, route)
             self.touched.add(alias)
         changed = self._rebuild(affected)
@@ -175,8 +175,8 @@ class Snapshot:
         fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
         fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
-        fresh.holds, fresh.restarting, fresh._successors = self.holds, self.restarting, self._successors
-        fresh.downgrade.plain, fresh.awaited = self.downgrade.plain, self.awaited
+        fresh.holds, fresh.restarting, fresh.awaited = self.holds, self.restarting, self.awaited
+        fresh.downgrade.plain = self.downgrade.plain
         fresh.replace(self._table)
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
@@ -185,8 +185,8 @@ class Snapshot:
         fresh.resources |= {item.key: item for item in agent_clusters(self.agents.known.values(), options)}
         kept = self.resources  # sessions hold a reference to it
         wanted: dict[Key, Resource | None] = {**dict.fromkeys(kept.keys() - fresh.resources.keys()), **fresh.resources}
-        lingering = self.lingering  # their requests keep waiting
-        self.__dict__ |= fresh.__dict__ | {"resources": kept, "lingering": lingering}
+        as_before = {"resources": kept, "lingering": (lingering := self.lingering), "_successors": self._successors}
+        self.__dict__ |= fresh.__dict__ | as_before
         changed = self.apply(wanted)
         for alias, route in lingering.items():
             changed |= self._rebuild(self._index_route(alias, route))
@@ -236,7 +236,8 @@ class Snapshot:
             route, found = self.targets.checked(route)
             problems += found
         route, found = self.downgrade.apply(alias, route)
-        self.problems.report(f"{_ROUTE}/{alias}", of_route((*problems, *found), self._table.routes.get(alias), route))
+        problems = tuple(of_route((*problems, *found), self._table.routes.get(alias), route))
+        self.problems.report(f"{_ROUTE}/{alias}", self._rule_targets.placed(problems, alias))
         before = self._routes.get(alias)
         if route is not None and may_restart(route):
             self.restarting.add(alias)
@@ -254,7 +255,7 @@ class Snapshot:
 
     def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         try:
-            problems, servable = check_capabilities(route, self.options)
+            problems, servable = self._rule_targets.check(route, self.options)
             unreadable = self.files.read(route) if not route.agent else ()  # the agent reads its own
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return (build_failed(route, error),), False
@@ -273,6 +274,7 @@ class Snapshot:
             if auth is not None:
                 index(self._auth_users, auth.route, alias)
                 affected.add(f"{_ROUTE}/{auth.route}")
+            affected |= {f"{_ROUTE}/{name}" for name in self._rule_targets.led(known)}
         if route is None:
             self._routes.pop(alias, None)
             self.files.forget(alias)
@@ -284,7 +286,7 @@ class Snapshot:
 
     def _backend_keys(self, alias: str) -> list[str]:
         """Return the keys of the backends that a route belongs to."""
-        link = self._routes[alias].pool_name
+        link = self._routes[alias].pool_name if alias in self._routes else ""
         return [f"{_POOL}/{link}"] if link else [f"{_ROUTE}/{alias}"]
 
     def _build_backend(self, key: str) -> Backend | None:
@@ -294,10 +296,10 @@ class Snapshot:
             if route is None or route.pool_name:
                 self.problems.report(f"auth/{key}", ())
                 return None
-            used, restarting = name in self._auth_users, name in self.restarting
+            used, restarting = name in self._auth_users or name in self._rule_targets.users, name in self.restarting
             agent, gate = self.agents.known.get(route.agent), self.gates.get(key)
             backend = route_backend(route, used_for_auth=used, restarting=restarting, gate=gate, agent=agent)
-            return self._check_auth_route(key, backend)
+            return auth_checked(key, backend, self._routes, self.problems)
         order = {alias: index for index, alias in enumerate(self._table.pool_members.get(name, ()))}
         aliases = sorted(self._pools[name], key=lambda alias: (order.get(alias, len(order)), alias))
         members = [self._routes[alias] for alias in aliases]  # lingering ones are last
@@ -307,24 +309,13 @@ class Snapshot:
             return None
         backend, problems = pool_backend(name, members, gate=self.gates.get(key), agents=self.agents.known)
         self.problems.report(key, problems)
-        return self._check_auth_route(key, backend)
+        return auth_checked(key, backend, self._routes, self.problems)
 
-    def _check_auth_route(self, key: str, backend: Backend) -> Backend:
-        """Report a forwardauth route that cannot approve requests, and let the backend reject all its requests."""
-        auth = backend.route_policy.auth
-        problem = None
-        if auth is not None:
-            problem = auth_problem(backend.route, auth.route, self._routes.get(auth.route), auth.middleware)
-        self.problems.report(f"auth/{key}", [problem] if problem is not None else ())
-        return backend if problem is None else without_auth_route(backend)
-
-    def _rebuild(self, affected: Iterable[str]) -> frozenset[Key]:
+    def _rebuild(self, affected: Collection[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
-        labels: set[str] = set()
-        ports: set[str] = set()
-        for key in affected:
+        labels, ports = set[str](), set[str]()
+        for key, (new, clusters) in self._made(affected).items():
             old = self._backends.get(key)
-            new, clusters = self._build(key)
             if old == new:
                 continue
             for backend, index in ((old, Index.discard), (new, Index.add)):
@@ -335,7 +326,7 @@ class Snapshot:
                     index(self._listeners, port, key)
                     ports.add(port)
                     wanted[LISTENER, listening_address(backend.route)] = None
-                elif label := scope_label(backend.name):
+                elif not is_hidden(backend) and (label := scope_label(backend.name)):
                     index(self._scopes, label, key)
                     labels.add(label)
             wanted |= dict.fromkeys(self._clusters.pop(key, set()) - clusters.keys())
@@ -362,12 +353,21 @@ class Snapshot:
             backend = self.holds.apply(backend) if backend is not None else None
             clusters = by_key(own_resources(backend, self.options)) if backend is not None else {}
         except Exception as error:  # noqa: BLE001  see _check
-            kind, _, name = key.partition("/")
-            aliases = [name] if kind == _ROUTE else self._pools[name]
-            self.problems.report(f"made/{key}", [build_failed(self._routes[alias], error) for alias in sorted(aliases)])
+            failed = [build_failed(self._routes[alias], error) for alias in sorted(self._aliases(key))]
+            self.problems.report(f"made/{key}", failed)
             return None, {}
         self.problems.report(f"made/{key}", self._measured.problems(backend))
         return backend, clusters
+
+    def _made(self, affected: Collection[str]) -> dict[str, tuple[Backend | None, dict[Key, Resource | None]]]:
+        """Build backends, and those whose rules send requests to them."""
+        users = (user for key in affected for it in self._aliases(key) for user in self._rule_targets.users[it])
+        made = {key: self._build(key) for key in {*affected, *(key for it in users for key in self._backend_keys(it))}}
+        return self._rule_targets.link(made, self._backends, lambda it: self._backend_keys(it)[0], self.problems)
+
+    def _aliases(self, key: str) -> Iterable[str]:
+        kind, _, name = key.partition("/")
+        return set(self._pools[name]) if kind == _POOL else {name}
 
     def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
         backends = [self._backends[key] for key in self._scopes[label]]

@@ -36,6 +36,7 @@ from pilotage.routes.rules.nodes import (
     literal_node,
 )
 from pilotage.routes.rules.nodes import size as pattern_size
+from pilotage.routes.rules.places import address_of, places
 from pilotage.routes.rules.regex import parse_regex
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "RuleSet",
     "Rules",
     "Statement",
+    "address_of",
     "ends",
     "is_about_responses",
     "is_nullable",
@@ -71,6 +73,7 @@ __all__ = [
     "parse_glob",
     "parse_regex",
     "pattern_size",
+    "places",
     "read_rules",
     "remainder",
 ]

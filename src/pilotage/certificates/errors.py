@@ -1,0 +1,46 @@
+"""Defines how obtaining a certificate fails, and what an operator can do about it. Pure."""
+
+from __future__ import annotations
+
+from pilotage.core.errors import PilotageError
+from pilotage.core.text import shorten
+
+__all__ = ["CertificateError", "StorageError"]
+
+_LONGEST = 1_000  # characters of each text; a CA's reasons can be long
+
+
+class CertificateError(PilotageError):
+    """A certificate was not obtained.
+
+    Attributes:
+        what: why, with the CA's own words, without a full stop.
+        hint: what to check; ``""`` if there is no advice.
+        names: the host names to blame; empty if it concerns all.
+        validated: whether the CA tried to validate a name, which counts towards its rate limits.
+        retry_after: seconds to wait before the next attempt, as the CA asks; 0 if it did not say.
+        elsewhere: whether another CA might issue the certificate.
+
+    """
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        names: frozenset[str] = frozenset(),
+        validated: bool = False,
+        retry_after: float = 0.0,
+        elsewhere: bool = True,
+    ) -> None:
+        self.what = shorten(what, _LONGEST)
+        self.hint = shorten(hint, _LONGEST)
+        self.names = names
+        self.validated = validated
+        self.retry_after = retry_after
+        self.elsewhere = elsewhere
+        super().__init__(f"{self.what}; {self.hint}" if self.hint else self.what)
+
+
+class StorageError(PilotageError):
+    """A file of the certificate folder cannot be read or written."""

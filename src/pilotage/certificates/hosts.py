@@ -1,0 +1,151 @@
+"""Finds the host names of routes that need a certificate. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from pilotage.certificates.plan import why_not_public
+from pilotage.core.problems import Problem
+from pilotage.core.text import shorten
+from pilotage.routes.hosts import DEFAULT, is_host, served_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pilotage.certificates.settings import AutocertSettings, Entry
+    from pilotage.routes.route import Route
+
+__all__ = ["HostList", "find_hosts", "names_of", "uncovered"]
+
+MOST_OF_ONE: Final = 50
+"""Host names of one container that get a certificate, so that its labels cannot use up a CA's rate limits."""
+
+
+class HostList:
+    """The host names that need certificates.
+
+    Attributes:
+        wanted: name of an entry with ``domains: auto`` -> host names, sorted.
+        problems: a warning for each container with too many names.
+
+    """
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, list[str]] = {}
+        self.problems: list[Problem] = []
+
+
+def find_hosts(routes: Iterable[Route], settings: AutocertSettings, is_served: Callable[[str], bool]) -> HostList:
+    """Return the host names of the served routes for which certificates are to be obtained.
+
+    Args:
+        routes: the routes of the table. Names that the policy denies to a container are not among them.
+        settings: what to obtain certificates for.
+        is_served: takes an alias and returns whether the gateway serves its route.
+
+    """
+    found = HostList()
+    automatic = [entry for entry in settings.entries if entry.auto]
+    if not automatic:
+        return found
+    chosen: dict[str, set[str]] = {entry.name: set() for entry in automatic}
+    counted: Counter[tuple[str, str]] = Counter()
+    limited: set[tuple[str, str]] = set()
+    for route in sorted(routes, key=lambda route: (not route.is_static, route.created, route.alias)):
+        name = served_name(route)
+        if not name or route.is_stream or not is_served(route.alias):
+            continue
+        owner = (route.provider, route.container)
+        for entry, host in _choices(name, automatic, settings.match_domains):
+            if host in chosen[entry.name]:
+                continue
+            if not route.is_static and counted[owner] >= MOST_OF_ONE:
+                if owner not in limited:
+                    limited.add(owner)
+                    found.problems.append(_too_many(route))
+                continue
+            counted[owner] += 1
+            chosen[entry.name].add(host)
+    found.wanted = {name: sorted(hosts) for name, hosts in chosen.items()}
+    return found
+
+
+def _choices(name: str, entries: Sequence[Entry], domains: Sequence[str]) -> Iterator[tuple[Entry, str]]:
+    """Yield each host of a name with the first entry that can obtain a certificate for it."""
+    for entry in entries:
+        hosts = [host for host in names_of(name, domains, entry) if _is_possible(host, entry)]
+        if hosts:
+            yield from ((entry, host) for host in hosts)
+            return
+
+
+def _is_possible(host: str, entry: Entry) -> bool:
+    if host.startswith("*.") and entry.dns is None and entry.method != "internal":
+        return False
+    return not why_not_public(host, private=entry.private)
+
+
+def names_of(name: str, domains: Sequence[str], entry: Entry) -> list[str]:
+    """Return the full host names for an alias or the name of a pool.
+
+    Args:
+        name: as :func:`~pilotage.routes.hosts.served_name` returns it.
+        domains: the operator's own domains (``match_domains``).
+        entry: the entry; our own CA also issues certificates for names below ``localhost``.
+
+    """
+    if name == DEFAULT or not is_host(name):
+        return []
+    if "." in name:
+        return [name]
+    if not domains and entry.method == "internal":
+        return [f"{name}.localhost"]
+    return [f"{name}.{domain}" for domain in domains]
+
+
+def _too_many(route: Route) -> Problem:
+    return Problem(
+        message=f"only {MOST_OF_ONE} host names of this container get a certificate",
+        hint="list the other names in autocert.domains, or use a wildcard with a DNS provider",
+        severity="warning",
+        provider=route.provider,
+        container=route.container,
+        route=route.alias,
+    )
+
+
+def uncovered(
+    routes: Iterable[Route], settings: AutocertSettings, other: Iterable[str]
+) -> Iterator[tuple[Route, str, str]]:
+    """Yield route, host and reason for each full host name of a route that no certificate will cover.
+
+    Args:
+        routes: the served routes.
+        settings: what certificates are to be obtained.
+        other: names in certificates from files.
+
+    """
+    names = {name.lower() for name in other} | {name for entry in settings.entries for name in entry.domains}
+    automatic = [entry for entry in settings.entries if entry.auto]
+    for route in routes:
+        name = served_name(route)
+        if not name or route.is_stream or name == DEFAULT or not is_host(name):
+            continue
+        hosts = [name] if "." in name else [f"{name}.{domain}" for domain in settings.match_domains]
+        for host in hosts:
+            if host in names or (not host.startswith("*.") and f"*.{host.partition('.')[2]}" in names):
+                continue
+            why = _why_uncovered(host, automatic)
+            if why:
+                yield route, shorten(host), why
+
+
+def _why_uncovered(host: str, automatic: Sequence[Entry]) -> str:
+    if not automatic:
+        return "it is not in autocert.domains"
+    if any(_is_possible(host, entry) for entry in automatic):
+        return ""
+    if why := why_not_public(host, private=automatic[0].private):
+        return why
+    return "a wildcard needs a DNS provider"

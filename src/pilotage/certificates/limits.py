@@ -1,0 +1,107 @@
+"""Keeps our orders below the rate limits of CAs, so that labels of strangers cannot use them up. Pure.
+
+The limits are below those of Let's Encrypt: 300 orders of an account in 3 hours, 50 certificates of a registered domain
+and 5 for the same names in a week. Renewals come first: new names may use only a part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Limits", "registered_domain"]
+
+_HOUR: Final = 3600.0
+_WEEK: Final = 7 * 86_400.0
+
+_ORDERS: Final = 100  # in 3 hours, for each CA
+_FOR_DOMAIN: Final = 40  # in a week, for the first names below one domain
+_FOR_SAME: Final = 4  # in a week, for the same set of names
+
+
+class _Order(msgspec.Struct, frozen=True):
+    """An order that was begun: when, at which CA, for which names, and whether it was a renewal."""
+
+    at: float
+    directory: str
+    names: tuple[str, ...]
+    renewal: bool = False
+    issued: bool = False
+
+
+def registered_domain(name: str) -> str:
+    """Return the last two labels of a name, which stand for the domain whose certificates a CA counts.
+
+    For a public suffix of two labels, such as ``co.uk``, this counts too many names together, which only makes the
+    limit stricter.
+    """
+    return ".".join(name.removeprefix("*.").rsplit(".", 2)[-2:])
+
+
+class Limits:
+    """Counts orders.
+
+    Attributes:
+        changed: whether orders have been recorded since the state was last saved.
+
+    """
+
+    def __init__(self) -> None:
+        self._orders: list[_Order] = []
+        self.changed = False
+
+    def record(self, now: float, directory: str, names: Iterable[str], *, renewal: bool, issued: bool) -> None:
+        """Record an order that was begun."""
+        self._orders = [order for order in self._orders if order.at > now - _WEEK]
+        self._orders.append(_Order(now, directory, tuple(sorted(names)), renewal, issued))
+        self.changed = True
+
+    def wait(self, now: float, directory: str, names: Iterable[str], *, renewal: bool) -> tuple[float, str]:
+        """Return how many seconds an order has to wait, and why; ``(0, "")`` if it may begin.
+
+        Args:
+            now: seconds since 1970.
+            directory: the CA's directory.
+            names: the host names of the order.
+            renewal: whether it replaces a certificate for names that had one.
+
+        """
+        wanted = tuple(sorted(names))
+        ours = [order for order in self._orders if order.directory == directory and order.at > now - _WEEK]
+        waits = [self._until(now, [order.at for order in ours if order.at > now - 3 * _HOUR], _ORDERS, 3 * _HOUR)]
+        reasons = [f"{_ORDERS} orders in 3 hours"]
+        same = [order.at for order in ours if order.issued and order.names == wanted]
+        waits.append(self._until(now, same, _FOR_SAME, _WEEK))
+        reasons.append(f"{_FOR_SAME} certificates for the same names in a week")
+        for domain in () if renewal else {registered_domain(name) for name in wanted}:
+            times = [
+                order.at
+                for order in ours
+                if order.issued and not order.renewal and domain in map(registered_domain, order.names)
+            ]
+            waits.append(self._until(now, times, _FOR_DOMAIN, _WEEK))
+            reasons.append(f"{_FOR_DOMAIN} new certificates for names below {domain} in a week")
+        longest = max(waits)
+        return (longest, reasons[waits.index(longest)]) if longest > 0 else (0.0, "")
+
+    @staticmethod
+    def _until(now: float, times: list[float], most: int, window: float) -> float:
+        return sorted(times)[-most] + window - now if len(times) >= most else 0.0
+
+    def dump(self) -> list[_Order]:
+        """Return the orders as plain data, for :meth:`load`."""
+        self.changed = False
+        return list(self._orders)
+
+    def load(self, orders: object, now: float) -> None:
+        """Take over the orders of an earlier process. Orders in the future, after a wrong clock, are dropped.
+
+        Raises:
+            msgspec.ValidationError: they have another form.
+
+        """
+        self._orders = [order for order in msgspec.convert(orders, list[_Order]) if now - _WEEK < order.at <= now + 60]

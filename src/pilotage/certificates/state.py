@@ -1,0 +1,111 @@
+"""Remembers failed attempts and begun orders, also across restarts. A restart must not undercut a CA's limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from pilotage.certificates.errors import StorageError
+from pilotage.certificates.limits import Limits
+from pilotage.certificates.renewal import back_off
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pilotage.certificates.errors import CertificateError
+    from pilotage.certificates.storage import Storage
+
+__all__ = ["Failure", "State"]
+
+_FILE: Final = "state.json"
+_MOST: Final = 10_000  # names with failures
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The failed attempts for one name.
+
+    Attributes:
+        count: failures in a row.
+        at: time of the last one, in seconds since 1970.
+        until: when to try again.
+        message: why, with the CA's own words.
+        hint: what to check.
+
+    """
+
+    count: int
+    at: float
+    until: float
+    message: str
+    hint: str = ""
+
+
+class State:
+    """Failures by name, and rate limits.
+
+    Attributes:
+        failures: name -> its failures.
+        limits: the orders that were begun.
+
+    """
+
+    def __init__(self) -> None:
+        self.failures: dict[str, Failure] = {}
+        self.limits = Limits()
+        self._written = b""
+
+    def fail(self, names: Iterable[str], error: CertificateError, now: float) -> None:
+        """Record a failure for each of the names."""
+        for name in names:
+            before = self.failures.pop(name, None)
+            count = before.count + 1 if before is not None else 1
+            until = now + back_off(count, error.retry_after)
+            self.failures[name] = Failure(count, now, until, error.what, error.hint)
+        while len(self.failures) > _MOST:
+            del self.failures[next(iter(self.failures))]
+
+    def succeed(self, names: Iterable[str]) -> None:
+        """Forget the failures of names."""
+        for name in names:
+            self.failures.pop(name, None)
+
+    def retain(self, names: set[str]) -> None:
+        """Forget single failures of all other names. A name that comes and goes keeps its place in the back-off."""
+        for name in [name for name, failure in self.failures.items() if name not in names and failure.count < 2]:
+            del self.failures[name]
+
+    def held(self, now: float) -> set[str]:
+        """Return the names that must not be requested now."""
+        return {name for name, failure in self.failures.items() if failure.until > now}
+
+    def load(self, storage: Storage, now: float) -> None:
+        """Read the file. Failures and orders from the future, after a wrong clock, are dropped.
+
+        Raises:
+            StorageError: it cannot be read. The state is then empty.
+
+        """
+        content = storage.read_file(_FILE)
+        if content is None:
+            return
+        try:
+            found = msgspec.json.decode(content, type=dict[str, Any])
+            self.limits.load(found.get("orders", []), now)
+            failures = msgspec.convert(found.get("failures", {}), dict[str, Failure])
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise StorageError(f"{storage.folder / _FILE} is damaged: {error}") from error
+        self.failures = {name: failure for name, failure in failures.items() if failure.at <= now + 60}
+        self._written = content
+
+    def save(self, storage: Storage) -> None:
+        """Write the file if it has changed.
+
+        Raises:
+            StorageError: it cannot be written.
+
+        """
+        content = msgspec.json.encode({"failures": self.failures, "orders": self.limits.dump()})
+        if content != self._written:
+            storage.write(_FILE, content)
+            self._written = content

@@ -1,0 +1,77 @@
+"""Defines what is shown about certificates. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["CertificateEvent", "CertificateState", "CertificateStatus", "CertificateTotals"]
+
+CertificateState = Literal["valid", "expired", "requested", "waiting", "failed"]
+
+
+class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One certificate, or names that have none yet. Contains no secrets. Times are seconds since 1970; 0 is none.
+
+    Attributes:
+        names: its host names.
+        state: ``valid``; ``expired``; without a valid certificate: ``requested`` while an order is under way,
+            ``failed`` after a failed attempt, and ``waiting`` otherwise.
+        entry: the section of ``autocert`` that it is for: ``main`` or ``extra[N]``.
+        method: how the CA validates the names; ``local`` for files that something else renews.
+        issuer: who issued it.
+        serial: its serial number, in hexadecimal.
+        not_before, not_after: its validity.
+        renew_at: when it will be renewed.
+        renewal_by_ca: whether the CA suggested that time (ARI).
+        error: why the last attempt failed; ``""`` if it did not.
+        hint: what to check.
+        failures: failed attempts in a row.
+        next_attempt: when the next attempt begins, if the last one failed.
+        renewing: whether an order is under way.
+        file: path of the certificate chain; ``""`` if it is not stored.
+
+    """
+
+    names: tuple[str, ...]
+    state: CertificateState
+    entry: str = ""
+    method: str = ""
+    issuer: str = ""
+    serial: str = ""
+    not_before: float = 0.0
+    not_after: float = 0.0
+    renew_at: float = 0.0
+    renewal_by_ca: bool = False
+    error: str = ""
+    hint: str = ""
+    failures: int = 0
+    next_attempt: float = 0.0
+    renewing: bool = False
+    file: str = ""
+
+
+class CertificateEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a certificate.
+
+    Attributes:
+        kind: ``issued``, ``renewed`` or ``failed``.
+        names: its host names.
+        at: when, in seconds since 1970.
+        text: issuer and expiry, or the reason of the failure.
+
+    """
+
+    kind: Literal["issued", "renewed", "failed"]
+    names: tuple[str, ...]
+    at: float
+    text: str
+
+
+class CertificateTotals(msgspec.Struct):
+    """Counts since the start: certificates issued, renewed, and failed attempts."""
+
+    issued: int = 0
+    renewed: int = 0
+    failed: int = 0

@@ -1,0 +1,53 @@
+"""Runs blocking functions in threads that never keep the process from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["in_thread"]
+
+_T = TypeVar("_T")
+
+
+async def in_thread(function: Callable[[], _T], patience: float) -> _T:
+    """Run a blocking function in a thread of its own.
+
+    The thread is a daemon thread: Python waits at exit for those of ``asyncio.to_thread``, however long they take.
+
+    Args:
+        function: what to run.
+        patience: seconds to wait for it. The thread itself cannot be stopped; its result is then lost.
+
+    Raises:
+        TimeoutError: the function takes longer.
+
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[_T] = loop.create_future()
+
+    def settle(value: _T | None, error: BaseException | None) -> None:
+        if result.done():  # cancelled, or too late
+            return
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(value)  # type: ignore[arg-type]  # the function's own result
+
+    def run() -> None:
+        value, failure = None, None
+        try:
+            value = function()
+        except BaseException as error:  # noqa: BLE001  # passed on to the caller
+            failure = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(settle, value, failure)
+
+    threading.Thread(target=run, name="certificates", daemon=True).start()
+    async with asyncio.timeout(patience):
+        return await result

@@ -1,0 +1,128 @@
+"""Obtains certificates while the daemon runs, if ``autocert`` is configured. Otherwise, it imports none of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pilotage.certificates.status import CertificateTotals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pilotage.certificates.manager import CertificateManager
+    from pilotage.certificates.settings import AutocertSettings
+    from pilotage.certificates.status import CertificateEvent, CertificateStatus
+    from pilotage.core.problems import Problem
+    from pilotage.daemon.settings import DaemonSettings
+    from pilotage.table.table import Table
+    from pilotage.xds.server import AdsServer
+
+__all__ = ["CertificateKeeper", "certificate_folder"]
+
+_SYSTEM: Final = "/var/lib/pilotage"
+
+
+def certificate_folder(settings: AutocertSettings, env: Mapping[str, str]) -> Path:
+    """Return the folder for certificates: the configured one, or else ``certificates`` in the folder for state.
+
+    The folder for state is ``STATE_DIRECTORY``, which systemd sets, ``/var/lib/pilotage`` for root, and
+    ``~/.local/state/pilotage`` for other users.
+    """
+    if settings.folder:
+        return Path(settings.folder)
+    state = env.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not state and os.geteuid() == 0:
+        state = _SYSTEM
+    if not state:
+        state = str(Path(env.get("XDG_STATE_HOME") or Path(env.get("HOME", "~"), ".local", "state"), "pilotage"))
+    return Path(state) / "certificates"
+
+
+class CertificateKeeper:
+    """Runs the certificate manager as soon as the configuration asks for certificates.
+
+    Args:
+        ads: the xDS server, whose Envoys answer challenges and serve the certificates.
+        settings: the daemon's settings.
+        env: the environment, which decides where certificates are kept.
+
+    """
+
+    def __init__(self, ads: AdsServer, settings: DaemonSettings, env: Mapping[str, str]) -> None:
+        self._ads = ads
+        self._env = env
+        self._settings = settings.autocert
+        self._table: Table | None = None
+        self._manager: CertificateManager | None = None
+        self._host_problems: tuple[Problem, ...] = ()
+        self._wanted = asyncio.Event()
+        ads.targets.on_touched.append(self._follow)
+        if self._settings.entries:
+            self._create()
+
+    def _create(self) -> None:
+        from pilotage.certificates.manager import CertificateManager  # noqa: PLC0415  # not needed without autocert
+
+        folder = certificate_folder(self._settings, self._env)
+        self._manager = CertificateManager(self._settings, folder, self._ads.certificates, self._hosts)
+        self._wanted.set()
+
+    def configure(self, settings: DaemonSettings) -> None:
+        """Apply new settings. The folder stays the same until the next start."""
+        self._settings = settings.autocert
+        if self._manager is not None:
+            self._manager.configure(self._settings)
+        elif self._settings.entries:
+            self._create()
+
+    async def run(self) -> None:
+        """Obtain and renew certificates until cancelled."""
+        await self._wanted.wait()
+        if self._manager is not None:
+            await self._manager.run()
+
+    def _follow(self, table: Table, _aliases: Iterable[str]) -> None:
+        self._table = table
+        if self._manager is not None:
+            self._manager.wake()
+
+    def _hosts(self) -> Mapping[str, Sequence[str]]:
+        from pilotage.certificates.hosts import find_hosts  # noqa: PLC0415
+
+        if self._table is None:
+            return {}
+        found = find_hosts(self._table.routes.values(), self._settings, self._is_served)
+        self._host_problems = tuple(found.problems)
+        return found.wanted
+
+    def _is_served(self, alias: str) -> bool:
+        return bool(self._ads.snapshot.resources_of(alias)[1])
+
+    # ---- what the API reports
+
+    def status(self) -> tuple[CertificateStatus, ...]:
+        """Return the certificates, and the names that have none."""
+        return self._manager.status() if self._manager is not None else ()
+
+    @property
+    def totals(self) -> CertificateTotals:
+        """What has happened since the start."""
+        return self._manager.totals if self._manager is not None else CertificateTotals()
+
+    @property
+    def events(self) -> Sequence[CertificateEvent]:
+        """The latest events, the newest last."""
+        return self._manager.events if self._manager is not None else ()
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems with certificates."""
+        if self._manager is None:
+            return ()
+        return (*self._host_problems, *self._manager.problems(), *self._ads.certificates.problems)
+
+    def renew(self, names: Iterable[str]) -> int:
+        """Renew certificates as soon as possible; return how many. See :meth:`CertificateManager.renew`."""
+        return self._manager.renew(names) if self._manager is not None else 0

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from pilotage.api.certificates import CertificateMetrics, CertificateResource, certificate_json
+from pilotage.api.openapi import document
+from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
+
+VALID = CertificateStatus(
+    names=("a.example.com", "b.example.com"), state="valid", issuer="CA", not_before=1.0, not_after=90.0, renew_at=60.0
+)
+MISSING = CertificateStatus(names=("c.example.com",), state="failed", error="no", failures=3, next_attempt=7.0)
+EVENT = CertificateEvent("issued", ("a.example.com",), 5.0, "by CA")
+
+
+class Source:
+    def __init__(self, *found: CertificateStatus, totals: CertificateTotals | None = None) -> None:
+        self.found = found
+        self.totals = totals or CertificateTotals()
+        self.events = [EVENT]
+
+    def status(self) -> tuple[CertificateStatus, ...]:
+        return self.found
+
+
+def test_times_that_do_not_apply_are_null() -> None:
+    found = certificate_json(MISSING)
+    assert (found["not_after"], found["renew_at"], found["next_attempt"]) == (None, None, 7.0)
+
+
+def test_the_description_of_the_api_names_each_property() -> None:
+    schema = document()["paths"]["/v1/certificates"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    properties: dict[str, Any] = schema["properties"]["certificates"]["items"]["properties"]
+    assert set(properties) == set(certificate_json(VALID))
+    assert set(schema["properties"]["events"]["items"]["properties"]) == {"kind", "names", "at", "text"}
+
+
+async def test_certificates_are_served() -> None:
+    app = web.Application()
+    CertificateResource(lambda: Source(VALID)).add_to(app.router)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        port = runner.addresses[0][1]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/v1/certificates") as answer,
+        ):
+            found = await answer.json()
+    finally:
+        await runner.cleanup()
+    assert found["certificates"][0]["names"] == ["a.example.com", "b.example.com"]
+    assert found["events"][0]["kind"] == "issued"
+
+
+def test_metrics_show_expiry_failures_and_totals() -> None:
+    registry = CollectorRegistry()
+    registry.register(CertificateMetrics(Source(VALID, MISSING, totals=CertificateTotals(1, 2, 3))))
+    text = generate_latest(registry).decode()
+    assert 'pilotage_certificate_expiry_timestamp_seconds{name="a.example.com"} 90.0' in text
+    assert 'pilotage_certificate_failed_attempts{name="c.example.com"} 3.0' in text
+    assert "pilotage_certificates_missing 1.0" in text
+    assert 'pilotage_certificate_events_total{result="renewed"} 2.0' in text
+
+
+def test_without_certificates_there_are_no_metrics() -> None:
+    registry = CollectorRegistry()
+    registry.register(CertificateMetrics(Source()))
+    assert generate_latest(registry) == b""

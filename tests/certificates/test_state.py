@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pilotage.certificates.errors import CertificateError, StorageError
+from pilotage.certificates.state import State
+from tests.support.certificates import CA, opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_failures_hold_names_back_for_longer_each_time() -> None:
+    state = State()
+    state.fail(["a.example.com"], CertificateError("no", retry_after=500), 0.0)
+    assert state.held(499) == {"a.example.com"}
+    assert state.held(501) == set()
+    state.fail(["a.example.com"], CertificateError("no"), 501.0)
+    assert state.failures["a.example.com"].count == 2
+    assert state.failures["a.example.com"].until == 801.0
+    state.succeed(["a.example.com", "b.example.com"])
+    assert state.failures == {}
+
+
+def test_failures_and_orders_survive_a_restart(tmp_path: Path) -> None:
+    storage, state = opened(tmp_path), State()
+    state.fail(["a.example.com"], CertificateError("no", "check DNS"), 1_000.0)
+    state.limits.record(1_000.0, CA, ["a.example.com"], renewal=False, issued=False)
+    state.save(storage)
+    other = State()
+    other.load(storage, 1_001.0)
+    assert other.failures == state.failures
+    assert len(other.limits.dump()) == 1
+
+
+def test_what_was_recorded_with_a_wrong_clock_is_dropped(tmp_path: Path) -> None:
+    storage, state = opened(tmp_path), State()
+    state.fail(["a.example.com"], CertificateError("no"), 10**9)
+    state.save(storage)
+    other = State()
+    other.load(storage, 1_000.0)
+    assert other.failures == {}
+
+
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
+    storage = opened(tmp_path)
+    State().load(storage, 0.0)
+    for content in (b"{", b'{"failures": 3}', b"[" * 100_000):
+        storage.write("state.json", content)
+        with pytest.raises(StorageError, match="damaged"):
+            State().load(storage, 0.0)
+
+
+def test_a_name_that_comes_and_goes_keeps_waiting() -> None:
+    state = State()
+    for _ in range(3):
+        state.fail(["often.example.com"], CertificateError("no"), 0.0)
+    state.fail(["once.example.com"], CertificateError("no"), 0.0)
+    state.retain(set())
+    assert set(state.failures) == {"often.example.com"}
+
+
+def test_the_number_of_failures_is_limited() -> None:
+    state = State()
+    state.fail([f"n{number}.example.com" for number in range(10_100)], CertificateError("no"), 0.0)
+    assert len(state.failures) == 10_000
