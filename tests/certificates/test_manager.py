@@ -43,3 +43,112 @@ async def test_a_certificate_for_listed_domains_is_obtained_by_http_01(pebble: P
             assert "Pebble" in status.issuer
             assert manager.problems() == ()
             assert server.tokens == {}
+
+
+async def test_stored_certificates_are_served_before_the_routes_are_known(pebble: Pebble, tmp_path: Path) -> None:
+    settings = settings_for(pebble, "shop.example.com")
+    async with ChallengeServer(pebble) as server:
+        async with running(CertificateManager(settings, tmp_path / "certificates", server, settle=0)):
+            await until(lambda: server.served)
+    async with ChallengeServer(pebble) as again:
+        manager = CertificateManager(settings_for(pebble), tmp_path / "certificates", again, settle=0)
+        await manager.prepare()
+        assert again.served == {"shop.example.com"}
+
+
+async def test_a_certificate_is_renewed_before_it_expires(pebble: Pebble, tmp_path: Path) -> None:
+    import time
+
+    ahead = 0.0
+    async with ChallengeServer(pebble) as server:
+        settings = settings_for(pebble, "shop.example.com")
+        manager = CertificateManager(
+            settings, tmp_path / "certificates", server, settle=0, clock=lambda: time.time() + ahead
+        )
+        async with running(manager):
+            await until(lambda: server.served)
+            before = status_of(manager, "shop.example.com")
+            lifetime = before.not_after - before.not_before
+            ahead = lifetime * 0.6
+            manager.wake()
+            await asyncio.sleep(0.3)
+            assert manager.totals.renewed == 0
+            ahead = before.renew_at - time.time() + 60
+            manager.wake()
+            await until(lambda: manager.totals.renewed)
+            after = status_of(manager, "shop.example.com")
+            assert after.serial != before.serial
+            assert after.file == before.file
+            assert [event.kind for event in manager.events] == ["issued", "renewed"]
+
+
+async def test_a_ca_that_is_away_at_the_start_is_asked_again(pebble: Pebble, tmp_path: Path) -> None:
+    import time
+
+    pebble.stop()
+    ahead = 0.0
+    async with ChallengeServer(pebble) as server:
+        settings = settings_for(pebble, "shop.example.com")
+        manager = CertificateManager(
+            settings, tmp_path / "certificates", server, settle=0, clock=lambda: time.time() + ahead
+        )
+        async with running(manager):
+            await until(lambda: manager.totals.failed)
+            status = status_of(manager, "shop.example.com")
+            assert (status.state, status.failures) == ("failed", 1)
+            (problem,) = manager.problems()
+            assert "cannot reach 127.0.0.1" in problem.message
+            pebble.start()
+            ahead = 120.0
+            manager.wake()
+            await until(lambda: server.served)
+            assert manager.problems() == ()
+
+
+async def test_one_bad_name_does_not_keep_the_others_from_having_certificates(pebble: Pebble, tmp_path: Path) -> None:
+    pebble.dns_call("add-a", host="away.example.com.", addresses=["127.0.0.9"])
+    hosts = {"main": ["away.example.com", "shop.example.com"]}
+    async with ChallengeServer(pebble) as server:
+        settings = settings_for(pebble)
+        manager = CertificateManager(settings, tmp_path / "certificates", server, lambda: hosts, settle=0)
+        async with running(manager):
+            await until(lambda: server.served)
+            assert server.served == {"shop.example.com"}
+            assert status_of(manager, "away.example.com").state == "failed"
+            assert status_of(manager, "shop.example.com").state == "valid"
+
+
+async def test_dns_01_with_a_wildcard(tmp_path: Path) -> None:
+    from pilotage.certificates.providers import read_dns_options
+    from tests.support.dns_server import DnsServer
+    from tests.support.pebble import Pebble
+
+    with DnsServer().running() as dns, Pebble(tmp_path / "pebble", dns=f"{dns.address}:53").running() as pebble:
+        options = read_dns_options("rfc2136", dns.options, (f"{dns.address}:53",))
+        settings = settings_for(pebble, "*.example.com", "example.com", method="dns-01", dns=options)
+        async with ChallengeServer(pebble) as server:
+            manager = CertificateManager(settings, tmp_path / "certificates", server, settle=0)
+            async with running(manager):
+                await until(lambda: server.served or manager.totals.failed)
+                assert manager.problems() == ()
+                assert server.served == {"*.example.com", "example.com"}
+                assert dns.records["_acme-challenge.example.com"] == []
+                assert dns.updates == 4
+
+
+async def test_records_that_a_crash_left_behind_are_removed(pebble: Pebble, tmp_path: Path) -> None:
+    from pilotage.certificates.providers import read_dns_options
+    from pilotage.certificates.records import Record, RecordJournal
+    from tests.support.certificates import opened
+    from tests.support.dns_server import DnsServer
+
+    storage = opened(tmp_path)
+    with DnsServer().running() as dns:
+        RecordJournal(storage).add(Record("rfc2136", "_acme-challenge.a.example.com", "old"))
+        dns.records["_acme-challenge.a.example.com"] = ["old"]
+        options = read_dns_options("rfc2136", dns.options, (f"{dns.address}:53",))
+        async with ChallengeServer(pebble) as server:
+            settings = settings_for(pebble, method="dns-01", dns=options)
+            async with running(CertificateManager(settings, storage.folder, server, settle=0)):
+                await until(lambda: not RecordJournal(storage).records)
+        assert dns.records["_acme-challenge.a.example.com"] == []

@@ -70,7 +70,7 @@ async def test_a_name_that_is_not_ours_is_blamed_alone(pebble: Pebble, tmp_path:
 async def test_a_name_that_the_ca_forbids(pebble: Pebble, tmp_path: Path) -> None:
     async with ChallengeServer(pebble) as server:
         with pytest.raises(CertificateError, match="rejectedIdentifier"):
-            await order(pebble, tmp_path, server, "blocked-domain.example.com")
+            await order(pebble, tmp_path, server, "shop.blocked-domain.com")
 
 
 async def test_a_wildcard_needs_dns(pebble: Pebble, tmp_path: Path) -> None:

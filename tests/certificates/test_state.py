@@ -53,15 +53,6 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
             State().load(storage, 0.0)
 
 
-def test_a_name_that_comes_and_goes_keeps_waiting() -> None:
-    state = State()
-    for _ in range(3):
-        state.fail(["often.example.com"], CertificateError("no"), 0.0)
-    state.fail(["once.example.com"], CertificateError("no"), 0.0)
-    state.retain(set())
-    assert set(state.failures) == {"often.example.com"}
-
-
 def test_the_number_of_failures_is_limited() -> None:
     state = State()
     state.fail([f"n{number}.example.com" for number in range(10_100)], CertificateError("no"), 0.0)

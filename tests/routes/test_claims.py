@@ -204,8 +204,14 @@ def test_a_route_claims_everything_that_its_labels_name() -> None:
 
 def test_a_plain_route_claims_only_its_alias() -> None:
     assert claims_of({}) == [("hosts", "web", "", True)]
-    assert claims_of({"proxy.web.port": "9000:80", "proxy.web.scheme": "http"}) == [("hosts", "web", "", True)]
-    assert claims_of({"proxy.web.bind": "10.0.0.1"}) == [("hosts", "web", "", True)]
+
+
+def test_an_http_route_may_claim_a_port_and_an_address() -> None:
+    http = {"proxy.web.port": "9000:80", "proxy.web.scheme": "http"}
+    assert claims_of(http)[1:] == [("ports", "9000", "port", True)]
+    assert claims_of(http | {"proxy.web.port": "22:80"})[1:] == [("ports", "22", "port", False)]
+    elsewhere = Policy(addresses=("10.0.0.2",))
+    assert claims_of({"proxy.web.bind": "10.0.0.1"}, elsewhere)[1:] == [("ports", "10.0.0.1", "bind", False)]
 
 
 def test_a_port_of_pilotage_is_a_target_that_nobody_may_claim() -> None:

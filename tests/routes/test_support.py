@@ -130,6 +130,19 @@ def test_the_settings_that_keep_a_route_from_being_served_are_its_status() -> No
     }
 
 
+def test_only_twenty_ports_of_a_container_may_speak_http_or_end_tls() -> None:
+    names = [f"a{number}" for number in range(30)]
+    labels = {"proxy.aliases": ",".join(names), "proxy.*.scheme": "http"}
+    labels |= {f"proxy.{name}.port": f"{9000 + number}:80" for number, name in enumerate(names)}
+    labels |= {"proxy.a1.scheme": "tcp", "proxy.a2.scheme": "tcp", "proxy.a2.tls_termination": "true"}
+    labels["proxy.a29.port"] = "9000:80"  # shared with a0
+    found = {route.alias: route for route in routes(Refuses(served=True), **labels)}
+    assert [name for name in names if found[name].excluded] == names[21:29]
+    (problem,) = found["a21"].problems
+    assert problem.message == "the container has more than 20 ports for HTTP or with TLS termination"
+    assert (problem.label, problem.refused) == ("proxy.a21.port", True)
+
+
 def test_only_fifty_routes_of_a_container_may_have_rules() -> None:
     gateway = Refuses(served=True)
     names = [f"a{number}" for number in range(60)]

@@ -113,7 +113,7 @@ class Pebble:
             "ocspResponderURL": "",
             "externalAccountBindingRequired": eab,
             "externalAccountMACKeys": dict([EAB]) if eab else {},
-            "domainBlocklist": ["blocked-domain.example.com"],
+            "domainBlocklist": ["blocked-domain.com"],
             "retryAfter": {"authz": 1, "order": 1},
             "profiles": profiles,
         }

@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 from pilotage.routes.port_syntax import PortPair
 from pilotage.xds.backend import route_backend
 from pilotage.xds.client_limit import _VERSION, CLIENT_LIMIT, what_it_supports
-from pilotage.xds.listeners import http_listeners, stream_listener
+from pilotage.xds.listeners import certificate_groups, http_listeners
 from pilotage.xds.options import CertificateFiles, GatewayOptions
+from pilotage.xds.port_listeners import port_listener
 from pilotage.xds.resources import CLUSTER, Resource, resource
 from tests.support.gateway import route
 
@@ -24,7 +25,11 @@ _TLS: dict[str, Any] = {"https_port": 8443, "certificates": (CertificateFiles("c
 def _listeners(options: GatewayOptions) -> list[Resource]:
     tcp = route_backend(route("a", 1, scheme="tcp", port=PortPair(22, 1)))
     udp = route_backend(route("b", 1, scheme="udp", port=PortPair(53, 1)))
-    return [*http_listeners(options), stream_listener(tcp, options), stream_listener(udp, options)]
+    return [
+        *http_listeners(options),
+        port_listener(tcp, options, certificate_groups(options)),
+        port_listener(udp, options, certificate_groups(options)),
+    ]
 
 
 def _positions(item: Resource) -> tuple[list[int], list[list[int]]]:

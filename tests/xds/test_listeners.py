@@ -15,8 +15,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint
 from pilotage.table.table import Table
-from pilotage.xds.listeners import http_listeners, listening_address
+from pilotage.xds.listeners import http_listeners
 from pilotage.xds.options import CertificateFiles, GatewayOptions
+from pilotage.xds.own_ports import listening_address
 from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import becomes, route, target
 from tests.support.ports import free_port

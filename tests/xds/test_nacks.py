@@ -98,6 +98,18 @@ def test_a_route_whose_clusters_are_all_rejected_is_reported_once() -> None:
     assert retries.is_first(second, problem)
 
 
+def test_a_problem_is_resolved_once_none_of_its_resources_is_rejected() -> None:
+    retries = Retries()
+    first, second = (Nack(Resource(CLUSTER, name, "1", b"", answers=("app",)), "odd") for name in ("route/app", "b"))
+    (problem,) = nack_problems(first, "edge", lambda _: None)
+    for nack in (first, second):
+        retries.add(nack)
+        retries.is_first(nack, problem)
+    keys = [nack.resource.key for nack in (first, second)]
+    assert [retries.forget(keys[left:]) for left in range(3)] == [[], [], [problem]]
+    assert retries.forget([]) == []
+
+
 async def test_an_https_route_that_envoy_rejects_is_reported_once(envoy: Any, tmp_path: Path) -> None:
     broken = tmp_path / "broken.pem"
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")

@@ -8,9 +8,9 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, Route
 from pilotage.table.table import Table
-from pilotage.xds import snapshot as module
+from pilotage.xds import frontends as module
 from pilotage.xds.options import GatewayOptions
-from pilotage.xds.port_holders import port_of
+from pilotage.xds.own_ports import port_of
 from pilotage.xds.resources import LISTENER
 from pilotage.xds.snapshot import Snapshot
 from tests.support.gateway import route
@@ -125,14 +125,14 @@ def test_listeners_on_different_addresses_of_a_port_live_side_by_side() -> None:
 
 
 def test_a_listener_that_cannot_be_built_leaves_the_port_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = vars(module)["stream_listener"]
+    real = vars(module)["port_listener"]
 
     def failing(backend: Any, options: Any) -> Any:
         if backend.name == "bad":
             raise ValueError("odd")
         return real(backend, options)
 
-    monkeypatch.setattr(module, "stream_listener", failing)
+    monkeypatch.setattr(module, "port_listener", failing)
     it = Followed()
     assert it.now(listen("bad", created=1), listen("db")) == DB
     assert len(it.problems) == 1
@@ -143,4 +143,4 @@ def test_what_is_gone_is_forgotten() -> None:
     it.now(db)
     it.now(stopped(db))
     it.now()
-    assert [getattr(it.snapshot._ports, name) for name in ("_held", "_ports")] == [{}, {}]
+    assert [getattr(it.snapshot.frontends.ports, name) for name in ("_held", "_ports")] == [{}, {}]

@@ -74,3 +74,13 @@ def test_without_a_listener_nothing_is_told_later() -> None:
     found.listener = lambda added, _: reported.append(added)
     found.report_changes()
     assert reported == []
+
+
+def test_the_listener_hears_of_problems_that_others_reported_and_that_are_resolved() -> None:
+    heard: list[object] = []
+    problems = ReportedProblems()
+    problems.resolve([Problem(message="odd")])
+    problems.listener = lambda *lists: heard.append(lists)
+    problems.resolve([])
+    problems.resolve([Problem(message="odd")])
+    assert heard == [([], [Problem(message="odd")])]

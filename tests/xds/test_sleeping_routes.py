@@ -12,8 +12,8 @@ from pilotage.routes.gate import Gate
 from pilotage.xds.backend import Backend, route_backend
 from pilotage.xds.cluster_names import epoch_cluster, gate_of
 from pilotage.xds.clusters import own_clusters
-from pilotage.xds.listeners import stream_listener
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.port_listeners import port_listener
 from pilotage.xds.scoped_routes import scope
 from tests.support.summaries import route
 
@@ -69,7 +69,7 @@ def test_datagrams_always_go_to_the_relay(opening: Opening) -> None:
     assert cluster.name == "route/web"
     found = cluster_pb2.Cluster.FromString(cluster.body).load_assignment.endpoints[0].lb_endpoints[0]
     assert found.endpoint.address.socket_address.port_value == 4321
-    assert stream_listener(made, OPTIONS).clusters == {"route/web"}
+    assert port_listener(made, OPTIONS, []).clusters == {"route/web"}
 
 
 def test_a_closed_gate_references_no_cluster_and_an_open_one_does() -> None:

@@ -13,7 +13,7 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.route import Endpoint, EndpointState
 from pilotage.routes.schema import HealthCheck, LoadBalance
 from pilotage.table.table import Table
-from pilotage.xds import rule_targets, scope_builder
+from pilotage.xds import frontends, rule_targets, scope_builder
 from pilotage.xds import snapshot as module
 from pilotage.xds.backend import RESTART_HOLD
 from pilotage.xds.options import GatewayOptions
@@ -197,17 +197,16 @@ def test_after_a_change_of_settings_everything_is_as_if_it_had_been_built_with_t
 
 def test_what_is_gone_leaves_nothing_in_the_indexes() -> None:
     snapshot = Snapshot(_OPTIONS)
-    stream = {"scheme": "tcp", "port": PortPair(2222, 22)}
     snapshot.replace(
         table(
             route("app", 80, 81, middlewares={"forwardauth": {"route": "auth"}}),
             route("pooled", 80, load_balance=LoadBalance(link="shop")),
-            route("ssh", 22, **stream),
+            route("ssh", 22, scheme="tcp", port=PortPair(2222, 22)),
         )
     )
     snapshot.replace(table())
-    indexes = ("_routes", "_backends", "_pools", "_auth_users", "_scopes", "_listeners", "_clusters")
-    assert {name: len(getattr(snapshot, name)) for name in indexes} == dict.fromkeys(indexes, 0)
+    found = [getattr(snapshot, name) for name in ("_routes", "_backends", "_pools", "_auth_users", "_clusters")]
+    assert [len(it) for it in (*found, snapshot.frontends._scopes, snapshot.frontends._listeners)] == [0] * 7
 
 
 def test_a_lingering_route_is_removed_unless_it_has_come_back() -> None:
@@ -237,11 +236,11 @@ def test_a_lingering_route_survives_a_change_of_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["check_capabilities", "route_backend", "pool_backend", "own_resources", "scope", "stream_listener"]
+    "function", ["check_capabilities", "route_backend", "pool_backend", "own_resources", "scope", "port_listener"]
 )
 def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    home = {"scope": scope_builder, "check_capabilities": rule_targets}.get(function, module)
-    real = getattr(home, function)
+    homes = {"scope": scope_builder, "port_listener": frontends, "check_capabilities": rule_targets}
+    real = getattr(home := homes.get(function, module), function)
 
     def failing(*args: Any, **options: Any) -> Any:
         if "bad" in repr(args):
@@ -249,7 +248,7 @@ def test_an_error_in_one_route_does_not_affect_the_others(monkeypatch: pytest.Mo
         return real(*args, **options)
 
     special: dict[str, Any] = {"pool_backend": {"load_balance": LoadBalance(link="bad.pool")}}
-    special["stream_listener"] = {"scheme": "tcp", "port": PortPair(2222, 22)}
+    special["port_listener"] = {"scheme": "tcp", "port": PortPair(2222, 22)}
     bad = route("app.bad", 80, **special.get(function, {}))
     good = route("app", 80, 81), route("app.good", 80), route("ssh", 22, scheme="tcp", port=PortPair(2223, 22))
     snapshot = Snapshot(_OPTIONS)
@@ -287,6 +286,7 @@ def _routes(draw: st.DrawFn) -> Route:
                 {"load_balance": LoadBalance(link="shop")},
                 {"load_balance": LoadBalance(link="b", weight=3)},
                 {"scheme": "https"},
+                *({"port": PortPair(2222, 80), "bind": it} for it in ("", "127.0.0.1")),
                 {"scheme": "tcp", "port": PortPair(2222, 22)},
                 {"scheme": "tcp", "port": PortPair(2222, 22), "hold": 5.0},
                 {"scheme": "tcp", "port": PortPair(2222, 23), "created": 9},
@@ -331,7 +331,7 @@ def test_incremental_changes_give_the_same_result_as_the_final_table(
         snapshot.settle(alias)
     direct = Snapshot(_OPTIONS)
     # Earlier states must not matter, except for who listened on a port and what requests are waiting for.
-    direct._ports, direct.holds = snapshot._ports, snapshot.holds
+    direct.frontends.ports, direct.holds = snapshot.frontends.ports, snapshot.holds
     direct.replace(before)
     assert _sent(snapshot) == _sent(direct)
     # Only why somebody has a port depends on when it is asked.

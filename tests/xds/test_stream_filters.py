@@ -8,8 +8,8 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from pilotage.routes.gate import Gate
 from pilotage.xds.backend import Backend, route_backend
-from pilotage.xds.listeners import stream_listener
 from pilotage.xds.options import GatewayOptions
+from pilotage.xds.port_listeners import port_listener
 from pilotage.xds.resources import EXTENSION
 from pilotage.xds.stream_filters import own_resources, tcp_filters
 from tests.support.summaries import route
@@ -32,7 +32,7 @@ def proxy_of(gate: Gate) -> tcp_proxy_pb2.TcpProxy:
 
 def test_the_listener_stays_the_same_in_each_epoch() -> None:
     gates = (Gate(7, "open"), Gate(8, "closed", busy=(7,)), Gate(9, "failed", "broken"))
-    assert len({stream_listener(backend(gate), OPTIONS).version for gate in gates}) == 1
+    assert len({port_listener(backend(gate), OPTIONS, []).version for gate in gates}) == 1
 
 
 def test_its_filter_leads_to_the_cluster_of_the_epoch_and_asks_for_it() -> None:

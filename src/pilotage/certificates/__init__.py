@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.certificates.hosts import find_hosts
+    from pilotage.certificates.hosts import find_hosts, uncovered
     from pilotage.certificates.manager import CertificateManager
     from pilotage.certificates.packages import check_packages
     from pilotage.certificates.plan import why_not_public
@@ -44,12 +44,14 @@ __all__ = [
     "check_packages",
     "find_hosts",
     "read_dns_options",
+    "uncovered",
     "why_not_public",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "uncovered": "hosts",
         "Authority": "settings",
         "AutocertSettings": "settings",
         "CertificateEvent": "status",

@@ -216,8 +216,16 @@ class CertificateManager:
             times.append(now + _RETRY)
         return min([time for time in times if time > now])
 
+    async def prepare(self) -> None:
+        """Serve the stored certificates, before the host names of routes are known."""
+        await self._keeper.ready(self._settings.entries, self.now)
+        self._publish()
+
     def _publish(self) -> None:
-        names = self.managed_names
+        # Certificates are served until they expire, even while no route needs them: after a restart, Envoys still have
+        # routes of engines that have not been listed yet.
+        stored = {name for it in self._keeper.stored if it.is_valid(self.now) for name in it.names}
+        names = self.managed_names | stored
         served = served_certificates(self._keeper.stored, names, self.now)
         state = (names, [(it.names, it.pair) for it in served])
         if state != self._published:

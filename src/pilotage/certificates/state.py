@@ -70,11 +70,6 @@ class State:
         for name in names:
             self.failures.pop(name, None)
 
-    def retain(self, names: set[str]) -> None:
-        """Forget single failures of all other names. A name that comes and goes keeps its place in the back-off."""
-        for name in [name for name, failure in self.failures.items() if name not in names and failure.count < 2]:
-            del self.failures[name]
-
     def held(self, now: float) -> set[str]:
         """Return the names that must not be requested now."""
         return {name for name, failure in self.failures.items() if failure.until > now}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
 __all__ = ["Index"]
@@ -22,6 +22,9 @@ class Index(Generic[_K, _V]):
 
     def __init__(self) -> None:
         self._values: dict[_K, _V | set[_V]] = {}  # a single value is stored without a set
+
+    def __iter__(self) -> Iterator[_K]:
+        return iter(self._values)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pilotage.table.table import Table
     from pilotage.xds.server import AdsServer
 
-__all__ = ["CertificateKeeper", "certificate_folder"]
+__all__ = ["CertificateKeeper", "certificate_folder", "start_certificates"]
 
 _SYSTEM: Final = "/var/lib/pilotage"
 
@@ -78,6 +78,11 @@ class CertificateKeeper:
         elif self._settings.entries:
             self._create()
 
+    async def prepare(self) -> None:
+        """Let Envoys have the stored certificates with the first table, so that a restart leaves no gap."""
+        if self._manager is not None:
+            await self._manager.prepare()
+
     async def run(self) -> None:
         """Obtain and renew certificates until cancelled."""
         await self._wanted.wait()
@@ -123,6 +128,9 @@ class CertificateKeeper:
             return ()
         return (*self._host_problems, *self._manager.problems(), *self._ads.certificates.problems)
 
-    def renew(self, names: Iterable[str]) -> int:
-        """Renew certificates as soon as possible; return how many. See :meth:`CertificateManager.renew`."""
-        return self._manager.renew(names) if self._manager is not None else 0
+
+async def start_certificates(ads: AdsServer, settings: DaemonSettings, env: Mapping[str, str]) -> CertificateKeeper:
+    """Return a keeper that already serves the stored certificates; see :class:`CertificateKeeper`."""
+    keeper = CertificateKeeper(ads, settings, env)
+    await keeper.prepare()
+    return keeper

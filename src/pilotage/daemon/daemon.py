@@ -21,7 +21,7 @@ from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
 from pilotage.core.text import count
 from pilotage.daemon.agents import AgentKeeper, start_agents
-from pilotage.daemon.certificates import CertificateKeeper
+from pilotage.daemon.certificates import CertificateKeeper, start_certificates
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.files import options_with_files, start_file_server
@@ -245,7 +245,7 @@ class Daemon:
             )
             await start_file_server(self.ads, stack)
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
-            self.certificates = CertificateKeeper(self.ads, settings, self._env)
+            self.certificates = await start_certificates(self.ads, settings, self._env)
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)

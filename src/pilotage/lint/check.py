@@ -21,6 +21,7 @@ from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
 from pilotage.discovery.files import read_files
+from pilotage.lint.certificates import uncovered_hosts
 from pilotage.lint.compose import Site, check_compose, is_compose
 from pilotage.policy import unknown_engines
 from pilotage.routes import is_composition, read_compositions
@@ -131,7 +132,9 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
         *config.agent_problems,
         *unknown,
         *(problem for file in files for problem in file.all_problems),
+        *uncovered_hosts((it for file in files for it in file.routes), config.autocert, config.options.certificates),
     ]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}
     engines = tuple(provider.name for provider in config.providers) or ("",)
-    return Checked(kinds, tuple(problems), Site(config.options, config.policy, engines, config.reserved_ports))
+    site = Site(config.options, config.policy, engines, config.reserved_ports, config.autocert)
+    return Checked(kinds, tuple(problems), site)

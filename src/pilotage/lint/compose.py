@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.substitute import redact
 from pilotage.containers import COMPOSE_PROJECT, COMPOSE_SERVICE, from_docker
 from pilotage.core.problems import Problem
@@ -18,6 +19,7 @@ from pilotage.core.yaml import Located, parse_yaml
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.labels import fold, is_own, split_key
 from pilotage.labels.container_options import ALIASES, NETWORK
+from pilotage.lint.certificates import uncovered_hosts
 from pilotage.lint.compose_labels import Label, Layer, collect_deployed, collect_labels, in_file
 from pilotage.lint.compose_override import override_of
 from pilotage.lint.compose_variables import env_lines, fill_in
@@ -57,6 +59,7 @@ class Site(msgspec.Struct, frozen=True):
         policy: what containers may claim.
         engines: names of the engines, any of which may run the services; ``""`` for an unknown engine.
         reserved_ports: ports on the gateway's host that belong to the proxy.
+        autocert: the certificates that are obtained.
 
     """
 
@@ -64,6 +67,7 @@ class Site(msgspec.Struct, frozen=True):
     policy: Policy = NO_POLICY
     engines: tuple[str, ...] = ("",)
     reserved_ports: frozenset[int] = frozenset()
+    autocert: AutocertSettings = AutocertSettings()
 
 
 def check_compose(
@@ -270,7 +274,8 @@ class _Project:
         for route in built.routes if is_unsure else ():
             yield from self._unsure(route, file, service, labels)
         place = labels.get(ALIASES)
-        for problem in self.names.add(service, built.routes, _profiles(definition)):
+        found = self.names.add(service, built.routes, _profiles(definition))
+        for problem in (*found, *uncovered_hosts(built.routes, self.site.autocert, self.site.options.certificates)):
             yield self._placed(problem, file, service, place)
 
     def _swarm_service(self, service: str, layers: list[Layer], labels: dict[str, Label]) -> Iterator[Problem]:

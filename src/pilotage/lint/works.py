@@ -12,7 +12,7 @@ from pilotage.routes.build import build_routes
 from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.xds.capabilities import GatewayCapabilities
 from pilotage.xds.cloudflare import CLOUDFLARE
-from pilotage.xds.options import GatewayOptions
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +96,14 @@ MIDDLEWARE_SAMPLES: Final[Mapping[str, str]] = {
 }
 """Middleware -> options that make it usable."""
 
-_GATEWAY: Final = GatewayCapabilities(GatewayOptions(trusted_proxies=("10.0.0.0/8", *CLOUDFLARE), error_pages="/pages"))
+_GATEWAY: Final = GatewayCapabilities(
+    GatewayOptions(
+        trusted_proxies=("10.0.0.0/8", *CLOUDFLARE),
+        error_pages="/pages",
+        https_port=443,
+        certificates=(CertificateFiles("cert.pem", "key.pem"),),
+    )
+)
 
 
 def works_by_label() -> dict[str, str]:

@@ -190,9 +190,10 @@ def url_of(route: Route, gateway: GatewayPorts) -> str:
     if route.is_stream:
         host = domain if route.bind in _ANY_ADDRESS else bracketed(route.bind)
         return f"{route.scheme}://{host}:{route.port.listening}"
-    secure = gateway.https_port and (gateway.redirect_to_https or not gateway.http_port)
+    secure = gateway.https_port and (gateway.redirect_to_https or not gateway.http_port or route.has_listener)
     scheme = "https" if secure else "http"
     port = (gateway.public_https_port or gateway.https_port) if secure else gateway.http_port
+    port = route.port.listening or port
     host = route.alias if "." in route.alias else f"{route.alias}.{domain}"
     return f"{scheme}://{host.replace('*', 'ANYTHING')}" + (f":{port}" if port != _DEFAULT_PORTS[scheme] else "")
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["file_route_facts", "route_facts"]
 
 _ASSIGNED: Final = "no listening port is set, so one is assigned"
+_SHARES_TLS: Final = "speaks HTTPS if the gateway serves HTTPS, otherwise HTTP"
 
 
 def route_facts(
@@ -114,7 +115,9 @@ def _target(
 
 
 def _listen(route: Route) -> Fact:
-    return Fact("listen", str(route.listen), "" if route.port.listening else _ASSIGNED)
+    if route.is_stream:
+        return Fact("listen", route.place, "" if route.port.listening else _ASSIGNED)
+    return Fact("listen", route.place, _SHARES_TLS if route.port.listening else "")
 
 
 def _health_check(route: Route, container: Container | None = None) -> Fact:

@@ -157,7 +157,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def may_listen(self, claimant: Claimant, port: int, *, own_ports: frozenset[int] = frozenset()) -> Verdict:
-        """Decide whether a container may open the listener of a tcp or udp route.
+        """Decide whether a container's route may listen on a port of its own.
 
         Args:
             claimant: the container.
@@ -179,7 +179,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return self._decide(claimant, "ports", f"listen on port {port}", lambda ends: in_ranges(port, (ends,)), limit)
 
     def may_bind(self, address: str) -> Verdict:
-        """Decide whether a container's stream may listen on an address. Only the gateway's addresses are allowed."""
+        """Decide whether a container's route may listen on an address. Only the gateway's addresses are allowed."""
         family = 6 if ":" in address else 4
         if (
             not self.addresses

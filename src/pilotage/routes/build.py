@@ -25,7 +25,7 @@ from pilotage.routes.reach import check_reach, is_own_address, nowhere
 from pilotage.routes.route import Endpoint, EndpointState, Route
 from pilotage.routes.schema import ROUTE, ROUTE_KEYS, RouteSettings
 from pilotage.routes.settings import AliasSettings, read_all_settings
-from pilotage.routes.support import has_rules, supported
+from pilotage.routes.support import Costs, supported
 from pilotage.routes.target import resolve_target
 
 if TYPE_CHECKING:
@@ -154,14 +154,15 @@ class RouteBuilder:
         problems = [*container.problems, *label_problems]
         most = max(1, _MAX_PLACED // len(settings)) if settings else 0
         claims: ContainerClaims | None = None
-        routes, ruled = [], 0
+        routes, costs = [], Costs()
         unplaced = Unplaced()
         for alias, mine in zip(aliases, settings, strict=True):
             target = resolve_target(alias, container, mine.settings)
             reach, refusal = None, None
             if target.port.proxy in self.reserved_ports or not is_own_address(container, target):
                 reach, refusal = self._check_reach(container, target)
-            asks = self._asks or target.scheme in STREAMS or not mine.is_plain or mine.settings.rules
+            listens = target.scheme in STREAMS or target.port.listening or mine.settings.bind
+            asks = self._asks or listens or not mine.is_plain or mine.settings.rules
             if claims is None and asks:
                 claims = ContainerClaims(container, self.policy, self.reserved_ports)
             route = make_route(
@@ -169,8 +170,7 @@ class RouteBuilder:
                 reach=reach, refusal=refusal, claims=claims, most=most, unplaced=unplaced,
             )  # fmt: skip
             if self.policy.gateway is not None:
-                ruled += has_rules(route)
-                route = supported(route, container, self.policy.gateway, decode_labels, most=most, number=ruled)
+                route = supported(route, container, self.policy.gateway, decode_labels, most=most, costs=costs)
             routes.append(route)
             if route.problems:
                 problems += route.problems
@@ -345,17 +345,18 @@ def _is_probed(container: Container, settings: RouteSettings) -> bool:
 
 
 def default_bind(target: Target, settings: RouteSettings, addresses: tuple[str, ...] = ()) -> str:
-    """Return the address on which the proxy listens; ``""`` for the shared listeners.
+    """Return the address on which the proxy listens; ``""`` for those of the shared listeners.
 
     Args:
         target: the route's target.
         settings: the route's settings.
-        addresses: the gateway's addresses; tcp and udp routes listen on the first.
+        addresses: the gateway's addresses; routes with a port of their own listen on the first.
 
     """
-    if settings.bind or target.scheme not in STREAMS:
+    is_stream = target.scheme in STREAMS
+    if settings.bind or not (is_stream or target.port.listening):
         return settings.bind
-    return addresses[0] if addresses else "0.0.0.0"  # noqa: S104
+    return addresses[0] if addresses else "0.0.0.0" if is_stream else ""  # noqa: S104
 
 
 # ---- problems that depend on the target ----------------------------------------------------------------------------

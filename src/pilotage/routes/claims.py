@@ -134,11 +134,11 @@ class ContainerClaims:
         yield Claim("hosts", alias, (), policy.may_use_host(claimant, alias))
         if link := settings.load_balance.link:
             yield Claim("hosts", link, ("load_balance", "link"), policy.may_use_host(claimant, link))
-        if target.scheme in STREAMS and target.port.listening:
+        if target.port.listening:
             port = target.port.listening
             verdict = policy.may_listen(claimant, port, own_ports=self.reserved_ports)
             yield Claim("ports", str(port), ("port",), verdict)
-        if target.scheme in STREAMS and settings.bind:
+        if settings.bind:
             yield Claim("ports", settings.bind, ("bind",), policy.may_bind(settings.bind))
         for names, path in named_paths(settings):
             verdict = policy.may_publish(claimant, path) if names == _ROOT else policy.may_read(claimant, path)

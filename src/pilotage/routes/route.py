@@ -104,8 +104,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             by replicas; empty if there is none.
         scheme: protocol used to connect to the target.
         host: the target's host; ``""`` while it is unknown (a sleeping container).
-        port: listening port of the proxy (tcp, udp) and port of the target.
-        bind: address on which the proxy listens; ``""`` for the shared listeners.
+        port: listening port of the proxy (0: the shared listeners) and port of the target.
+        bind: address on which the proxy listens; ``""`` for the addresses of the shared listeners.
         endpoints: containers that take its requests; empty if it is excluded or sleeping.
         excluded: whether it is not served.
         excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`; ``""`` if it is served.
@@ -217,6 +217,11 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         return self.scheme in ("tcp", "udp")
 
     @property
+    def has_listener(self) -> bool:
+        """Whether it has a listening port of its own. HTTP routes on the same address and port share a listener."""
+        return bool(self.port.listening) or self.is_stream
+
+    @property
     def listen(self) -> str | None:
         """The listener as a URL; ``None`` for the shared listeners and for an excluded route."""
         if self.excluded:
@@ -226,6 +231,15 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         if self.bind or self.port.listening:
             return f"https://{bracketed(self.bind)}:{self.port.listening}"
         return None
+
+    @property
+    def place(self) -> str:
+        """The listener for people to read; ``""`` for the shared listeners and for an excluded route."""
+        if self.listen is None or self.is_stream:
+            return self.listen or ""
+        if not self.port.listening:
+            return f"{self.bind}, on the gateway's ports"
+        return f"{bracketed(self.bind)}:{self.port.listening}" if self.bind else f"port {self.port.listening}"
 
     @property
     def target(self) -> str | None:

@@ -162,7 +162,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         PortPair,
         Field(
             Port(),
-            "Port of the target, or listening:target.",
+            "Port of the target, or listening:target for a port of the route's own.",
             "8080",
             default="by image and alias, or else 80, 8080, 3000, 8000, 443, 8443, or else the lowest exposed",
         ),
@@ -171,10 +171,10 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Field(
             IPAddress(),
-            "Address of the gateway to listen on.",
+            "The only address of the gateway at which the route answers.",
             "127.0.0.1",
             protective=True,
-            default="the gateway's for tcp and udp",
+            default="the gateway's",
         ),
     ] = ""
     root: Annotated[str, Field(Folder(), "Folder for scheme fileserver.", "/srv/www")] = ""
@@ -273,9 +273,9 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     relay_proxy_protocol_header: Annotated[
         bool, Field(_BOOLEAN, "tcp: send the client's address to the target with the PROXY protocol.", "true")
     ] = False
-    tls_termination: Annotated[
-        bool, Field(_BOOLEAN, "tcp: terminate TLS on the shared HTTPS port. Not in effect yet.", "true")
-    ] = False
+    tls_termination: Annotated[bool, Field(_BOOLEAN, "tcp: end TLS at the gateway, with its certificates.", "true")] = (
+        False
+    )
 
 
 _UNSUPPORTED_HERE: Final = "a GoDoxy field that pilotage does not support"

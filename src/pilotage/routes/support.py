@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from pilotage.policy import GatewayCheck
     from pilotage.routes.route import Route
 
-__all__ = ["checked", "has_rules", "located", "not_served", "refused_settings", "supported"]
+__all__ = ["Costs", "checked", "located", "not_served", "refused_settings", "supported"]
 
 _MOST_WITH_RULES: Final = 50
 """Maximum number of routes of one container with rules or bypass options, which cost much more than others: up to
 0.1 s to work out, and 10 MB in Envoy."""
+
+_MOST_PORTS: Final = 20
+"""Maximum number of ports of one container for HTTP, or on which the gateway ends TLS. Each takes 2 MB in Envoy, and
+another 1 to 2 MB for each certificate of the gateway."""
 
 ALIAS: Final = "alias"
 """The path of a problem with the name of a route."""
@@ -39,9 +43,9 @@ def supported(
     decode: Callable[[Container], DecodedLabels],
     *,
     most: int,
-    number: int = 0,
+    costs: Costs | None = None,
 ) -> Route:
-    """Apply :func:`checked` to a container's route; refuse it if too many of the container's routes have rules.
+    """Apply :func:`checked` to a container's route; refuse it if the container's routes cost too much.
 
     Args:
         route: the route.
@@ -49,16 +53,16 @@ def supported(
         gateway: decides what the gateway supports.
         decode: decodes the labels of the container again. It is called only if there are problems.
         most: maximum number of problems of the route to keep.
-        number: how many of the container's routes up to this one have rules or bypass options.
+        costs: what the container's earlier routes cost.
 
     """
-    if number > _MOST_WITH_RULES and has_rules(route):
-        gateway = _TooMany()
+    if not route.excluded and costs is not None and (refusal := costs.add(route)) is not None:
+        gateway = _Refusing(refusal)
     listed = ALIASES in container.actual_labels and route.alias in container.aliases
     return checked(route, gateway, lambda: decode(container).find(route.alias), listed=listed, most=most)
 
 
-def has_rules(route: Route) -> bool:
+def _has_rules(route: Route) -> bool:
     """Return whether a route has rules, or a middleware with the option ``bypass``, which takes the same conditions.
 
     Middlewares from files do not count, because the operator writes them.
@@ -69,17 +73,42 @@ def has_rules(route: Route) -> bool:
     )
 
 
-class _TooMany:
-    """Refuses every route that it checks, because the container has too many routes with rules."""
+class Costs:
+    """Counts what costs much more than other settings, in the routes of one container."""
+
+    def __init__(self) -> None:
+        self._ruled = 0
+        self._ports: set[tuple[str, int]] = set()
+
+    def add(self, route: Route) -> Problem | None:
+        """Count a route; return a problem if it is one too many."""
+        if route.port.listening and (not route.is_stream or route.settings.tls_termination):
+            place = route.bind, route.port.listening
+            if place not in self._ports and len(self._ports) >= _MOST_PORTS:
+                return _excess(f"{_MOST_PORTS} ports for HTTP or with TLS termination", "port")
+            self._ports.add(place)
+        if _has_rules(route):
+            self._ruled += 1
+            if self._ruled > _MOST_WITH_RULES:
+                path = "rules" if route.settings.rules else "middlewares"
+                return _excess(f"{_MOST_WITH_RULES} routes with rules or bypass options", path)
+        return None
+
+
+def _excess(what: str, path: str) -> Problem:
+    message = f"the container has more than {what}"
+    return Problem(message=message, hint="spread them over several containers", path=path, refused=True)
+
+
+class _Refusing:
+    """Refuses every route that it checks, for one reason."""
+
+    def __init__(self, reason: Problem) -> None:
+        self._reason = reason
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
-        problem = Problem(
-            message=f"the container has more than {_MOST_WITH_RULES} routes with rules or bypass options",
-            hint="spread them over several containers",
-            path="rules" if route.settings.rules else "middlewares",
-            refused=True,
-        )
-        return (problem.at(provider=route.provider, container=route.container, route=route.alias),), False
+        where = {"provider": route.provider, "container": route.container, "route": route.alias}
+        return (self._reason.at(**where),), False
 
     def fill_in(self, _middlewares: object) -> tuple[None, tuple[Problem, ...]]:
         return None, ()

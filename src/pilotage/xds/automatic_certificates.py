@@ -238,9 +238,7 @@ class AutomaticCertificates:
     # ---- delivery
 
     def _update(self) -> None:
-        snapshot = self._snapshot
-        changes = snapshot.listeners.changes(snapshot.options, list(snapshot.resources))
-        self._send_changes(snapshot.apply(changes))
+        self._send_changes(self._snapshot.change_listeners())
 
     async def _wait(self, keys: Sequence[Key], timeout: float) -> None:  # noqa: ASYNC109
         """Wait until all Envoys have accepted these resources. An Envoy that has just connected has none yet."""

@@ -19,7 +19,7 @@ from pilotage.xds.bypass import bypass_ways
 from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.options import GatewayOptions
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 from pilotage.xds.problems import as_refused
 from pilotage.xds.rule_outcomes import elsewhere, route_rules
 from pilotage.xds.rule_sizes import is_too_costly
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["GatewayCapabilities", "check_capabilities"]
 
 _OIDC: Final = "oidc"
+_SOME_CERTIFICATE: Final = (CertificateFiles("", ""),)
+"""Stands for all certificates, because the checks depend only on whether there are any."""
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
 
@@ -65,7 +67,14 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
     def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
         kept = GatewayOptions(
-            trusted_proxies=options.trusted_proxies, oidc=options.oidc.for_routes, error_pages=options.error_pages
+            http_address=options.http_address,
+            http_port=min(options.http_port, 1),
+            https_address=options.https_address,
+            https_port=int(options.serves_https),
+            certificates=_SOME_CERTIFICATE if options.serves_https else (),
+            trusted_proxies=options.trusted_proxies,
+            oidc=options.oidc.for_routes,
+            error_pages=options.error_pages,
         )
         return cls(kept, compositions)
 
@@ -130,19 +139,36 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     for field in ("rule_file", "inbound_mtls_profile"):
         if getattr(settings, field):
             refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
-    if settings.tls_termination:
-        refuse("tls_termination", f"tls_termination is {_UNSUPPORTED_FIELD}", "remove it")
+    if settings.tls_termination and not options.serves_https:
+        hint = "set gateway.tls, or remove it if the target itself speaks TLS"
+        refuse("tls_termination", "the gateway has no certificate with which it could end TLS", hint)
     if settings.access_log is not None:
         _check_access_log(route, settings.access_log, refuse)
     _check_names(route, refuse)
     if route.is_stream:
         _check_stream(route, refuse)
-    elif route.bind or route.port.listening:
-        field = "bind" if route.bind else "port"
-        refuse(field, f"an HTTP route with a listening address of its own is {_UNSUPPORTED}", "remove it")
+    elif route.bind and not route.port.listening and not _listens_on(route.bind, options):
+        hint = "remove bind, set it to an address of the gateway, or give the route a port of its own"
+        refuse("bind", f"the gateway does not listen on {route.bind}", hint)
     _check_sign_in(route_policy(route.middlewares), options, refuse, is_stream=route.is_stream)
     _check_addresses(route_policy(route.middlewares), options, refuse)
     return [*found, *balance_problems(route, options)], servable
+
+
+def _listens_on(address: str, options: GatewayOptions) -> bool:
+    """Return whether the shared listeners accept requests at an address, or at some of those that it stands for."""
+    wanted = _address(address)
+    listening = [options.http_address] * bool(options.http_port) + [options.https_address] * options.serves_https
+    for place in map(_address, listening):
+        stands_for_all = place.is_unspecified or wanted.is_unspecified
+        if place == wanted or (stands_for_all and place.version == wanted.version):
+            return True
+    return False
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(text)
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def _check_rules(route: Route, options: GatewayOptions, refuse: _Refuse) -> None:

@@ -44,7 +44,16 @@ from pilotage.xds.auth_requests import ask_route
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
 from pilotage.xds.client_address import WILDCARD, address_settings
 from pilotage.xds.compression import compression_switch, compressor
-from pilotage.xds.host_lookups import AGAIN_SCRIPT, ASKS, AUTH, FOLD_SCRIPT, SIGNS_IN, SPARED, WILDCARD_SCRIPT
+from pilotage.xds.host_lookups import (
+    AGAIN_SCRIPT,
+    ASKS,
+    AUTH,
+    FOLD_SCRIPT,
+    PORT_SCRIPT,
+    SIGNS_IN,
+    SPARED,
+    WILDCARD_SCRIPT,
+)
 from pilotage.xds.login import (
     IDENTITY_HEADERS,
     LOGIN,
@@ -53,6 +62,7 @@ from pilotage.xds.login import (
     login_settings,
     rule_login_settings,
 )
+from pilotage.xds.own_ports import PORT_HEADER
 from pilotage.xds.rate_limits import rate_limit
 from pilotage.xds.request_checks import REFUSAL, access_check, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
@@ -128,18 +138,26 @@ _CHAIN_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.filter_c
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
-def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False) -> list[Any]:
+def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False, own_port: bool = False) -> list[Any]:
     """Return the filters of an HTTP listener in the order in which a request passes through them.
 
     Args:
         options: the gateway's settings.
         https: whether the listener is for HTTPS.
         trusted: whether the clients are trusted proxies.
+        own_port: whether the listener is only for routes with this port.
 
     """
     login = login_filters(options.session_keys, https=None if trusted else https)
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
+<<<<<<< HEAD
     guards = [
+=======
+    chain = [
+        _filter(_HOST, host_check()),
+        _filter("envoy.filters.http.cdn_loop", loop),
+        _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
+>>>>>>> main
         _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
@@ -177,7 +195,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False)
         *enabled_by_routes,
         _filter(TARGET, _destination()),
     ]
-    if options.automatic_certificates and not https:
+    if options.automatic_certificates and not (https or own_port):
         chain.insert(0, challenge_filter())
     if https and options.hsts_max_age:
         value = f"max-age={int(options.hsts_max_age)}"
@@ -271,8 +289,9 @@ _SHOWN: Final = (
     "referer user-agent"
 ).split()
 
-_HIDDEN: Final = ("x-envoy-", "x-original-", "x-rewrite-url")
-"""Prefixes of Envoy's own headers, and of headers in which an auth service could find a path that was not requested."""
+_HIDDEN: Final = ("x-envoy-", PORT_HEADER, "x-original-", "x-rewrite-url")
+"""Prefixes of Envoy's and the gateway's headers, and of those in which an auth service could find a path that was not
+requested."""
 
 
 # ---- per-route configuration -----------------------------------------------------------------------------------------
@@ -331,8 +350,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found = address_settings(backend)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status)
-    rules = allowed if checks_path or policy.allow else None
+    bind = "" if backend.route.has_listener else backend.route.bind
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, bind=bind)
+    rules = allowed if checks_path or policy.allow or bind else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules))
     if backend.proxy is not None:

@@ -7,9 +7,10 @@ from typing import Final
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.client_address import ADDRESS_SCRIPT
 from pilotage.xds.login import SPARED_LOGIN
+from pilotage.xds.own_ports import ADDRESS_HOST
 from pilotage.xds.rule_tests import HOST_HEADER
 
-__all__ = ["AGAIN_SCRIPT", "ASKS", "AUTH", "FOLD_SCRIPT", "SIGNS_IN", "SPARED", "WILDCARD_SCRIPT"]
+__all__ = ["AGAIN_SCRIPT", "ASKS", "AUTH", "FOLD_SCRIPT", "PORT_SCRIPT", "SIGNS_IN", "SPARED", "WILDCARD_SCRIPT"]
 
 AUTH: Final = "pilotage.auth"
 """Name of the filter for forwardauth and rules, and of the metadata about a request."""
@@ -58,6 +59,17 @@ function envoy_on_request(handle)
   end
 end
 """
+)
+# On a port of its own, a route also gets requests that name only an address.
+PORT_SCRIPT: Final = FOLD_SCRIPT.replace(
+    """
+  if host then
+""",
+    """
+  if host and (host:match("^%d+%.%d+%.%d+%.%d+:?%d*$") or host:sub(1, 1) == "[") then
+    look_up(handle, host, "ADDRESS")
+  elseif host then
+""".replace("ADDRESS", ADDRESS_HOST),
 )
 # A wildcard alias matches exactly one additional label. Envoy prefers it to the alias "*", which matches all hosts.
 WILDCARD_SCRIPT: Final = (

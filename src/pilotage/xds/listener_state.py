@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pilotage.xds.acme_challenges import HTTP_CHALLENGES, http_challenges
 from pilotage.xds.certificate_slots import SLOTS, CertificateSlots
-from pilotage.xds.listeners import http_listeners
+from pilotage.xds.listeners import certificate_groups, http_listeners
 from pilotage.xds.resources import EXTENSION, SECRET, by_key
 from pilotage.xds.self_signed import PLACEHOLDER, placeholder
 from pilotage.xds.server_names import CHALLENGES, NameGroup, certificate_secret, challenge_chain
@@ -44,17 +44,24 @@ class ListenerState:
         found = [http_challenges(self.http_challenges)] if options.http_port else []
         if not options.https_port:
             return found + http_listeners(options)
-        names = {name for certificate in self.slots.certificates for name in certificate.names}
-        group = NameGroup(
-            tuple(sorted(names | {PLACEHOLDER})), (), secrets=tuple(self.slots.secret_names), chain="automatic"
-        )
-        found += http_listeners(options, group, self.tls_challenges)
+        found += http_listeners(options, self._automatic, self.tls_challenges)
         if self._placeholder is None:
             self._placeholder = placeholder()
         found += self.slots.secrets(self._placeholder)
         for name, pair in self.tls_challenges.items():
             found.append(certificate_secret(challenge_chain(name), pair.chain_pem, pair.key_pem))
         return found
+
+    def certificates(self, options: GatewayOptions) -> list[NameGroup]:
+        """Return the groups of all certificates of the gateway, also for the listeners of routes with own ports."""
+        return certificate_groups(options, self._automatic if options.automatic_certificates else None)
+
+    @property
+    def _automatic(self) -> NameGroup:
+        names = {name for certificate in self.slots.certificates for name in certificate.names}
+        return NameGroup(
+            tuple(sorted(names | {PLACEHOLDER})), (), secrets=tuple(self.slots.secret_names), chain="automatic"
+        )
 
     def changes(self, options: GatewayOptions, present: Iterable[Key]) -> dict[Key, Resource | None]:
         """Return key -> resource, for those that may have changed since the settings were applied.

@@ -1,4 +1,4 @@
-"""Builds listeners: two for all HTTP routes, independent of any route, and one per tcp or udp route. Pure."""
+"""Builds the HTTP listeners, which are independent of any route, and parts of other listeners. Pure."""
 
 from __future__ import annotations
 
@@ -21,18 +21,13 @@ from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.echo.v3 import echo_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.extensions.filters.udp.udp_proxy.session.http_capsule.v3 import http_capsule_pb2
-from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2 as udp_route_pb2
-from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
-from xds.type.matcher.v3 import matcher_pb2
 
-from pilotage.routes.route import bracketed
 from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.filters import http_filters, scope_settings
-from pilotage.xds.load_balancing import udp_hash
 from pilotage.xds.local_replies import local_replies
-from pilotage.xds.request_checks import forget_headers
+from pilotage.xds.own_ports import PORT_HEADER
+from pilotage.xds.request_checks import forget_headers, set_header
 from pilotage.xds.resources import LISTENER, OFF, ON, Resource, number, packed, resource, seconds, socket
 from pilotage.xds.route_logs import REQUEST_FIELDS, route_logs
 from pilotage.xds.route_stats import route_stats
@@ -49,21 +44,26 @@ from pilotage.xds.server_names import (
     name_groups,
     tls_socket,
 )
-from pilotage.xds.stream_filters import tcp_filters
 from pilotage.xds.upgrades import ignored_upgrades, upgrade_configs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pilotage.routes.route import Route
-    from pilotage.xds.backend import Backend
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["http_listeners", "listening_address", "stream_listener"]
+__all__ = [
+    "BUFFERED",
+    "KEEPALIVE",
+    "certificate_groups",
+    "encrypt",
+    "http_listener",
+    "http_listeners",
+    "inspect_names",
+]
 
 _HEADER_KILOBYTES: Final = 60
 _MOST_HEADERS: Final = 1000
-_BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
+BUFFERED: Final = 32 * 1024  # bytes of a request that wait for the target
 _SLOWEST_GREETING: Final = 5.0  # seconds for the first message of the handshake, which Envoy does not shorten
 _SLOWEST_HEADERS: Final = 10.0  # seconds for the handshake, and again until the request has a route
 _SLOWEST_READER: Final = 300.0  # seconds until a client that does not read a finished response is cut off
@@ -75,14 +75,11 @@ _CONNECTION_WINDOW: Final = 1024 * 1024
 _MANAGER: Final = http_connection_manager_pb2.HttpConnectionManager
 
 
-_LARGEST_DATAGRAM: Final = 65535
-_HELD_DATAGRAMS: Final = 64  # maximum number (and bytes) of a client's datagrams that wait for a tunnel
-_HELD_BYTES: Final = 128 * 1024
-
 # Linux's numbers, because Envoy runs there; a pure module does not import ``socket``.
 _SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
 
 
+_HTTP_PROTOCOLS: Final = ("h2", "http/1.1")
 _EVERYTHING: Final = NameGroup((), ())
 _TRUSTED: Final = "trusted"
 _EVERYBODY: Final = "everybody"
@@ -101,40 +98,68 @@ def http_listeners(
     """
     found = []
     if options.http_port:
-        chains = _chains(options, https=False)
-        found.append(_listener("http", options.http_address, options.http_port, chains, options))
+        found.append(http_listener("http", options.http_address, options.http_port, options))
+    groups = certificate_groups(options, automatic)
+    if options.serves_https and groups:
+        place = options.https_address, options.https_port
+        found.append(http_listener("https", *place, options, groups=groups, challenges=sorted(challenges)))
+    return [resource(LISTENER, message.name, message) for message in found]
+
+
+def certificate_groups(options: GatewayOptions, automatic: NameGroup | None = None) -> list[NameGroup]:
+    """Return the groups of all certificates of the gateway. See :func:`http_listeners` for the arguments."""
     groups = name_groups(options.certificates)
     if automatic is not None:
         taken = {name for group in groups for name in group.names}
         names = tuple(name for name in automatic.names if name not in taken)
         groups.append(msgspec.structs.replace(automatic, names=names))
-    if options.serves_https and groups:
-        chains = [chain for group in groups for chain in _chains(options, https=True, group=group)]
-        chains += [_challenge(name) for name in sorted(challenges)]
-        matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options), challenges)
-        found.append(_listener("https", options.https_address, options.https_port, chains, options, matcher=matcher))
-    return found
+    return groups
 
 
-def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING) -> list[Any]:
+def http_listener(
+    name: str,
+    host: str,
+    port: int,
+    options: GatewayOptions,
+    *,
+    groups: list[NameGroup] | None = None,
+    challenges: list[str] | None = None,
+    scope: str = "",
+) -> listener_pb2.Listener:
+    """Return a listener for HTTPS or, without groups of certificates, for plain HTTP."""
+    if groups is None:
+        return _listener(name, host, port, _chains(options, https=False, scope=scope), options)
+    chains = [chain for group in groups for chain in _chains(options, https=True, group=group, scope=scope)]
+    chains += map(_challenge, challenges or ())
+    matcher = chain_matcher(groups, lambda chain: _chain_for(chain, options), challenges or ())
+    return _listener(name, host, port, chains, options, matcher=matcher)
+
+
+def _chains(options: GatewayOptions, *, https: bool, group: NameGroup = _EVERYTHING, scope: str = "") -> list[Any]:
     """Return the filter chains for a group of server names, or for plain HTTP.
 
     Trusted proxies have a separate chain, because only their headers are trusted.
     """
-    everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https)])
+    everybody = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, scope=scope)])
     chains = [everybody]
     if options.trusted_proxies:
-        trusted = listener_components_pb2.FilterChain(filters=[_manager(options, https=https, trusted=True)])
+        manager = _manager(options, https=https, trusted=True, scope=scope)
+        trusted = listener_components_pb2.FilterChain(filters=[manager])
         if not https:
             trusted.filter_chain_match.source_prefix_ranges.extend(_networks(options))
         trusted.name, everybody.name = _TRUSTED, _EVERYBODY
         chains.insert(0, trusted)
     if https:
         for chain in chains:
+            encrypt(chain, group, _HTTP_PROTOCOLS)
             chain.name = f"{group.chain} {chain.name}".rstrip()
-            chain.transport_socket.CopyFrom(group.transport_socket())
-            chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
     return chains
+
+
+def encrypt(chain: Any, group: NameGroup, protocols: Iterable[str]) -> None:
+    """Let a filter chain end TLS, with a group of certificates. ``protocols`` are those that it accepts (ALPN)."""
+    chain.transport_socket.CopyFrom(group.transport_socket(protocols))
+    chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
 
 
 def _challenge(name: str) -> Any:
@@ -170,22 +195,27 @@ def _networks(options: GatewayOptions) -> list[Any]:
 
 def _listener(
     name: str, host: str, port: int, chains: list[Any], options: GatewayOptions, *, matcher: Any = None
-) -> Resource:
+) -> listener_pb2.Listener:
     message = listener_pb2.Listener(
         name=name,
         address=socket(host, port),
         filter_chains=chains,
         filter_chain_matcher=matcher,
-        per_connection_buffer_limit_bytes=number(_BUFFERED),
-        socket_options=_KEEPALIVE,
+        per_connection_buffer_limit_bytes=number(BUFFERED),
+        socket_options=KEEPALIVE,
     )
-    if chains[0].HasField("transport_socket"):
-        inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
-        inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
-        message.listener_filters.append(inspect)
-        message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
+    if matcher is not None:
+        inspect_names(message)
     add_client_limit(message, options)
-    return resource(LISTENER, name, message)
+    return message
+
+
+def inspect_names(message: listener_pb2.Listener) -> None:
+    """Let a listener read the server name from the first message of a TLS handshake."""
+    inspect = listener_components_pb2.ListenerFilter(name="envoy.filters.listener.tls_inspector")
+    inspect.typed_config.CopyFrom(packed(tls_inspector_pb2.TlsInspector()))
+    message.listener_filters.append(inspect)
+    message.listener_filters_timeout.CopyFrom(seconds(_SLOWEST_GREETING))
 
 
 def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
@@ -194,13 +224,14 @@ def _option(name: int, value: int, *, level: int = _IPPROTO_TCP) -> Any:
 
 
 # Connections inherit these from their listener. A client that has vanished is noticed within six minutes.
-_KEEPALIVE: Final = [
+KEEPALIVE: Final = [
     _option(_SO_KEEPALIVE, 1, level=_SOL_SOCKET),
     *(_option(_TCP_KEEPIDLE, 180), _option(_TCP_KEEPINTVL, 60), _option(_TCP_KEEPCNT, 3)),
 ]
 
 
-def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> Any:
+def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False, scope: str = "") -> Any:
+    """Return the connection manager of a listener. ``scope`` is the listener's own scope, if it has one."""
     common = protocol_pb2.HttpProtocolOptions(
         max_headers_count=number(_MOST_HEADERS),
         idle_timeout=seconds(options.idle_timeout),
@@ -209,7 +240,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
     )
     manager = _MANAGER(
         stat_prefix="https" if https else "http",
-        http_filters=http_filters(options, https=https, trusted=trusted),
+        http_filters=http_filters(options, https=https, trusted=trusted, own_port=bool(scope)),
         common_http_protocol_options=common,
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(
             accept_http_10=True, allow_custom_methods=True, ignore_http_11_upgrade=ignored_upgrades()
@@ -245,7 +276,10 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
     else:
         manager.use_remote_address.CopyFrom(ON)
     manager.early_header_mutation_extensions.append(forget_headers(trusted=trusted))
-    if options.redirect_to_https and options.serves_https and not https:
+    if scope:
+        manager.early_header_mutation_extensions.append(set_header(PORT_HEADER, scope))
+        manager.scoped_routes.CopyFrom(_scoped(PORT_HEADER))
+    elif options.redirect_to_https and options.serves_https and not https:
         route = route_components_pb2.Route(
             match=route_components_pb2.RouteMatch(prefix="/"), redirect=https_redirect(options)
         )
@@ -255,16 +289,17 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False) -> 
         )
         manager.route_config.CopyFrom(redirect)
     else:
-        manager.scoped_routes.CopyFrom(_scoped())
+        manager.scoped_routes.CopyFrom(_scoped(":authority", "."))
     return listener_components_pb2.Filter(
         name="envoy.filters.network.http_connection_manager", typed_config=packed(manager)
     )
 
 
-def _scoped() -> Any:
+def _scoped(name: str, separator: str = "") -> Any:
+    """Return the settings with which a request's scope is the value of a header, up to a separator if given."""
     kinds = http_connection_manager_pb2.ScopedRoutes
     builder = kinds.ScopeKeyBuilder.FragmentBuilder
-    extractor = builder.HeaderValueExtractor(name=":authority", element_separator=".", index=0)
+    extractor = builder.HeaderValueExtractor(name=name, element_separator=separator, index=0)
     return kinds(
         name="pilotage",
         scope_key_builder=kinds.ScopeKeyBuilder(fragments=[builder(header_value_extractor=extractor)]),
@@ -306,55 +341,3 @@ _LOG_FORMAT: Final = substitution_format_string_pb2.SubstitutionFormatString(
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     }
 )
-
-
-# ---- tcp and udp ---------------------------------------------------------------------------------------------------
-
-
-def listening_address(route: Route) -> str:
-    """Return the listening address of a tcp or udp route, such as ``tcp/0.0.0.0:2222``. It is the listener's name."""
-    return f"{route.scheme}/{bracketed(route.bind or '0.0.0.0')}:{route.port.listening}"  # noqa: S104
-
-
-def stream_listener(backend: Backend, options: GatewayOptions) -> Resource:
-    """Return the listener of a tcp or udp route. The route must have an endpoint."""
-    route = backend.route
-    name = listening_address(route)
-    message = listener_pb2.Listener(
-        name=name,
-        address=socket(route.bind or "0.0.0.0", route.port.listening, udp=route.scheme == "udp"),  # noqa: S104
-    )
-    if route.scheme == "udp":
-        # By default Envoy drops datagrams of more than 1,500 bytes.
-        message.udp_listener_config.downstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
-        message.listener_filters.append(_udp(backend))
-    else:
-        message.enable_reuse_port.CopyFrom(OFF)  # otherwise two Envoys could share a port and split its clients
-        message.per_connection_buffer_limit_bytes.CopyFrom(number(_BUFFERED))
-        message.socket_options.extend(_KEEPALIVE)
-        message.filter_chains.add().filters.extend(tcp_filters(backend, options))
-        add_client_limit(message, options)
-    may_be_absent = backend.gate is not None and not backend.gate.relay
-    clusters = frozenset() if may_be_absent else frozenset({backend.cluster})
-    return resource(LISTENER, name, message, clusters=clusters, answers=(backend.name,))
-
-
-def _udp(backend: Backend) -> Any:
-    on_match = matcher_pb2.Matcher.OnMatch()
-    on_match.action.name = "route"
-    on_match.action.typed_config.CopyFrom(packed(udp_route_pb2.Route(cluster=backend.cluster)))
-    proxy = udp_proxy_pb2.UdpProxyConfig(stat_prefix="udp", matcher=matcher_pb2.Matcher(on_no_match=on_match))
-    proxy.hash_policies.extend(udp_hash(backend))
-    proxy.upstream_socket_config.max_rx_datagram_size.value = _LARGEST_DATAGRAM
-    if backend.streams_datagrams:
-        tunneling = proxy.tunneling_config
-        tunneling.proxy_host, tunneling.target_host = "pilotage", "target"  # the socket determines both
-        tunneling.default_target_port = 1
-        tunneling.buffer_options.max_buffered_datagrams.value = _HELD_DATAGRAMS
-        tunneling.buffer_options.max_buffered_bytes.value = _HELD_BYTES
-        proxy.session_filters.add(
-            name="envoy.filters.udp.session.http_capsule", typed_config=packed(http_capsule_pb2.FilterConfig())
-        )
-    return listener_components_pb2.ListenerFilter(
-        name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy)
-    )

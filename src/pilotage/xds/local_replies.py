@@ -16,7 +16,7 @@ from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
-from pilotage.xds.request_checks import REFUSAL, bad_host, bad_path, refusals
+from pilotage.xds.request_checks import REFUSAL, bad_host, bad_path, elsewhere, refusals
 from pilotage.xds.resources import header, number, packed
 
 if TYPE_CHECKING:
@@ -128,12 +128,14 @@ def direct_response(sentence: str) -> Any:
 def local_replies(options: GatewayOptions) -> Any:
     """Return the configuration of Envoy's own responses, for each cause and each kind of client."""
     unknown = _flagged("NR")
+    for_unknown: dict[str, Any] = {"advice": _HINT_UNKNOWN, "status": "404", "again": False}
     mappers = [
         _reply(bad_host(), _text(_invalid("Host header")), status=400),
         _reply(bad_path(), _text(_invalid("path")), status=400),
         *(_reply(when, _refusal(), status=status) for status, when in refusals().items()),
         _reply(_answered(PAGE), _format("%LOCAL_REPLY_BODY%", _HTML)),
-        *_variants(unknown, _UNKNOWN, _SPELLING, options, advice=_HINT_UNKNOWN, status="404", again=False),
+        *_variants(unknown, _UNKNOWN, _SPELLING, options, **for_unknown),
+        *_variants(elsewhere(), _UNKNOWN, _SPELLING, options, **for_unknown, code=404),
     ]
     found = [
         _variants(
@@ -194,8 +196,12 @@ def _variants(
     status: str,
     again: bool,
     for_grpc: str = "",
+    code: int = 0,
 ) -> list[Any]:
-    """Return the responses for one cause: to gRPC clients, browsers, JSON clients and others, in this order."""
+    """Return the responses for one cause: to gRPC clients, browsers, JSON clients and others, in this order.
+
+    Unless it is 0, ``code`` replaces the response's status.
+    """
     hint = f"For the operator: {advice}" if options.debug else ""
     page = _page(status, sentence, advice_for_all if not again else _AGAIN, hint, again=again)
     plain_hint = hint.replace("<code>", "'").replace("</code>", "'")
@@ -203,10 +209,10 @@ def _variants(
     document = substitution_format_string_pb2.SubstitutionFormatString()
     document.json_format.update({"status": "%RESPONSE_CODE%", "error": sentence})
     return [
-        _reply(_all(_IS_GRPC, when), _format(_flags(f"{sentence} {for_grpc}".rstrip()), _TEXT)),
-        _reply(_all(_WANTS_HTML, when), _format(_flags(page), _HTML), again=again),
-        _reply(_all(_WANTS_JSON, when), document, again=again),
-        _reply(when, _format(_flags("".join(f"{line}\n" for line in lines)), _TEXT), again=again),
+        _reply(_all(_IS_GRPC, when), _format(_flags(f"{sentence} {for_grpc}".rstrip()), _TEXT), status=code),
+        _reply(_all(_WANTS_HTML, when), _format(_flags(page), _HTML), status=code, again=again),
+        _reply(_all(_WANTS_JSON, when), document, status=code, again=again),
+        _reply(when, _format(_flags("".join(f"{line}\n" for line in lines)), _TEXT), status=code, again=again),
     ]
 
 

@@ -14,7 +14,7 @@ from pilotage.routes.route import secrets_of
 from pilotage.xds.resources import EXTENSION, LISTENER, SECRET, Key, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from pilotage.routes.route import Route
 
@@ -89,12 +89,22 @@ class Retries:
         """Begin a scheduled retry, or forget the resource if it is no longer rejected."""
         self._scheduled.discard(key)
         if not rejected:
-            self._tries.pop(key, None)
-            self._reported.pop(key, None)
-            for problem in [problem for problem, resources in self._causes.items() if key in resources]:
-                self._causes[problem].discard(key)
-                if not self._causes[problem]:
-                    del self._causes[problem]
+            self._forget(key)
+
+    def forget(self, rejected: Collection[Key]) -> list[Problem]:
+        """Forget the resources that are no longer rejected; return the problems that this resolves."""
+        return [it for key in [*self._reported] if key not in rejected for it in self._forget(key)]
+
+    def _forget(self, key: Key) -> list[Problem]:
+        self._tries.pop(key, None)
+        self._reported.pop(key, None)
+        resolved = []
+        for problem in [problem for problem, resources in self._causes.items() if key in resources]:
+            self._causes[problem].discard(key)
+            if not self._causes[problem]:
+                del self._causes[problem]
+                resolved.append(problem)
+        return resolved
 
 
 def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]) -> list[Problem]:

@@ -1,12 +1,14 @@
-"""Decides which tcp and udp routes listen on a port, and remembers which ones did before. Pure."""
+"""Decides which routes listen on a port of their own, and remembers which ones did before. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pilotage.table.precedence import Ranking, holder_of
-from pilotage.xds.listeners import listening_address
+from pilotage.xds.own_ports import listening_address, port_of
 from pilotage.xds.problems import build_failed, port_in_use
 from pilotage.xds.resources import LISTENER
 
@@ -19,15 +21,10 @@ if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
     from pilotage.xds.resources import Key, Resource
 
-__all__ = ["PortHolders", "port_of"]
+__all__ = ["PortHolders"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _ALL: Final[Mapping[int, _Address]] = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
-
-
-def port_of(route: Route) -> str:
-    """Return the listening port of a tcp or udp route with its protocol, such as ``tcp/2222``."""
-    return f"{route.scheme}/{route.port.listening}"
 
 
 class PortHolders:
@@ -48,7 +45,7 @@ class PortHolders:
         if port is None:
             return
         held = self._held[port]
-        if route is not None and route.is_stream and port_of(route) == port:
+        if route is not None and route.has_listener and port_of(route) == port:
             holder = holder_of(route)
             if held[alias][1:] == holder[1:]:  # the name of an engine may change
                 held[alias] = holder
@@ -62,8 +59,7 @@ class PortHolders:
     ) -> tuple[dict[Key, Resource | None], list[Problem]]:
         """Choose the backends that listen on the addresses of a port. A backend without endpoints does not listen.
 
-        Backends with endpoints come first. Among these, routes from files come first, then routes that had the port
-        before, then the others by rank.
+        HTTP backends share an address with each other. Otherwise, an address belongs to the first in :meth:`ordered`.
 
         Args:
             port: the port, from :func:`port_of`.
@@ -75,16 +71,22 @@ class PortHolders:
             All listeners on this port, and problems with backends that cannot have one.
 
         """
-        if engines != self._ranking.engines:
-            self._ranking = Ranking(engines)
-        rank, held = self._ranking.rank, tuple(dict.fromkeys(self._held.get(port, {}).values()))
-        found = sorted(backends, key=lambda each: (each.backing == "none", rank(each.route, held), each.name))
+        found = self.ordered(port, backends, engines)
+        held = self._holders(port)
         made: dict[Key, Resource | None] = dict.fromkeys((LISTENER, listening_address(it.route)) for it in found)
         problems: list[Problem] = []
         taken: dict[_Address | int, Backend] = {}  # address, and IP version -> the first backend on it
         for backend in found:
             address = _address(backend.route)
             other = _overlapping(taken, address)
+            if other is not None and _shares(other, backend):
+                key = LISTENER, listening_address(backend.route)
+                listener = made[key]
+                if listener is None or backend.backing == "none":
+                    continue
+                made[key] = msgspec.structs.replace(listener, answers=(*listener.answers, backend.name))
+                self._hold(port, backend.route)
+                continue
             if other is not None:
                 why = self._ranking.why(other.route, backend.route, held)
                 problems.append(port_in_use(backend, other, listening_address(backend.route), why))
@@ -96,11 +98,34 @@ class PortHolders:
                     problems.append(build_failed(backend.route, error))
                     continue
                 made[item.key] = item
-                self._ports[backend.route.alias] = port
-                self._held.setdefault(port, {}).setdefault(backend.route.alias, holder_of(backend.route))
+                self._hold(port, backend.route)
             taken.setdefault(address, backend)
             taken.setdefault(address.version, backend)
         return made, problems
+
+    def ordered(self, port: str, backends: Iterable[Backend], engines: tuple[str, ...]) -> list[Backend]:
+        """Return the backends that want to listen on a port, the first one first.
+
+        Backends with endpoints come first. Among these, routes from files come first, then routes that had the port
+        before, then the others by rank.
+        """
+        if engines != self._ranking.engines:
+            self._ranking = Ranking(engines)
+        rank, held = self._ranking.rank, self._holders(port)
+        return sorted(backends, key=lambda each: (each.backing == "none", rank(each.route, held), each.name))
+
+    def _holders(self, port: str) -> tuple[Holder, ...]:
+        return tuple(dict.fromkeys(self._held.get(port, {}).values()))
+
+    def _hold(self, port: str, route: Route) -> None:
+        self._ports[route.alias] = port
+        self._held.setdefault(port, {}).setdefault(route.alias, holder_of(route))
+
+
+def _shares(one: Backend, other: Backend) -> bool:
+    """Return whether two backends can share a listener: HTTP requests are told apart by host."""
+    routes = one.route, other.route
+    return not any(it.is_stream for it in routes) and len({listening_address(it) for it in routes}) == 1
 
 
 def _address(route: Route) -> _Address:

@@ -38,6 +38,11 @@ class ReportedProblems(dict[str, tuple[Problem, ...]]):
         self.listener = previous.listener
         self._before = {source: previous.get(source, ()) for source in {*previous, *self}} | previous._before
 
+    def resolve(self, problems: list[Problem]) -> None:
+        """Report to the listener that problems no longer exist that were not reported here."""
+        if problems and self.listener is not None:
+            self.listener([], problems)
+
     def report_changes(self) -> None:
         """Report to the listener what has changed since the last call. The cost does not depend on other sources."""
         if not self._before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -16,8 +17,9 @@ from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
 from pilotage.xds.options import FORGEABLE
+from pilotage.xds.own_ports import PORT_HEADER
 from pilotage.xds.refusal import STATUSES
-from pilotage.xds.resources import number, packed
+from pilotage.xds.resources import header, number, packed
 from pilotage.xds.rule_tests import OWN_HEADERS
 
 __all__ = [
@@ -26,15 +28,18 @@ __all__ = [
     "access_check",
     "bad_host",
     "bad_path",
+    "elsewhere",
     "forget_headers",
     "host_check",
     "refusals",
+    "set_header",
 ]
 
 REFUSAL: Final = "pilotage.refusal"
 """Namespace of a route's metadata about refused clients. Its key ``message`` has the text that they get."""
 
 _REFUSED: Final = "refused/"
+_ELSEWHERE: Final = "elsewhere"
 _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
     status_code_filter=accesslog_pb2.StatusCodeFilter(
         comparison=accesslog_pb2.ComparisonFilter(
@@ -44,7 +49,7 @@ _FORBIDDEN: Final = accesslog_pb2.AccessLogFilter(
     )
 )
 
-_NEVER: Final = ("x-envoy-", "proxy", *OWN_HEADERS)
+_NEVER: Final = ("x-envoy-", "proxy", *OWN_HEADERS, PORT_HEADER)
 """Headers removed from all requests: those of Envoy and the gateway, and ``Proxy``, which CGI misreads (httpoxy)."""
 
 _PORT: Final = r"[1-5]?\d{0,4}|6(?:[0-4]\d{3}|5(?:[0-4]\d\d|5(?:[0-2]\d|3[0-5])))"
@@ -69,9 +74,18 @@ def forget_headers(*, trusted: bool) -> Any:
     regex = "|".join(f"{name}.*" if name.endswith("-") else name for name in names)
     kind = mutation_rules_pb2.HeaderMutation
     removal = kind(remove_on_match=kind.RemoveOnMatch(key_matcher=_match(regex)))
+    return _early(removal)
+
+
+def set_header(name: str, value: str) -> Any:
+    """Return the extension that sets a request header before the route is looked up."""
+    return _early(mutation_rules_pb2.HeaderMutation(append=header(name, value)))
+
+
+def _early(mutation: Any) -> Any:
     return extension_pb2.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=[removal])),
+        typed_config=packed(early_mutation_pb2.HeaderMutation(mutations=[mutation])),
     )
 
 
@@ -90,8 +104,8 @@ def host_check() -> Any:
     )
 
 
-def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> Any:
-    """Return the rules that refuse clients, paths or both.
+def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0, bind: str = "") -> Any:
+    """Return the rules that refuse clients, paths, or requests to other addresses of the gateway.
 
     A single filter does all this, because each filter has a cost for every request and every route, even where it is
     off.
@@ -101,23 +115,37 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0) -> A
         path: refuse paths with which a client could get out of a path prefix or past a pattern. Envoy resolves ``..``
             itself, but does not decode encoded slashes, which targets may decode. As in Go, encodings must be valid.
         status: the status that refused clients get, one of :func:`refusals`; 0 for the usual one.
+        bind: the only address of the gateway at which requests are accepted; ``""`` for any. ``0.0.0.0`` and ``::``
+            stand for all addresses of their version of IP.
 
     """
     permission = rbac_pb2.Permission
     unclear = permission(url_path=path_pb2.PathMatcher(path=_match(_UNCLEAR)))
-    if networks and status:
-        allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
-        others = rbac_pb2.Principal(not_id=allowed)
-        refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
-        found = {f"{_REFUSED}{status}": refused}
+    everybody = rbac_pb2.Principal(any=True)
+    if (networks and status) or bind:
+        found = {}
+        if networks:
+            allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
+            others = rbac_pb2.Principal(not_id=allowed)
+            refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
+            found[f"{_REFUSED}{status}" if status else "networks"] = refused
         if path:
-            found["access"] = rbac_pb2.Policy(permissions=[unclear], principals=[rbac_pb2.Principal(any=True)])
+            found["access"] = rbac_pb2.Policy(permissions=[unclear], principals=[everybody])
+        if bind:
+            elsewhere = permission(not_rule=permission(destination_ip=_range(bind)))
+            found[_ELSEWHERE] = rbac_pb2.Policy(permissions=[elsewhere], principals=[everybody])
         return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies=found)
     if networks:
         clients = [_client(network) for network in networks]
         allowed = permission(not_rule=unclear) if path else permission(any=True)
         return _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
-    return _rules(rbac_pb2.RBAC.DENY, unclear, [rbac_pb2.Principal(any=True)])
+    return _rules(rbac_pb2.RBAC.DENY, unclear, [everybody])
+
+
+def _range(address: str) -> Any:
+    found = ipaddress.ip_address(address)
+    found = getattr(found, "ipv4_mapped", None) or found
+    return {"address_prefix": str(found), "prefix_len": number(0 if found.is_unspecified else found.max_prefixlen)}
 
 
 def _client(network: str) -> Any:
@@ -135,8 +163,17 @@ def refusals() -> dict[int, Any]:
     return {status: _refused(status) for status in STATUSES}
 
 
+def elsewhere() -> Any:
+    """Return the condition for local replies to requests at an address at which their route does not answer."""
+    return _denied(_ELSEWHERE)
+
+
 def _refused(status: int) -> Any:
-    policy = cel_pb2.ExpressionFilter(expression=f"response.code_details.contains('[{_REFUSED}{status}]')")
+    return _denied(f"{_REFUSED}{status}")
+
+
+def _denied(name: str) -> Any:
+    policy = cel_pb2.ExpressionFilter(expression=f"response.code_details.contains('[{name}]')")
     extension = accesslog_pb2.ExtensionFilter(
         name="envoy.access_loggers.extension_filters.cel", typed_config=packed(policy)
     )

@@ -26,6 +26,7 @@ from pilotage.xds.load_balancing import hash_policies
 from pilotage.xds.local_replies import why_unavailable
 from pilotage.xds.login import identity_headers, rule_login_settings
 from pilotage.xds.middlewares import PLAIN
+from pilotage.xds.own_ports import PORT_HEADER, hosts_on_port, listening_address, port_scope
 from pilotage.xds.path_patterns import refusing_routes
 from pilotage.xds.resources import OFF, SCOPE, Resource, ScopePart, seconds, version_of
 from pilotage.xds.retries import repeats, retries
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from pilotage.xds.backend import Backend, Backing
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["domains", "scope", "scope_label"]
+__all__ = ["domains", "scope", "scope_label", "scope_of"]
 
 _SAFE: Final = "GET|HEAD|OPTIONS"
 
@@ -53,6 +54,14 @@ def scope_label(name: str) -> str:
     if first == "*" and "*" not in rest:
         return ANY_LABEL
     return "" if "*" in name else first
+
+
+def scope_of(backend: Backend) -> str:
+    """Return the name of the scope that a backend belongs to; ``""`` if it belongs to none."""
+    route = backend.route
+    if route.is_stream:
+        return ""
+    return port_scope(listening_address(route)) if route.has_listener else scope_label(backend.name)
 
 
 def domains(name: str, suffixes: Iterable[str]) -> list[str]:
@@ -74,14 +83,17 @@ def domains(name: str, suffixes: Iterable[str]) -> list[str]:
 
 
 def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> Resource:
-    """Return the scope of a first DNS label.
+    """Return the scope of a first DNS label, or of a port.
 
     Args:
-        label: see :func:`scope_label`.
-        backends: its backends, one or more.
+        label: see :func:`scope_of`.
+        backends: its backends, one or more. If they have a port of their own, the first was there first.
         options: the gateway's settings.
 
     """
+    backends = list(backends)
+    if backends[0].route.has_listener:
+        return _built(label, backends, options)
     ordered = sorted(backends, key=lambda backend: backend.name)
     if len(ordered) == 1 and ordered[0].name == label and (made := _from_template(ordered[0], options)):
         return made
@@ -96,17 +108,18 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
             led, needs = backend.cluster if backend.names is not None else "", _references(backend)
             hosts.append(encode_host(backend.name, names, host, needs, measured=backend.measured, leads_to=led))
     hosts.sort(key=lambda host: host.name)
-    return join_hosts(label, _head(plain=any(backend.backing == "shared" for backend in ordered)), hosts)
+    plain, own_port = any(backend.backing == "shared" for backend in ordered), ordered[0].route.has_listener
+    return join_hosts(label, _head(plain=plain, own_port=own_port), hosts)
 
 
-@lru_cache(maxsize=2)
-def _head(*, plain: bool) -> bytes:
+@lru_cache(maxsize=4)
+def _head(*, plain: bool, own_port: bool) -> bytes:
     """Return the serialized part of a scope that is the same for all scopes with (or without) ``plain`` routes."""
     everywhere = route_pb2.RouteConfiguration(
         validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
         ignore_port_in_host_matching=True,
         typed_per_filter_config=scope_settings(plain=plain),
-        request_headers_to_remove=["x-envoy-external-address"],
+        request_headers_to_remove=["x-envoy-external-address", *([PORT_HEADER] if own_port else [])],
     )
     head: bytes = everywhere.SerializeToString(deterministic=True)
     return head
@@ -126,6 +139,8 @@ def _from_template(backend: Backend, options: GatewayOptions) -> Resource | None
     elif is_usual(backend):
         address = ""
     else:
+        return None
+    if backend.route.bind:
         return None
     name = backend.name
     found = _scope_template(len(name.encode()), len(address), backend.backing, backend.route.scheme, options)
@@ -188,6 +203,11 @@ def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[t
     The table gives each full name to one route, and excludes other routes with that name. So a backend with a full name
     gets the host of that name, and the backend with the short alias gets all other hosts.
     """
+    if backends[0].route.has_listener:
+        shared = {it.name: domains(it.name, options.match_domains) for it in backends}
+        hosts_of = hosts_on_port(shared, backends[0].name)
+        yield from ((backend, hosts_of[backend.name]) for backend in backends)
+        return
     taken: set[str] = set()
     for backend in sorted(
         backends, key=lambda backend: ("." not in backend.name, backend.name.startswith("*"), backend.name)
@@ -263,7 +283,10 @@ def _redirect(backend: Backend, options: GatewayOptions) -> list[Any]:
         name="x-forwarded-proto", string_match=string_pb2.StringMatcher(exact="http")
     )
     match = route_components_pb2.RouteMatch(prefix="/", headers=[plain])
-    return [route_components_pb2.Route(match=match, redirect=https_redirect(options))]
+    redirect = https_redirect(options)
+    if backend.route.has_listener:
+        redirect.ClearField("port_redirect")  # its own port speaks HTTPS
+    return [route_components_pb2.Route(match=match, redirect=redirect)]
 
 
 def https_redirect(options: GatewayOptions) -> Any:

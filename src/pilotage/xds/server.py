@@ -388,6 +388,7 @@ class AdsServer:
                         for problem in nack_problems(nack, session.node, self._route_of):
                             if retries.is_first(nack, problem):
                                 self._on_nack(problem)
+                self.snapshot.problems.resolve(retries.forget(session.rejected_keys))
                 self.gates.answer(session)
                 wake.set()
                 self.envoys.heard(session)

@@ -63,12 +63,12 @@ class NameGroup(msgspec.Struct, frozen=True):
         if not self.chain:
             msgspec.structs.force_setattr(self, "chain", f"for {self.names[0]}" if self.names else "others")
 
-    def transport_socket(self) -> Any:
-        """Return the TLS settings of the filter chain."""
-        return tls_socket(self.secrets or map(secret_name, self.certificates))
+    def transport_socket(self, protocols: Iterable[str]) -> Any:
+        """Return the TLS settings of the filter chain. ``protocols`` are those that a client may choose (ALPN)."""
+        return tls_socket(self.secrets or map(secret_name, self.certificates), protocols)
 
 
-def tls_socket(secrets: Iterable[str], protocols: Iterable[str] = ("h2", "http/1.1")) -> Any:
+def tls_socket(secrets: Iterable[str], protocols: Iterable[str]) -> Any:
     """Return the TLS settings of a filter chain.
 
     Args:

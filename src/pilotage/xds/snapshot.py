@@ -21,19 +21,16 @@ from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
 from pilotage.xds.epochs import Epochs
+from pilotage.xds.frontends import Frontends, keys_of
 from pilotage.xds.holds import Holds
 from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listener_state import ListenerState
-from pilotage.xds.listeners import listening_address, stream_listener
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.port_holders import PortHolders, port_of
 from pilotage.xds.problems import build_failed, of_route, unreported
 from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource, by_key
-from pilotage.xds.rule_targets import RuleTargets, is_hidden
-from pilotage.xds.scope_builder import build_scope
-from pilotage.xds.scoped_routes import scope_label
+from pilotage.xds.rule_targets import RuleTargets
 from pilotage.xds.server_names import FILE_SECRETS
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.successors import Successors
@@ -69,6 +66,7 @@ class Snapshot:
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether requests pass, wait or fail.
         holds: which backends let requests wait for an endpoint.
+        frontends: the scopes and listeners of the backends.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and the routes that use them.
         listeners: what the HTTP listeners depend on besides the settings.
@@ -95,8 +93,7 @@ class Snapshot:
         self._routes: dict[str, Route] = {}
         self._backends: dict[str, Backend] = {}
         self._pools, self._auth_users = Index[str, str](), Index[str, str]()
-        self._scopes, self._listeners = Index[str, str](), Index[str, str]()
-        self._ports, self._successors = PortHolders(), Successors()
+        self.frontends, self._successors = Frontends(), Successors()
         self._clusters: dict[str, set[Key]] = {}
         self.apply(by_key([*shared_clusters(options), *self.listeners.resources(options)]))
 
@@ -125,7 +122,8 @@ class Snapshot:
             self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
         for alias in self.targets.follow(self._rule_targets.follow(table.routes, aliases, self.targets.guard.policy)):
-            self._ports.follow(alias, route := self._rule_targets.hidden.get(alias) or table.routes.get(alias))
+            route = self._rule_targets.hidden.get(alias) or table.routes.get(alias)
+            self.frontends.ports.follow(alias, route)
             affected |= self._update_route(alias, route)
             self.touched.add(alias)
         changed = self._rebuild(affected)
@@ -174,9 +172,9 @@ class Snapshot:
             return self.check_again(self.files.aliases)
         fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
-        fresh._ports, fresh._measured, fresh.gates, fresh.agents = self._ports, self._measured, self.gates, self.agents
-        fresh.holds, fresh.restarting, fresh.awaited = self.holds, self.restarting, self.awaited
-        fresh.downgrade.plain = self.downgrade.plain
+        fresh.frontends.ports, fresh._measured = self.frontends.ports, self._measured
+        fresh.gates, fresh.agents, fresh.holds = self.gates, self.agents, self.holds
+        fresh.restarting, fresh.awaited, fresh.downgrade.plain = self.restarting, self.awaited, self.downgrade.plain
         fresh.replace(self._table)
         fresh.problems.follow(self.problems)
         fresh.files.inherit(self.files, self.lingering)
@@ -214,9 +212,7 @@ class Snapshot:
         backend = self._backends.get(self._backend_keys(alias)[0]) if alias in self._routes else None
         if backend is None:
             return "", []
-        route, label = backend.route, scope_label(backend.name)
-        last = (LISTENER, listening_address(route)) if route.is_stream else (SCOPE, label)
-        return backend.name, [*sorted(self._clusters.get(backend.key, ())), last]
+        return backend.name, [*sorted(self._clusters.get(backend.key, ())), *keys_of(backend)]
 
     # ---- from routes to backends
 
@@ -313,22 +309,16 @@ class Snapshot:
 
     def _rebuild(self, affected: Collection[str]) -> frozenset[Key]:
         wanted: dict[Key, Resource | None] = {}
-        labels, ports = set[str](), set[str]()
+        scopes, ports = set[str](), set[str]()
         for key, (new, clusters) in self._made(affected).items():
             old = self._backends.get(key)
             if old == new:
                 continue
-            for backend, index in ((old, Index.discard), (new, Index.add)):
-                if backend is None:
-                    continue
-                if backend.route.is_stream:
-                    port = port_of(backend.route)
-                    index(self._listeners, port, key)
-                    ports.add(port)
-                    wanted[LISTENER, listening_address(backend.route)] = None
-                elif not is_hidden(backend) and (label := scope_label(backend.name)):
-                    index(self._scopes, label, key)
-                    labels.add(label)
+            changed_scopes, changed_ports = self.frontends.follow(key, old, new)
+            scopes |= changed_scopes
+            ports |= changed_ports
+            if old is not None:
+                wanted |= dict.fromkeys(it for it in keys_of(old) if it[0] == LISTENER)
             wanted |= dict.fromkeys(self._clusters.pop(key, set()) - clusters.keys())
             wanted |= clusters
             if clusters:
@@ -338,11 +328,29 @@ class Snapshot:
                 self.holds.leave(key)
             else:
                 self._backends[key] = new
-        for label in labels:
-            wanted |= self._scope_changes(label)
-        for port in ports:
-            wanted |= self._listener_changes(port)
+        wanted |= self._listeners_on(ports)
+        options, engines = self.options, self._table.engine_order
+        for name in scopes:
+            made, problems = self.frontends.scope(name, self._backends, options, engines, self.lingering)
+            self.problems.report(f"made/{name}", problems)
+            wanted[SCOPE, name] = made
         return self.apply(wanted)
+
+    def change_listeners(self) -> frozenset[Key]:
+        """Rebuild all listeners, because :attr:`listeners` has changed; return the changed keys."""
+        changes = self.listeners.changes(self.options, list(self.resources))
+        return self.apply(changes | self._listeners_on(self.frontends.open_ports))
+
+    def _listeners_on(self, ports: Iterable[str]) -> dict[Key, Resource | None]:
+        found: dict[Key, Resource | None] = {}
+        certificates = self.listeners.certificates(self.options) if ports else []
+        for port in ports:
+            made, problems = self.frontends.listeners(
+                port, self._backends, self.options, self._table.engine_order, certificates
+            )
+            self.problems.report(f"listener/{port}", problems)
+            found |= made
+        return found
 
     # ---- from backends to resources
 
@@ -369,28 +377,14 @@ class Snapshot:
         kind, _, name = key.partition("/")
         return set(self._pools[name]) if kind == _POOL else {name}
 
-    def _scope_changes(self, label: str) -> dict[Key, Resource | None]:
-        backends = [self._backends[key] for key in self._scopes[label]]
-        # The table gives a name to one backend. Another one of that name only lingers.
-        backends.sort(key=lambda backend: (backend.route.alias not in self.lingering, backend.key))
-        made, problems = build_scope(label, [*{it.name: it for it in backends}.values()], self.options)
-        self.problems.report(f"made/{label}", problems)
-        return by_key([made]) if made is not None else {(SCOPE, label): None}
-
-    def _listener_changes(self, port: str) -> dict[Key, Resource | None]:
-        backends = [self._backends[key] for key in self._listeners[port]]
-        made, problems = self._ports.assign(
-            port, backends, self._table.engine_order, lambda backend: stream_listener(backend, self.options)
-        )
-        self.problems.report(f"listener/{port}", problems)
-        return made
-
     def apply(self, wanted: Mapping[Key, Resource | None]) -> frozenset[Key]:
         """Set or, if ``None``, remove resources; return the changed keys."""
         changed = set()
         for key, item in wanted.items():
             known = self.resources.get(key)
             if (known and known.version) == (item and item.version):
+                if item is not None and known is not None and item.answers != known.answers:
+                    self.resources[key] = item  # other routes share this listener now
                 continue
             changed.add(key)
             if item is not None:

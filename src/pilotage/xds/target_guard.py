@@ -202,7 +202,7 @@ class Targets:
         """
         udp = route.scheme == "udp"
         claims: dict[_Claim, bool] = {}
-        if route.is_stream and route.port.listening:
+        if route.port.listening:
             claims[True, udp, route.port.listening] = True
         for endpoint in route.endpoints:
             for text in self._texts(endpoint):
@@ -275,7 +275,7 @@ class Targets:
             for text in self._texts(endpoint)
             if self._is_here(route, endpoint, text)
         )
-        listening = frozenset({(udp, route.port.listening)}) if route.is_stream and route.port.listening else _NONE
+        listening = frozenset({(udp, route.port.listening)}) if route.port.listening else _NONE
         return (aimed, listening) if aimed or listening else _NO_PORTS
 
     def _texts(self, endpoint: Endpoint) -> tuple[str, ...]:
@@ -283,15 +283,15 @@ class Targets:
 
     # ---- the verdict
 
-    def checked(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
-        """Return a route with only the endpoints to which Envoy may connect, and problems with the others."""
+    def checked(self, route: Route) -> tuple[Route | None, tuple[Problem, ...]]:
+        """Return a route with only the endpoints to which Envoy may connect (``None``: not served), and problems."""
         alias = route.alias
         _, names = self.names.get(alias, ("", _NO_NAMES))
         ours = self.guard.ports
         if not names and alias not in self._ports and not any(e.port in ours for e in route.endpoints):
             return route, ()  # as with most routes
         if (taken := self._taken(route)) is not None:
-            return msgspec.structs.replace(route, endpoints=()), (taken,)
+            return msgspec.structs.replace(route, endpoints=()) if route.is_stream else None, (taken,)
         kept: list[Endpoint] = []
         problems: list[Problem] = []
         for endpoint in route.endpoints:
@@ -349,11 +349,11 @@ class Targets:
             yield from (it for it in map(self._routes.__getitem__, sorted(aliases)) if _overlap(it.bind, text))
 
     def _taken(self, route: Route) -> Problem | None:
-        """Return a problem if a stream route wants to listen on a port of this machine to which another route points.
+        """Return a problem if a route wants to listen on a port of this machine to which another route points.
 
         Targets that the guard refuses do not count.
         """
-        if not route.is_stream:
+        if not route.has_listener:
             return None
         udp, port = route.scheme == "udp", route.port.listening
         aim, listening = (False, udp, port), (True, udp, port)

@@ -84,7 +84,7 @@ def print_routes(out: Out, view: View) -> None:
         alias = route.alias
         health, wakefulness = view.table.health_of(alias), view.table.wakefulness.get(alias)
         text, style = route_status(route, health, wakefulness, refused=refused.get(alias))
-        listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.listen}" if route.listen else "")
+        listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.place}" if route.listen else "")
         listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
