@@ -150,14 +150,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
     """
     login = login_filters(options.session_keys, https=None if trusted else https)
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
-<<<<<<< HEAD
     guards = [
-=======
-    chain = [
-        _filter(_HOST, host_check()),
-        _filter("envoy.filters.http.cdn_loop", loop),
-        _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
->>>>>>> main
         _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
@@ -169,7 +162,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
     waits = _filter(_ON_DEMAND, on_demand_pb2.OnDemand())
     edits = _filter(EDITS, rule_script())
     late = [
-        _filter(_FOLD, _lua(FOLD_SCRIPT)),
+        _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
         *(it for it in guards if it.name not in _ONLY_HELP),
         _filter(_FOLD, _lua(AGAIN_SCRIPT)),
         *(waits, edits),
