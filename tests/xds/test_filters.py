@@ -12,7 +12,8 @@ from envoy.extensions.filters.http.composite.v3 import composite_pb2
 from google.protobuf import wrappers_pb2
 
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import LATE, TARGET, backend_settings, http_filters, on_demand, scope_settings
+from pilotage.xds.filters import TARGET, backend_settings, http_filters, on_demand, scope_settings
+from pilotage.xds.host_lookups import LATE
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import packed
 from tests.support.gateway import becomes, route, target

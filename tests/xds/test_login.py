@@ -10,7 +10,8 @@ from pilotage.request_service.keys import SessionKeys
 from pilotage.request_service.sessions import User, issue_session
 from pilotage.routes.oidc import OidcDefaults, OidcOptions, audience, merge_oidc
 from pilotage.xds.backend import route_backend
-from pilotage.xds.filters import LATE, backend_settings, http_filters
+from pilotage.xds.filters import backend_settings, http_filters
+from pilotage.xds.host_lookups import LATE
 from pilotage.xds.login import (
     CAPTCHA_COOKIE,
     LOGIN,

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _OLDEST: Final = (1, 40)
 """Before 1.38, Envoy ignores ``path_override`` of ext_authz: it would send requests for approval to the client's path
 instead of the configured one, and take any page with status 200 for an approval. Filters that contain other filters
-(:data:`~pilotage.xds.filters.LATE`) are tested with 1.40 only."""
+(:data:`~pilotage.xds.host_lookups.LATE`) are tested with 1.40 only."""
 
 
 def too_old(node: Any) -> str:

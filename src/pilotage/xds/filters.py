@@ -16,14 +16,12 @@ from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import (
     base_pb2,
     config_source_pb2,
-    extension_pb2,
     grpc_service_pb2,
     substitution_format_string_pb2,
 )
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as filter_state_pb2
 from envoy.extensions.filters.http.cdn_loop.v3 import cdn_loop_pb2
-from envoy.extensions.filters.http.composite.v3 import composite_pb2
 from envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
@@ -36,7 +34,6 @@ from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_p
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
-from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.xds.acme_challenges import challenge_filter
 from pilotage.xds.agents import unreached_page
@@ -49,10 +46,12 @@ from pilotage.xds.host_lookups import (
     ASKS,
     AUTH,
     FOLD_SCRIPT,
+    LATE,
     PORT_SCRIPT,
     SIGNS_IN,
     SPARED,
     WILDCARD_SCRIPT,
+    for_late_routes,
 )
 from pilotage.xds.login import (
     IDENTITY_HEADERS,
@@ -83,7 +82,6 @@ __all__ = [
     "AUTH_TIMEOUT",
     "CONTROL_CLUSTER",
     "FOUND",
-    "LATE",
     "PAGE_FILTER",
     "RATE",
     "TARGET",
@@ -98,9 +96,6 @@ __all__ = [
 
 CONTROL_CLUSTER: Final = "pilotage"
 """The control plane's name in Envoy's bootstrap."""
-
-LATE: Final = "pilotage.late"
-"""Name of the filter that contains the filters for requests whose route was not known when they arrived."""
 
 _FOLD: Final = "pilotage.fold"
 _HOST: Final = "pilotage.host"
@@ -133,7 +128,6 @@ FOUND: Final = "+"
 """Route name that many backends share."""
 
 _ONLY_HELP: Final = frozenset(LOGIN_FILTERS) - {LOGIN}
-_CHAIN_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
 
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
@@ -184,7 +178,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         _filter(_HOST, host_check()),
         _filter("envoy.filters.http.cdn_loop", loop),
         _filter(_GZIP, compressor(), disabled=not options.compression),  # sees responses last
-        _for_late_routes(late),
+        for_late_routes(late),
         *enabled_by_routes,
         _filter(TARGET, _destination()),
     ]
@@ -213,18 +207,6 @@ def _destination() -> Any:
     )
     value = filter_state_pb2.FilterStateValue(object_key=_DESTINATION, format_string=address, skip_if_empty=True)
     return set_filter_state_pb2.Config(on_request_headers=[value])
-
-
-def _for_late_routes(filters: list[Any]) -> Any:
-    """Return the filter that contains the filters for requests whose route was not known when they arrived."""
-    kind = extension_pb2.TypedExtensionConfig
-    # The packages that we use do not have its messages yet. These two have the same fields.
-    chain = composite_pb2.FilterChainConfiguration(
-        typed_config=[kind(name=it.name, typed_config=it.typed_config) for it in filters]
-    )
-    config = wrappers_pb2.BytesValue(value=chain.SerializeToString(deterministic=True))
-    typed = any_pb2.Any(type_url=_CHAIN_TYPE, value=config.SerializeToString(deterministic=True))
-    return http_connection_manager_pb2.HttpFilter(name=LATE, typed_config=typed)
 
 
 def _filter(name: str, config: Any, *, disabled: bool = False) -> Any:
