@@ -40,7 +40,9 @@ class Example(NamedTuple):
         if re.search(r"^services:", self.text, re.MULTILINE):
             return "compose.yml"
         is_config = re.search(
-            r"^(providers|gateway|api|match_domains|autocert|oidc|captcha|policy|error_pages):", self.text, re.MULTILINE
+            r"^(providers|gateway|api|match_domains|autocert|oidc|captcha|cloudflare|policy|error_pages):",
+            self.text,
+            re.MULTILINE,
         )
         return "pilotage.yml" if is_config else "routes.yml"
 

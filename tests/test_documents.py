@@ -87,12 +87,14 @@ def test_the_settings_in_the_examples_cover_the_gateway_options() -> None:
         "max_client_connections": "max_connections_per_client",
     }
     keys = {renamed.get(field.name, field.name) for field in msgspec.structs.fields(GatewayOptions)}
-    # from whether pilotage runs the Envoys, from the engines, from the session secret, from the folder for sockets;
+    # from whether pilotage runs the Envoys, from the engines, from the session secret, from the folder for sockets,
+    # from the section ``cloudflare``;
     # the last one is fixed
     derived = {
         "report_errors",
         "has_agents",
         "automatic_certificates",
+        "cloudflare_lists",
         "session_keys",
         "files_socket",
         "max_waiting_in_all",

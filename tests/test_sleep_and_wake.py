@@ -255,10 +255,11 @@ async def test_an_operator_wakes_a_container_and_puts_it_to_sleep(engine: Engine
         assert "no container that can sleep is called 'shp'" in out + err
 
 
+@pytest.mark.proves("homepage.name", "homepage.icon")
 async def test_a_browser_sees_a_page_that_reloads_itself_once_the_service_answers(
     engine: Engine, tmp_path: Path
 ) -> None:
-    await start(engine, **{"shop.homepage.name": "Corner Shop"})
+    await start(engine, **{"shop.homepage.name": "Corner Shop", "shop.homepage.icon": "/static/icon.png"})
     await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
     browser = {"Host": HOST, "Accept": "text/html,application/xhtml+xml"}
     async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
@@ -267,6 +268,7 @@ async def test_a_browser_sees_a_page_that_reloads_itself_once_the_service_answer
             page = await answer.text()
             assert (answer.status, answer.headers["Retry-After"], answer.content_type) == (503, "2", "text/html"), page
             assert "Corner Shop is starting" in page
+            assert 'src="/static/icon.png"' in page
             assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]
         async with session.get(f"{url}/.pilotage/wake-events", headers=browser) as events:
             assert events.content_type == "text/event-stream"

@@ -92,6 +92,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await found.served.stop()
 
 
+@pytest.mark.proves("idle_timeout", "stop_method", "stop_signal", "stop_timeout")
 @pytest.mark.parametrize(
     ("labels", "state", "code"),
     [
@@ -163,6 +164,7 @@ async def test_a_container_that_exits_by_a_signal_is_not_started_again_by_its_re
     assert await place.get() == 200
 
 
+@pytest.mark.proves("wake_timeout")
 async def test_a_container_that_does_not_answer_in_time_is_reported(place: Place) -> None:
     await place.run(WEB, "sleep", "3600", wake_timeout="2s")
     await place.stop()
@@ -171,6 +173,7 @@ async def test_a_container_that_does_not_answer_in_time_is_reported(place: Place
     assert "was not ready within 2s" in place.served.log
 
 
+@pytest.mark.proves("start_endpoint")
 async def test_only_the_start_endpoint_wakes(place: Place) -> None:
     await place.run(start_endpoint="/index.html")
     await place.stop()
@@ -180,6 +183,7 @@ async def test_only_the_start_endpoint_wakes(place: Place) -> None:
     assert await place.get("/index.html") == 200
 
 
+@pytest.mark.proves("depends_on", "exclude")
 async def test_what_a_container_needs_is_started_first(place: Place) -> None:
     database = "pilotage-labels-db"
     agrees = {"proxy.exclude": "true", "proxy.idle_timeout": "-1s"}  # it is not in the same Compose project
@@ -191,6 +195,7 @@ async def test_what_a_container_needs_is_started_first(place: Place) -> None:
     assert place.state(database) == "running"
 
 
+@pytest.mark.proves("no_loading_page")
 @pytest.mark.parametrize(("hidden", "status"), [("false", 503), ("true", 200)])
 async def test_browsers_wait_without_the_loading_page(place: Place, hidden: str, status: int) -> None:
     await place.run(no_loading_page=hidden)

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pilotage.routes.file import RouteFile
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.route import Endpoint, EndpointHealth, EndpointState, HealthState, Route
+    from pilotage.routes.rules import RuleDescription
     from pilotage.routes.schema import HealthCheck, Homepage, LoadBalance, RouteSettings
     from pilotage.table.diff import Change, ChangeKind
     from pilotage.table.snapshot import EngineSnapshot
@@ -126,6 +127,7 @@ _load, __dir__ = lazy_exports(
         "ProblemKey": "table.table",
         "Route": "routes.route",
         "RouteExplanation": "output.explain",
+        "RuleDescription": "routes.rules",
         "RouteFile": "routes.file",
         "RouteSettings": "routes.schema",
         "Service": "engine.types",
@@ -232,6 +234,7 @@ __all__ = [
     "RouteExplanation",
     "RouteFile",
     "RouteSettings",
+    "RuleDescription",
     "ScanResult",
     "Service",
     "Severity",

@@ -63,6 +63,7 @@ gateway:
   tcp_timeout: 6m
   max_target_connections: 77
   max_udp_clients: 88
+  max_rule_memory: 99
   drain: 1m
   keep: true
   envoy: /usr/bin/envoy
@@ -101,6 +102,7 @@ debug: true
         tcp_timeout=360.0,
         max_target_connections=77,
         max_udp_clients=88,
+        max_rule_memory=99,
         match_domains=("example.com", "lan", "home.arpa"),
         debug=True,
     )

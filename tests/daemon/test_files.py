@@ -27,6 +27,7 @@ def _site(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.proves("root", "spa", "index")
 def test_a_route_file_serves_a_folder(tmp_path: Path) -> None:
     site, spa = _site(tmp_path / "site"), _site(tmp_path / "spa")
     (site / "out").symlink_to(tmp_path)

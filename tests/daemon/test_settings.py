@@ -74,6 +74,8 @@ providers: {docker: {a: unix:///a.sock}}
 match_domains: [example.com]
 debug: true
 error_pages: .
+captcha: {verify_url: "https://captcha.example.com"}
+cloudflare: {lists: []}
 gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redirect_to_https: true, hsts: 1s,
           tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,
@@ -84,7 +86,10 @@ gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redir
     options = build_settings(Flags(), {}).options
     usual = type(options)()
     same = [name for name in options.__struct_fields__ if getattr(options, name) == getattr(usual, name)]
-    assert same == ["report_errors", "has_agents", "oidc", "session_keys", "files_socket", "max_waiting_in_all"]
+    assert same == [
+        "automatic_certificates",
+        *("report_errors", "has_agents", "oidc", "session_keys", "files_socket", "max_waiting_in_all"),
+    ]
 
 
 def test_without_a_gateway_envoys_report_errors_with_their_loads() -> None:

@@ -122,6 +122,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 yield Place(door, target, issuer)
 
 
+@pytest.mark.proves("middlewares.oidc.allowed_users")
 def test_a_user_signs_in_and_the_target_learns_who_it_is(place: Place) -> None:
     begun = place.ask("app.example.com", "/a?b=c", **PAGE)
     query = parse_qs(urlsplit(begun.location).query)
@@ -168,6 +169,7 @@ def test_websockets_and_other_methods_work_with_a_session(place: Place) -> None:
     assert place.target.last().headers["remote-user"] == "ann"
 
 
+@pytest.mark.proves("middlewares.oidc.allowed_groups")
 def test_a_session_is_valid_for_one_route_only(place: Place) -> None:
     cookie = place.signed_in("ann").as_request
     assert place.ask("staff.example.com", Cookie=cookie).status == 401

@@ -78,6 +78,7 @@ CHANGED = (
 )
 
 
+@pytest.mark.proves("middlewares.modify_html.target", "middlewares.modify_html.html", "middlewares.modify_html.replace")
 async def test_only_complete_pages_are_changed(tmp_path: Path) -> None:
     async with target() as it, gateway(tmp_path) as gw:
         service = changed_by(gw, largest=10_000)
@@ -122,6 +123,7 @@ async def test_only_complete_pages_are_changed(tmp_path: Path) -> None:
         service.close()
 
 
+@pytest.mark.proves("middlewares.error_page")
 async def test_error_pages_replace_texts_for_people(tmp_path: Path) -> None:
     folder = tmp_path / "pages"
     folder.mkdir()

@@ -56,7 +56,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "client_secret": "x" * 20,
         "redirect_uris": ["http://both.example.com/auth/callback"],
     }
-    oidc = {"issuer_url": issuer, "client_id": "gate", "client_secret": "x" * 20, "allowed_users": "ann"}
+    oidc = {
+        "issuer_url": issuer,
+        "client_id": "gate",
+        "client_secret": "x" * 20,
+        "scopes": "openid,email,profile",
+        "allowed_users": "ann",
+    }
     with raw_target() as target, captcha_provider(SECRET) as provider:
         where = {"host": "127.0.0.1", "port": target.port}
         routes = {
@@ -76,6 +82,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             yield Place(door, target, provider, issuer)
 
 
+@pytest.mark.proves("middlewares.hcaptcha.site_key", "middlewares.hcaptcha.session_expiry")
 def test_only_visitors_who_have_solved_it_reach_the_target(place: Place) -> None:
     before = len(place.target.seen)
     page = place.door.get("app.example.com", "/a?b", PAGE)
@@ -113,6 +120,7 @@ def test_bypass_exempts_requests(place: Place) -> None:
     assert place.door.get("open.example.com", "/a").status == 403
 
 
+@pytest.mark.proves("middlewares.hcaptcha.secret_key")
 def test_a_wrong_key_lets_nobody_in_and_the_log_says_so(place: Place) -> None:
     assert place.solve("wrong.example.com").status == 503
     assert "visitors of wrong cannot solve captchas: " in place.door.log
@@ -120,6 +128,12 @@ def test_a_wrong_key_lets_nobody_in_and_the_log_says_so(place: Place) -> None:
     assert SECRET not in place.door.log
 
 
+@pytest.mark.proves(
+    "middlewares.oidc.issuer_url",
+    "middlewares.oidc.client_id",
+    "middlewares.oidc.client_secret",
+    "middlewares.oidc.scopes",
+)
 def test_a_route_may_require_a_captcha_and_a_user(place: Place) -> None:
     assert place.door.get("both.example.com", "/", PAGE).status == 403
     assert place.door.get("both.example.com", "/free").status == 403  # bypasses only the sign-in
@@ -127,6 +141,7 @@ def test_a_route_may_require_a_captcha_and_a_user(place: Place) -> None:
     assert place.door.get("both.example.com", "/free", solved).body == b"target"
     begun = place.door.get("both.example.com", "/", {**PAGE, **solved})
     assert (begun.status, begun.headers["location"].partition("?")[0]) == (302, f"{place.issuer}/auth")
+    assert "scope=openid+email+profile&" in begun.headers["location"]
     back = Person().signs_in(begun.headers["location"], "ann").partition("both.example.com")[2]
     cookie = f"{solved['Cookie']}; {begun.headers['set-cookie'].partition(';')[0]}"
     connection = http.client.HTTPConnection("127.0.0.1", place.door.port, timeout=30)

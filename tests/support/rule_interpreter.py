@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import bcrypt
 
-from pilotage.routes.rules import Choice, matches
+from pilotage.routes.rules import Choice, is_about_responses, matches
 from pilotage.xds.rule_patterns import canonical_path
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class _Run:
     def plain(self, check: Check) -> bool:
         request = self.request
         match check.subject:
-            case "header":
-                values = request.values(check.key)
+            case "header" | "resp_header":
+                values = (request.values if check.subject == "header" else self.response_values)(check.key.lower())
             case "query":
                 values = [value for name, value in request.query if name == check.key]
             case "cookie":
@@ -115,7 +115,7 @@ class _Run:
                     wanted = canonical_path(check.pattern.text)
                     return (path in (wanted, f"{wanted}/")) is not check.pattern.negate
                 return matches(check.pattern, path)
-            case "form" | "postform" | "basic_auth" | "proto":
+            case "form" | "status" | "postform" | "basic_auth" | "proto":
                 return self.asked(check)
             case "host":
                 values = [request.host]
@@ -137,8 +137,17 @@ class _Run:
             network = ipaddress.ip_network((mapped, network.prefixlen - 96))
         return address.version == network.version and address in network
 
+    def response_values(self, name: str) -> list[str]:
+        if name in self.result.answered:
+            value = self.result.answered[name]
+            return value.split(", ") if value is not None else []
+        return ["target"] if name == "x-from" and self.result.status == 200 else []
+
     def asked(self, check: Check) -> bool:
         request = self.request
+        if check.subject == "status":
+            low, high = map(int, check.value.split("-"))
+            return low <= self.result.status <= high
         if check.subject == "basic_auth":
             return check.key == request.user and bcrypt.checkpw(request.password.encode(), check.value.encode())
         if check.subject == "proto":
@@ -226,7 +235,8 @@ def interpret(rules: RuleSet, request: Request, alias: str) -> Result:
             return True
         return False
 
-    for rule in rules.rules:
+    first = [rule for rule in rules.rules if not is_about_responses(rule.condition)]
+    for rule in first:
         if rule.is_default or not run.holds(rule.condition):
             continue
         matched = True
@@ -237,6 +247,9 @@ def interpret(rules: RuleSet, request: Request, alias: str) -> Result:
         for rule in rules.rules:
             if rule.is_default:
                 do(rule)
+    for rule in rules.rules:
+        if is_about_responses(rule.condition) and run.holds(rule.condition):
+            do(rule)
     result = run.result
     if result.status == 200 and not run.text:
         result.target, result.by, result.query, result.cookies = run.path, run.by, run.query, run.cookies

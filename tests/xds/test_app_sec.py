@@ -15,6 +15,12 @@ pytestmark = pytest.mark.slow
 KEY = "a key with %REQ(:path)%"
 
 
+@pytest.mark.proves(
+    "middlewares.crowdsec.route",
+    "middlewares.crowdsec.api_key",
+    "middlewares.crowdsec.endpoint",
+    "middlewares.crowdsec.timeout",
+)
 async def test_crowdsec_decides_by_all_of_a_request(envoy: Envoy) -> None:
     bodies: list[bytes] = []
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from aiohttp import web
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
@@ -39,6 +40,7 @@ def test_requests_that_bypass_the_sign_in_are_not_checked() -> None:
     assert not usual.typed_per_filter_config
 
 
+@pytest.mark.proves("middlewares.cidr_whitelist", "middlewares.rate_limit")
 async def test_middlewares_apply_to_all_requests_but_those_that_bypass_them(envoy: Envoy) -> None:
     async def deny(_request: web.Request) -> web.Response:
         return web.Response(status=401)

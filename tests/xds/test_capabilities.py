@@ -118,7 +118,8 @@ def test_aliases_of_streams_and_pool_members_can_be_anything() -> None:
     [
         ("X-Forwarded-For", ("10.0.0.0/8",), True),
         ("X-Forwarded-For", ("192.168.0.0/16",), False),
-        ("X-Real-IP", ("10.0.0.0/8",), False),
+        ("X-Real-IP", ("10.0.0.0/8",), True),
+        ("X-Real-IP", (), False),
         ("X-Forwarded-For", ("fd00::/8",), False),
     ],
 )
@@ -156,7 +157,7 @@ def said(name: str = "app", options: GatewayOptions | None = None, **fields: Any
         ({"scheme": "https", "ssl_server_name": "a" * 254}, "write a name such as app.internal"),
         (
             {"middlewares": {"real_ip": {"from": "10.0.0.0/8"}}},
-            "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
+            "add these networks to gateway.trusted_proxies",
         ),
     ],
     ids=str,
@@ -186,9 +187,14 @@ def test_the_headers_of_trusted_proxies_are_explained() -> None:
     options = GatewayOptions(trusted_proxies=("10.0.0.0/8", "fd00::/8"))
     asked = {"header": "X-Forwarded-For", "from": ["10.1.0.0/16", "fd00:1::/32"]}
     assert said(options=options, middlewares={"real_ip": asked}) == []
+    assert said(options=options, middlewares={"real_ip": {**asked, "header": "X-Other"}}) == []
     ((message, _),) = said(options=options, middlewares={"real_ip": {"header": "X-Forwarded-For"}})
-    assert message == "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes"
-    limited = {"real_ip": {"header": "X-Other", "from": ["10.1.0.0/16"]}, "rate_limit": {"average": 1}}
+    assert message == "real_ip needs the networks of the proxies in 'from'"
+    ((message, _),) = said(middlewares={"real_ip": asked})
+    assert message == "the gateway removes headers with addresses from all clients except gateway.trusted_proxies"
+    ((message, _),) = said("*.example.com", options, middlewares={"real_ip": asked})
+    assert message == "a route for many names cannot find the addresses of clients itself"
+    limited = {"real_ip": {"header": "X-Other", "from": ["192.168.0.0/16"]}, "rate_limit": {"average": 1}}
     assert not check_capabilities(route("app", 80, middlewares=limited), options)[1]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pilotage.xds.capabilities import check_capabilities
-from pilotage.xds.cloudflare import CLOUDFLARE
+from pilotage.xds.cloudflare import CLOUDFLARE, read_networks, with_networks
 from pilotage.xds.options import GatewayOptions
 from tests.support.gateway import route, target
 
@@ -20,6 +20,32 @@ def test_the_networks_are_valid_and_do_not_overlap() -> None:
     for one, other in itertools.combinations(networks, 2):
         assert one.version != other.version or not one.overlaps(other)
     assert all(network.is_global for network in networks)
+
+
+def test_a_plausible_list_is_read() -> None:
+    assert read_networks("\n".join(CLOUDFLARE)) == CLOUDFLARE
+    assert read_networks("\r\n".join(CLOUDFLARE[:12]) + "\n\n") == CLOUDFLARE[:12]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "only 0 of 22 known networks"),
+        ("\n".join(CLOUDFLARE[:10]), "only 10 of 22"),
+        ("\n".join((*CLOUDFLARE, "10.0.0.0/8")), "10.0.0.0/8 is not a network of a single company"),
+        ("\n".join((*CLOUDFLARE, "2000::/3")), "2000::/3 is not a network of a single company"),
+        ("\n".join((*CLOUDFLARE, "1.2.3.4/8")), "'1.2.3.4/8' is not a network"),
+        ("1.1.1.0/24\n" * 501, "more than 500 networks"),
+    ],
+)
+def test_any_other_list_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_networks(text)
+
+
+def test_networks_are_replaced_only_if_all_are_listed() -> None:
+    assert with_networks(("a", "b", "c"), ("a", "b"), ("d",)) == ("c", "d")
+    assert with_networks(("a", "c"), ("a", "b"), ("d",)) == ("a", "c")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +65,7 @@ def test_the_gateway_must_trust_cloudflare(middlewares: Any, trusted: tuple[str,
     assert served is not bool(found and middlewares)
 
 
+@pytest.mark.proves("middlewares.cloudflare_real_ip")
 async def test_the_address_of_the_client_comes_from_trusted_networks_only(envoy: Envoy) -> None:
     allowed = {"cloudflare_real_ip": None, "cidr_whitelist": {"allow": "203.0.113.0/24"}}
     async with target() as it:

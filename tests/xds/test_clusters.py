@@ -92,6 +92,7 @@ async def test_replicas_are_used_round_robin(envoy: Envoy) -> None:
         assert sorted(by) == ["one"] * 5 + ["two"] * 5
 
 
+@pytest.mark.proves("load_balance.weight")
 async def test_weights_divide_a_pool(envoy: Envoy) -> None:
     async with target("one") as one, target("two") as two, envoy() as gw:
         await gw.publish(
@@ -102,6 +103,7 @@ async def test_weights_divide_a_pool(envoy: Envoy) -> None:
         assert sorted(by) == ["one"] * 12 + ["two"] * 4
 
 
+@pytest.mark.proves("load_balance.mode")
 async def test_the_least_busy_member_gets_more_requests(envoy: Envoy) -> None:
     async with target("busy") as busy, target("idle") as idle, envoy() as gw:
         stop = asyncio.Event()
@@ -121,6 +123,7 @@ async def test_the_least_busy_member_gets_more_requests(envoy: Envoy) -> None:
         await asyncio.gather(*hanging)
 
 
+@pytest.mark.proves("max_conns_per_host")
 async def test_connections_to_a_target_are_limited(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         running = most = 0
@@ -147,6 +150,7 @@ async def test_connections_to_a_target_are_limited(envoy: Envoy) -> None:
 # ---- health --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("healthcheck.path", "healthcheck.interval", "healthcheck.retries", "healthcheck.use_get")
 async def test_a_failing_endpoint_is_removed_and_restored(envoy: Envoy) -> None:
     async with target("good") as good, target("bad") as bad, envoy() as gw:
         status = 503
@@ -210,6 +214,7 @@ async def test_a_health_check_sends_the_endpoint_as_host(envoy: Envoy) -> None:
         assert (method, path, headers["host"]) == ("HEAD", "/healthz", f"127.0.0.1:{it.port}")
 
 
+@pytest.mark.proves("healthcheck.timeout")
 async def test_the_timeout_of_a_health_check_comes_from_the_label(envoy: Envoy) -> None:
     async with target("slow") as slow, target("bad") as bad, envoy() as gw:
         probes = 0

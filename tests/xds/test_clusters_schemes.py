@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # ---- schemes -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("scheme")
 async def test_grpc_passes_to_h2c_targets(envoy: Envoy) -> None:
     server, port = await grpc_server()
     async with envoy() as gw:
@@ -45,6 +46,7 @@ async def test_grpc_passes_to_tls_targets(envoy: Envoy, shared: bool, tmp_path: 
     await server.stop(0)
 
 
+@pytest.mark.proves("no_tls_verify", "ssl_trusted_certificate")
 async def test_target_certificates_are_verified_unless_a_label_disables_it(
     envoy: Envoy, authority: trustme.CA, tmp_path: Path
 ) -> None:
@@ -65,6 +67,7 @@ async def test_target_certificates_are_verified_unless_a_label_disables_it(
                 assert (settings, (await gw.ask("app")).status) == (settings, status)
 
 
+@pytest.mark.proves("ssl_server_name")
 async def test_the_server_name_comes_from_the_label(envoy: Envoy, authority: trustme.CA) -> None:
     names: list[str | None] = []
     context = server_context(authority, "127.0.0.1")
@@ -80,6 +83,7 @@ async def test_the_server_name_comes_from_the_label(envoy: Envoy, authority: tru
         assert (set(names[:-1]), names[-1]) == ({None}, "app.internal")
 
 
+@pytest.mark.proves("ssl_certificate", "ssl_certificate_key", "ssl_protocols")
 async def test_a_target_can_require_a_client_certificate_and_a_tls_version(
     envoy: Envoy, authority: trustme.CA, tmp_path: Path
 ) -> None:
@@ -119,6 +123,7 @@ async def test_websockets_pass_to_https_targets(envoy: Envoy, authority: trustme
             assert await socket.receive_str() == "HELLO"
 
 
+@pytest.mark.proves("host")
 async def test_targets_can_be_host_names(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", endpoints=(Endpoint("localhost", it.port),)))

@@ -41,6 +41,7 @@ def test_only_routes_that_differ_from_the_setting_have_a_switch(
         assert message.disabled is (switch == "off")
 
 
+@pytest.mark.proves("disable_compression")
 async def test_with_the_setting_text_is_compressed_unless_a_label_says_otherwise(envoy: Envoy) -> None:
     async with target() as it, envoy(compression=True) as gw:
         text = "pilotage " * 1000
@@ -64,6 +65,7 @@ async def test_with_the_setting_text_is_compressed_unless_a_label_says_otherwise
             assert (gzip.decompress(answer.body) if encoded else answer.body) == text.encode()
 
 
+@pytest.mark.proves("compression")
 async def test_by_default_text_is_compressed_only_where_a_label_asks_for_it(envoy: Envoy) -> None:
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text="pilotage " * 1000)

@@ -121,6 +121,12 @@ async def test_hosts_in_unusual_spellings_do_not_bypass_protection(
 # ---- headers -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "middlewares.request.set_headers",
+    "middlewares.request.add_headers",
+    "middlewares.request.hide_headers",
+    "middlewares.request.add_prefix",
+)
 async def test_request_headers_are_set_added_and_hidden(envoy: Envoy) -> None:
     edits = {
         "set_headers": {"X-Set": "100% %REQ(:path)%", "X-Empty": ""},
@@ -150,6 +156,9 @@ async def test_the_host_that_the_target_sees_can_be_set(envoy: Envoy) -> None:
         assert (headers["host"], headers["x-other"]) == ("inner.example.org", "1")
 
 
+@pytest.mark.proves(
+    "middlewares.response.set_headers", "middlewares.response.add_headers", "middlewares.response.hide_headers"
+)
 async def test_response_headers_are_set_added_and_hidden(envoy: Envoy) -> None:
     edits = {"set_headers": {"X-From": "hidden"}, "add_headers": {"X-More": "1"}, "hide_headers": "Server, Date"}
     async with target() as it, envoy() as gw:
@@ -159,6 +168,7 @@ async def test_response_headers_are_set_added_and_hidden(envoy: Envoy) -> None:
         assert "Server" not in answer.headers
 
 
+@pytest.mark.proves("middlewares.set_x_forwarded", "middlewares.hide_x_forwarded")
 async def test_forwarded_headers_describe_the_client(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         spoofed = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https"}
@@ -299,6 +309,9 @@ def approving() -> dict[str, Any]:
     return {"forward_auth": {"route": "auth", "auth_endpoint": "/check", "headers": ["Remote-User", "Remote-Groups"]}}
 
 
+@pytest.mark.proves(
+    "middlewares.forwardauth.route", "middlewares.forwardauth.auth_endpoint", "middlewares.forwardauth.headers"
+)
 async def test_forward_auth_decides_about_access(envoy: Envoy, approving: dict[str, Any]) -> None:
     approver = Approver()
     async with target("auth") as auth, target("app") as it, envoy() as gw:
@@ -343,6 +356,7 @@ async def test_access_is_denied_while_the_auth_service_is_away(envoy: Envoy, app
 # ---- redirection --------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("middlewares.redirect_http")
 async def test_a_route_can_redirect_plain_http(envoy: Envoy) -> None:
     async with target() as it, envoy(public_https_port=8443) as gw:
         await gw.publish(route("app", it.port, middlewares={"redirectHTTP": None}))

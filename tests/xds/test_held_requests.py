@@ -29,6 +29,7 @@ def _excluded(it: Route, reason: str) -> Route:
     return msgspec.structs.replace(it, endpoints=(), excluded=True, excluded_reason=reason)
 
 
+@pytest.mark.proves("hold")
 @pytest.mark.parametrize(
     "gone",
     [
@@ -59,6 +60,7 @@ async def test_requests_wait_for_a_successor(envoy: Envoy, gone: Callable[[Route
         assert sum(answer.json["received"] for answer in answers) == 30 * 3_000_010
 
 
+@pytest.mark.proves("hold")
 async def test_a_request_fails_after_the_hold_time(envoy: Envoy) -> None:
     async with envoy() as gw:
         await gw.publish(route("app", endpoints=(), hold=0.2))

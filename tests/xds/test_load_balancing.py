@@ -59,6 +59,7 @@ async def _members(gw: Any, addresses: list[str], header: str = "") -> list[str]
     return found
 
 
+@pytest.mark.proves("load_balance.options")
 async def test_ip_hash_goes_by_the_client_that_a_trusted_proxy_names(envoy: Envoy) -> None:
     addresses = [f"127.0.0.{last}" for last in range(2, 12)]
     async with target("one") as one, target("two") as two, envoy(trusted_proxies=("127.0.0.1/32",)) as gw:

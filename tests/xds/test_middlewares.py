@@ -60,7 +60,7 @@ def test_all_supported_middlewares_are_parsed() -> None:
         ({"themed": {}}, True),
         ({"error_page": {"colour": 1}}, True),
         ({"cloudflare_real_ip": {"bypass": ["path /"]}}, True),
-        ({"real_ip": {"from": "10.0.0.0/8", "recursive": False}}, True),
+        ({"real_ip": {"from": "10.0.0.0/8", "recursive": True}}, True),
         ({"cidr_whitelist": {}}, False),
         ({"cidr_whitelist": {"allow": ["10.0.0.0/33"]}}, False),
         ({"cidr_whitelist": {"allow": ["10.0.0.0/8"], "status_code": 299}}, True),

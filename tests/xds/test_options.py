@@ -69,6 +69,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "GatewayOptions.max_waiting_requests": 1000,
         "GatewayOptions.max_waiting_in_all": 20_000,
         "GatewayOptions.max_client_connections": 6250,
+        "GatewayOptions.max_rule_memory": 256,
         "GatewayOptions.max_udp_clients": 2500,
         "Limits.connections": 50000,
         "Limits.memory": 2147483648,

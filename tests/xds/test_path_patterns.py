@@ -15,6 +15,7 @@ def test_a_route_without_patterns_has_no_further_routes() -> None:
     assert refusing_routes(()) == []
 
 
+@pytest.mark.proves("path_patterns")
 async def test_only_paths_and_methods_that_match_reach_the_target(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
 

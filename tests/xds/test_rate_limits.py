@@ -21,6 +21,12 @@ def test_each_client_has_a_bucket_of_its_own() -> None:
     assert [entry.key for entry in descriptor.entries] == ["remote_address"]
 
 
+@pytest.mark.proves(
+    "middlewares.rate_limit.average",
+    "middlewares.rate_limit.burst",
+    "middlewares.rate_limit.period",
+    "middlewares.rate_limit.periods",
+)
 @pytest.mark.parametrize("option", ["period", "periods"])
 async def test_a_burst_is_followed_by_the_average(envoy: Envoy, option: str) -> None:
     async with target() as it, envoy() as gw:

@@ -34,6 +34,12 @@ def test_the_response_follows_the_options(options: dict[str, Any], refusal: Refu
     assert read(**options) == (refusal, wrong)
 
 
+@pytest.mark.proves(
+    "middlewares.cidr_whitelist.allow",
+    "middlewares.cidr_whitelist.status",
+    "middlewares.cidr_whitelist.status_code",
+    "middlewares.cidr_whitelist.message",
+)
 async def test_refused_clients_get_the_response_of_the_route(envoy: Envoy) -> None:
     nowhere = {"allow": "10.0.0.0/8, fd00::/8"}
     async with target() as it, envoy() as gw:

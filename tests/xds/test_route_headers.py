@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yarl
 
 from pilotage.routes import read_compositions
@@ -56,6 +57,7 @@ async def ask(gw: Gateway, path: str, host: str, **headers: str) -> Any:
         return answer.headers, await answer.json()
 
 
+@pytest.mark.proves("middlewares.request.set_headers", "middlewares.response.set_headers")
 async def test_every_variable_has_its_value_in_requests_and_responses(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         port = str(gw.options.http_port)
@@ -171,6 +173,7 @@ nobody: [{use: cidr_whitelist, allow: [10.0.0.0/8]}]
         assert (await gw.ask("none")).status == 403
 
 
+@pytest.mark.proves("middlewares.hide_x_forwarded")
 async def test_hidden_forwarded_headers_do_not_reach_the_target_even_from_a_trusted_proxy(envoy: Envoy) -> None:
     names = ("For", "Method", "Proto", "Host", "Uri", "Port", "Server", "Prefix", "Ssl")
     given = {f"X-Forwarded-{name}": "https" if name == "Proto" else "1.2.3.4" for name in names}

@@ -5,9 +5,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from pilotage.routes.access_log import AccessLog, FieldFilter, LoggedFields
-from pilotage.xds.request_checks import access_check
+from pilotage.xds.request_checks import access_check, connected_principal
 from pilotage.xds.route_logs import LOGGED, access_rules, logged, route_logs
 from pilotage.xds.usual_routes import is_plain, is_usual, sample_backend
 from tests.support.field_values import read_route
@@ -33,10 +34,17 @@ async def _lines(gw: Gateway, last: str) -> list[str]:
 def test_only_routes_that_ask_for_a_log_have_rules_and_metadata() -> None:
     silent, asking = route("app", 80), route("app", 80, access_log=AccessLog(stdout=True))
     check = access_check((), path=True)
-    assert (access_rules(silent, check).rbac.HasField("shadow_rules"), logged(silent)) == (False, {})
-    assert access_rules(asking, check).rbac.rules == access_rules(silent, check).rbac.rules == check
-    assert not access_rules(asking, None).rbac.HasField("rules")
-    assert access_rules(asking, None).rbac.HasField("shadow_rules")
+    assert (access_rules(silent, check, connected_principal).rbac.HasField("shadow_rules"), logged(silent)) == (
+        False,
+        {},
+    )
+    assert (
+        access_rules(asking, check, connected_principal).rbac.rules
+        == access_rules(silent, check, connected_principal).rbac.rules
+        == check
+    )
+    assert not access_rules(asking, None, connected_principal).rbac.HasField("rules")
+    assert access_rules(asking, None, connected_principal).rbac.HasField("shadow_rules")
     assert logged(asking)[LOGGED]["route"] == "app"
 
 
@@ -47,6 +55,7 @@ def test_a_request_that_is_not_logged_meets_only_a_cheap_filter_first() -> None:
         assert not first.metadata_filter.match_if_key_not_found.value
 
 
+@pytest.mark.proves("access_log.stdout", "access_log.format")
 async def test_routes_are_logged_in_the_format_that_they_ask_for(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         formats = ("common", "combined", "json")
@@ -101,6 +110,18 @@ _BY_FILTER = {
 }
 
 
+@pytest.mark.proves(
+    "access_log.filters.status_codes.values",
+    "access_log.filters.status_codes.negative",
+    "access_log.filters.method.values",
+    "access_log.filters.method.negative",
+    "access_log.filters.host.values",
+    "access_log.filters.host.negative",
+    "access_log.filters.headers.values",
+    "access_log.filters.headers.negative",
+    "access_log.filters.cidr.values",
+    "access_log.filters.cidr.negative",
+)
 async def test_filters_choose_which_requests_are_logged(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         hosts = {f"app{number}.example.com": text for number, text in enumerate(_BY_FILTER)}
@@ -122,6 +143,7 @@ async def test_filters_choose_which_requests_are_logged(envoy: Envoy) -> None:
         assert seen == _BY_FILTER
 
 
+@pytest.mark.proves("access_log.fields.query.default")
 async def test_a_query_that_is_to_be_hidden_is_not_logged(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         fields = [

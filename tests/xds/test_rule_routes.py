@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import bcrypt
+import pytest
 from aiohttp import ClientTimeout, FormData, encode_basic_auth
 from multidict import CIMultiDict
 from yarl import URL
@@ -114,6 +115,7 @@ async def _ask(gw: Gateway, host: str, path: str, method: str = "GET", headers: 
         return Answer(answer.status, answer.headers, await answer.read())
 
 
+@pytest.mark.proves("rules")
 async def test_rules_decide_what_happens_to_a_request(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(
@@ -245,8 +247,22 @@ def _body(it: random.Random, depth: int = 0) -> str:
     return "\n".join(lines)
 
 
+def _response_rule(it: random.Random) -> str:
+    about = it.choice(["status 200", "status 4xx", "status 300-404", "resp_header X-From", "resp_header X-Answer t*"])
+    about = about.replace("t*", it.choice(["three", "glob(*e)", "regex(^f)", "!four", "!glob(t*)"]))
+    other = it.choice(["", f" & {_condition(it)}", f" | {it.choice(_CONDITIONS)(it)}"])
+    commands = [it.choice(_RESPONSE_COMMANDS) for _ in range(it.choice([1, 2]))]
+    negate = "!" if it.random() < 0.25 else ""
+    return f"{negate}{about}{other} {{\n" + "\n".join(commands) + "\n}"
+
+
+_RESPONSE_COMMANDS = [f"{name} resp_header X-Answer five" for name in ("set", "add")] + ["remove resp_header X-Answer"]
+
+
 def _rules(it: random.Random) -> str:
     blocks = [f"{_condition(it)} {{\n{_body(it)}\n}}" for _ in range(it.choice([1, 2, 3]))]
+    if it.random() < 0.4:
+        blocks += [_response_rule(it) for _ in range(it.choice([1, 2]))]
     if it.random() < 0.5:
         blocks.insert(it.randrange(len(blocks) + 1), f"default {{\n{_body(it)}\n}}")
     return "\n".join(blocks)

@@ -5,6 +5,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from tests.support.gateway import route, target
@@ -22,6 +23,7 @@ async def test_a_refused_connection_is_retried_on_another_endpoint(envoy: Envoy)
         assert {(answer.status, answer.by) for answer in answers} == {(200, "up")}
 
 
+@pytest.mark.proves("response_header_timeout")
 async def test_a_slow_response_times_out(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
 
@@ -156,6 +158,7 @@ async def test_clients_of_http_1_0_are_served(envoy: Envoy) -> None:
         writer.close()
 
 
+@pytest.mark.proves("load_balance.sticky", "load_balance.sticky_max_age", "load_balance.link")
 async def test_sticky_clients_stay_with_their_member(envoy: Envoy) -> None:
     from pilotage.routes.schema import LoadBalance
 
@@ -175,6 +178,7 @@ async def test_sticky_clients_stay_with_their_member(envoy: Envoy) -> None:
         assert (await gw.ask("m0")).status == 404  # a member answers for its pool
 
 
+@pytest.mark.proves("load_balance.mode")
 async def test_ip_hash_keeps_a_client_with_one_member(envoy: Envoy) -> None:
     from pilotage.routes.schema import LoadBalance
 

@@ -15,6 +15,7 @@ from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.agents import read_agents
 from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
+from pilotage.config.cloudflare import CloudflareSection, cloudflare_lists
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
@@ -105,6 +106,7 @@ class _File(ServeSections):
     policy: PolicySection | None = None
     oidc: OidcSection | None = None
     captcha: CaptchaSection | None = None
+    cloudflare: CloudflareSection | None = None
     error_pages: str = ""
 
 
@@ -179,7 +181,10 @@ class _Reader:
         oidc = oidc_defaults(sections.oidc, self.env, self.add_problem, self.file)
         pages = error_pages_folder(sections.error_pages, self.path, self.add_warning)
         captcha = captcha_service(sections.captcha, self.add_problem)
-        options = msgspec.structs.replace(options, oidc=oidc, error_pages=pages, captcha=captcha)
+        lists = cloudflare_lists(sections.cloudflare, self.add_problem)
+        options = msgspec.structs.replace(
+            options, oidc=oidc, error_pages=pages, captcha=captcha, cloudflare_lists=lists
+        )
         gateway = sections.gateway_settings(self.file, self.add_problem)
         api = sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)

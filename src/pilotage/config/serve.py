@@ -249,6 +249,7 @@ class _Gateway(Section):
     max_connections_per_client: Annotated[int, BeforeValidator(_whole), Field(ge=0)] | None = None
     max_target_connections: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_target_connections
     max_udp_clients: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_udp_clients
+    max_rule_memory: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = _OPTIONS.max_rule_memory
     drain: Seconds = _SETTINGS.drain
     keep: Literal[False, True, "external"] = _SETTINGS.keep
     envoy: str = _SETTINGS.envoy
@@ -259,6 +260,13 @@ class _Gateway(Section):
     stream_ports: Annotated[list[PortRange], BeforeValidator(list_of_one)] | None = None
     label_files: Annotated[list[LabelFolder], BeforeValidator(list_of_one)] = []
     label_roots: Annotated[list[LabelFolder], BeforeValidator(list_of_one)] = []
+
+
+_SAME: Final = (
+    "connect_timeout retries max_waiting_requests idle_timeout body_timeout stream_timeout tcp_timeout "
+    "max_target_connections max_udp_clients max_rule_memory"
+).split()
+"""Settings that :class:`GatewayOptions` has under the same names."""
 
 
 class _Api(Section):
@@ -325,15 +333,7 @@ class ServeSections(Section):
             debug=self.debug,
             access_log=section.access_log if section.access_log in {"", "-"} else str(path(section.access_log)),
             trusted_proxies=tuple(section.trusted_proxies),
-            connect_timeout=section.connect_timeout,
-            retries=section.retries,
-            max_waiting_requests=section.max_waiting_requests,
-            idle_timeout=section.idle_timeout,
-            body_timeout=section.body_timeout,
-            stream_timeout=section.stream_timeout,
-            tcp_timeout=section.tcp_timeout,
-            max_target_connections=section.max_target_connections,
-            max_udp_clients=section.max_udp_clients,
+            **{name: getattr(section, name) for name in _SAME},
         )
 
     def built_in_policy(self, options: GatewayOptions, path: PathOf) -> Policy:

@@ -23,6 +23,7 @@ from pilotage.core.text import count
 from pilotage.daemon.agents import AgentKeeper, start_agents
 from pilotage.daemon.certificates import CertificateKeeper, start_certificates
 from pilotage.daemon.change_log import log_changes
+from pilotage.daemon.cloudflare import CloudflareNetworks
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.files import options_with_files, start_file_server
 from pilotage.daemon.held_names import HeldNames
@@ -150,8 +151,7 @@ class Daemon:
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
         self._env, self._on_ready = env, ready
-        self._systemd = Systemd(env)
-        self._held_names = HeldNames(env)
+        self._systemd, self._held_names = Systemd(env), HeldNames(env)
         self._waiting_for = "engines have not been listed yet"
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
 
@@ -249,6 +249,7 @@ class Daemon:
             await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
             await self._start_discovery(stack)
             self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
+            self._cloudflare = CloudflareNetworks(self.ads)
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
             self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, self._agents.tunnels)
@@ -288,7 +289,7 @@ class Daemon:
             self._held_names.run(self.discovery.store),
             self.certificates.run(),
         ]
-        coroutines += [it.run() for it in (self.gateway, self._health, self._overload) if it is not None]
+        coroutines += [it.run() for it in (self._cloudflare, self.gateway, self._health, self._overload) if it]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(coroutine) for coroutine in coroutines]
@@ -375,8 +376,7 @@ class Daemon:
         return TargetGuard(settings.policy, settings.reserved_ports, self._local_addresses, self._own_container)
 
     def _configure(self, settings: DaemonSettings) -> None:
-        options = self._sign_in.complete(settings.options)  # it and the server exist only while the daemon runs
-        self.ads.configure(options, self._guard(settings))
+        self.ads.configure(self._cloudflare.complete(self._sign_in.complete(settings.options)), self._guard(settings))
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
         done = await self.discovery.apply_config(

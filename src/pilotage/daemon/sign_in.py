@@ -164,7 +164,12 @@ class SignInKeeper:
         captcha = backend.route_policy.captcha if backend is not None else None
         if backend is None or captcha is None:
             return None
-        return Guarded(captcha=captcha, valid_for=captcha_audience(backend.key, captcha), name=backend.name)
+        return Guarded(
+            captcha=captcha,
+            valid_for=captcha_audience(backend.key, captcha),
+            name=backend.name,
+            sends_address=backend.route_policy.address_from is None,
+        )
 
     def _find(self, key: str) -> Protected | None:
         from pilotage.request_service.sign_in import Protected  # noqa: PLC0415

@@ -1,4 +1,8 @@
-"""Finds out which labels have an effect, by running the check of ``pilotage serve`` on a sample of each. Pure."""
+"""Finds out which labels work. Pure.
+
+A label works if the check of ``pilotage serve`` accepts a sample of it, and a test shows its effect in requests through
+a real Envoy.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from pilotage.containers import from_docker
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.labels.keys import SHORTCUTS
+from pilotage.lint.proved import PROVED
 from pilotage.output.label_reference import entries
 from pilotage.policy import Policy
 from pilotage.routes.build import build_routes
 from pilotage.routes.middlewares import MIDDLEWARES
+from pilotage.routes.schema import UNSUPPORTED
 from pilotage.xds.capabilities import GatewayCapabilities
 from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.options import CertificateFiles, GatewayOptions
@@ -19,7 +26,15 @@ if TYPE_CHECKING:
 
     from pilotage.core.problems import Problem
 
-__all__ = ["MIDDLEWARE_SAMPLES", "NO_EFFECT", "SAMPLES", "sample_labels", "sample_problems", "works_by_label"]
+__all__ = [
+    "MIDDLEWARE_SAMPLES",
+    "NO_EFFECT",
+    "SAMPLES",
+    "has_proof",
+    "sample_labels",
+    "sample_problems",
+    "works_by_label",
+]
 
 _PREFIX: Final = "proxy.<alias>."
 _NO_DASHBOARD: Final = "there is no dashboard yet"
@@ -120,9 +135,22 @@ def works_by_label() -> dict[str, str]:
         below = [other for key, other in found.items() if key.startswith(f"{label}.")]
         if answer == "yes" and any(other != "yes" for other in below):
             found[label] = "partly: see the fields below" if any(other == "yes" for other in below) else below[0]
+    for shortcut, field in SHORTCUTS.items():
+        found[f"proxy.{shortcut}"] = found.get(f"{_PREFIX}{field}") or f"no: {UNSUPPORTED[field][0]}"
     for name in sorted(set(MIDDLEWARES.values())):
         found[f"middlewares.{name}"] = _answer(f"middlewares.{name}", MIDDLEWARE_SAMPLES[name])
-    return found
+    return {
+        label: answer if answer.startswith("no") or has_proof(label) else "no: no test shows its effect"
+        for label, answer in found.items()
+    }
+
+
+def has_proof(label: str, proved: frozenset[str] = PROVED) -> bool:
+    """Return whether a test shows the effect of a label, of the field that it is a shortcut for, or of a part of it."""
+    path = label.removeprefix(_PREFIX).removeprefix("proxy.")
+    if path != label and not label.startswith(_PREFIX):
+        path = SHORTCUTS.get(path, path)
+    return any(f"{it}.".startswith(f"{path}.") for it in proved)
 
 
 def _answer(path: str, value: str) -> str:

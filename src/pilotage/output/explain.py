@@ -21,6 +21,7 @@ from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.routes.build import decode_labels
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.hosts import caught_by, served_name
+from pilotage.routes.rules import RuleDescription, describe_rules, read_rules
 from pilotage.routes.schema import ROUTE
 from pilotage.routes.support import refused_settings
 from pilotage.routes.target import resolve_static_target, resolve_target
@@ -53,6 +54,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
         facts: scheme, host and port, then the settings by name.
         notes: sentences about replicas, pools, probes and other claims to the alias.
         problems: problems with the route's labels, and with the route in the gateway of a running daemon.
+        rules: the route's rules, in their order.
         conflicts: problems that say that another container or file owns the alias or host; ``reason`` says the same.
 
     """
@@ -63,6 +65,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     remedy: str = ""
     facts: tuple[Fact, ...] = ()
+    rules: tuple[RuleDescription, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     conflicts: tuple[Problem, ...] = ()
@@ -269,6 +272,7 @@ class _Explainer:
             reason=reason,
             remedy=change,
             facts=facts,
+            rules=describe_rules(read_rules(route.settings.rules)),
             notes=tuple(self._notes(route, winner)) if is_owner and not winner.excluded else (),
             problems=(*route.problems, *(problem for problem in about if problem.severity != "error"), *of_gateway),
             conflicts=conflicts,

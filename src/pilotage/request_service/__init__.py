@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pilotage.request_service.bodies import BodyService
     from pilotage.request_service.captcha import CaptchaCheck, Guarded
     from pilotage.request_service.keys import SHORTEST_SECRET, SessionKeys
+    from pilotage.request_service.outside import outside_session
     from pilotage.request_service.pages import error_page
     from pilotage.request_service.providers import Providers
     from pilotage.request_service.rule_checks import RuleChecks
@@ -35,6 +36,7 @@ __all__ = [
     "SessionKeys",
     "SignIn",
     "error_page",
+    "outside_session",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -52,5 +54,6 @@ __getattr__, __dir__ = lazy_exports(
         "RuleChecks": "rule_checks",
         "CaptchaCheck": "captcha",
         "Guarded": "captcha",
+        "outside_session": "outside",
     },
 )

@@ -52,12 +52,14 @@ class Guarded(msgspec.Struct, frozen=True, kw_only=True):
         captcha: the options of the middleware.
         valid_for: from :func:`pilotage.xds.captcha.captcha_audience`.
         name: the route's name, for messages.
+        sends_address: whether the provider gets the client's address. It does not if the route finds it itself.
 
     """
 
     captcha: Captcha
     valid_for: str
     name: str
+    sends_address: bool = True
 
 
 class _Verdict(msgspec.Struct):
@@ -136,7 +138,7 @@ class CaptchaCheck:
         if self._client is None:
             self._client = outside_session(anywhere=True)
         form = {"secret": route.captcha.secret_key, "sitekey": route.captcha.site_key, "response": solution}
-        if asked.client:
+        if asked.client and route.sends_address:
             form["remoteip"] = asked.client
         where = self._service.verify_url
         async with self._client.post(where, data=form, timeout=_TIMEOUT, allow_redirects=False) as answer:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.path_patterns import PathPattern, parse_pattern
+    from pilotage.routes.paths import PRESET
     from pilotage.routes.port_syntax import PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
@@ -65,10 +66,12 @@ if TYPE_CHECKING:
         Ranges,
         Repeat,
         Rule,
+        RuleDescription,
         RuleError,
         RuleSet,
         Statement,
         address_of,
+        describe_rules,
         ends,
         is_about_responses,
         is_nullable,
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
         matches,
         parse_condition,
         pattern_size,
+        read_rule_text,
         read_rules,
         remainder,
     )
@@ -94,6 +98,7 @@ __all__ = [
     "MIDDLEWARES",
     "NO_COMPOSITIONS",
     "OIDC_OPTIONS",
+    "PRESET",
     "PROTECTIVE",
     "RESERVED_PORTS",
     "ROUTE",
@@ -141,6 +146,7 @@ __all__ = [
     "RouteFile",
     "RouteSettings",
     "Rule",
+    "RuleDescription",
     "RuleError",
     "RuleSet",
     "Statement",
@@ -153,6 +159,7 @@ __all__ = [
     "caught_by",
     "clean_domains",
     "decode_labels",
+    "describe_rules",
     "ends",
     "first_label",
     "is_about_responses",
@@ -173,6 +180,7 @@ __all__ = [
     "read_compositions",
     "read_oidc",
     "read_route_file",
+    "read_rule_text",
     "read_rules",
     "read_settings",
     "refused_settings",
@@ -204,10 +212,12 @@ __getattr__, __dir__ = lazy_exports(
         "Ranges": "rules",
         "Repeat": "rules",
         "Rule": "rules",
+        "RuleDescription": "rules",
         "RuleError": "rules",
         "RuleSet": "rules",
         "Chain": "rules",
         "Statement": "rules",
+        "describe_rules": "rules",
         "ends": "rules",
         "is_about_responses": "rules",
         "address_of": "rules",
@@ -216,6 +226,7 @@ __getattr__, __dir__ = lazy_exports(
         "matches": "rules",
         "parse_condition": "rules",
         "pattern_size": "rules",
+        "read_rule_text": "rules",
         "read_rules": "rules",
         "remainder": "rules",
         "merge_oidc": "oidc",
@@ -223,6 +234,7 @@ __getattr__, __dir__ = lazy_exports(
         "OidcOptions": "oidc",
         "OidcDefaults": "oidc",
         "OIDC_OPTIONS": "oidc",
+        "PRESET": "paths",
         "unexpected": "problems",
         "Gate": "gate",
         "Opening": "gate",

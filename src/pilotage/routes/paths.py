@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from pilotage.routes.schema import RouteSettings
 
-__all__ = ["HOST_PATHS", "named_paths"]
+__all__ = ["HOST_PATHS", "PRESET", "named_paths"]
 
-_PRESET: Final = "embed://"  # a rule_file that is part of the program (LABELS II.6.2)
+PRESET: Final = "embed://"
+"""Beginning of a ``rule_file`` that is part of GoDoxy itself (LABELS II.6.2)."""
 
 
 def _host_paths(kind: StructKind, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -36,5 +37,5 @@ def named_paths(settings: RouteSettings) -> Iterator[tuple[tuple[str, ...], str]
         value: Any = settings
         for name in names:
             value = getattr(value, name, None)
-        if value and not value.startswith(_PRESET):
+        if value and not value.startswith(PRESET):
             yield names, value

@@ -236,7 +236,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         Field(Rules(), "Rules for requests: conditions and commands.", "path /old { redirect /new }", protective=True),
     ] = None
     rule_file: Annotated[
-        str, Field(_PATH, "File or embed:// preset with rules. Not in effect yet.", protective=True)
+        str, Field(_PATH, "File with rules, instead of rules.", "/srv/rules/shop.txt", protective=True)
     ] = ""
     healthcheck: Annotated[
         HealthCheck, Field(_HealthCheckKind(HealthCheck), "How the target is probed.", "{path: /healthz}")

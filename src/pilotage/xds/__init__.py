@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         url_problem,
     )
     from pilotage.xds.checks import ROUTE, SERVICE, denial
-    from pilotage.xds.cloudflare import CLOUDFLARE
+    from pilotage.xds.cloudflare import CLOUDFLARE, CLOUDFLARE_LISTS, read_networks, with_networks
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
@@ -72,6 +72,7 @@ __all__ = [
     "CAPTCHA_HEADER",
     "CAPTCHA_PATH",
     "CLOUDFLARE",
+    "CLOUDFLARE_LISTS",
     "EVENTS_PATH",
     "FOUND",
     "GRPC_SUFFIX",
@@ -126,9 +127,11 @@ __all__ = [
     "options_of",
     "pool_gate",
     "read_bypass",
+    "read_networks",
     "route_policy",
     "route_rules",
     "url_problem",
+    "with_networks",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -200,5 +203,8 @@ __getattr__, __dir__ = lazy_exports(
         "CAPTCHA_PATH": "captcha",
         "Captcha": "captcha",
         "CaptchaService": "captcha",
+        "CLOUDFLARE_LISTS": "cloudflare",
+        "read_networks": "cloudflare",
+        "with_networks": "cloudflare",
     },
 )

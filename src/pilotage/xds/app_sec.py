@@ -17,7 +17,6 @@ from pilotage.xds.resources import seconds
 __all__ = ["BUFFERED", "app_sec_check"]
 
 _NAMES: Final = {
-    "Ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "Uri": "%REQ(:PATH)%",
     "Host": "%REQ(:AUTHORITY)%",
     "Verb": "%REQ(:METHOD)%",
@@ -31,16 +30,17 @@ BUFFERED: Final = 4 * _INSPECTED
 """Bytes of a body that Envoy may keep on routes with this middleware. With less, it would refuse large bodies."""
 
 
-def app_sec_check(route: str, api_key: str, timeout: float) -> tuple[Any, Any]:
+def app_sec_check(route: str, api_key: str, timeout: float, *, client: str) -> tuple[Any, Any]:
     """Return the HTTP service to ask, without the path, and how much of a request's body it gets.
 
     Args:
         route: the alias of CrowdSec's route.
         api_key: the key by which CrowdSec recognizes this gateway.
         timeout: seconds that CrowdSec may take to answer.
+        client: Envoy's format for the client's address.
 
     """
-    values = {f"{_PREFIX}{name}": value for name, value in _NAMES.items()}
+    values = {f"{_PREFIX}{name}": value for name, value in {"Ip": client, **_NAMES}.items()}
     values[f"{_PREFIX}Api-Key"] = literal(api_key)
     service = ext_authz_pb2.HttpService(
         server_uri=http_uri_pb2.HttpUri(uri=f"http://{route}", cluster=f"route/{route}", timeout=seconds(timeout)),

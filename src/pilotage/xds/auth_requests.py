@@ -9,17 +9,22 @@ from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.xds.app_sec import app_sec_check
+from pilotage.xds.real_ip import client_address
 from pilotage.xds.resources import Frame, seconds
 
 if TYPE_CHECKING:
     from pilotage.xds.auth_services import ForwardAuth
+    from pilotage.xds.middlewares import RoutePolicy
 
 __all__ = ["ask_route"]
 
 
-def ask_route(auth: ForwardAuth) -> Any:
+def ask_route(auth: ForwardAuth, policy: RoutePolicy) -> Any:
     """Return settings for asking a route. The request's path is fixed, so clients cannot add parameters."""
-    service, body = app_sec_check(auth.route, auth.api_key, auth.timeout) if auth.api_key else (_forward(auth), None)
+    if auth.api_key:
+        service, body = app_sec_check(auth.route, auth.api_key, auth.timeout, client=client_address(policy))
+    else:
+        service, body = _forward(auth), None
     service.MergeFromString(_PATH_OVERRIDE(auth.path.encode()))
     settings = ext_authz_pb2.CheckSettings(http_service=service, with_request_body=body)
     return ext_authz_pb2.ExtAuthzPerRoute(check_settings=settings)

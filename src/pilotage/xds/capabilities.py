@@ -13,6 +13,7 @@ from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions
 from pilotage.routes.hosts import mistake_in
 from pilotage.routes.middlewares import STEP, middleware_name
 from pilotage.routes.oidc import OidcOptions, merge_oidc
+from pilotage.routes.paths import PRESET
 from pilotage.routes.rules import RuleError
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.bypass import bypass_ways
@@ -136,9 +137,13 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
     if settings.rules:
         _check_rules(route, options, refuse)
     _check_bypasses(route, refuse)
-    for field in ("rule_file", "inbound_mtls_profile"):
-        if getattr(settings, field):
-            refuse(field, f"{field} is {_UNSUPPORTED_FIELD}, so the route is not served", "remove it")
+    if settings.rule_file.startswith(PRESET):
+        refuse("rule_file", f"the presets for GoDoxy's own pages are {_UNSUPPORTED}", "name a file, or remove it")
+    elif settings.rule_file and route.is_stream:
+        refuse("rule_file", f"rules are only for HTTP, not {route.scheme}", "remove it")
+    if settings.inbound_mtls_profile:
+        message = f"inbound_mtls_profile is {_UNSUPPORTED_FIELD}, so the route is not served"
+        refuse("inbound_mtls_profile", message, "remove it")
     if settings.tls_termination and not options.serves_https:
         hint = "set gateway.tls, or remove it if the target itself speaks TLS"
         refuse("tls_termination", "the gateway has no certificate with which it could end TLS", hint)
@@ -151,7 +156,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         hint = "remove bind, set it to an address of the gateway, or give the route a port of its own"
         refuse("bind", f"the gateway does not listen on {route.bind}", hint)
     _check_sign_in(route_policy(route.middlewares), options, refuse, is_stream=route.is_stream)
-    _check_addresses(route_policy(route.middlewares), options, refuse)
+    _check_addresses(route_policy(route.middlewares), options, refuse, route.alias)
     return [*found, *balance_problems(route, options)], servable
 
 
@@ -286,11 +291,8 @@ def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse
         refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")
 
 
-def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
-    """Refuse error pages and real-IP middlewares for which the gateway lacks the settings.
-
-    Envoy determines a client's address before the route, so only settings of the gateway can change it.
-    """
+def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse, name: str) -> None:
+    """Refuse error pages and real-IP middlewares for which the gateway lacks the settings."""
     if policy.error_page and not options.error_pages:
         hint = "set error_pages in pilotage.yml"
         refuse("middlewares.error_page", "no folder for error pages is configured", hint, blocking=False, harmless=True)
@@ -301,17 +303,21 @@ def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refu
             "add cloudflare to gateway.trusted_proxies",
             blocking=bool(policy.allow or policy.rate),
         )
-    if policy.address_from is None:
-        return
-    header, networks = policy.address_from
-    if header == "x-forwarded-for" and networks and _trusts(options, networks):
-        return
-    refuse(
-        "middlewares.real_ip",
-        "the gateway trusts only X-Forwarded-For from its trusted proxies, for all routes",
-        "list these networks in gateway.trusted_proxies, and use the header X-Forwarded-For",
-        blocking=bool(policy.allow or policy.rate),
-    )
+    blocking = bool(policy.allow or policy.rate or policy.asks_address)
+    if policy.address_from is not None and name.startswith("*"):
+        text = "a route for many names cannot find the addresses of clients itself"
+        hint = "list the networks in gateway.trusted_proxies, which then applies to all routes"
+        refuse("middlewares.real_ip", text, hint, blocking=blocking)
+    elif policy.address_from is not None and not (networks := policy.address_from[1]):
+        text = "real_ip needs the networks of the proxies in 'from'"
+        refuse("middlewares.real_ip", text, "write from: [10.0.0.0/8]", blocking=blocking)
+    elif policy.address_from is not None and not _trusts(options, networks):
+        refuse(
+            "middlewares.real_ip",
+            "the gateway removes headers with addresses from all clients except gateway.trusted_proxies",
+            "add these networks to gateway.trusted_proxies",
+            blocking=blocking,
+        )
 
 
 def _trusts(options: GatewayOptions, networks: Iterable[str]) -> bool:

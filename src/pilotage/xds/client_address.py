@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 
+from pilotage.xds.real_ip import REAL_IP_SCRIPT
 from pilotage.xds.resources import packed
 from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER
 
@@ -53,10 +54,13 @@ function hexadecimal(text)
   return "6:" .. found
 end
 
-function set_address(handle)
+function client_digits(handle)
   local address = handle:streamInfo():downstreamRemoteAddress()
-  local plain = address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address
-  handle:headers():replace("HEADER", hexadecimal(plain))
+  return hexadecimal(address:match("^%[([^%]%%]+)") or address:match("^(.*):%d+$") or address)
+end
+
+function set_address(handle, digits)
+  handle:headers():replace("HEADER", digits or client_digits(handle))
   handle:headers():replace("PROTOCOL", handle:streamInfo():protocol())
 end
 
@@ -73,15 +77,20 @@ end
 
 
 # During the lookup, the host is in lower case, because Envoy compares hosts case-sensitively.
-_SET_ADDRESS: Final = """
-function envoy_on_request(handle)
+_LOOK_UP_AGAIN: Final = """
+function look_up_again(handle, digits)
   local host = handle:headers():get(":authority")
   if not host then return end
-  set_address(handle)
+  set_address(handle, digits)
   handle:headers():replace(":authority", (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
   handle:clearRouteCache()
   handle:metadata()
   handle:headers():replace(":authority", host)
+end
+"""
+_SET_ADDRESS: Final = """
+function envoy_on_request(handle)
+  look_up_again(handle, client_digits(handle))
 end
 """
 
@@ -89,13 +98,18 @@ end
 def address_settings(backend: Backend) -> dict[str, Any]:
     """Return the per-route configuration that makes the wildcard filter tell a backend's routes the client's address.
 
-    For a wildcard alias, the filter's own script already does so, because it finds the route.
+    For a wildcard alias, the filter's own script does so, because it finds the route.
     """
-    needed = backend.rules.address or backend.route_policy.asks_address
-    return {WILDCARD: _settings()} if needed and not backend.name.startswith("*") else {}
+    policy = backend.route_policy
+    if backend.name.startswith("*"):
+        return {}
+    needed = backend.rules.address or policy.asks_address
+    if policy.address_from is not None:
+        return {WILDCARD: _settings(REAL_IP_SCRIPT.replace("NEEDS", NEEDS_ADDRESS))}
+    return {WILDCARD: _settings(_SET_ADDRESS)} if needed else {}
 
 
-@lru_cache(maxsize=1)
-def _settings() -> Any:
-    source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _SET_ADDRESS)
+@lru_cache(maxsize=2)
+def _settings(script: str) -> Any:
+    source = base_pb2.DataSource(inline_string=ADDRESS_SCRIPT + _LOOK_UP_AGAIN + script)
     return packed(lua_pb2.LuaPerRoute(source_code=source))

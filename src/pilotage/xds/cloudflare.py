@@ -1,14 +1,17 @@
 """Lists the networks from which Cloudflare connects to its customers' servers. Pure.
 
-Source: Cloudflare's published list of IP ranges, which rarely changes. New versions of pilotage contain the changes;
-until then, operators can list more networks in addition.
+Source: Cloudflare's published list of IP ranges, which rarely changes. The daemon reads that list regularly. Until it
+has done so, the networks here count.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
-__all__ = ["CLOUDFLARE"]
+from pilotage.core.text import shorten_value
+
+__all__ = ["CLOUDFLARE", "CLOUDFLARE_LISTS", "read_networks", "with_networks"]
 
 CLOUDFLARE: Final = (
     "173.245.48.0/20",
@@ -34,3 +37,47 @@ CLOUDFLARE: Final = (
     "2a06:98c0::/29",
     "2c0f:f248::/32",
 )
+
+CLOUDFLARE_LISTS: Final = ("https://www.cloudflare.com/ips-v4", "https://www.cloudflare.com/ips-v6")
+"""Where Cloudflare publishes its networks, one in each line."""
+
+_MOST: Final = 500
+_SHORTEST: Final = {4: 10, 6: 24}
+"""Version of IP -> minimum length of a prefix, so that no list can make pilotage trust a large part of the Internet."""
+
+
+def read_networks(text: str) -> tuple[str, ...]:
+    """Return the networks in a list.
+
+    Args:
+        text: the list, one network in each line. It may come from a stranger.
+
+    Raises:
+        ValueError: it is not a list of Cloudflare's networks: a line is no public network, or too large a one; or less
+            than half of the known networks are in the list.
+
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > _MOST:
+        raise ValueError(f"the list has more than {_MOST} networks")
+    found = {}
+    for line in lines:
+        try:
+            network = ipaddress.ip_network(line)
+        except ValueError:
+            raise ValueError(f"{shorten_value(line)!r} is not a network") from None
+        if not network.is_global or network.prefixlen < _SHORTEST[network.version]:
+            raise ValueError(f"{line} is not a network of a single company")
+        found[str(network)] = network
+    known = [ipaddress.ip_network(it) for it in CLOUDFLARE]
+    kept = sum(any(it.version == new.version and it.subnet_of(new) for new in found.values()) for it in known)  # type: ignore[arg-type]
+    if kept < len(known) / 2:
+        raise ValueError(f"the list has only {kept} of {len(known)} known networks")
+    return tuple(found)
+
+
+def with_networks(proxies: tuple[str, ...], old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """Return trusted proxies with new networks of Cloudflare instead of the old ones, if these are all listed."""
+    if not set(old) <= set(proxies):
+        return proxies
+    return tuple(dict.fromkeys((*(it for it in proxies if it not in old), *new)))

@@ -63,7 +63,8 @@ from pilotage.xds.login import (
 )
 from pilotage.xds.own_ports import PORT_HEADER
 from pilotage.xds.rate_limits import rate_limit
-from pilotage.xds.request_checks import REFUSAL, access_check, host_check
+from pilotage.xds.real_ip import real_ip_metadata, real_principal
+from pilotage.xds.request_checks import REFUSAL, access_check, connected_principal, host_check
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.rule_script import EDITS, rule_script, script_settings
@@ -297,6 +298,8 @@ def mark(route: Any, backend: Backend) -> None:
                 route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
+    if wanted := real_ip_metadata(backend.route_policy):
+        route.metadata.filter_metadata[WILDCARD].update(wanted)
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
 
@@ -325,17 +328,20 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     found = address_settings(backend)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
+    real_ip = policy.address_from is not None
+    client = real_principal if real_ip else connected_principal
     bind = "" if backend.route.has_listener else backend.route.bind
-    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, bind=bind)
+    status = policy.refusal.status
+    allowed = access_check(policy.allow, path=bool(checks_path), status=status, bind=bind, client=client)
     rules = allowed if checks_path or policy.allow or bind else None
     if rules is not None or backend.route.settings.access_log is not None:
-        found[ACCESS] = packed(access_rules(backend.route, rules))
+        found[ACCESS] = packed(access_rules(backend.route, rules, client))
     if backend.proxy is not None:
         found[_AGENT] = unreached_page()
     if policy.rate is not None:
-        found[RATE] = packed(rate_limit(policy.rate))
+        found[RATE] = packed(rate_limit(policy.rate, real_ip=real_ip))
     if policy.auth is not None:
-        found[AUTH] = packed(ask_route(policy.auth))
+        found[AUTH] = packed(ask_route(policy.auth, policy))
     if names := (
         *(policy.auth.forgeable if policy.auth else ()),
         *(IDENTITY_HEADERS if policy.oidc or backend.rules.signs_in else ()),

@@ -46,6 +46,8 @@ def hash_policies(backend: Backend) -> list[Any]:
         return [_POLICY(cookie=cookie)]
     if mode_of(balance) != IP_HASH:
         return []
+    if backend.route_policy.address_from is not None:  # the route's own script sets the header
+        return [_POLICY(header=_POLICY.Header(header_name=FORWARDED))]
     source = _POLICY(connection_properties=_POLICY.ConnectionProperties(source_ip=True))
     header = _header(balance)
     if header in ("", FORWARDED):  # Envoy takes the address from X-Forwarded-For before it looks for a route

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-__all__ = ["Edits", "Rate", "RoutePolicy", "route_policy"]
+__all__ = ["Edits", "Rate", "RoutePolicy", "known_options", "route_policy"]
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -300,8 +300,8 @@ class _Parser(HeaderEdits):
     def real_ip(self, options: dict[str, Any]) -> None:
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
-        if str(options.get("recursive", "true")).lower() == "false":
-            text = "the address is the last one in the header that is not trusted, as with recursive: true"
+        if str(options.get("recursive", "false")).lower() == "true":
+            text = "the last address that is not in 'from' is taken, because clients can forge the first one"
             self.problem(text, "remove recursive", option="recursive", harmless=True)
 
     def cloudflare(self, _options: dict[str, Any]) -> None:
@@ -342,3 +342,8 @@ _HANDLERS: Final[dict[str, tuple[Callable[[_Parser, dict[str, Any]], None], tupl
     "cloudflare_real_ip": (_Parser.cloudflare, ()),
     "real_ip": (_Parser.real_ip, ("header", "from", "recursive")),
 }
+
+
+def known_options(name: str) -> tuple[str, ...]:
+    """Return the options of a middleware, given by its canonical name, except ``priority`` and ``bypass``."""
+    return _HANDLERS[name][1]

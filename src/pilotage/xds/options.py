@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.routes.oidc import OidcDefaults
 from pilotage.xds.captcha import CaptchaService
+from pilotage.xds.cloudflare import CLOUDFLARE_LISTS
 
 __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "longest_pauses"]
 
@@ -77,6 +78,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         has_agents: requests may go through agents; Envoys then replace the agents' error pages. Each request then
             passes one more filter, and Envoys warn at startup that this filter is work in progress.
         oidc: how users sign in to routes with the middleware ``oidc``, unless the route says otherwise.
+        cloudflare_lists: URLs of the lists of Cloudflare's networks; empty if they are not read.
         captcha: the provider of captchas for routes with the middleware ``hcaptcha``.
         session_keys: the public keys of sessions of signed-in users, as a JSON Web Key Set; ``""`` if Envoys do not
             verify sessions themselves but ask the daemon about each request.
@@ -104,6 +106,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep. It
             also limits the connections per tcp route that wait for a sleeping container.
         max_waiting_in_all: waiting requests of all routes together, in each HTTP connection manager of an Envoy.
+        max_rule_memory: memory that Envoy may need for the rules of all containers, in MiB.
         max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
 
     """
@@ -122,6 +125,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     report_errors: bool = False
     has_agents: bool = False
     oidc: OidcDefaults = OidcDefaults()
+    cloudflare_lists: tuple[str, ...] = CLOUDFLARE_LISTS
     captcha: CaptchaService = CaptchaService()
     session_keys: str = ""
     debug: bool = False
@@ -140,6 +144,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     max_waiting_requests: int = 1000
     max_waiting_in_all: int = 20_000
     max_udp_clients: int = 2_500
+    max_rule_memory: int = 256
 
     @property
     def serves_https(self) -> bool:

@@ -10,6 +10,7 @@ from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.type.v3 import percent_pb2, token_bucket_pb2
 
+from pilotage.xds.real_ip import real_rate_action
 from pilotage.xds.resources import OFF, number, seconds
 
 if TYPE_CHECKING:
@@ -20,8 +21,14 @@ __all__ = ["no_limit", "rate_limit"]
 _REMEMBERED_CLIENTS: Final = 10_000
 
 
-def rate_limit(rate: Rate) -> Any:
-    """Return the limit of requests per client address. When its table is full, the oldest addresses are dropped."""
+def rate_limit(rate: Rate, *, real_ip: bool = False) -> Any:
+    """Return the limit of requests per client address. When its table is full, the oldest addresses are dropped.
+
+    Args:
+        rate: the limit.
+        real_ip: whether the route finds the addresses of clients itself.
+
+    """
     bucket = token_bucket_pb2.TokenBucket(
         max_tokens=rate.burst, tokens_per_fill=number(rate.average), fill_interval=seconds(rate.period)
     )
@@ -29,9 +36,10 @@ def rate_limit(rate: Rate) -> Any:
     always = base_pb2.RuntimeFractionalPercent(
         default_value=percent_pb2.FractionalPercent(numerator=100, denominator=percent_pb2.FractionalPercent.HUNDRED)
     )
-    by_address = route_components_pb2.RateLimit.Action(
+    connected = route_components_pb2.RateLimit.Action(
         remote_address=route_components_pb2.RateLimit.Action.RemoteAddress()
     )
+    by_address = real_rate_action() if real_ip else connected
     entry = ratelimit_pb2.RateLimitDescriptor.Entry(key="remote_address")
     return local_rate_limit_pb2.LocalRateLimit(
         stat_prefix="rate",

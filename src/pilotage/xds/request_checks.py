@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
@@ -22,12 +22,16 @@ from pilotage.xds.refusal import STATUSES
 from pilotage.xds.resources import header, number, packed
 from pilotage.xds.rule_tests import OWN_HEADERS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "FORGEABLE",
     "REFUSAL",
     "access_check",
     "bad_host",
     "bad_path",
+    "connected_principal",
     "elsewhere",
     "forget_headers",
     "host_check",
@@ -104,7 +108,14 @@ def host_check() -> Any:
     )
 
 
-def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0, bind: str = "") -> Any:
+def access_check(
+    networks: tuple[str, ...],
+    *,
+    path: bool,
+    status: int = 0,
+    bind: str = "",
+    client: Callable[[str], Any] | None = None,
+) -> Any:
     """Return the rules that refuse clients, paths, or requests to other addresses of the gateway.
 
     A single filter does all this, because each filter has a cost for every request and every route, even where it is
@@ -117,15 +128,19 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0, bind
         status: the status that refused clients get, one of :func:`refusals`; 0 for the usual one.
         bind: the only address of the gateway at which requests are accepted; ``""`` for any. ``0.0.0.0`` and ``::``
             stand for all addresses of their version of IP.
+        client: returns the principal for the clients in a network; by default :func:`connected_principal`.
 
     """
+    principal = client or connected_principal
     permission = rbac_pb2.Permission
     unclear = permission(url_path=path_pb2.PathMatcher(path=_match(_UNCLEAR)))
     everybody = rbac_pb2.Principal(any=True)
     if (networks and status) or bind:
         found = {}
         if networks:
-            allowed = rbac_pb2.Principal(or_ids=rbac_pb2.Principal.Set(ids=[_client(network) for network in networks]))
+            allowed = rbac_pb2.Principal(
+                or_ids=rbac_pb2.Principal.Set(ids=[principal(network) for network in networks])
+            )
             others = rbac_pb2.Principal(not_id=allowed)
             refused = rbac_pb2.Policy(permissions=[permission(any=True)], principals=[others])
             found[f"{_REFUSED}{status}" if status else "networks"] = refused
@@ -136,7 +151,7 @@ def access_check(networks: tuple[str, ...], *, path: bool, status: int = 0, bind
             found[_ELSEWHERE] = rbac_pb2.Policy(permissions=[elsewhere], principals=[everybody])
         return rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY, policies=found)
     if networks:
-        clients = [_client(network) for network in networks]
+        clients = [principal(network) for network in networks]
         allowed = permission(not_rule=unclear) if path else permission(any=True)
         return _rules(rbac_pb2.RBAC.ALLOW, allowed, clients)
     return _rules(rbac_pb2.RBAC.DENY, unclear, [everybody])
@@ -148,7 +163,8 @@ def _range(address: str) -> Any:
     return {"address_prefix": str(found), "prefix_len": number(0 if found.is_unspecified else found.max_prefixlen)}
 
 
-def _client(network: str) -> Any:
+def connected_principal(network: str) -> Any:
+    """Return the RBAC principal for clients in a network, by the address that the gateway knows for all routes."""
     address, _, length = network.partition("/")
     return rbac_pb2.Principal(remote_ip={"address_prefix": address, "prefix_len": number(int(length))})
 

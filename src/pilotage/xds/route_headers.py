@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2
 
 from pilotage.xds.agents import may_set, proxy_headers, removed_headers
+from pilotage.xds.real_ip import CLIENT_ADDRESS, client_address
 from pilotage.xds.resources import header
 from pilotage.xds.variables import Upstream, expand, fixed, upstream_of
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["edit_headers", "edit_routes", "target_host"]
 
 _FIELDS: Final = tuple(f"{kind}_headers_to_{it}" for kind in ("request", "response") for it in ("add", "remove"))
+_FOR: Final = "x-forwarded-for"
 _FORWARDED: Final = {
-    "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "x-forwarded-method": "%REQ(:METHOD)%",
     "x-forwarded-proto": "%REQ(X-FORWARDED-PROTO)%",
     "x-forwarded-host": "%REQ(:AUTHORITY)%",
@@ -46,14 +48,16 @@ def edit_headers(host: Any, backend: Backend, *, of_agent: bool = True) -> None:
 
     """
     policy, upstream = backend.route_policy, upstream_of(backend.name, backend.route)
+    if policy.address_from is not None:
+        upstream = msgspec.structs.replace(upstream, client=CLIENT_ADDRESS)
     put = [it for it in _options(policy.request, upstream) if may_set(backend, it.header.key)]
     if policy.forwarded == "set":
-        put += [header(name, value) for name, value in _FORWARDED.items()]
+        put += [header(name, value) for name, value in {_FOR: client_address(policy), **_FORWARDED}.items()]
     gone = list(policy.request.hide)
     if policy.changes:
         gone.append("accept-encoding")  # only a page without a content encoding can be changed
     if policy.forwarded == "hide":
-        gone += [*_FORWARDED, *_FURTHER]
+        gone += [_FOR, *_FORWARDED, *_FURTHER]
     for level in host.routes if gone and host.routes else [host]:
         level.request_headers_to_add.extend(put)
     host.request_headers_to_remove.extend(gone)

@@ -20,10 +20,11 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as rbac_filter_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
 from pilotage.xds.log_problems import log_problems, network_of, values_of
-from pilotage.xds.resources import number, packed
+from pilotage.xds.real_ip import CONNECTED, LOGGED_CLIENT
+from pilotage.xds.resources import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
@@ -41,14 +42,13 @@ _POLICY: Final = "shadow_effective_policy_id"
 _LOG: Final = f'xds.route_metadata.filter_metadata["{LOGGED}"]'
 _STATUSES: Final = f"double(response.code) in {_LOG}.statuses"
 _PATH: Final = f"%CEL({_LOG}.query ? request.path : request.url_path)%"
-_CLIENT: Final = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 _COMMON: Final = (
-    f"%REQ(:AUTHORITY)% {_CLIENT} - - [%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%] "
+    f"%REQ(:AUTHORITY)% {LOGGED_CLIENT} - - [%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%] "
     f'"%REQ(:METHOD)% {_PATH} %PROTOCOL%" %RESPONSE_CODE% %BYTES_SENT%'
 )
 REQUEST_FIELDS: Final = {
     "time": "%START_TIME%",
-    "client": _CLIENT,
+    "client": CONNECTED,
     "method": "%REQ(:METHOD)%",
     "host": "%REQ(:AUTHORITY)%",
     "protocol": "%PROTOCOL%",
@@ -69,6 +69,7 @@ _FORMATS: Final[dict[str, Any]] = {
     "json": {
         "json_format": {
             **REQUEST_FIELDS,
+            "client": LOGGED_CLIENT,
             "route": f"%METADATA(ROUTE:{LOGGED}:route)%",
             "path": _PATH,
             "referer": "%REQ(REFERER)%",
@@ -124,18 +125,20 @@ def logged(route: Route) -> dict[str, Any]:
     return {LOGGED: {"route": route.alias, "query": keeps_query, "statuses": _statuses(log.filters.status_codes)}}
 
 
-def access_rules(route: Route, rules: Any) -> Any:
+def access_rules(route: Route, rules: Any, client: Callable[[str], Any]) -> Any:
     """Return the per-route configuration of the filter that restricts access.
 
     Args:
         route: a route, which may have a log.
         rules: the rules by which the route refuses requests; ``None`` if it refuses no requests.
+        client: returns the principal for the clients in a network.
 
     """
-    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=_log_rules(route)))
+    shadow = _log_rules(route, client)
+    return rbac_filter_pb2.RBACPerRoute(rbac=rbac_filter_pb2.RBAC(rules=rules, shadow_rules=shadow))
 
 
-def _log_rules(route: Route) -> Any:
+def _log_rules(route: Route, client: Callable[[str], Any]) -> Any:
     """Return the rules that decide whether, and in which format, a request is logged; ``None`` without a log."""
     log = _log_of(route)
     if log is None:
@@ -147,7 +150,7 @@ def _log_rules(route: Route) -> Any:
         *_condition(wanted.headers, map(_header, values_of(wanted.headers))),
     ]
     permission = kind(and_rules=kind.Set(rules=conditions)) if conditions else kind(any=True)
-    policy = rbac_pb2.Policy(permissions=[permission], principals=[_clients(wanted.cidr)])
+    policy = rbac_pb2.Policy(permissions=[permission], principals=[_clients(wanted.cidr, client)])
     return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={log.format: policy})
 
 
@@ -168,13 +171,9 @@ def _condition(wanted: Any, rules: Iterable[Any]) -> list[Any]:
     return [kind(not_rule=either) if wanted.negative else either]
 
 
-def _clients(wanted: Any) -> Any:
+def _clients(wanted: Any, client: Callable[[str], Any]) -> Any:
     kind = rbac_pb2.Principal
-    ranges = [
-        kind(remote_ip={"address_prefix": str(network.network_address), "prefix_len": number(network.prefixlen)})
-        for network in map(network_of, values_of(wanted))
-        if network is not None
-    ]
+    ranges = [client(str(network)) for network in map(network_of, values_of(wanted)) if network is not None]
     if not ranges:
         return kind(any=True)
     either = kind(or_ids=kind.Set(ids=ranges))

@@ -15,6 +15,7 @@ from pilotage.routes.rules import (
     Branch,
     Check,
     Choice,
+    Rule,
     RuleError,
     RuleSet,
     Statement,
@@ -22,7 +23,8 @@ from pilotage.routes.rules import (
     read_rules,
 )
 from pilotage.xds.rule_commands import is_only_after, run_command
-from pilotage.xds.rule_sizes import is_too_costly
+from pilotage.xds.rule_responses import add_response_rule, divide, response_choice
+from pilotage.xds.rule_sizes import envoy_memory, is_too_costly
 from pilotage.xds.rule_state import Outcome, State
 from pilotage.xds.rule_tests import TestResult, all_of, asked_checks, needs_address, ways
 
@@ -63,6 +65,7 @@ class Compiled(msgspec.Struct, frozen=True):
         cases: the cases in order.
         address: whether a test needs the client's address or HTTP version.
         asked: the checks about which Envoy asks this process.
+        memory: about how many bytes Envoy needs for them.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
 
     """
@@ -70,6 +73,7 @@ class Compiled(msgspec.Struct, frozen=True):
     cases: tuple[Case, ...] = ()
     address: bool = False
     asked: tuple[Check, ...] = ()
+    memory: int = 0
     refused: tuple[str, str] | None = None
 
     @property
@@ -101,25 +105,28 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
     run = _Run(rules, alias)
     try:
         cases = run.rules(0, State())
-        _check_costs(cases)
+        memory = _check_costs(cases)
         _check_targets(cases, alias)
     except RuleError as error:
         where = f" (line {error.line} of the rules)" if error.line else ""
         return Compiled(refused=(f"{error.message}{where}", error.hint))
     except RecursionError:  # each rule that does not end the rules needs a few levels of the stack
         return Compiled(refused=("too many rules apply one after another", "end rules with pass, or write fewer"))
-    return Compiled(tuple(cases), run.address, tuple(run.asked))
+    return Compiled(tuple(cases), run.address, tuple(run.asked), memory=memory)
 
 
-def _check_costs(cases: Sequence[Case]) -> None:
+def _check_costs(cases: Sequence[Case]) -> int:
+    """Return about how many bytes Envoy needs for cases. Raises RuleError if they exceed a route's limits."""
     if is_too_costly(case.tests for case in cases):
         raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
     outcomes = [case.outcome for case in cases]
     edits = (edit for it in outcomes for edit in (*it.request, *it.response))
     texts = (text for edit in edits for text in (edit.name, *edit.values))
     scripted = (text for it in outcomes for edit in (*it.before, *it.after) for text in (edit.name, edit.text))
-    if sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes) > _LONGEST_IN_ALL:
+    length = sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes)
+    if length > _LONGEST_IN_ALL:
         raise RuleError("the rules need too long values in all combinations", "end rules with pass")
+    return envoy_memory((case.tests for case in cases), length)
 
 
 def _check_targets(cases: Sequence[Case], alias: str) -> None:
@@ -132,7 +139,9 @@ def _check_targets(cases: Sequence[Case], alias: str) -> None:
 
 class _Run:
     def __init__(self, rules: RuleSet, alias: str) -> None:
-        self.ordered = [rule for rule in rules.rules if not rule.is_default]
+        ordered = [rule for rule in rules.rules if not rule.is_default]
+        self.ordered = [rule for rule in ordered if not is_about_responses(rule.condition)]
+        self.last = [rule for rule in ordered if is_about_responses(rule.condition)]
         self.default = next((rule for rule in rules.rules if rule.is_default), None)
         self.alias, self.address, self.line = alias, False, 0
         self.asked: dict[Check, None] = {}
@@ -144,10 +153,6 @@ class _Run:
             return self.fallback(state)
         rule = self.ordered[number]
         self.line = rule.line
-        if is_about_responses(rule.condition):
-            raise RuleError(
-                "conditions about responses are a GoDoxy feature that pilotage does not support", line=rule.line
-            )
 
         def go_on(after: State) -> list[Case]:
             return self.rules(number + 1, after)
@@ -169,7 +174,12 @@ class _Run:
         self.line = rule.line
         return self.body(rule.body, state, self.case)
 
-    def case(self, state: State) -> list[Case]:
+    def case(self, state: State, number: int = 0) -> list[Case]:
+        """Return the cases of a state to which only the rules about responses from this number on are still to add."""
+        if number < len(self.last):
+            rule = self.last[number]
+            self.line = rule.line
+            return self.respond(rule, rule.condition, (), state, lambda it: self.case(it, number + 1))
         self.count += 1
         if self.count > _MOST_CASES:
             raise RuleError(
@@ -177,6 +187,33 @@ class _Run:
                 "end rules with pass, or combine them",
             )
         return [Case((), state.outcome)]
+
+    def respond(
+        self, rule: Rule, parts: Condition, left: Condition, state: State, then: Callable[[State], list[Case]]
+    ) -> list[Case]:
+        """Return the cases of a rule about responses, some parts of whose condition are about requests.
+
+        Args:
+            rule: the rule.
+            parts: the parts of its condition that are still to test.
+            left: the parts to test when a response arrives.
+            state: the state before the rule.
+            then: continues with the next rule.
+
+        """
+        if not parts:
+            return then(add_response_rule(state, left, rule.body, rule.line))
+        part, *others = parts
+        now, later = divide(part)
+        both, rest = (*left, later), tuple(others)
+        if not now:
+            return self.respond(rule, rest, both, state, then)
+        return self.split(
+            (now,),
+            state,
+            lambda it: self.respond(rule, rest, left, it, then),
+            lambda it: self.respond(rule, rest, both, it, then) if later else then(it),
+        )
 
     def split(
         self,
@@ -224,9 +261,12 @@ class _Run:
         """Return the cases of commands and of what follows them."""
         for at, statement in enumerate(statements):
             rest = statements[at + 1 :]
-            if isinstance(statement, Choice):
+            if isinstance(statement, Choice) and is_about_responses(statement.branches[0].condition):
+                state = state if state.ended else response_choice(state, statement)
+            elif isinstance(statement, Choice):
                 return self.choice(statement.branches, state, lambda it, rest=rest: self.body(rest, it, then))  # type: ignore[misc]
-            state = run_command(statement, state)
+            else:
+                state = run_command(statement, state)
         return then(state)
 
     def choice(self, branches: Sequence[Branch], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
@@ -234,7 +274,9 @@ class _Run:
             return then(state)
         first, *others = branches
         if is_about_responses(first.condition):
-            raise RuleError("conditions about responses are a GoDoxy feature that pilotage does not support")
+            raise RuleError(
+                "a nested condition about responses follows one about requests", "write it first", self.line
+            )
         return self.split(
             first.condition,
             state,

@@ -16,6 +16,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 
 from pilotage.xds.resources import OFF, packed
+from pilotage.xds.rule_guards import GUARDS_SCRIPT
 from pilotage.xds.rule_lines import LINES_SCRIPT
 from pilotage.xds.rule_values import script_parts
 
@@ -39,6 +40,7 @@ EDITS: Final = "pilotage.edits"
 
 _SCRIPT: Final = (
     LINES_SCRIPT
+    + GUARDS_SCRIPT
     + r"""
 local function unescaped(text)
   return (text:gsub("+", " "):gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end))
@@ -260,9 +262,9 @@ end
 
 -- Write the lines that need no response. Return the other commands, with their parts about the request worked out.
 local function prepare(handle, commands, route)
-  local kept, may_write = {}, nil
+  local kept, may_write, guarded = {}, nil, 0
   for _, command in ipairs(commands) do
-    local is_log, waits = command[1] == "log", command[1] ~= "log"
+    local is_log, waits = command[1] == "log", command[1] ~= "log" or guarded > 0
     if is_log and may_write == nil then
       local missed
       may_write, missed = may_log(route)
@@ -276,7 +278,10 @@ local function prepare(handle, commands, route)
       waits = waits or not text
       found[place] = text and "=" .. text or command[place]
     end
-    if waits and (may_write or not is_log) then
+    local must_stay = guarded > 0
+    if must_stay and is_log and not may_write then found = {"skip", "0"} end
+    guarded = math.max(guarded - 1, command[1] == "if" and tonumber(command[2]) or 0)
+    if waits and (may_write or not is_log or must_stay) then
       kept[#kept + 1] = found
     elseif may_write then
       write_line(handle, found, route, value_of(handle, found, true))
@@ -309,11 +314,20 @@ function envoy_on_response(handle)
   if not found or not found.response then return end
   local headers, body, status = handle:headers(), nil, nil
   local fixed = is_stream(headers) or headers:get(":status") == "101"
+  local skipped = 0
   for _, command in ipairs(found.response) do
+    if skipped > 0 then
+      skipped = skipped - 1
+      goto next
+    end
     local parts = {}
     for place = 3, #command do parts[#parts + 1] = answered(headers, command[place]) end
     local value, kind = table.concat(parts), command[1]
-    if kind == "log" then
+    if kind == "if" then
+      if not guard_holds(headers, value) then skipped = tonumber(command[2]) end
+    elseif kind == "skip" then
+      skipped = tonumber(command[2])
+    elseif kind == "log" then
       write_line(handle, command, found.route, value)
     elseif kind == "set status" then
       status = command[2]
@@ -323,6 +337,7 @@ function envoy_on_response(handle)
     else
       edit_header(headers, kind:match("^%l+"), command[2], value)
     end
+    ::next::
   end
   local becomes_empty = status == "204" or status == "304"
   status = headers:get(":status")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pilotage.xds.rule_tests import TestResult
 
-__all__ = ["is_too_costly", "regex_size"]
+__all__ = ["envoy_memory", "is_too_costly", "regex_size"]
 
 _MOST: Final = 1_500
 """Maximum number of tests and cases. Envoy does the tests for each request, until it has found the case."""
@@ -31,6 +31,25 @@ def is_too_costly(cases: Iterable[Iterable[TestResult]]) -> bool:
         if count > _MOST or size > _LARGEST:
             return True
     return False
+
+
+def envoy_memory(cases: Iterable[Iterable[TestResult]], texts: int) -> int:
+    """Estimate how many bytes Envoy needs for the routes of cases.
+
+    Args:
+        cases: the tests of each case.
+        texts: total number of characters that the cases write.
+
+    """
+    found = texts
+    for tests in cases:
+        found += _OF_CASE + sum(_OF_TEST + _OF_STEP * regex_size(test.regex) for test, _ in tests)
+    return found * _COPIES
+
+
+_OF_CASE, _OF_TEST, _OF_STEP = 4_096, 400, 50
+_COPIES: Final = 2
+"""Number of Envoy routes of a case: one for requests that are safe to repeat, and one for others."""
 
 
 @lru_cache(maxsize=1024)

@@ -5,6 +5,7 @@ The cost of a change does not depend on the size of the table.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,7 @@ from pilotage.table.table import Table
 from pilotage.xds.agent_routes import AgentRoutes
 from pilotage.xds.agents import agent_changes, agent_clusters
 from pilotage.xds.auth_routes import approval, auth_checked
-from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend, without_stream_hold
+from pilotage.xds.backend import RESTART_HOLD, may_restart, pool_backend, route_backend
 from pilotage.xds.cluster_names import key_of
 from pilotage.xds.clusters import shared_clusters
 from pilotage.xds.downgrade import Downgrade
@@ -27,10 +28,11 @@ from pilotage.xds.label_files import LabelFiles
 from pilotage.xds.listener_state import ListenerState
 from pilotage.xds.measured import MeasuredNames
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.problems import build_failed, of_route, unreported
+from pilotage.xds.problems import build_failed, of_route
 from pilotage.xds.reported_problems import ReportedProblems
 from pilotage.xds.resources import LISTENER, SCOPE, SECRET, Key, Resource, by_key
 from pilotage.xds.rule_targets import RuleTargets
+from pilotage.xds.ruled_routes import RuledRoutes, check_route
 from pilotage.xds.server_names import FILE_SECRETS
 from pilotage.xds.stream_filters import own_resources
 from pilotage.xds.successors import Successors
@@ -63,6 +65,7 @@ class Snapshot:
         downgrade: which https targets speak plain HTTP. Requests to them are sent as http.
         targets: where Envoy may connect.
         files: the files named in labels, as last read.
+        rules: the routes with rules.
         touched: aliases that have changed since the owner last emptied this set.
         gates: ``route/ALIAS`` or ``pool/NAME``, if its containers can sleep -> whether requests pass, wait or fail.
         holds: which backends let requests wait for an endpoint.
@@ -80,7 +83,7 @@ class Snapshot:
         self.options = options
         self.listeners = listeners or ListenerState()
         self.targets = Targets(guard or TargetGuard())
-        self.files, self._measured = LabelFiles(), MeasuredNames()
+        self.files, self.rules, self._measured = LabelFiles(), RuledRoutes(options.max_rule_memory), MeasuredNames()
         self.touched: set[str] = set()
         self.resources: dict[Key, Resource] = {}
         self.problems, self.holds = ReportedProblems(), Holds(Epochs())
@@ -121,7 +124,8 @@ class Snapshot:
         if table.engine_order != self.targets.ranking.engines:
             self.targets.ranking = Ranking(table.engine_order)
         affected: set[str] = set()
-        for alias in self.targets.follow(self._rule_targets.follow(table.routes, aliases, self.targets.guard.policy)):
+        wanted = self._rule_targets.follow(table.routes, aliases, self.targets.guard.policy)
+        for alias in chain(self.targets.follow(wanted), self.rules.retry()):
             route = self._rule_targets.hidden.get(alias) or table.routes.get(alias)
             self.frontends.ports.follow(alias, route)
             affected |= self._update_route(alias, route)
@@ -169,9 +173,10 @@ class Snapshot:
         guard = guard or self.targets.guard
         options = msgspec.structs.replace(options, files_socket=options.files_socket or self.options.files_socket)
         if options == self.options and guard == self.targets.guard:
-            return self.check_again(self.files.aliases)
+            return self.check_again(self.files.aliases | self.rules.files.aliases)
         fresh = Snapshot(options, guard, self.listeners)
         fresh.targets.inherit(self.targets)
+        fresh.rules = RuledRoutes(options.max_rule_memory, self.rules)
         fresh.frontends.ports, fresh._measured = self.frontends.ports, self._measured
         fresh.gates, fresh.agents, fresh.holds = self.gates, self.agents, self.holds
         fresh.restarting, fresh.awaited, fresh.downgrade.plain = self.restarting, self.awaited, self.downgrade.plain
@@ -224,8 +229,9 @@ class Snapshot:
         if route is not None and route.excluded:
             route = None
         elif route is not None:
-            problems, servable = self._check(route)
-            route = without_stream_hold(route) if servable else None
+            problems, route = check_route(route, self.options, self.rules, self.files, self._rule_targets.check)
+        route, found = self.rules.admit(alias, route)
+        problems += found
         route, found = self.agents.apply(alias, route)
         problems += found
         if route is not None:
@@ -248,14 +254,6 @@ class Snapshot:
         self.lingering.pop(alias, None)
         self._successors.forget(alias)
         return self._index_route(alias, route)
-
-    def _check(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
-        try:
-            problems, servable = self._rule_targets.check(route, self.options)
-            unreadable = self.files.read(route) if not route.agent else ()  # the agent reads its own
-        except Exception as error:  # noqa: BLE001  an error in one route must not block the others
-            return (build_failed(route, error),), False
-        return (*unreported(problems, route), *unreadable), servable and not unreadable
 
     def _index_route(self, alias: str, route: Route | None) -> set[str]:
         old = self._routes.get(alias)
@@ -360,7 +358,7 @@ class Snapshot:
             backend = self._measured.add_to(self.files.add_to(self._build_backend(key)))
             backend = self.holds.apply(backend) if backend is not None else None
             clusters = by_key(own_resources(backend, self.options)) if backend is not None else {}
-        except Exception as error:  # noqa: BLE001  see _check
+        except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             failed = [build_failed(self._routes[alias], error) for alias in sorted(self._aliases(key))]
             self.problems.report(f"made/{key}", failed)
             return None, {}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["TargetWatcher"]
 
 _RECHECK: Final = 5.0
-"""Seconds between two checks of this machine's addresses."""
+"""Seconds between two checks of this machine's addresses, and of files with rules."""
 
 
 class TargetWatcher:
@@ -138,6 +138,7 @@ class TargetWatcher:
         targets = self._snapshot.targets
         local, published = targets.guard.local_addresses(), targets.guard.published()
         affected = targets.affected_by(local ^ self._local, published ^ self._published)
+        affected |= self._snapshot.rules.files.changed()
         self._local, self._published = local, published
         if affected:
             changed = self._snapshot.check_again(affected)

@@ -57,13 +57,17 @@ class VariableError(ValueError):
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """The target of a route, as ``pilotage routes`` lists it. All parts are text; ``address`` is ``host:port``."""
+    """The target of a route, as ``pilotage routes`` lists it. All parts are text; ``address`` is ``host:port``.
+
+    ``client`` is Envoy's format for the client's address, if the route finds that address itself.
+    """
 
     name: str
     scheme: str
     host: str
     port: str
     address: str
+    client: str = ""
 
 
 NO_UPSTREAM: Final = Upstream("", "http", "", "", ":")
@@ -101,6 +105,7 @@ _REQUEST: Final = {
     "remote_port": "%DOWNSTREAM_REMOTE_PORT%",
     "remote_addr": "%DOWNSTREAM_REMOTE_ADDRESS%",
 }
+_OF_CLIENT: Final = frozenset({"remote_host", "remote_port", "remote_addr"})
 _RESPONSE: Final = {
     "resp_content_type": "%RESP(CONTENT-TYPE)%",
     "resp_content_length": "%RESP(CONTENT-LENGTH)%",
@@ -197,6 +202,8 @@ def _operator(name: str, argument: str | None, upstream: Upstream, *, response: 
         raise VariableError(f"unknown variable ${name}", hint)
     if name in _ONLY_RESPONSE and not response:
         raise VariableError(f"${name} has no value before there is a response", "use it in the middleware response")
+    if upstream.client and name in _OF_CLIENT:
+        return upstream.client if name != "remote_port" else ""
     if name not in _FUNCTIONS:
         return (_REQUEST | _RESPONSE)[name]
     given = _ARGUMENT.fullmatch(argument or "")

@@ -49,3 +49,17 @@ def test_routes_of_files(out: Out, snapshot: SnapshotAssertion) -> None:
     print_explanation(out, explain_name("shop", snapshots, seen.table, [file]))
     print_problems(out, seen.table.problems)
     assert printed(out) == snapshot
+
+
+def test_rules_are_listed_with_their_lines(tmp_path: Path) -> None:
+    rules = "path /old { redirect /new }\nheader X-Key s3cret {\n  path /a {\n    set header X-B s3cret\n  }\n}"
+    listed = "- name: first\n  on: method POST\n  do: error 405 no"
+    seen = view(tmp_path, recording([one("shop", {"proxy.shop.rules": rules, "proxy.blog.rules": listed})]))
+    out = Out(io.StringIO())
+    print_explanation(out, explain_name("shop", seen.snapshots, seen.table))
+    text = printed(out)
+    assert "label proxy.shop.rules" in text
+    assert "  rule, line 1  path /old  tested by Envoy\n    redirect /new\n" in text
+    assert "  rule, line 2  header X-Key …  tested by Envoy\n    if path /a\n      set header X-B …\n" in text
+    assert "  rule, line 1  method POST  first; tested by Envoy\n    error 405 no\n" in text
+    assert "s3cret" not in text

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pilotage.output.console import Out
     from pilotage.output.explain import ContainerExplanation, Explanation, RouteExplanation
     from pilotage.output.facts import Fact, Source
+    from pilotage.routes.rules import RuleDescription
 
 __all__ = ["print_explanation"]
 
@@ -61,9 +62,23 @@ def _print_route(out: Out, route: RouteExplanation) -> None:
             text.append(clean(f"; {route.remedy}"))
     out.paragraph(text, hanging=2)
     _print_facts(out, route.facts)
+    _print_rules(out, route.rules)
     for note in route.notes:
         out.paragraph(Text(clean(note)), indent=2, hanging=2)
     _print_problems(out, route.problems)
+
+
+def _print_rules(out: Out, rules: Sequence[RuleDescription]) -> None:
+    """Print each rule with its line, its condition and, below, its commands."""
+    for rule in rules:
+        text = Text(f"rule, line {rule.line}  ", style="cyan").append(clean(rule.on), style="not cyan")
+        name = f"{rule.name}; " if rule.name else ""
+        out.paragraph(
+            text.append(clean(f"  {name}tested by {rule.tested_by}"), style="dim not cyan"), indent=2, hanging=4
+        )
+        for command in rule.do:
+            inner = len(command) - len(command.lstrip())
+            out.paragraph(Text(clean(command.lstrip())), indent=4 + inner, hanging=2)
 
 
 _WIDEST_VALUE: Final = 28  # a wider value shifts only the reason next to it

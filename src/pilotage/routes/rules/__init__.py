@@ -9,8 +9,9 @@ from __future__ import annotations
 from pilotage.routes.rules.commands import COMMANDS, CommandSyntax, ends
 from pilotage.routes.rules.conditions import ARGUMENTS, SUBJECTS, is_about_responses, parse_condition
 from pilotage.routes.rules.derivative import is_nullable, remainder
+from pilotage.routes.rules.describe import RuleDescription, describe_rules
 from pilotage.routes.rules.globs import parse_glob
-from pilotage.routes.rules.kind import Rules, read_rules
+from pilotage.routes.rules.kind import Rules, read_rule_text, read_rules
 from pilotage.routes.rules.matching import matches
 from pilotage.routes.rules.model import (
     Branch,
@@ -59,11 +60,13 @@ __all__ = [
     "Ranges",
     "Repeat",
     "Rule",
+    "RuleDescription",
     "RuleError",
     "RuleSet",
     "Rules",
     "Statement",
     "address_of",
+    "describe_rules",
     "ends",
     "is_about_responses",
     "is_nullable",
@@ -74,6 +77,7 @@ __all__ = [
     "parse_regex",
     "pattern_size",
     "places",
+    "read_rule_text",
     "read_rules",
     "remainder",
 ]

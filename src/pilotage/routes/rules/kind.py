@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from pilotage.core.budget import container_budget
 from pilotage.core.secrets import UNSEEN
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, bare, kind_name, parse_yaml
@@ -12,7 +13,7 @@ from pilotage.routes.fields import UNSET, FieldContext, Kind
 from pilotage.routes.rules.model import RuleError, RuleSet
 from pilotage.routes.rules.parse import LONGEST, MOST_RULES, check_rules, is_block_syntax, parse_blocks, parse_rule
 
-__all__ = ["Rules", "read_rules"]
+__all__ = ["Rules", "read_rule_text", "read_rules"]
 
 _RULE_KEYS: Final = ("name", "on", "do")
 
@@ -24,6 +25,16 @@ def read_rules(value: Any) -> RuleSet:
     if isinstance(value, str):
         return _read_text(value)
     return check_rules([parse_rule(rule, number) for number, rule in enumerate(value, 1)])
+
+
+def read_rule_text(text: str) -> Any:
+    """Return the rules in the text of a file, as the field ``rules`` keeps them. Raises RuleError with the line."""
+    context = FieldContext(budget=container_budget())
+    value = Rules().read(Located(text), context)
+    if context.problems:
+        problem = context.problems[0]
+        raise RuleError(problem.message, problem.hint, problem.line)
+    return None if value is UNSET else value
 
 
 @lru_cache(maxsize=256)
