@@ -19,9 +19,9 @@ def node(major: int = 0, minor: int = 0, patch: int = 0) -> Any:
 
 @pytest.mark.parametrize(
     ("version", "refused"),
-    [((1, 37, 2), "1.37.2"), ((0, 9, 0), "0.9.0"), ((1, 38, 0), ""), ((1, 40, 0), ""), ((2, 0, 0), ""), ((), "")],
+    [((1, 39, 2), "1.39.2"), ((0, 9, 0), "0.9.0"), ((1, 40, 0), ""), ((1, 41, 0), ""), ((2, 0, 0), ""), ((), "")],
 )
-def test_an_envoy_is_too_old_that_ignores_the_path_of_auth_services(version: tuple[int, ...], refused: str) -> None:
+def test_an_envoy_is_too_old_that_may_ignore_protective_settings(version: tuple[int, ...], refused: str) -> None:
     assert too_old(node(*version)) == refused
 
 
@@ -37,7 +37,7 @@ async def test_the_stream_of_an_old_envoy_ends_and_the_log_names_the_remedy(capl
     requests = [discovery_pb2.DeltaDiscoveryRequest(node=node(1, 36)), discovery_pb2.DeltaDiscoveryRequest()]
     assert await passed(*requests) == []
     assert (
-        "Envoy 'edge-1' gets no configuration, because its version 1.36.0 is too old; use 1.38 or later" in caplog.text
+        "Envoy 'edge-1' gets no configuration, because its version 1.36.0 is too old; use 1.40 or later" in caplog.text
     )
 
 

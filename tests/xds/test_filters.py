@@ -8,9 +8,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.composite.v3 import composite_pb2
+from google.protobuf import wrappers_pb2
 
 from pilotage.xds.backend import route_backend
 from pilotage.xds.filters import TARGET, backend_settings, http_filters, on_demand, scope_settings
+from pilotage.xds.host_lookups import LATE
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.resources import packed
 from tests.support.gateway import becomes, route, target
@@ -19,20 +22,41 @@ if TYPE_CHECKING:
     from tests.xds.conftest import Envoy
 
 
-def test_protective_filters_are_enabled_before_the_route_is_known() -> None:
+def test_requests_without_a_known_route_pass_all_protective_filters() -> None:
     for https in (False, True):
-        chain = http_filters(GatewayOptions(hsts_max_age=60, has_agents=True), https=https)
-        off = [it.name for it in chain if it.disabled]  # these keep nobody out
-        limits = ["pilotage.all_waiting", "pilotage.waiting"]
-        assert off == [
-            "pilotage.signed_in",
-            "pilotage.page",
-            *limits,
-            "pilotage.gzip",
-            "pilotage.body",
-            "pilotage.agent",
+        chain = http_filters(GatewayOptions(hsts_max_age=60, has_agents=True, session_keys="{}"), https=https)
+        names = [it.name for it in chain]
+        contained = contained_filters(chain)
+        assert contained == [
+            "pilotage.fold",
+            "pilotage.wildcard",
+            "pilotage.access",
+            "pilotage.rate",
+            "pilotage.strip",
+            "pilotage.login",
+            "pilotage.auth",
+            "pilotage.fold",
+            "pilotage.on_demand",
+            "pilotage.edits",
         ]
-        assert chain[-1].name == "envoy.filters.http.router"
+        off = [it.name for it in chain if it.disabled]
+        helping = ["pilotage.session", "pilotage.signed_in", "pilotage.page", "pilotage.all_waiting"]
+        assert set(off) - set(contained) == {  # these keep nobody out
+            *(*helping, "pilotage.waiting"),
+            *("pilotage.gzip", "pilotage.body", "pilotage.agent"),
+        }
+        # A known route has them in this order, too.
+        assert [name for name in off if name in contained] == [name for name in contained if name != "pilotage.fold"]
+        assert names.index(LATE) < names.index(contained[1])
+        assert names[-1] == "envoy.filters.http.router"
+
+
+def contained_filters(chain: list[Any]) -> list[str]:
+    """Return the names of the filters in the filter for requests without a known route."""
+    (late,) = (it for it in chain if it.name == LATE)
+    assert not late.disabled
+    config = wrappers_pb2.BytesValue.FromString(late.typed_config.value)  # field 1 is the only one
+    return [it.name for it in composite_pb2.FilterChainConfiguration.FromString(config.value).typed_config]
 
 
 def test_error_pages_are_replaced_only_if_they_may_come_from_agents() -> None:
@@ -62,7 +86,7 @@ async def test_hosts_in_unusual_spellings_need_no_control_plane(
 
 
 def test_only_scopes_with_plain_routes_set_the_address_of_a_target() -> None:
-    plain, own = (scope_settings(plain=it, clients=False) for it in (True, False))
+    plain, own = (scope_settings(plain=it) for it in (True, False))
     assert set(own) - set(plain) == {TARGET}
     off = packed(route_components_pb2.FilterConfig(disabled=True))
     assert all(it == off for it in own.values())

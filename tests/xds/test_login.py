@@ -11,6 +11,7 @@ from pilotage.request_service.sessions import User, issue_session
 from pilotage.routes.oidc import OidcDefaults, OidcOptions, audience, merge_oidc
 from pilotage.xds.backend import route_backend
 from pilotage.xds.filters import backend_settings, http_filters
+from pilotage.xds.host_lookups import LATE
 from pilotage.xds.login import (
     CAPTCHA_COOKIE,
     LOGIN,
@@ -52,8 +53,11 @@ def session(alias: str, **claims: Any) -> str:
 
 def test_the_filter_that_protects_is_always_in_the_chain() -> None:
     for options in (GatewayOptions(), OPTIONS):
-        chain = {it.name: it.disabled for it in http_filters(options, https=False)}
-        assert not chain[LOGIN]
+        chain = http_filters(options, https=False)
+        (late,) = (it for it in chain if it.name == LATE)
+        assert LOGIN.encode() in late.typed_config.value  # for requests without a known route
+        assert not late.disabled
+        assert {it.name for it in chain if it.disabled} >= set(login_filters(options.session_keys))
     assert list(login_filters("")) == list(LOGIN_FILTERS[1:])
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import yaml
+from envoy.config.core.v3 import extension_pb2
 from envoy.extensions.filters.http.dynamic_modules.v3 import dynamic_modules_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, symbol_database
 
@@ -54,6 +55,24 @@ def _define(kind: str, name: str) -> None:
 
 _define("listener", "DynamicModuleListenerFilter")
 _define("network", "DynamicModuleNetworkFilter")
+
+
+def _define_filter_chain() -> None:
+    """Define the messages of Envoy's filter ``filter_chain``, which the package with Envoy's messages lacks."""
+    package = "envoy.extensions.filters.http.filter_chain.v3"
+    file = descriptor_pb2.FileDescriptorProto(name="filter_chain.proto", package=package, syntax="proto3")
+    file.dependency.append(extension_pb2.DESCRIPTOR.name)
+    labels = descriptor_pb2.FieldDescriptorProto
+    for name, field, kind, label in (
+        ("FilterChain", "filters", "envoy.config.core.v3.TypedExtensionConfig", labels.LABEL_REPEATED),
+        ("FilterChainConfig", "default_filter_chain", f"{package}.FilterChain", labels.LABEL_OPTIONAL),
+    ):
+        message = file.message_type.add(name=name)
+        message.field.add(name=field, number=1, type=labels.TYPE_MESSAGE, type_name=f".{kind}", label=label)
+    descriptor_pool.Default().Add(file)
+
+
+_define_filter_chain()
 
 
 def _values(message: Message) -> Any:

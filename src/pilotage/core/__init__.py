@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.core.addresses import is_address
+    from pilotage.core.addresses import is_address, is_ipv4
     from pilotage.core.budget import MAX_PROBLEMS, Budget, BudgetError, container_budget
     from pilotage.core.errors import (
         ConfigError,
@@ -105,6 +105,7 @@ __all__ = [
     "hidden_texts",
     "holds_secret",
     "is_address",
+    "is_ipv4",
     "kind_name",
     "lazy_exports",
     "lock_file",
@@ -180,6 +181,7 @@ __getattr__, __dir__ = lazy_exports(
         "hidden_texts": "secrets",
         "holds_secret": "secrets",
         "is_address": "addresses",
+        "is_ipv4": "addresses",
         "kind_name": "yaml",
         "nearest": "suggest",
         "parse_duration": "values",

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pilotage.core.addresses import is_address
 from pilotage.xds.client_limit import CLIENT_LIMIT
+from pilotage.xds.cluster_names import UNREAD
 from pilotage.xds.filters import CONTROL_CLUSTER
 from pilotage.xds.overload import Limits, overload_manager
 from pilotage.xds.route_stats import DURATION_BUCKETS, EXCLUDED, STATS
@@ -15,10 +16,6 @@ __all__ = ["build_bootstrap"]
 
 _HTTP2: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-
-_EXCLUDED_STATS: Final = ("cluster.route/", "cluster.pool/", "cluster.sleep/", "cluster.hold/")
-"""Prefixes of the statistics of routes' own clusters, which nobody reads. Envoy would keep more than one hundred for
-each of thousands of clusters."""
 
 _RELEASED: Final = 32 << 20
 """Bytes of free memory that Envoy returns to the system each second."""
@@ -129,7 +126,7 @@ def build_bootstrap(
 
 def _unread() -> list[dict[str, Any]]:
     """Return the matchers for statistics that Envoy must not keep, because nothing reads them."""
-    return [*({"prefix": prefix} for prefix in _EXCLUDED_STATS), {"safe_regex": {"regex": EXCLUDED}}]
+    return [{"prefix": f"cluster.{UNREAD}."}, {"safe_regex": {"regex": EXCLUDED}}]
 
 
 def _plain_cluster(name: str, path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names the clusters of backends whose requests may wait in Envoys. Pure."""
+"""Names the clusters of backends whose requests may wait in Envoys, and the statistics of clusters. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pilotage.routes.gate import Gate
 
 __all__ = [
+    "UNREAD",
     "ClusterNames",
     "epoch_cluster",
     "epoch_of",
@@ -21,6 +22,11 @@ __all__ = [
     "key_of",
     "pool_gate",
 ]
+
+
+UNREAD: Final = "unread"
+"""Name of the statistics of all clusters of single routes, which Envoy does not keep, because nothing reads them. It
+recognizes one common name at once. With a name for each cluster, it would remember about a hundred excluded names."""
 
 
 class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -29,6 +29,7 @@ from pilotage.core.addresses import is_address
 from pilotage.routes.route import Endpoint
 from pilotage.xds.agents import address_of, speak_through_agents, target_metadata
 from pilotage.xds.backend import Backend, Member
+from pilotage.xds.cluster_names import UNREAD
 from pilotage.xds.label_files import data_source
 from pilotage.xds.load_balancing import lb_policy
 from pilotage.xds.proxy_protocol import relaying
@@ -167,6 +168,7 @@ def _own(backend: Backend, options: GatewayOptions, name: str, suffix: str) -> R
         return _file_server(backend, options, name)
     cluster = cluster_pb2.Cluster(
         name=name + suffix,
+        alt_stat_name=UNREAD,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout(static=route.is_static)),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
@@ -204,16 +206,15 @@ def _file_server(backend: Backend, options: GatewayOptions, name: str) -> Resour
     """Return the cluster for the daemon's file server."""
     pipe = address_pb2.Address(pipe=address_pb2.Pipe(path=options.files_socket or _NOWHERE))
     endpoint = endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=pipe))
+    found = [endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])]
     cluster = cluster_pb2.Cluster(
         name=name,
+        alt_stat_name=UNREAD,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(options.attempt_timeout()),
         per_connection_buffer_limit_bytes=number(_BUFFERED),
         circuit_breakers=_limits(backend, options),
-        load_assignment=endpoint_pb2.ClusterLoadAssignment(
-            cluster_name=name,
-            endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])],
-        ),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(cluster_name=name, endpoints=found),
     )
     _speak(cluster, _packed_protocol(h2=False))
     return resource(CLUSTER, name, cluster, answers=(backend.name,))

@@ -1,4 +1,4 @@
-"""Refuses Envoys that are so old that they would ignore protective parts of their configuration."""
+"""Refuses Envoys that are so old that they may ignore or reject protective parts of their configuration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["requests_of_supported", "too_old"]
 
 log = logging.getLogger(__name__)
 
-_OLDEST: Final = (1, 38)
-"""Earlier versions ignore ``path_override`` of ext_authz. They would send requests for approval to the client's path
-instead of the configured one, and take any page with status 200 for an approval."""
+_OLDEST: Final = (1, 40)
+"""Before 1.38, Envoy ignores ``path_override`` of ext_authz: it would send requests for approval to the client's path
+instead of the configured one, and take any page with status 200 for an approval. Filters that contain other filters
+(:data:`~pilotage.xds.host_lookups.LATE`) are tested with 1.40 only."""
 
 
 def too_old(node: Any) -> str:

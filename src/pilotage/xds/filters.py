@@ -1,8 +1,10 @@
 """Builds the HTTP filters and their per-route configuration. Pure.
 
 Envoy creates a request's filter chain before the first filter runs. If the route is already known, the chain has only
-the filters that this route enables. If not, the chain has all filters, because the first filter may still find a route.
-Each filter then uses that route's configuration.
+the filters that this route enables. If not, a filter may still find a route. So the filters that restrict access are in
+the configuration twice: once disabled, for routes to enable, and once in a chain of their own, which all requests pass
+through except those whose route was known. There, each filter uses the configuration of the route that was found.
+Disabling one chain in each route takes Envoy 4 KiB of memory less than disabling nine filters.
 """
 
 from __future__ import annotations
@@ -45,10 +47,12 @@ from pilotage.xds.host_lookups import (
     ASKS,
     AUTH,
     FOLD_SCRIPT,
+    LATE,
     PORT_SCRIPT,
     SIGNS_IN,
     SPARED,
     WILDCARD_SCRIPT,
+    for_late_routes,
 )
 from pilotage.xds.login import (
     IDENTITY_HEADERS,
@@ -125,6 +129,8 @@ _LATE: Final = 5.0
 FOUND: Final = "+"
 """Route name that many backends share."""
 
+_ONLY_HELP: Final = frozenset(LOGIN_FILTERS) - {LOGIN}
+
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
@@ -140,24 +146,44 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
     """
     login = login_filters(options.session_keys, https=None if trusted else https)
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
-    chain = [
-        _filter(_HOST, host_check()),
-        _filter("envoy.filters.http.cdn_loop", loop),
-        _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
+    guards = [
         _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
         *([_filter(CLIENTS, rbac_filter_pb2.RBAC())] if options.client_profiles else []),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
         # Only the last one protects. Without the others, it asks about each request.
-        *(_filter(name, it, disabled=name != LOGIN) for name, it in login.items()),
+        *(_filter(name, it) for name, it in login.items()),
         _filter(AUTH, _approval()),
-        _filter(_FOLD, _lua(AGAIN_SCRIPT)),  # with this name, it runs exactly where the first one does
+    ]
+    waits = _filter(_ON_DEMAND, on_demand_pb2.OnDemand())
+    edits = _filter(EDITS, rule_script())
+    late = [
+        _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
+        *(it for it in guards if it.name not in _ONLY_HELP),
+        _filter(_FOLD, _lua(AGAIN_SCRIPT)),
+        *(waits, edits),
+    ]
+    enabled_by_routes = [
+        *guards,
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
-        _filter(PAGE_FILTER, _authorization("page", may_fail=True), disabled=True),
+        _filter(PAGE_FILTER, _authorization("page", may_fail=True)),
         # After all filters that restrict access, so that refused requests wake nothing.
-        *(_filter(name, it, disabled=True) for name, it in waiting_filters(options.max_waiting_in_all).items()),
-        _filter(_ON_DEMAND, on_demand_pb2.OnDemand()),
+        *(_filter(name, it) for name, it in waiting_filters(options.max_waiting_in_all).items()),
+        waits,
+        _filter(BODY_FILTER, body_filter(CONTROL_CLUSTER)),  # protects nothing, and sees responses before the others
+        *([_filter(_AGENT, custom_response_pb2.CustomResponse())] if options.has_agents else []),
+        edits,  # changes responses before other filters see them
+    ]
+    for each in enabled_by_routes:
+        each.disabled = True
+    chain = [
+        _filter(_HOST, host_check()),
+        _filter("envoy.filters.http.cdn_loop", loop),
+        _filter(_GZIP, compressor(), disabled=not options.compression),  # sees responses last
+        for_late_routes(late),
+        *enabled_by_routes,
+        _filter(TARGET, _destination()),
     ]
     if options.automatic_certificates and not (https or own_port):
         chain.insert(0, challenge_filter())
@@ -166,13 +192,6 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         put = mutation_rules_pb2.HeaderMutation(append=header("strict-transport-security", value))
         mutations = header_mutation_pb2.Mutations(response_mutations=[put])
         chain.insert(0, _filter(_HSTS, header_mutation_pb2.HeaderMutation(mutations=mutations)))
-    # None of the next three filters protects anything.
-    chain.append(_filter(_GZIP, compressor(), disabled=not options.compression))
-    chain.append(_filter(BODY_FILTER, body_filter(CONTROL_CLUSTER), disabled=True))  # sees responses first
-    if options.has_agents:
-        chain.append(_filter(_AGENT, custom_response_pb2.CustomResponse(), disabled=True))
-    chain.append(_filter(EDITS, rule_script()))  # changes responses before other filters see them
-    chain.append(_filter(TARGET, _destination()))
     # Per-cluster statistics about response classes and times would take more instructions than all our other filters.
     counted = ON if options.report_errors else OFF
     router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=counted)
@@ -256,16 +275,14 @@ requested."""
 # ---- per-route configuration -----------------------------------------------------------------------------------------
 
 
-def scope_settings(*, plain: bool, clients: bool) -> dict[str, Any]:
-    """Return the default per-route configuration: all optional filters disabled.
+def scope_settings(*, plain: bool) -> dict[str, Any]:
+    """Return the default per-route configuration, which disables filters that a request with a known route passes.
 
     Args:
         plain: whether the scope (a route configuration) has plain routes, which need the filter that sets the address.
-        clients: whether routes can require client certificates.
 
     """
-    disabled = (_FOLD, WILDCARD, *([CLIENTS] if clients else []), ACCESS, RATE, _STRIP, LOGIN, AUTH, _ON_DEMAND, EDITS)
-    return dict.fromkeys(disabled if plain else (*disabled, TARGET), _OFF)
+    return dict.fromkeys((LATE,) if plain else (LATE, TARGET), _OFF)
 
 
 def mark(route: Any, backend: Backend) -> None:

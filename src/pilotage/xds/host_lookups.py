@@ -1,8 +1,13 @@
-"""Defines the scripts with which Envoy finds the route of a host that is spelled differently than its alias. Pure."""
+"""Defines how Envoy finds the route of a host that is spelled differently than its alias. Pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from envoy.config.core.v3 import extension_pb2
+from envoy.extensions.filters.http.composite.v3 import composite_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
 from pilotage.xds.client_address import ADDRESS_SCRIPT
@@ -10,7 +15,23 @@ from pilotage.xds.login import SPARED_LOGIN
 from pilotage.xds.own_ports import ADDRESS_HOST
 from pilotage.xds.rule_tests import HOST_HEADER
 
-__all__ = ["AGAIN_SCRIPT", "ASKS", "AUTH", "FOLD_SCRIPT", "PORT_SCRIPT", "SIGNS_IN", "SPARED", "WILDCARD_SCRIPT"]
+__all__ = [
+    "AGAIN_SCRIPT",
+    "ASKS",
+    "AUTH",
+    "FOLD_SCRIPT",
+    "LATE",
+    "PORT_SCRIPT",
+    "SIGNS_IN",
+    "SPARED",
+    "WILDCARD_SCRIPT",
+    "for_late_routes",
+]
+
+LATE: Final = "pilotage.late"
+"""Name of the filter that contains the filters for requests whose route was not known when they arrived."""
+
+_CHAIN_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
 
 AUTH: Final = "pilotage.auth"
 """Name of the filter for forwardauth and rules, and of the metadata about a request."""
@@ -112,3 +133,15 @@ end
     .replace("SPARED", SPARED)
     .replace("HOST", HOST_HEADER)
 )
+
+
+def for_late_routes(filters: list[Any]) -> Any:
+    """Return the filter that contains the filters for requests whose route was not known when they arrived."""
+    kind = extension_pb2.TypedExtensionConfig
+    # The packages that we use do not have its messages yet. These two have the same fields.
+    chain = composite_pb2.FilterChainConfiguration(
+        typed_config=[kind(name=it.name, typed_config=it.typed_config) for it in filters]
+    )
+    config = wrappers_pb2.BytesValue(value=chain.SerializeToString(deterministic=True))
+    typed = any_pb2.Any(type_url=_CHAIN_TYPE, value=config.SerializeToString(deterministic=True))
+    return http_connection_manager_pb2.HttpFilter(name=LATE, typed_config=typed)

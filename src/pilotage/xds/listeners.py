@@ -314,7 +314,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False, sco
         redirect = route_pb2.RouteConfiguration(
             name="redirect",
             virtual_hosts=[everything],
-            typed_per_filter_config=scope_settings(plain=False, clients=bool(options.client_profiles)),
+            typed_per_filter_config=scope_settings(plain=False),
         )
         manager.route_config.CopyFrom(redirect)
     else:

@@ -110,17 +110,17 @@ def _built(label: str, ordered: list[Backend], options: GatewayOptions) -> Resou
             hosts.append(encode_host(backend.name, names, host, needs, measured=backend.measured, leads_to=led))
     hosts.sort(key=lambda host: host.name)
     plain, own_port = any(backend.backing == "shared" for backend in ordered), ordered[0].route.has_listener
-    head = _head(plain=plain, own_port=own_port, clients=bool(options.client_profiles))
+    head = _head(plain=plain, own_port=own_port)
     return join_hosts(label, head, hosts)
 
 
 @lru_cache(maxsize=8)
-def _head(*, plain: bool, own_port: bool, clients: bool) -> bytes:
+def _head(*, plain: bool, own_port: bool) -> bytes:
     """Return the serialized part of a scope that is the same for all scopes with (or without) ``plain`` routes."""
     everywhere = route_pb2.RouteConfiguration(
         validate_clusters=OFF,  # a cluster may be missing on purpose, while containers sleep
         ignore_port_in_host_matching=True,
-        typed_per_filter_config=scope_settings(plain=plain, clients=clients),
+        typed_per_filter_config=scope_settings(plain=plain),
         request_headers_to_remove=["x-envoy-external-address", *([PORT_HEADER] if own_port else [])],
     )
     head: bytes = everywhere.SerializeToString(deterministic=True)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from pilotage.core.addresses import is_address
+from pilotage.core.addresses import is_ipv4
 from pilotage.routes.route import Endpoint, Route
 from pilotage.routes.schema import RouteSettings
 from pilotage.xds.backend import Backend, Member
@@ -41,20 +41,19 @@ def is_usual(backend: Backend) -> bool:
     """Return whether a backend with its own cluster differs from others only in name, IPv4 address and port."""
     if backend.backing != "own" or len(backend.members) != 1 or backend.pool or backend.restarting:
         return False
-    route, (member,) = backend.route, backend.members
+    route, member = backend.route, backend.members[0]
     return (
         route.scheme == "http"
         and backend.gate is None
         and backend.measured
         and backend.agent is None
         and not backend.files
-        and not route.is_static
+        and bool(route.container)
         and member.weight == 1
         and not member.address
-        and ":" not in member.host
-        and is_address(member.host)
-        and not route.probed
         and not route.middlewares
+        and "healthcheck" not in route.labelled
+        and is_ipv4(member.endpoint.host)
         and _SETTINGS(route.settings) == _USUAL
     )
 
