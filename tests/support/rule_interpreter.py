@@ -147,7 +147,7 @@ class _Run:
         request = self.request
         if check.subject == "status":
             low, high = map(int, check.value.split("-"))
-            return low <= self.result.status <= high
+            return low <= (self.status or self.result.status) <= high
         if check.subject == "basic_auth":
             return check.key == request.user and bcrypt.checkpw(request.password.encode(), check.value.encode())
         if check.subject == "proto":
