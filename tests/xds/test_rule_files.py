@@ -78,6 +78,7 @@ def test_changes_of_files_are_noticed(tmp_path: Path) -> None:
     assert files.changed() == set()
 
 
+@pytest.mark.proves("rule_file")
 async def test_envoy_follows_the_file(envoy: Envoy, tmp_path: Path) -> None:
     path = tmp_path / "rules"
     path.write_text(BLOCKS)

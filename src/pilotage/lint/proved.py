@@ -104,6 +104,7 @@ PROVED: Final = frozenset(
         "relay_proxy_protocol_header",
         "response_header_timeout",
         "root",
+        "rule_file",
         "rules",
         "scheme",
         "spa",
