@@ -82,6 +82,7 @@ _PROFILES: Final = {
 _SECTIONS: Final = {"inbound_mtls_profiles": _PROFILES}
 
 
+@pytest.mark.proves("inbound_mtls_profile")
 def test_a_protected_route_has_no_other_way_in(tmp_path: Path) -> None:
     people = _People(tmp_path)
     with (

@@ -193,7 +193,9 @@ async def test_no_handshake_fails_and_no_connection_closes_while_certificates_ch
         )
         clients = [asyncio.create_task(asyncio.to_thread(connect, number)) for number in range(2)]
         try:
-            for change in range(changes):
+            change = 0
+            while change < changes or min(handshakes) < 10:  # a slow machine needs more changes
+                change += 1
                 mine = ServedCertificate(frozenset({"app.x"}), pairs[change % 4])
                 certificates.set_certificates([*others[: change % 12], mine, *([_made("*.x")] if change % 5 else [])])
                 if change % 7 == 0:

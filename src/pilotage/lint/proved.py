@@ -41,6 +41,7 @@ PROVED: Final = frozenset(
         "homepage.name",
         "host",
         "idle_timeout",
+        "inbound_mtls_profile",
         "index",
         "load_balance.link",
         "load_balance.mode",
