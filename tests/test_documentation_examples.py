@@ -40,7 +40,7 @@ class Example(NamedTuple):
         if re.search(r"^services:", self.text, re.MULTILINE):
             return "compose.yml"
         is_config = re.search(
-            r"^(providers|gateway|api|match_domains|autocert|oidc|captcha|cloudflare|policy|error_pages):",
+            r"^(providers|gateway|api|match_domains|autocert|oidc|captcha|cloudflare|policy|error_pages|inbound_mtls_profiles):",
             self.text,
             re.MULTILINE,
         )

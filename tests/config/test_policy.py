@@ -8,6 +8,7 @@ from pilotage.config.load import Config, load_config
 from pilotage.core.errors import ConfigError
 from pilotage.policy import Policy, PolicyRule
 from pilotage.xds.capabilities import GatewayCapabilities
+from pilotage.xds.options import GatewayOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,7 @@ def test_everything_can_be_written(tmp_path: Path) -> None:
         label_files=(f"{tmp_path}/certs", "/srv/certs"),
         label_roots=(f"{tmp_path}/www",),
         domains=("example.com",),
-        gateway=GatewayCapabilities(),
+        gateway=GatewayCapabilities(GatewayOptions(http_address="10.0.0.1")),
     )
 
 

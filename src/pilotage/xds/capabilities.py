@@ -48,6 +48,7 @@ _SOME_CERTIFICATE: Final = (CertificateFiles("", ""),)
 _LONGEST_NAME: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
 
+_SOME_PORT: Final = GatewayOptions().http_port
 _UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
 _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
 
@@ -69,7 +70,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
         """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
         kept = GatewayOptions(
             http_address=options.http_address,
-            http_port=min(options.http_port, 1),
+            http_port=_SOME_PORT if options.http_port else 0,
             https_address=options.https_address,
             https_port=int(options.serves_https),
             certificates=_SOME_CERTIFICATE if options.serves_https else (),
