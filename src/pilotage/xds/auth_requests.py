@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envoy.config.core.v3 import base_pb2, http_uri_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from pilotage.xds.app_sec import app_sec_check
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from pilotage.xds.auth_services import ForwardAuth
     from pilotage.xds.middlewares import RoutePolicy
 
-__all__ = ["ask_route"]
+__all__ = ["AGAIN", "ask_route", "matched_again"]
+
+AGAIN: Final = "pilotage.again"
+"""Name of the filter :func:`matched_again`."""
 
 
 def ask_route(auth: ForwardAuth, policy: RoutePolicy) -> Any:
@@ -55,5 +59,15 @@ def _forward(auth: ForwardAuth) -> Any:
     )
 
 
+def matched_again() -> Any:
+    """Return the filter that lets Envoy look up a known route again after headers that clients may not set are removed.
+
+    Otherwise, if the auth service's answer has none of these headers, the route that a client chose with them applies.
+    """
+    return set_filter_state_pb2.Config.FromString(_CLEAR_ROUTE_CACHE)
+
+
+_CLEAR_ROUTE_CACHE: Final = b"\x10\x01"
+"""The field ``clear_route_cache``, which the packages that we use do not have yet."""
 _PATH_OVERRIDE: Final = Frame(ext_authz_pb2.HttpService, 10)
 """The field ``path_override``, which was added in Envoy 1.38."""

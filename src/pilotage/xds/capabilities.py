@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog
     from pilotage.routes.route import Route
     from pilotage.xds.middlewares import RoutePolicy
+    from pilotage.xds.rule_tests import Test
 
     class _Refuse(Protocol):
         def __call__(
@@ -209,12 +210,24 @@ def _check_rules(route: Route, options: GatewayOptions, refuse: _Refuse) -> None
         refuse("rules", f"{what} {auth.middleware}", "let the middleware check users, or remove it")
     if compiled.signs_in:
         _check_rule_login(route_policy(route.middlewares), options, refuse)
+    if compiled.signs_in and (name := _answered(route, (test for case in compiled.cases for test, _ in case.tests))):
+        # Envoy decides about signing in before it asks the auth service.
+        what = f"rules with the command require_auth cannot test the header {name}, which an auth service sets"
+        refuse("rules", what, "test it in the target, or use the middleware oidc")
     if compiled.signs_in and compiled.asked:
         what = "the conditions basic_auth, form and postform cannot be combined with the command require_auth"
         refuse("rules", what, "remove either")
     if route.agent and elsewhere(route):
         what = "rules of a route behind an agent cannot send requests to other targets"
         refuse("rules", what, "remove the commands proxy, route and serve")
+
+
+def _answered(route: Route, tests: Iterable[Test]) -> str:
+    """Return the header that a test needs and that only the route's auth service may set; ``""`` if there is none."""
+    policy = route_policy(route.middlewares)
+    policies = (policy, *(it.policy for it in policy.variants))
+    names = {name.lower() for it in policies if it.auth is not None for name in it.auth.forgeable}
+    return next((test.header for test in tests if test.header in names), "")
 
 
 def _check_rule_login(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse) -> None:
@@ -239,6 +252,10 @@ def _check_bypasses(route: Route, refuse: _Refuse) -> None:
     except RuleError as error:
         refuse("middlewares", error.message, error.hint)
         return
+    if name := _answered(route, (test for way in ways for test, _ in way)):
+        # The conditions are tested before the auth service has answered, with what the client has sent.
+        what = f"the option bypass cannot test the header {name}, which clients could forge: an auth service sets it"
+        refuse("middlewares", what, "test something else, or test the header in rules")
     if is_too_costly((*way, *tests) for way in ways for tests in cases):
         what = "the bypass options and the rules" if route.settings.rules else "the bypass options"
         hint = "use fewer conditions, or write the same list for several middlewares"

@@ -20,7 +20,13 @@ from pilotage.xds.rule_tests import ADDRESS_HEADER, PROTOCOL_HEADER
 if TYPE_CHECKING:
     from pilotage.xds.backend import Backend
 
-__all__ = ["ADDRESS_SCRIPT", "NEEDS_ADDRESS", "WILDCARD", "address_settings"]
+__all__ = ["ADDRESS_SCRIPT", "AUTH", "FOUND_AS", "NEEDS_ADDRESS", "WILDCARD", "address_settings"]
+
+AUTH: Final = "pilotage.auth"
+"""Name of the filter for forwardauth and rules, and of the metadata about a request."""
+
+FOUND_AS: Final = "found_as"
+"""Key of a request's metadata: the host for which a script found its route."""
 
 WILDCARD: Final = "pilotage.wildcard"
 """Name of the filter that looks up wildcards, and also sets the header with the address."""
@@ -76,18 +82,20 @@ end
 )
 
 
-# During the lookup, the host is in lower case, because Envoy compares hosts case-sensitively.
+# During the lookup, the host is the one for which the route was found. In any other spelling, it may lead to another
+# backend, whose protective filters are not in the chain: "app.example.com." may belong to "app".
 _LOOK_UP_AGAIN: Final = """
 function look_up_again(handle, digits)
   local host = handle:headers():get(":authority")
   if not host then return end
+  local found = handle:streamInfo():dynamicMetadata():get("AUTH")
   set_address(handle, digits)
-  handle:headers():replace(":authority", (host:lower():gsub(":%d*$", "", 1):gsub("%.$", "", 1)))
+  handle:headers():replace(":authority", found and found["FOUND_AS"] or host)
   handle:clearRouteCache()
   handle:metadata()
   handle:headers():replace(":authority", host)
 end
-"""
+""".replace("AUTH", AUTH).replace("FOUND_AS", FOUND_AS)
 _SET_ADDRESS: Final = """
 function envoy_on_request(handle)
   look_up_again(handle, client_digits(handle))

@@ -37,15 +37,14 @@ from envoy.type.v3 import http_status_pb2
 
 from pilotage.xds.acme_challenges import challenge_filter
 from pilotage.xds.agents import unreached_page
-from pilotage.xds.auth_requests import ask_route
+from pilotage.xds.auth_requests import AGAIN, ask_route, matched_again
 from pilotage.xds.body_filter import BODY_FILTER, body_filter, body_settings
-from pilotage.xds.client_address import WILDCARD, address_settings
+from pilotage.xds.client_address import AUTH, WILDCARD, address_settings
 from pilotage.xds.client_checks import CLIENTS, client_check, profile_of
 from pilotage.xds.compression import compression_switch, compressor
 from pilotage.xds.host_lookups import (
     AGAIN_SCRIPT,
     ASKS,
-    AUTH,
     FOLD_SCRIPT,
     LATE,
     PORT_SCRIPT,
@@ -69,7 +68,7 @@ from pilotage.xds.request_checks import REFUSAL, access_check, connected_princip
 from pilotage.xds.resources import OFF, ON, header, packed, seconds
 from pilotage.xds.route_logs import access_rules, logged
 from pilotage.xds.rule_script import EDITS, rule_script, script_settings
-from pilotage.xds.waiting_limit import waiting_filters, waiting_settings
+from pilotage.xds.waiting_limit import AS_CONFIGURED, waiting_filters, waiting_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,6 +130,8 @@ FOUND: Final = "+"
 
 _ONLY_HELP: Final = frozenset(LOGIN_FILTERS) - {LOGIN}
 
+_UNASKED: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
+_ANYBODY: Final = packed(rbac_filter_pb2.RBACPerRoute())
 _OFF: Final = packed(route_components_pb2.FilterConfig(disabled=True))
 
 
@@ -166,6 +167,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
     ]
     enabled_by_routes = [
         *guards,
+        _filter(AGAIN, matched_again()),
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True)),
         # After all filters that restrict access, so that refused requests wake nothing.
@@ -290,25 +292,24 @@ def mark(route: Any, backend: Backend) -> None:
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
-    if route.redirect.https_redirect and backend.route.settings.inbound_mtls_profile:
-        route.typed_per_filter_config[CLIENTS].CopyFrom(_OFF)  # likewise, clients send a certificate to its target
-    if route.redirect.https_redirect and backend.route_policy.is_protected:
-        for name in (*LOGIN_FILTERS, AUTH):  # a redirect reveals nothing; users sign in at its target
-            route.typed_per_filter_config[name].CopyFrom(_OFF)
-    else:
-        asks = backend.route_policy.auth is not None or AUTH in route.typed_per_filter_config
-        for flag, needed in ((ASKS, asks), (SIGNS_IN, backend.route_policy.signs_in)):
-            for script in (_FOLD, WILDCARD) if needed else ():
-                route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    policy = backend.route_policy
+    asks = policy.auth is not None or AUTH in route.typed_per_filter_config
+    for flag, needed in ((ASKS, asks), (SIGNS_IN, policy.signs_in)):
+        for script in (_FOLD, WILDCARD) if needed else ():
+            route.metadata.filter_metadata[script].fields[flag].bool_value = True
+    if route.redirect.https_redirect:
+        # It reveals nothing; users sign in at its target, and send certificates there. But the filters must be in the
+        # chain: once the client's address is known, another route may apply, which bypasses only the redirect.
+        if backend.route.settings.inbound_mtls_profile:
+            route.typed_per_filter_config[CLIENTS].CopyFrom(_ANYBODY)
+        for name in [LOGIN] * policy.signs_in + [AUTH] * (policy.auth is not None):
+            route.typed_per_filter_config[name].CopyFrom(_UNASKED)
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
     if wanted := real_ip_metadata(backend.route_policy):
         route.metadata.filter_metadata[WILDCARD].update(wanted)
     for namespace, values in logged(backend.route).items():
         route.metadata.filter_metadata[namespace].update(values)
-
-
-_NO_LOGIN: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
 
 
 def require_login(route: Any, settings: Mapping[str, Any]) -> None:
@@ -348,6 +349,8 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[RATE] = packed(rate_limit(policy.rate, real_ip=real_ip))
     if policy.auth is not None:
         found[AUTH] = packed(ask_route(policy.auth, policy))
+    if policy.auth is not None and backend.rules.cases:
+        found[AGAIN] = AS_CONFIGURED
     if names := (
         *(policy.auth.forgeable if policy.auth else ()),
         *(IDENTITY_HEADERS if policy.oidc or backend.rules.signs_in else ()),
@@ -357,7 +360,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
     # A route that is found first may not be the one that applies, but it decides which filters are in the chain.
     found |= script_settings(backend.rules)
     if backend.rules.signs_in and LOGIN not in found:
-        found |= rule_login_settings(backend, options) | {LOGIN: _NO_LOGIN}
+        found |= rule_login_settings(backend, options) | {LOGIN: _UNASKED}
     for other in (*backend.others.values(), backend):
         found |= on_demand_settings(other, options) if other is not None else {}
     if (switch := compression_switch(backend.route.settings, options)) is not None:

@@ -10,7 +10,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.routes.hosts import ANY_LABEL
-from pilotage.xds.client_address import ADDRESS_SCRIPT
+from pilotage.xds.client_address import ADDRESS_SCRIPT, AUTH, FOUND_AS
 from pilotage.xds.login import SPARED_LOGIN
 from pilotage.xds.own_ports import ADDRESS_HOST
 from pilotage.xds.rule_tests import HOST_HEADER
@@ -18,7 +18,6 @@ from pilotage.xds.rule_tests import HOST_HEADER
 __all__ = [
     "AGAIN_SCRIPT",
     "ASKS",
-    "AUTH",
     "FOLD_SCRIPT",
     "LATE",
     "PORT_SCRIPT",
@@ -33,18 +32,12 @@ LATE: Final = "pilotage.late"
 
 _CHAIN_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig"
 
-AUTH: Final = "pilotage.auth"
-"""Name of the filter for forwardauth and rules, and of the metadata about a request."""
-
 ASKS: Final = "asks"
 SIGNS_IN: Final = "signs_in"
 """Keys of a route's metadata: whether its requests need the filter ``AUTH``, or a sign-in."""
 
 SPARED: Final = "spared"
 """Key of a request's metadata: whether it does not need the filter ``AUTH``."""
-
-_FOUND_AS: Final = "found_as"
-"""Key of a request's metadata: the host for which a script found its route."""
 
 # Envoy compares hosts case-sensitively, and the scope key of a host without dots includes the port. A request without a
 # route is looked up again with its host lower-cased and without port. Then the original host is restored for the
@@ -66,7 +59,7 @@ end
 """.replace("ASKS", ASKS)
     .replace("AUTH", AUTH)
     .replace("SPARED", SPARED)
-    .replace('"AS"', f'"{_FOUND_AS}"')
+    .replace('"AS"', f'"{FOUND_AS}"')
     .replace("SIGNS_IN", SIGNS_IN)
     .replace("LOGIN", ", ".join(f'"{it}"' for it in SPARED_LOGIN))
 )
@@ -129,7 +122,7 @@ function envoy_on_request(handle)
   headers:remove("HOST")
 end
 """.replace("AUTH", AUTH)
-    .replace('"AS"', f'"{_FOUND_AS}"')
+    .replace('"AS"', f'"{FOUND_AS}"')
     .replace("SPARED", SPARED)
     .replace("HOST", HOST_HEADER)
 )

@@ -30,13 +30,13 @@ from google.protobuf import any_pb2, wrappers_pb2
 
 from pilotage.xds.resources import OFF, ON, number, packed, seconds
 
-__all__ = ["connection_limit", "waiting_filters", "waiting_settings"]
+__all__ = ["AS_CONFIGURED", "connection_limit", "waiting_filters", "waiting_settings"]
 
 _EACH: Final = "pilotage.waiting"
 _ALL: Final = "pilotage.all_waiting"
 _FOR_EVER: Final = 1_000_000_000.0
 
-_COUNTED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any()))
+AS_CONFIGURED: Final = packed(route_components_pb2.FilterConfig(config=any_pb2.Any()))
 """Turns a filter on for a route, with the configuration that it has in the listener."""
 
 
@@ -57,7 +57,7 @@ def waiting_settings(most: int) -> dict[str, Any]:
         most: maximum number of requests that wait in one Envoy; further ones get status 503 at once.
 
     """
-    return {_ALL: _COUNTED, _EACH: _limit(most)}
+    return {_ALL: AS_CONFIGURED, _EACH: _limit(most)}
 
 
 def _total_limit(most: int) -> Any:
