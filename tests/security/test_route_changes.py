@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+import msgspec
 import pytest
+import trustme
 from aiohttp import web
 
 from pilotage.request_service.keys import SessionKeys
 from pilotage.routes.oidc import OidcDefaults
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.checks import denial
-from pilotage.xds.options import GatewayOptions
+from pilotage.xds.client_profiles import ClientProfile
+from pilotage.xds.options import CertificateFiles, GatewayOptions
 from tests.support.gateway import gateway, route, target
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +112,29 @@ def test_what_is_decided_before_the_auth_service_answers_does_not_depend_on_its_
     found, servable = check_capabilities(route("app", 80, **fields), GatewayOptions(oidc=OIDC))
     assert ([it.path for it in found], servable) == ([path], False)
     assert found[0].message.startswith(message)
+
+
+async def test_a_connection_from_before_the_first_profile_does_not_lead_past_it(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("example.org")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "server.key")
+    files = CertificateFiles(str(tmp_path / "server.pem"), str(tmp_path / "server.key"), default=True)
+    https: dict[str, Any] = {"https_address": "127.0.0.1", "https_port": free_port(), "certificates": (files,)}
+    async with target() as it, gateway(tmp_path, **https) as gw:
+        await gw.publish(route("open", it.port))
+        connector = aiohttp.TCPConnector(limit=1, force_close=False)
+        async with aiohttp.ClientSession(connector=connector) as client:
+
+            async def ask(host: str) -> int:
+                async with client.get(gw.url, headers={"Host": host}) as answer:
+                    await answer.read()
+                    return answer.status
+
+            assert await ask("open") == 200
+            profile = ClientProfile("staff", (str(tmp_path / "ca.pem"),))
+            gw.ads.configure(msgspec.structs.replace(gw.options, client_profiles=(profile,)))
+            await gw.publish(route("open", it.port), route("staff", it.port, inbound_mtls_profile="staff"))
+            assert [await ask(host) in (403, 421) for host in ("staff", "STAFF", "staff:1")] == [True] * 3
+        assert len(it.seen) == 1

@@ -30,6 +30,7 @@ def test_requests_without_a_known_route_pass_all_protective_filters() -> None:
         assert contained == [
             "pilotage.fold",
             "pilotage.wildcard",
+            "pilotage.clients",
             "pilotage.access",
             "pilotage.rate",
             "pilotage.strip",

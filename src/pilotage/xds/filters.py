@@ -149,7 +149,8 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
     loop = cdn_loop_pb2.CdnLoopConfig(cdn_id="pilotage", max_allowed_occurrences=_MOST_GATEWAYS)
     guards = [
         _filter(WILDCARD, _lua(WILDCARD_SCRIPT)),
-        *([_filter(CLIENTS, rbac_filter_pb2.RBAC())] if options.client_profiles else []),
+        # Even without profiles: connections that are open when the first one is defined keep these filters.
+        _filter(CLIENTS, rbac_filter_pb2.RBAC()),
         _filter(ACCESS, rbac_filter_pb2.RBAC()),
         _filter(RATE, local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate")),
         _filter(_STRIP, header_mutation_pb2.HeaderMutation()),
@@ -349,8 +350,7 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[RATE] = packed(rate_limit(policy.rate, real_ip=real_ip))
     if policy.auth is not None:
         found[AUTH] = packed(ask_route(policy.auth, policy))
-    if policy.auth is not None and backend.rules.cases:
-        found[AGAIN] = AS_CONFIGURED
+        found |= {AGAIN: AS_CONFIGURED} if backend.rules.cases else {}
     if names := (
         *(policy.auth.forgeable if policy.auth else ()),
         *(IDENTITY_HEADERS if policy.oidc or backend.rules.signs_in else ()),
