@@ -46,7 +46,7 @@ async def test_a_lookup_with_the_clients_address_leads_to_no_other_backend(tmp_p
         assert (answer.status == 403 or answer.by == "short", full.seen) == (True, [])
 
 
-@pytest.mark.parametrize("host", ["app", "APP:80", "signs", "SIGNS.", "a.wild.org", "A.wild.org."])
+@pytest.mark.parametrize("host", ["app", "APP:80", "signs", "SIGNS.", "ruled", "RULED", "a.wild.org", "A.wild.org."])
 async def test_a_request_that_bypasses_a_redirect_bypasses_nothing_else(tmp_path: Path, host: str) -> None:
     async def deny(_request: web.Request) -> web.Response:
         return web.Response(status=403)
@@ -61,6 +61,7 @@ async def test_a_request_that_bypasses_a_redirect_bypasses_nothing_else(tmp_path
         await gw.publish(
             *(route(name, it.port, middlewares={**DENIED, **redirect}) for name in ("app", "*.wild.org")),
             route("signs", it.port, middlewares={"oidc": {}, **redirect}),
+            route("ruled", it.port, middlewares=redirect, rules="!remote 127.0.0.1 { pass }\ndefault { require_auth }"),
             route("moved", it.port, middlewares={**DENIED, "redirect_http": None}),
             route("auth", auth.port),
         )

@@ -295,7 +295,7 @@ def mark(route: Any, backend: Backend) -> None:
     route.name = route.name or (backend.name if may_answer else FOUND)
     policy = backend.route_policy
     asks = policy.auth is not None or AUTH in route.typed_per_filter_config
-    for flag, needed in ((ASKS, asks), (SIGNS_IN, policy.signs_in)):
+    for flag, needed in ((ASKS, asks), (SIGNS_IN, policy.signs_in or backend.rules.signs_in)):
         for script in (_FOLD, WILDCARD) if needed else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
     if route.redirect.https_redirect:
