@@ -54,6 +54,7 @@ async def test_stored_certificates_are_served_before_the_routes_are_known(pebble
         manager = CertificateManager(settings_for(pebble), tmp_path / "certificates", again, settle=0)
         await manager.prepare()
         assert again.served == {"shop.example.com"}
+        assert not again.missed
 
 
 async def test_a_certificate_is_renewed_before_it_expires(pebble: Pebble, tmp_path: Path) -> None:

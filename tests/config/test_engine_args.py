@@ -27,7 +27,7 @@ def test_all_errors_of_the_command_line_are_reported_together() -> None:
         "--engine 'tcp://n1:1' has no name; write NAME=URL, such as local=tcp://n1:1",
         "--engine '=x' has no name; write NAME=URL, such as local=x",
         "--engine '!=x' has no name; write NAME=URL, such as local=!=x",
-        "--engine has two engines named 'a'; give each engine its own name",
+        "two --engine options use the name 'a'; give each engine its own name",
         "--engine b: the engine's address 'n1:1' has no scheme; write tcp://n1:1",
         "--engine c: the engine's address is empty; write unix:///var/run/docker.sock, or remove the engine",
     ]

@@ -76,11 +76,13 @@ debug: true
 error_pages: .
 captcha: {verify_url: "https://captcha.example.com"}
 cloudflare: {lists: []}
+inbound_mtls_profiles: {staff: {ca_files: [c.pem]}}
 gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redirect_to_https: true, hsts: 1s,
           tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,
           idle_timeout: 1m, body_timeout: 1m, stream_timeout: 2h, tcp_timeout: 3h,
-          max_target_connections: 20, max_waiting_requests: 40, max_connections_per_client: 30, max_udp_clients: 10}
+          max_target_connections: 20, max_waiting_requests: 40, max_connections_per_client: 30, max_udp_clients: 10,
+          max_rule_memory: 50}
 """
     )
     options = build_settings(Flags(), {}).options

@@ -32,6 +32,7 @@ class ChallengeServer:
     Attributes:
         certificates: what is served.
         names: the managed names.
+        missed: names that needed a certificate when they were set, and had none.
         tokens: HTTP-01 challenges.
         hosts: hosts with TLS-ALPN-01 challenges.
         asked: tokens of all challenges so far.
@@ -42,6 +43,7 @@ class ChallengeServer:
         self._pebble = pebble
         self.certificates: tuple[ServedCertificate, ...] = ()
         self.names: frozenset[str] = frozenset()
+        self.missed: frozenset[str] = frozenset()
         self.tokens: dict[str, str] = {}
         self.hosts: dict[str, ssl.SSLContext] = {}
         self.asked: list[str] = []
@@ -66,6 +68,7 @@ class ChallengeServer:
 
     def set_managed_names(self, names: AbstractSet[str]) -> None:
         self.names = frozenset(names)
+        self.missed |= names - self.served
 
     @property
     def served(self) -> frozenset[str]:

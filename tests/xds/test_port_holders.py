@@ -127,10 +127,10 @@ def test_listeners_on_different_addresses_of_a_port_live_side_by_side() -> None:
 def test_a_listener_that_cannot_be_built_leaves_the_port_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     real = vars(module)["port_listener"]
 
-    def failing(backend: Any, options: Any) -> Any:
+    def failing(backend: Any, *others: Any) -> Any:
         if backend.name == "bad":
             raise ValueError("odd")
-        return real(backend, options)
+        return real(backend, *others)
 
     monkeypatch.setattr(module, "port_listener", failing)
     it = Followed()

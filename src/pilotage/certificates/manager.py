@@ -230,8 +230,8 @@ class CertificateManager:
         state = (names, [(it.names, it.pair) for it in served])
         if state != self._published:
             self._published = state
+            self._server.set_certificates(served)  # first, so that these names need no self-signed certificates
             self._server.set_managed_names(names)
-            self._server.set_certificates(served)
 
     # ---- renewal times
 

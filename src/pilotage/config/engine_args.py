@@ -40,7 +40,9 @@ def providers_from_args(args: Iterable[str], env: Mapping[str, str]) -> tuple[Do
             continue
         if name in providers:
             hint = "give each engine its own name"
-            problems.append(Problem(message=f"--engine has two engines named {name!r}", hint=hint, value=shorten(arg)))
+            problems.append(
+                Problem(message=f"two --engine options use the name {name!r}", hint=hint, value=shorten(arg))
+            )
             continue
         # The shell substitutes variables. $DOCKER_HOST also works in single quotes, and has a default if it is not set.
         url = fill_in(url, env) if url in DEFAULT_HOST else url

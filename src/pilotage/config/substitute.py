@@ -195,7 +195,7 @@ class Document:
         return value
 
     def problem(self, path: Path, message: str, *, hint: str = "", at_key: bool = False, value: str = "") -> Problem:
-        """Return a problem with the position of the value at ``path`` or, if ``at_key`` is set, of its key.
+        """Return a problem that points to the value at ``path`` or, if ``at_key`` is set, to its key.
 
         For a missing key, the position is that of the mapping's own key. The problem shows the value as written,
         because substituted variables can be secrets.

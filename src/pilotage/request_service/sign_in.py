@@ -207,7 +207,7 @@ class SignIn:
             return None
 
     async def _return(self, asked: Asked, route: Protected, cookies: dict[str, str], pending: _Pending) -> Any:
-        """Exchange the code that the browser brings, and begin a session if the user has access."""
+        """Redeem the code that the browser sends back, and start a session if the user has access."""
         user = self._user(asked, route, cookies)
         if user is not None and pending.valid_for == route.valid_for:
             return redirect(f"{asked.origin}{pending.path}")  # signed in meanwhile, perhaps in another tab

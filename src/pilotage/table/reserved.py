@@ -144,9 +144,9 @@ def _taken(route: Route) -> Route:
 def _problem(route: Route, name: str, holder: HeldName) -> Problem:
     held_by = f"{shorten(holder.engine)}/{shorten(holder.container)}"
     return Problem(
-        message=f"{shorten(name)!r} belonged to {held_by} when pilotage last ran, and that engine has not been listed "
-        "since",
-        hint="this route waits until it has; if that engine is gone for good, remove it from the configuration",
+        message=f"{shorten(name)!r} belonged to {held_by} when pilotage last ran, and pilotage "
+        "has not been able to list that engine's containers since",
+        hint="this route waits until it can; if that engine is gone for good, remove it from the configuration",
         provider=route.provider,
         container=route.container,
         route=route.alias,

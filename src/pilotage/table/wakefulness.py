@@ -1,4 +1,4 @@
-"""Defines whether the containers of a route are awake, as shown to people and programs. Pure."""
+"""Decides whether a route's containers count as awake. People and programs are shown the result. Pure."""
 
 from __future__ import annotations
 

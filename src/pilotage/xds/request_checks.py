@@ -201,8 +201,8 @@ def _denied(name: str) -> Any:
 def bad_host() -> Any:
     """Return the condition for local replies to requests that :func:`host_check` refuses.
 
-    Envoy also sends local replies when it has no headers, for example because they are too large. Such replies do not
-    match.
+    Envoy also sends local replies when it could not read a request's headers, for example because they are too
+    large. Such replies do not match.
     """
     refused = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["FI"]))
     either = [refused, _reply(_header(_VALID_HOST, invert=True))]

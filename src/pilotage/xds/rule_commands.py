@@ -67,7 +67,7 @@ def run_command(command: Command, state: State) -> State:
 
 
 def _final(command: Command, outcome: Outcome) -> Outcome:
-    """Return the outcome after a command that ends the rules."""
+    """Return the outcome after a command that stops processing."""
     name, args = command.name, command.args
     replace = msgspec.structs.replace
     match name:

@@ -83,7 +83,8 @@ def tls_socket(secrets: Iterable[str], protocols: Iterable[str], *, profile: str
     Args:
         secrets: the names of the secrets with its certificates. Envoy chooses one by the server name.
         protocols: the protocols of the application (ALPN).
-        profile: whose client certificates to ask for; ``""`` to ask for none. Clients may send none, but no others.
+        profile: the profile whose client certificates are requested; ``""`` requests none. A client may omit its
+            certificate, but one from another authority is refused.
 
     """
     common = tls_pb2.CommonTlsContext(alpn_protocols=protocols)
@@ -251,7 +252,7 @@ def chain_named(name: str) -> Any:
 
 
 def chain_by_address(networks: Iterable[Any], inside: str, outside: str) -> Any:
-    """Return the action of a matcher: one filter chain for clients in the given networks, another for all others."""
+    """Return a matcher's action that selects one filter chain for clients in some networks and another for the rest."""
     ranges = [cidr_pb2.CidrRange(address_prefix=it.address_prefix, prefix_len=it.prefix_len) for it in networks]
     found = ip_pb2.IPMatcher.IPRangeMatcher(ranges=ranges, on_match=chain_named(inside))
     matcher = ip_pb2.IPMatcher(range_matchers=[found])

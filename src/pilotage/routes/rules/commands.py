@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "CommandSyntax", "check_command", "ends", "option_argumen
 
 
 class CommandSyntax(msgspec.Struct, frozen=True):
-    """The arguments that a command takes, and whether it ends the rules, so that no later command runs."""
+    """The arguments that a command takes, and whether it stops processing, so that no later command runs."""
 
     arguments: tuple[str, ...]
     ends: bool = False
@@ -51,7 +51,7 @@ _LONGEST: Final = 4_000
 
 
 def ends(command: Command) -> bool:
-    """Return whether a command ends the rules, so that no later command runs."""
+    """Return whether a command stops processing, so that no later command runs."""
     return COMMANDS[command.name].ends
 
 

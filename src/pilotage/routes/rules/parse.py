@@ -90,7 +90,7 @@ def check_rules(rules: list[Rule]) -> RuleSet:
         key = frozenset(frozenset(part) for part in rule.condition)
         if key in seen:
             raise RuleError(
-                "the rule never runs, because an earlier one with the same condition ends the rules",
+                "the rule never runs, because an earlier one with the same condition stops processing",
                 "remove it, or move it up",
                 rule.line,
             )
