@@ -18,8 +18,9 @@ from tests.support.waiting import alive
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
+# Not "versions": 1.40 is the first Envoy that pilotage can configure, so there is no earlier one to upgrade from.
 @pytest.mark.slow
-@pytest.mark.parametrize(("scenario", "times"), [("terminate", 2), ("kill", 2), ("upgrade", 2), ("versions", 2)])
+@pytest.mark.parametrize(("scenario", "times"), [("terminate", 2), ("kill", 2), ("upgrade", 2)])
 async def test_a_restart_loses_no_request_and_cuts_no_websocket_before_its_time(
     short_path: Path, scenario: str, times: int
 ) -> None:
@@ -28,7 +29,7 @@ async def test_a_restart_loses_no_request_and_cuts_no_websocket_before_its_time(
     assert len(outcome.answers) > 100
     assert not failures(outcome.answers)
     assert not outcome.cut_early
-    assert len(outcome.cut) == (times * 4 if scenario in ("upgrade", "versions") else 0)
+    assert len(outcome.cut) == (times * 4 if scenario == "upgrade" else 0)
 
 
 async def test_a_kept_envoy_survives_its_daemon_and_is_adopted_by_the_next(short_path: Path) -> None:
