@@ -75,13 +75,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use an engine, and give them to one worker; mark those that use a real Envoy as slow."""
+    """Mark the tests that use an engine, for one worker, and as slow those that use a real Envoy or ACME server."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & _FIXTURES:
             item.add_marker("engine")
             item.add_marker(pytest.mark.xdist_group("engine"))
-        if "envoy" in fixtures:
+        if fixtures & {"envoy", "pebble"}:
             item.add_marker("slow")
 
 
