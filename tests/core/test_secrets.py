@@ -191,7 +191,7 @@ def test_an_error_message_loses_secrets_however_they_are_escaped() -> None:
         found = without(f"bad header: {said}", secrets)
         assert HIDDEN in found
         assert not any(part in found for part in ("nary", "abcdef"))
-    assert without("exact", {"x"}) == "exact"  # too short to be told apart
+    assert without("exact", {"x"}) == "exact"  # too short to be distinguished
 
 
 @pytest.mark.parametrize(

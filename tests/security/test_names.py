@@ -96,7 +96,7 @@ class Arena:
         self.served.process.send_signal(signal.SIGHUP)
 
     async def clear(self) -> None:
-        """Remove all containers. They exit by themselves: requests would wait for those that are told to stop."""
+        """Remove all containers without telling them to stop, because requests wait for a container that is told to."""
         for engine in (self.engine, self.hostile):
             for name in _NAMES:
                 with suppress(LookupError):

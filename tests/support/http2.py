@@ -79,7 +79,7 @@ class Http2:
     def statuses(self, *streams: int) -> dict[int, str]:
         """Return what came of these streams: ``200``, ``4xx``, ``reset`` or ``goaway``.
 
-        Of a response's status only those are told apart that HPACK encodes in one byte; others are ``4xx``.
+        Only statuses that HPACK encodes in one byte are distinguished; all others are ``4xx``.
         """
         found: dict[int, str] = {}
         for kind, _, stream, payload in self.frames():

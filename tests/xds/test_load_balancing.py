@@ -76,7 +76,7 @@ async def test_ip_hash_goes_by_the_client_that_a_trusted_proxy_names(envoy: Envo
         await publish(**{"from": ["127.0.0.1/32"]})
         by_forwarded = await _members(gw, addresses, "X-Forwarded-For")
         assert set(by_forwarded) == {"one", "two"}
-        # A client that is no proxy is told apart by its own address.
+        # A client that is not a proxy is identified by its own address.
         assert await _members(gw, addresses) == by_forwarded
 
 

@@ -102,7 +102,7 @@ class CaptchaCheck:
         return redirect(f"{asked.origin}/") if asked.path_only == CAPTCHA_PATH else passes({})
 
     def has_solved(self, asked: Asked, route: Guarded) -> bool:
-        """Return whether a request has the session of a visitor who has solved the captcha."""
+        """Return whether a request carries a valid captcha session."""
         token = read_cookies(asked.headers.get("cookie", "")).get(_cookie(asked), "")
         claims = self._keys.verify(token, SESSION_ISSUER) if token else None
         found = claims.get(route.valid_for) if claims is not None else None

@@ -45,7 +45,7 @@ class Captcha(msgspec.Struct, frozen=True):
     Attributes:
         site_key: names the site at the provider; it is in the page.
         secret_key: the site's password at the provider.
-        session_seconds: how long a visitor who has solved it has access.
+        session_seconds: how long a solved captcha grants access, in seconds.
 
     """
 

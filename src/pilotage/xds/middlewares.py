@@ -97,7 +97,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
 
     @property
     def signs_in(self) -> bool:
-        """Whether requests need a session: that of a user, or of a visitor who has solved a captcha."""
+        """Whether requests need a session, which users get by signing in and visitors by solving a captcha."""
         return self.oidc is not None or self.captcha is not None
 
     @property

@@ -1,8 +1,8 @@
 """Names the listeners and scopes of routes with a listening port of their own, and the hosts of HTTP routes. Pure.
 
-HTTP routes on the same address and port share a listener, on which they are told apart by host, as on the shared
-listeners. Each of these listeners has one scope (a route configuration), which it selects by a header that it sets
-itself. So a change to a route changes only the scope, and no connection is affected.
+HTTP routes with the same address and port share a listener. The host of a request selects the route, as on the
+gateway's ports. Each of these listeners has one scope (a route configuration), which it selects by a header that it
+sets itself. So a change to a route changes only the scope, and no connection is affected.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class PortHolders:
 
 
 def _shares(one: Backend, other: Backend) -> bool:
-    """Return whether two backends can share a listener: HTTP requests are told apart by host."""
+    """Return whether two backends can share a listener, because the host of a request selects between them."""
     routes = one.route, other.route
     return not any(it.is_stream for it in routes) and len({listening_address(it) for it in routes}) == 1
 
