@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from tests.support.local_images import HAPROXY, PYTHON, WHOAMI, build_local_imag
 from tests.support.ports import free_port
 from tests.support.required import missing, required
 from tests.support.socketproxy import socket_proxy
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,10 +163,10 @@ async def test_the_proxys_rules_allow_discovery_and_nothing_else(monkeypatch: py
 def test_as_process_1_it_ends_on_a_signal_before_it_serves() -> None:
     # Any other process would die of the signal; process 1 has to exit itself.
     program = """
-import os, signal, sys, time
+import os, signal, sys
 from pilotage.cli import main as cli
 itself, os.getpid = os.getpid(), lambda: 1
-cli.run = lambda args, **_: [os.kill(itself, signal.SIGTERM), time.sleep(60)]
+cli.run = lambda args, **_: [os.kill(itself, signal.SIGTERM), signal.pause()]
 cli.run_and_exit()
 """
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 128 + signal.SIGTERM
@@ -256,7 +256,7 @@ def test_the_example_serves_behind_its_proxy_and_shuts_down_gracefully(image: En
     def state() -> dict[str, Any]:
         return image.inspect("pilotage-pilotage-1")
 
-    eventually(lambda: ask(composed.port, "whoami.localhost") == (200, b"hello\n"), 30)
+    wait_for_hello(composed.port, "whoami.localhost")
     running = state()
     assert running["HostConfig"]["ReadonlyRootfs"]
     processes = image.docker("top", "pilotage-envoy-1", "-eo", "pid,uid,comm").splitlines()[1:]
@@ -270,15 +270,15 @@ def test_the_example_serves_behind_its_proxy_and_shuts_down_gracefully(image: En
     # Another proxy, and containers that come later.
     composed("restart", "proxy")
     image.run("later", WEB, {"proxy.later.port": "80"}, "--network", "pilotage_services")
-    eventually(lambda: ask(composed.port, "later.localhost") == (200, b"hello\n"), 30)
+    wait_for_hello(composed.port, "later.localhost")
     assert ask(composed.port, "pilotage.localhost")[0] == 404
-    eventually(lambda: state()["State"]["Health"]["Status"] == "healthy", 40)
+    wait_until(lambda: state()["State"]["Health"]["Status"] == "healthy", state)
     composed("stop", "pilotage")
     assert state()["State"]["ExitCode"] == 0
     assert ask(composed.port, "later.localhost") == (200, b"hello\n")  # Envoy serves without pilotage
     composed("up", "--detach", "--no-build", "--no-deps", "--force-recreate", "pilotage")
     image.run("latest", WEB, {"proxy.latest.port": "80"}, "--network", "pilotage_services")
-    eventually(lambda: ask(composed.port, "latest.localhost") == (200, b"hello\n"), 30)
+    wait_for_hello(composed.port, "latest.localhost")
     composed("stop", "envoy")
     assert "Envoy stopped; 0 requests aborted" in composed("logs", "envoy")
 
@@ -302,11 +302,9 @@ def ask(port: int, host: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def eventually(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.1)
+def wait_for_hello(port: int, host: str) -> None:
+    """Wait until a host's first page is the one of the test's web server."""
+    wait_until(lambda: ask(port, host) == (200, b"hello\n"), lambda: ask(port, host))
 
 
 def normal(requirement: str) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ import trustme
 from tests.support.install import EngineUnavailable, cache_directory, debian_packages
 from tests.support.ports import free_port
 from tests.support.required import required
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,18 +138,16 @@ class Pebble:
             self._run(
                 "pebble-challtestsrv",
                 *("-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dns01", dns),
-                *("-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "")[: 6 if not self._has_doh() else 8],
+                *("-http01", "", "-https01", "", "-tlsalpn01", ""),
                 *("-management", f"127.0.0.1:{self._dns_management}"),
             )
         self._run(self._program, "-config", str(self._folder / "pebble.json"), "-dnsserver", dns)
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.05)
+        wait_until(lambda: self._answers() or self._has_ended, lambda: self.log)
+        assert not self._has_ended, self.log
 
-    @staticmethod
-    def _has_doh() -> bool:
-        return False
+    @property
+    def _has_ended(self) -> bool:
+        return any(process.poll() is not None for process in self._processes)
 
     def stop(self) -> None:
         """End the servers."""
@@ -192,9 +191,12 @@ class Pebble:
             )
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError):
+        try:
             return bool(self._get(self.directory))
-        return False
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionError):
+                raise
+            return False  # it does not listen yet
 
     def _get(self, url: str) -> bytes:
         return bytes(urllib.request.urlopen(url, timeout=10, context=self._context()).read())

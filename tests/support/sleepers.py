@@ -82,7 +82,7 @@ class Night:
     async def _probe(self, _route: Route, endpoint: Endpoint) -> Readiness:
         self.on_probe()
         if endpoint.host in self.silent:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()  # never: the sleeper's own time limit has to end it
         return Readiness.READY if self.answers else Readiness.REFUSED
 
     async def follow(self) -> None:

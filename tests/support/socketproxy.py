@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.support.install import debian_packages
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -57,11 +57,12 @@ def socket_proxy(folder: Path, engine_socket: str, *, silence: str = "10m") -> G
             ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         try:
-            until = time.monotonic() + 10
-            while not listens.exists():
-                if process.poll() is not None or time.monotonic() > until:
-                    raise AssertionError(f"haproxy did not start: {(folder / 'log').read_text()[-2000:]}")
-                time.sleep(0.02)
+            wait_until(
+                lambda: listens.exists() or process.poll() is not None,
+                lambda: f"haproxy did not start: {(folder / 'log').read_text()[-2000:]}",
+                patience=10,
+            )
+            assert process.poll() is None, (folder / "log").read_text()[-2000:]
             yield f"unix://{listens}"
         finally:
             process.terminate()

@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.install import debian_packages
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,13 +100,12 @@ class Sshd:
 
     def _wait(self) -> None:
         log = self.folder / "log"
-        for _ in range(500):
-            if b"Server listening" in log.read_bytes():
-                return
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.01)
-        raise AssertionError(f"sshd does not start: {log.read_text(errors='replace')}")
+
+        def why() -> str:
+            return f"sshd does not start: {log.read_text(errors='replace')}"
+
+        wait_until(lambda: b"Server listening" in log.read_bytes() or self._process.poll() is not None, why)
+        assert self._process.poll() is None, why()
 
     def _authorize(self) -> None:
         """Authorize a key whose sessions record their environment, and one whose sessions have no docker."""
