@@ -130,11 +130,14 @@ async def test_a_request_in_progress_keeps_a_container_awake(engine: Engine, tmp
 
 async def test_websockets_keep_a_container_awake(engine: Engine, tmp_path: Path) -> None:
     await start(engine, idle_timeout="1s")
+    other, labels = "pilotage-sleep-other", {"proxy.aliases": "other", "proxy.idle_timeout": "5s"}
+    await asyncio.to_thread(run_app, engine, other, labels)
     async with serving(tmp_path, {"local": engine.host}) as served, aiohttp.ClientSession() as session:
         await served.answers()
         url = f"ws://127.0.0.1:{served.port}/chat"
         async with session.ws_connect(url, headers={"Host": HOST}) as chat:
-            await asyncio.sleep(5)
+            await served.answers("other.example.com")
+            await until_state(engine, "exited", other)  # it has been idle for longer than the first one may be
             await chat.send_str("still there?")
             assert await chat.receive_str(timeout=5) == "still there?"
             assert state_of(engine) == "running"

@@ -216,22 +216,32 @@ async def test_a_health_check_sends_the_endpoint_as_host(envoy: Envoy) -> None:
 
 @pytest.mark.proves("healthcheck.timeout")
 async def test_the_timeout_of_a_health_check_comes_from_the_label(envoy: Envoy) -> None:
-    async with target("slow") as slow, target("bad") as bad, envoy() as gw:
-        probes = 0
+    async with target("slow") as slow, target("bad") as bad, target("silent") as silent, envoy() as gw:
+        begun, expired = asyncio.Event(), asyncio.Event()
+        kept: list[bool] = []
 
-        async def late(_request: web.Request) -> web.Response:
-            nonlocal probes
-            probes += 1
-            await asyncio.sleep(4.5)  # longer than connections may be idle
+        async def late(request: web.Request) -> web.Response:
+            begun.set()
+            await expired.wait()
+            kept.append(request.transport is not None)
+            return web.Response()
+
+        async def never(request: web.Request) -> web.Response:
+            await until(lambda: request.transport is None)  # Envoy has given up the probe
+            expired.set()
             return web.Response()
 
         async def unwell(_request: web.Request) -> web.Response:
             return web.Response(status=503)
 
-        slow.handlers["/"], bad.handlers["/"] = late, unwell
-        check = HealthCheck(timeout=8, interval=1, retries=1)
-        await gw.publish(route("app", slow.port, bad.port, healthcheck=check))
-        await until(lambda: probes == 2)
+        slow.handlers["/"], bad.handlers["/"], silent.handlers["/"] = late, unwell, never
+        app = route("app", slow.port, bad.port, healthcheck=HealthCheck(timeout=20, interval=1, retries=1))
+        await gw.publish(app)
+        await asyncio.wait_for(begun.wait(), 20)
+        # This route's probe begins later, and is given up after the usual time.
+        await gw.publish(app, route("usual", silent.port, healthcheck=HealthCheck(interval=1, retries=1)))
+        await until(lambda: len(kept) >= 2)
+        assert all(kept)
 
         async def seen() -> set[str]:
             return {(await gw.ask("app", "/page")).by for _ in range(12)}
