@@ -16,6 +16,7 @@ from pilotage.config.engines import EngineChoice
 from pilotage.daemon.settings import Flags
 from pilotage.testing import FakeEngine
 from tests.support import serving as daemon
+from tests.support.gateway import becomes
 from tests.support.pebble import Pebble
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -46,16 +47,15 @@ class Gateway:
             return answer.status
 
     async def is_trusted(self) -> bool:
-        with contextlib.suppress(aiohttp.ClientError):
+        try:
             async with aiohttp.ClientSession() as session:
                 return await self.ask(session) == 200
-        return False
+        except aiohttp.ClientConnectorError:  # nothing listens yet, or with another certificate
+            return False
 
     async def trusted(self) -> None:
         """Wait until clients that trust the CA get an answer."""
-        async with asyncio.timeout(60):
-            while not await self.is_trusted():  # noqa: ASYNC110  # it happens in Envoy
-                await asyncio.sleep(0.1)
+        await becomes(self.is_trusted, True)
 
 
 async def _hello(_: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ import pytest
 
 from pilotage.testing import FakeEngine
 from tests.support.envoy import web_server
+from tests.support.gateway import becomes
 from tests.support.ports import free_port
 from tests.support.serving import of, serving
 from tests.support.waiting import until
@@ -67,9 +68,7 @@ async def test_the_second_route_on_a_port_is_reported_everywhere_until_the_port_
             engine.remove("first")
             await until(lambda: "resolved: local/second: " in caplog.text)
             assert said not in await _printed(tmp_path, "routes")
-            async with asyncio.timeout(30):
-                while await _answer(port) != b"HTTP/1.1 200 OK\r\n":  # noqa: ASYNC110  it happens in Envoy
-                    await asyncio.sleep(0.02)
+            await becomes(lambda: _answer(port), b"HTTP/1.1 200 OK\r\n")
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "http"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http.client
 import signal
@@ -13,6 +12,7 @@ import pytest
 from tests.support.browser import chromium, open_tab
 from tests.support.captcha_provider import captcha_provider
 from tests.support.front_door import front_door, raw_target
+from tests.support.gateway import becomes
 from tests.support.openid_provider import Person, openid_provider
 from tests.support.ports import free_port
 from tests.support.required import required
@@ -161,9 +161,7 @@ async def test_a_browser_solves_it(place: Place) -> None:
         async with open_tab(browser) as tab:
 
             async def at(script: str) -> None:
-                async with asyncio.timeout(30):
-                    while not await tab.value(script):  # noqa: ASYNC110  # it happens in the browser
-                        await asyncio.sleep(0.05)
+                await becomes(lambda: tab.value(script), True)
 
             await tab.call("Page.navigate", url=f"{app}/orders?page=2")
             await at("document.getElementById('human') !== null")

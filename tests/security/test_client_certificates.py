@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from tests.support.front_door import Answer, front_door, raw_target, read_response
-from tests.support.handshakes import context
+from tests.support.handshakes import REFUSED, context, status
 from tests.support.http2 import Http2
 from tests.support.waiting import wait_until
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 _HEADER = "X-Client-Cert-Subject"
-_REFUSED = -1  # the handshake fails
 
 
 class _People:
@@ -45,16 +44,7 @@ class _People:
 
 def _ask(door: FrontDoor, settings: ssl.SSLContext, name: str, host: str) -> int:
     """Return the status of a request that claims to have a certificate already."""
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", door.https_port), timeout=30) as plain,
-            settings.wrap_socket(plain, server_hostname=name) as connection,
-        ):
-            head = f"GET / HTTP/1.1\r\nHost: {host}\r\n{_HEADER}: CN=root\r\nConnection: close\r\n\r\n"
-            connection.sendall(head.encode())
-            return Answer(read_response(connection)).status
-    except (ssl.SSLError, ConnectionError):
-        return _REFUSED
+    return status(door.https_port, settings, name, host, f"{_HEADER}: CN=root")
 
 
 def _routes(port: int) -> dict[str, Any]:
@@ -103,7 +93,7 @@ def test_a_protected_route_has_no_other_way_in(tmp_path: Path) -> None:
         assert f"CN={staff}" in subject
         # Without a certificate, or with one of somebody else.
         assert ask("", "staff", "staff.example.org") == (403, None)
-        assert ask("others", "staff", "staff.example.org") == (_REFUSED, None)
+        assert ask("others", "staff", "staff.example.org") == (REFUSED, None)
         # Over a connection for another name, in any spelling of the host.
         for who in ("", "staff"):
             for host in ("staff.example.org", "staff", "STAFF.example.org", "Staff.example.org.:443", "staff.test"):
@@ -116,7 +106,7 @@ def test_a_protected_route_has_no_other_way_in(tmp_path: Path) -> None:
         # Where a certificate is optional, and where none is wanted, nobody can claim to have one.
         assert ask("", "guests", "guests.example.org") == (200, None)
         assert ask("staff", "guests", "guests.example.org")[1] == subject
-        assert ask("others", "guests", "guests.example.org") == (_REFUSED, None)
+        assert ask("others", "guests", "guests.example.org") == (REFUSED, None)
         assert ask("staff", "shop", "shop.example.org") == (200, None)
         assert ask("staff", "staff", "shop.example.org") == (200, None)
         # A profile that does not exist or cannot be used takes its route out of service.
@@ -182,10 +172,10 @@ def test_a_change_of_the_authorities_takes_effect_at_once(tmp_path: Path) -> Non
         def status(who: str) -> int:
             return _ask(door, people.context(who), "staff.example.org", "staff.example.org")
 
-        assert (status("staff"), status("others")) == (200, _REFUSED)
+        assert (status("staff"), status("others")) == (200, REFUSED)
         people.authorities["others"].cert_pem.write_to_path(tmp_path / "staff.pem")
-        wait_until(lambda: (status("staff"), status("others")) == (_REFUSED, 200))
+        wait_until(lambda: (status("staff"), status("others")) == (REFUSED, 200))
         (tmp_path / "staff.pem").unlink()
-        wait_until(lambda: status("others") in (404, _REFUSED))
+        wait_until(lambda: status("others") in (404, REFUSED))
         people.authorities["staff"].cert_pem.write_to_path(tmp_path / "staff.pem")
         wait_until(lambda: status("staff") == 200)

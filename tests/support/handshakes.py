@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
 
-__all__ = ["Shown", "context", "shown"]
+from tests.support.front_door import Answer, read_response
+
+__all__ = ["REFUSED", "Shown", "context", "shown", "status"]
+
+REFUSED: Final = -1
+"""What :func:`status` returns if the handshake fails."""
 
 
 class Shown(NamedTuple):
@@ -46,9 +51,36 @@ def shown(port: int, name: str | None, *protocols: str) -> Shown | None:
         ):
             der = connection.getpeercert(binary_form=True)
             protocol = connection.selected_alpn_protocol()
+    except ConnectionRefusedError:
+        raise  # nothing listens
     except (ssl.SSLError, ConnectionError):
         return None
     assert der is not None
     found = x509.load_der_x509_certificate(der)
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return Shown(names.get_values_for_type(x509.DNSName)[0], found.serial_number, protocol)
+
+
+def status(port: int, settings: ssl.SSLContext, name: str | None, host: str, *headers: str) -> int:
+    """Return the status of a request over TLS on loopback; :data:`REFUSED` if the server refuses the handshake.
+
+    Args:
+        port: where the server listens.
+        settings: the client's.
+        name: the server name (SNI).
+        host: the ``Host`` header.
+        headers: further header lines.
+
+    """
+    head = "\r\n".join(["GET / HTTP/1.1", f"Host: {host}", *headers, "Connection: close", "", ""])
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            settings.wrap_socket(plain, server_hostname=name) as connection,
+        ):
+            connection.sendall(head.encode())
+            return Answer(read_response(connection)).status
+    except ConnectionRefusedError:
+        raise  # nothing listens
+    except (ssl.SSLError, ConnectionError):
+        return REFUSED

@@ -18,6 +18,7 @@ from pilotage.xds.server import AdsServer
 from tests.support.gateway import becomes, route, target
 from tests.support.handshakes import Shown, context, shown
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,9 +149,7 @@ async def test_each_name_gets_the_best_certificate(envoy: Envoy, authority: trus
 
         # A name without a certificate gets a self-signed one, unless a certificate from a file is valid for it.
         certificates.set_managed_names({"One.x", "two.x", "file.x", "a.files.x"})
-        async with asyncio.timeout(30):
-            while certificates.self_signed_names != {"one.x", "two.x"}:  # noqa: ASYNC110  it happens in a thread
-                await asyncio.sleep(0.01)
+        await until(lambda: certificates.self_signed_names == {"one.x", "two.x"})
         assert await names("one.x", "two.x", "file.x", "a.files.x") == ["one.x", "two.x", "file.x", "*.files.x"]
         assert await names("three.x", "files.x", "a.one.x") == [None] * 3
         (problem,) = gw.ads.problems

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from pilotage.xds.client_profiles import ClientProfile
 from pilotage.xds.options import CertificateFiles
 from pilotage.xds.self_signed import self_signed
 from pilotage.xds.served_certificates import ServedCertificate
-from tests.support.front_door import Answer, read_response
 from tests.support.gateway import route, target
-from tests.support.handshakes import context
+from tests.support.handshakes import context, status
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
@@ -23,26 +20,12 @@ if TYPE_CHECKING:
 
     from tests.xds.conftest import Envoy
 
-_REFUSED = -1
-
 
 def _files(folder: Path, authority: trustme.CA, *names: str, default: bool = False) -> CertificateFiles:
     issued, path = authority.issue_cert(*names), str(folder / names[0].replace("*", "any"))
     issued.cert_chain_pems[0].write_to_path(f"{path}.pem")
     issued.private_key_pem.write_to_path(f"{path}.key")
     return CertificateFiles(f"{path}.pem", f"{path}.key", default=default)
-
-
-def _status(port: int, settings: ssl.SSLContext, name: str | None, host: str) -> int:
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
-            settings.wrap_socket(plain, server_hostname=name) as connection,
-        ):
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            return Answer(read_response(connection)).status
-    except (ssl.SSLError, ConnectionError):
-        return _REFUSED
 
 
 async def test_every_name_of_a_route_asks_whatever_its_certificate(
@@ -75,7 +58,7 @@ async def test_every_name_of_a_route_asks_whatever_its_certificate(
         closed = {"inbound_mtls_profile": "100% staff"}
 
         async def statuses(name: str | None, host: str) -> tuple[int, int]:
-            one, other = (asyncio.to_thread(_status, port, it, name, host) for it in (alice, nobody))
+            one, other = (asyncio.to_thread(status, port, it, name, host) for it in (alice, nobody))
             return await one, await other
 
         names = ("exact.org", "a.wild.org", "auto.org", "a.auto.org", "elsewhere.net")

@@ -218,9 +218,9 @@ async def test_an_envoy_is_told_at_once_that_a_request_has_waited_for_the_hold_t
         backend = ads.snapshot.backend("route/app")
         assert backend is not None
         assert ads.held.asked("route/app", backend.cluster)
-        await asyncio.sleep(4.9)
+        await pass_time(4.9)
         assert not envoy.refused
         envoy.wake.clear()
-        await asyncio.sleep(0.2)
+        await pass_time(0.2)
         assert envoy.refused == [backend.cluster, f"{backend.cluster}/h2"]
         assert envoy.wake.is_set()

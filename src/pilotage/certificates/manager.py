@@ -174,9 +174,7 @@ class CertificateManager:
 
     async def _look(self) -> float:
         """Begin what is due; return when to look again, in seconds since 1970."""
-        wanted = self._hosts()
-        if wanted != self._wanted:
-            self._wanted = dict(wanted)
+        self._wanted = dict(self._hosts())
         if not await self._keeper.ready(self._settings.entries, self.now):
             self._publish()
             return self.now + _RETRY
