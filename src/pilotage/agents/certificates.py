@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.certificate_builder import key_usage, new_certificate
 from pilotage.core.errors import PilotageError
 from pilotage.engine.credentials import AGENT_NAME
 
@@ -79,17 +80,11 @@ def _certificate(
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
 
-    issuer, now = _name(""), dt.datetime.now(dt.UTC)
+    now = dt.datetime.now(dt.UTC)
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(unit))
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _EARLY)
-        .not_valid_after(now + dt.timedelta(days=365 * _YEARS))
+        new_certificate(_name(unit), _name(""), key.public_key(), now - _EARLY, now + dt.timedelta(days=365 * _YEARS))
         .add_extension(x509.BasicConstraints(ca=purpose is None, path_length=None if purpose else 0), critical=True)
-        .add_extension(_usage(is_ca=purpose is None), critical=True)
+        .add_extension(key_usage(ca=purpose is None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
     )
@@ -97,22 +92,6 @@ def _certificate(
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(AGENT_NAME)]), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def _usage(*, is_ca: bool) -> x509.KeyUsage:
-    from cryptography import x509  # noqa: PLC0415
-
-    return x509.KeyUsage(
-        digital_signature=not is_ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_ca,
-        crl_sign=is_ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _name(unit: str) -> x509.Name:

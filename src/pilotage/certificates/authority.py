@@ -12,7 +12,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pilotage.certificates.errors import CertificateError, StorageError
 from pilotage.certificates.orders import Issued
-from pilotage.certificates.x509 import make_key, pem_of_key, read_pair
+from pilotage.certificates.x509 import EARLY, make_key, pem_of_key, read_pair
+from pilotage.core.certificate_builder import key_usage, new_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,6 @@ ROOT: Final = "internal/root.pem"
 _KEY: Final = "internal/root-key.pem"
 _ROOT_YEARS: Final = 10
 _LEAF_DAYS: Final = 30
-_EARLY: Final = dt.timedelta(hours=1)  # clocks differ
 
 
 class InternalAuthority:
@@ -57,18 +57,13 @@ class InternalAuthority:
         root, signer = self._root(now)
         key = make_key(key_type)
         when = dt.datetime.fromtimestamp(now, dt.UTC)
+        end = min(when + dt.timedelta(days=_LEAF_DAYS), root.not_valid_after_utc)
         builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
-            .issuer_name(root.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(when - _EARLY)
-            .not_valid_after(min(when + dt.timedelta(days=_LEAF_DAYS), root.not_valid_after_utc))
+            new_certificate(x509.Name([]), root.subject, key.public_key(), when - EARLY, end)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(_usage(), critical=True)
+            .add_extension(key_usage(ca=False), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         )
@@ -101,30 +96,11 @@ def _make_root(now: float) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     when = dt.datetime.fromtimestamp(now, dt.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"pilotage internal CA {when:%Y-%m-%d}")])
+    end = when + dt.timedelta(days=365 * _ROOT_YEARS)
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(when - _EARLY)
-        .not_valid_after(when + dt.timedelta(days=365 * _ROOT_YEARS))
+        new_certificate(subject, subject, key.public_key(), when - EARLY, end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), pem_of_key(key)
-
-
-def _usage(*, ca: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

@@ -12,12 +12,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from pilotage.core.certificate_builder import new_certificate
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pilotage.certificates.settings import KeyType
 
-__all__ = ["Leaf", "alpn_certificate", "make_key", "make_request", "pem_of_key", "read_leaf", "read_pair"]
+__all__ = ["EARLY", "Leaf", "alpn_certificate", "make_key", "make_request", "pem_of_key", "read_leaf", "read_pair"]
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -25,7 +27,8 @@ _CURVES: Final = {"ec256": ec.SECP256R1, "ec384": ec.SECP384R1}
 _ALPN: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 """The extension ``id-pe-acmeIdentifier`` (RFC 8737, section 3)."""
 
-_EARLY: Final = dt.timedelta(hours=1)  # clocks differ
+EARLY: Final = dt.timedelta(hours=1)
+"""How long before now a certificate begins to be valid, because clocks differ."""
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -129,13 +132,7 @@ def alpn_certificate(host: str, digest: bytes, now: float) -> tuple[bytes, bytes
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "acme-tls-1")])
     when = dt.datetime.fromtimestamp(now, dt.UTC)
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(when - _EARLY)
-        .not_valid_after(when + dt.timedelta(days=7))
+        new_certificate(subject, subject, key.public_key(), when - EARLY, when + dt.timedelta(days=7))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.UnrecognizedExtension(_ALPN, b"\x04\x20" + digest), critical=True)
     )

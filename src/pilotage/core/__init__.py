@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.core.addresses import is_address, is_ipv4
     from pilotage.core.budget import MAX_PROBLEMS, Budget, BudgetError, container_budget
+    from pilotage.core.certificate_builder import key_usage, new_certificate
     from pilotage.core.errors import (
         ConfigError,
         EngineError,
@@ -106,11 +107,13 @@ __all__ = [
     "holds_secret",
     "is_address",
     "is_ipv4",
+    "key_usage",
     "kind_name",
     "lazy_exports",
     "lock_file",
     "media_type",
     "nearest",
+    "new_certificate",
     "owned_tempdir",
     "parse_duration",
     "parse_yaml",
@@ -182,6 +185,8 @@ __getattr__, __dir__ = lazy_exports(
         "holds_secret": "secrets",
         "is_address": "addresses",
         "is_ipv4": "addresses",
+        "key_usage": "certificate_builder",
+        "new_certificate": "certificate_builder",
         "kind_name": "yaml",
         "nearest": "suggest",
         "parse_duration": "values",

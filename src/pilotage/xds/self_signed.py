@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
+from pilotage.core.certificate_builder import new_certificate
 from pilotage.core.errors import GatewayError
 from pilotage.xds.served_certificates import CertificatePair
 
@@ -70,14 +71,9 @@ def _made(name: str, key: ec.EllipticCurvePrivateKey, start: dt.datetime, *, ser
     if len(name) <= _LONGEST_COMMON_NAME:
         parts.append(x509.NameAttribute(NameOID.COMMON_NAME, name))
     subject = x509.Name(parts)
+    end = start + dt.timedelta(days=365 * _YEARS)
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(serial or x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=365 * _YEARS))
+        new_certificate(subject, subject, key.public_key(), start, end, serial=serial)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
