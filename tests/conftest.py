@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import fcntl
 import gc
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -103,6 +104,27 @@ def _one_at_a_time() -> Iterator[None]:
     with Path(__file__).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Let no test write to the log that another one has configured: a command in this process does."""
+    handlers, levels = list(logging.root.handlers), _log_levels()
+    try:
+        return (yield)
+    finally:
+        logging.root.handlers[:] = handlers
+        for name in _log_levels():
+            logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+
+
+def _log_levels() -> dict[str, int]:
+    """Return the level of the root logger and of each logger of pilotage, by name."""
+    named = logging.root.manager.loggerDict
+    ours = {
+        name: it.level for name, it in named.items() if name.startswith("pilotage") and isinstance(it, logging.Logger)
+    }
+    return {"root": logging.root.level, **ours}
 
 
 @pytest.hookimpl(tryfirst=True)

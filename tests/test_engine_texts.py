@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,21 +18,14 @@ from tests.support.faults import behave, json_answer, puppet
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.faults import Puppet
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log() -> io.StringIO:
     stream = io.StringIO()
-    root, ours = logging.getLogger(), logging.getLogger("pilotage")
-    levels = root.level, ours.level
-    handler = logs.configure_logging("text", "debug", stream)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
+    logs.configure_logging("text", "debug", stream)
+    return stream
 
 
 def settled(engine: Puppet, state: str, *, has_events: bool) -> bool:

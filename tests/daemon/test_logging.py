@@ -11,22 +11,9 @@ import pytest
 from pilotage.daemon import logging as logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pilotage.daemon.logging import LogFormat
 
 log = logging.getLogger("pilotage.gateway.process")
-
-
-@pytest.fixture
-def restored() -> Iterator[None]:
-    """The log of the process is everybody's."""
-    root, ours = logging.getLogger(), logging.getLogger("pilotage")
-    before = (root.level, ours.level, list(root.handlers))
-    yield
-    root.setLevel(before[0])
-    ours.setLevel(before[1])
-    root.handlers[:] = before[2]
 
 
 def written(form: LogFormat, level: str = "info") -> io.StringIO:
@@ -35,14 +22,12 @@ def written(form: LogFormat, level: str = "info") -> io.StringIO:
     return stream
 
 
-@pytest.mark.usefixtures("restored")
 def test_text_logs_have_time_level_logger_and_message() -> None:
     stream = written("text")
     log.warning("Envoy is %s", "slow")
     assert re.fullmatch(r"\d\d:\d\d:\d\d warning gateway: Envoy is slow\n", stream.getvalue())
 
 
-@pytest.mark.usefixtures("restored")
 def test_control_characters_in_log_messages_are_escaped() -> None:
     stream = written("text")
     log.warning("said %s", "\x1b[2J\nfake line")
@@ -50,7 +35,6 @@ def test_control_characters_in_log_messages_are_escaped() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-@pytest.mark.usefixtures("restored")
 def test_the_journal_gets_levels_as_priorities_and_no_time() -> None:
     stream = written("journal", "debug")
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
@@ -58,7 +42,6 @@ def test_the_journal_gets_levels_as_priorities_and_no_time() -> None:
     assert stream.getvalue() == "".join(f"<{priority}>gateway: x\n" for priority in (7, 6, 4, 3, 2))
 
 
-@pytest.mark.usefixtures("restored")
 def test_every_line_of_a_traceback_has_its_priority_in_the_journal() -> None:
     stream = written("journal")
     log.error("a defect", exc_info=ValueError("broken"))
@@ -67,7 +50,6 @@ def test_every_line_of_a_traceback_has_its_priority_in_the_journal() -> None:
     assert all(line.startswith("<3>") for line in lines)
 
 
-@pytest.mark.usefixtures("restored")
 def test_machines_read_one_object_a_line() -> None:
     stream = written("json")
     log.info("grüezi\nhere")
@@ -78,7 +60,6 @@ def test_machines_read_one_object_a_line() -> None:
     assert "ValueError: broken" in json.loads(stream.getvalue().splitlines()[1])["traceback"]
 
 
-@pytest.mark.usefixtures("restored")
 def test_the_level_applies_to_pilotage_and_libraries_log_warnings() -> None:
     stream = written("text", "debug")
     log.debug("ours")
@@ -93,7 +74,6 @@ def test_the_log_format_depends_on_standard_error() -> None:
     assert logs.detect_log_format({}) == "text"
 
 
-@pytest.mark.usefixtures("restored")
 def test_a_terminal_shows_the_level_only_where_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     stream = written("terminal")
@@ -102,7 +82,6 @@ def test_a_terminal_shows_the_level_only_where_something_is_wrong(monkeypatch: p
     assert re.fullmatch(r"[\d:]{8}  Envoy is ready\n[\d:]{8}  warning: Envoy is slow\n", stream.getvalue())
 
 
-@pytest.mark.usefixtures("restored")
 def test_a_terminal_gets_colours_unless_it_cannot_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -114,7 +93,6 @@ def test_a_terminal_gets_colours_unless_it_cannot_show_them(monkeypatch: pytest.
     assert re.fullmatch(r"[\d:]{8}  error: Envoy is gone", stream.getvalue().splitlines()[1])
 
 
-@pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_long_message_is_cut(form: LogFormat) -> None:
     stream = written(form)

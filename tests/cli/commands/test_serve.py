@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
-import logging
 import os
 import re
 import signal
@@ -34,7 +33,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 # One worker, because the demonstration always has the same TCP port.
@@ -209,13 +208,9 @@ class Followed:
 
 
 @pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Screen]:
+def screen(monkeypatch: pytest.MonkeyPatch) -> _Screen:
     monkeypatch.setattr("pilotage.daemon.logging.configure_logging", lambda *_: None)
-    loggers = [logging.getLogger(name) for name in ("pilotage", "pilotage.daemon.change_log")]
-    levels = [logger.level for logger in loggers]
-    yield _Screen()
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    return _Screen()
 
 
 async def test_a_closed_terminal_ends_only_the_printing_of_changes(
