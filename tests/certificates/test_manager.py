@@ -1,35 +1,21 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pilotage.certificates.manager import CertificateManager
-from tests.support.acme import ChallengeServer, settings_for, status_of
+from tests.support.acme import ChallengeServer, running, settings_for, status_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.pebble import Pebble
 
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-
-@contextlib.asynccontextmanager
-async def running(manager: CertificateManager) -> AsyncIterator[CertificateManager]:
-    task = asyncio.create_task(manager.run())
-    try:
-        yield manager
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_certificate_for_listed_domains_is_obtained_by_http_01(pebble: Pebble, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Keeper:
         """Let another process renew."""
         self.storage.close()
 
-    async def ready(self, entries: Sequence[Entry], now: float) -> bool:
+    async def ready(self, entries: Sequence[Entry]) -> bool:
         """Open the folder, and return whether this process may obtain certificates now.
 
         Without the folder, it may not: an account whose key is lost cannot be used again.
@@ -83,7 +83,7 @@ class Keeper:
                 self.leads = await self._on_disk(self.storage.lock)
                 await self._load()
                 if self.leads:
-                    await self._begin(entries, now)
+                    await self._begin(entries)
             await self._save_again()
         except StorageError as error:
             self._report("folder", f"the folder for certificates cannot be used: {error}")
@@ -101,9 +101,9 @@ class Keeper:
         for message in messages:
             self._report(f"file {message}", message)
 
-    async def _begin(self, entries: Sequence[Entry], now: float) -> None:
+    async def _begin(self, entries: Sequence[Entry]) -> None:
         try:
-            await self._on_disk(lambda: self.state.load(self.storage, now))
+            await self._on_disk(lambda: self.state.load(self.storage))
         except StorageError as error:
             self._report("state", f"earlier failures are unknown: {error}")
         for entry in entries:
@@ -184,10 +184,14 @@ class Keeper:
         else:
             self._forget("state")
 
-    async def tidy(self, managed: Iterable[str], before: float) -> None:
-        """Remove certificates that expired before a time, if no name needs them."""
+    async def tidy(self, managed: Iterable[str], before: float, *, clock_is_right: bool) -> None:
+        """Remove certificates that expired before a time, if no name needs them.
+
+        Unless the clock is known to be right, remove only those of our own CA, which are easily replaced.
+        """
         names = set(managed)
-        for it in [it for it in self._stored.values() if it.leaf.not_after < before and not names & set(it.names)]:
+        expired = [it for it in self._stored.values() if it.leaf.not_after < before and not names & set(it.names)]
+        for it in [it for it in expired if clock_is_right or it.directory == INTERNAL]:
             await self._on_disk(partial(self.storage.remove, it.lineage))
             del self._stored[it.lineage]
 

@@ -55,9 +55,11 @@ _IDLE: Final = 3600.0
 _RETRY: Final = 30.0
 """Seconds until the next look, at most; and while the folder cannot be used, or another process renews."""
 
+_LONGEST_WAIT: Final = 86_460.0  # seconds until a CA is asked again for a renewal window, as it wishes
 _ASK_AGAIN: Final = 6 * 3600.0  # seconds until a CA is asked again for a renewal window, after an error
 _MOST_EVENTS: Final = 200
 _KEPT: Final = 30 * 86_400.0  # seconds for which an expired certificate is kept
+_CLEAN: Final = 900.0  # seconds between two attempts to remove DNS records that were left behind
 
 
 class CertificateManager:
@@ -104,7 +106,8 @@ class CertificateManager:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._woken = asyncio.Event()
         self._published: object = None
-        self._cleaned = False
+        self._clean_at = 0.0  # by the event loop's clock
+        self._asked_time = False
 
     @property
     def now(self) -> float:
@@ -175,12 +178,10 @@ class CertificateManager:
     async def _look(self) -> float:
         """Begin what is due; return when to look again, in seconds since 1970."""
         self._wanted = dict(self._hosts())
-        if not await self._keeper.ready(self._settings.entries, self.now):
+        if not await self._keeper.ready(self._settings.entries):
             self._publish()
             return self.now + _RETRY
-        if not self._cleaned:
-            self._cleaned = True
-            self._start("records", self._issuer.remove_old_records(self._settings))
+        self._remove_records()
         self._ask_cas()
         now = self.now
         due = {it.lineage for it in self._keeper.stored if self.renewal_of(it).at <= now or not it.is_valid(now)}
@@ -195,11 +196,31 @@ class CertificateManager:
             now=now,
         )
         self._publish()
+        if jobs and not (self._asked_time or self._issuer.knows_time):
+            if "time" not in self._tasks:
+                self._start("time", self._ask_time())
+            return now + _RETRY  # or as soon as the time is known
+        self._asked_time = False
         for job in jobs:
             self._ordering[job.lineage] = job
             self._start(f"order {job.lineage}", self._order(job))
-        await self._keeper.tidy(self.managed_names, now - _KEPT)
+        await self._keeper.tidy(self.managed_names, now - _KEPT, clock_is_right=self._issuer.knows_time)
         return self._next(now)
+
+    async def _ask_time(self) -> None:
+        """Ask a CA for the time before the first orders: with a wrong clock, all certificates can seem to be due."""
+        try:
+            await self._issuer.ask_time()
+        finally:
+            self._asked_time = True
+            self._woken.set()
+
+    def _remove_records(self) -> None:
+        """Remove DNS records that an earlier process or a failed removal left behind, in the background."""
+        time = asyncio.get_running_loop().time()
+        if time >= self._clean_at and "records" not in self._tasks:
+            self._clean_at = time + _CLEAN
+            self._start("records", self._issuer.remove_old_records(self._settings))
 
     def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine, name=name)
@@ -216,14 +237,13 @@ class CertificateManager:
 
     async def prepare(self) -> None:
         """Serve the stored certificates, before the host names of routes are known."""
-        await self._keeper.ready(self._settings.entries, self.now)
+        await self._keeper.ready(self._settings.entries)
         self._publish()
 
     def _publish(self) -> None:
-        # Certificates are served until they expire, even while no route needs them: after a restart, Envoys still have
-        # routes of engines that have not been listed yet.
-        stored = {name for it in self._keeper.stored if it.is_valid(self.now) for name in it.names}
-        names = self.managed_names | stored
+        # Certificates are served even while no route needs them: after a restart, Envoys still have routes of engines
+        # that have not been listed yet.
+        names = self.managed_names | {name for it in self._keeper.stored for name in it.names}
         served = served_certificates(self._keeper.stored, names, self.now)
         state = (names, [(it.names, it.pair) for it in served])
         if state != self._published:
@@ -244,7 +264,10 @@ class CertificateManager:
 
     def _ask_cas(self) -> None:
         """Ask CAs when to renew certificates (ARI), one after the other, in the background."""
-        asking = [it for it in self._keeper.stored if 0 < self.renewal_of(it).ask_again <= self.now]
+        now = self.now
+        times = [(it, self.renewal_of(it).ask_again) for it in self._keeper.stored]
+        # A time further ahead than a CA can ask for was noted while the clock was wrong.
+        asking = [it for it, at in times if at and not now < at <= now + _LONGEST_WAIT]
         if asking and "ask" not in self._tasks:
             self._start("ask", self._ask(asking))
 
@@ -252,22 +275,19 @@ class CertificateManager:
         for it in asking:
             account = self._issuer.account_of(it)
             renewal = self.renewal_of(it)
-            at, again = None, self.now + _ASK_AGAIN
+            at, wait = None, _ASK_AGAIN
             try:
                 if account is not None:
-                    at, again = await renewal_window(account, it.chain)
+                    at, wait = await renewal_window(account, it.chain)
             except (CertificateError, TimeoutError) as error:
                 log.debug("no renewal window for %s: %s", it.lineage, error)
+            again = self.now + max(wait, 60)
             own = renewal_time(it.leaf.not_before, it.leaf.not_after, jitter_of(it.leaf.serial))
             if renewal.at == 0.0:  # requested by the operator meanwhile
                 own, at = 0.0, None
             # A CA that names a window after the certificate's end must not leave the name without a certificate.
             latest = it.leaf.not_after - (it.leaf.not_after - it.leaf.not_before) * 0.1
-            when = (
-                Renewal(min(at, latest), max(again, self.now + 60), by_ca=True)
-                if at is not None
-                else Renewal(own, again)
-            )
+            when = Renewal(min(at, latest), again, by_ca=True) if at is not None else Renewal(own, again)
             self._renewals[it.lineage] = (it.leaf.serial, when)
         self._woken.set()
 
