@@ -177,6 +177,9 @@ async def test_responses_match_the_openapi_document() -> None:
             if operation is None or "text/event-stream" in operation["responses"]["200"]["content"]:
                 continue
             status, body = await caller.raw(path.replace("{name}", "web"))
+            if path == "/v1/certificates/root":
+                assert status == 404  # there is no CA here
+                continue
             assert status == 200, path
             content = operation["responses"]["200"]["content"]
             if "application/json" in content:
