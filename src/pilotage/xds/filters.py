@@ -337,11 +337,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[CLIENTS] = client_check(profile)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-    real_ip = policy.address_from is not None
-    client = real_principal if real_ip else connected_principal
+    client = real_principal if (real_ip := policy.address_from is not None) else connected_principal
     bind = "" if backend.route.has_listener else backend.route.bind
-    status = policy.refusal.status
-    allowed = access_check(policy.allow, path=bool(checks_path), status=status, bind=bind, client=client)
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, bind=bind, client=client)
     rules = allowed if checks_path or policy.allow or bind else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules, client))
