@@ -28,7 +28,13 @@ if TYPE_CHECKING:
         KeyType,
         Method,
     )
-    from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
+    from pilotage.certificates.status import (
+        CertificateEvent,
+        CertificateState,
+        CertificateStatus,
+        CertificateTotals,
+        EventKind,
+    )
 
 __all__ = [
     "LETS_ENCRYPT",
@@ -36,10 +42,12 @@ __all__ = [
     "AutocertSettings",
     "CertificateEvent",
     "CertificateManager",
+    "CertificateState",
     "CertificateStatus",
     "CertificateTotals",
     "DnsSettings",
     "Entry",
+    "EventKind",
     "KeyType",
     "Method",
     "OptionError",
@@ -61,10 +69,12 @@ __getattr__, __dir__ = lazy_exports(
         "AutocertSettings": "settings",
         "CertificateEvent": "status",
         "CertificateManager": "manager",
+        "CertificateState": "status",
         "CertificateStatus": "status",
         "CertificateTotals": "status",
         "DnsSettings": "settings",
         "Entry": "settings",
+        "EventKind": "status",
         "KeyType": "settings",
         "LETS_ENCRYPT": "settings",
         "Method": "settings",
