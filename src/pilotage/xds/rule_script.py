@@ -5,8 +5,7 @@ itself cannot compute. Only routes whose rules need the script run it. To replac
 old one, up to a limit. It drops bodies of responses as they arrive.
 
 A route's metadata lists the commands: ``[command, name, part, …]``, see :mod:`pilotage.xds.rule_values`. Commands about
-the response run when it arrives. The parts of their values that depend on the request are computed earlier and kept in
-dynamic metadata.
+the response run when it arrives. Values from the request are computed earlier and kept in dynamic metadata.
 """
 
 from __future__ import annotations
