@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pilotage.core.errors import PilotageError
 from pilotage.core.text import shorten
 
-__all__ = ["CertificateError", "StorageError"]
+__all__ = ["CertificateError", "RenewalRefusedError", "StorageError"]
 
 _LONGEST = 1_000  # characters of each text; a CA's reasons can be long
 
@@ -40,6 +42,27 @@ class CertificateError(PilotageError):
         self.retry_after = retry_after
         self.elsewhere = elsewhere
         super().__init__(f"{self.what}; {self.hint}" if self.hint else self.what)
+
+
+class RenewalRefusedError(PilotageError):
+    """An operator's request for a new certificate is refused.
+
+    Attributes:
+        what: why, without a full stop.
+        hint: what to do; ``""`` if there is no advice.
+        reason: ``unknown`` name, ``elsewhere`` if another pilotage obtains the certificates, or ``early``.
+        wait: seconds until the request may be repeated, if it came too early.
+
+    """
+
+    def __init__(
+        self, what: str, hint: str = "", *, reason: Literal["unknown", "elsewhere", "early"], wait: float = 0.0
+    ) -> None:
+        self.what = what
+        self.hint = hint
+        self.reason = reason
+        self.wait = wait
+        super().__init__(f"{what}; {hint}" if hint else what)
 
 
 class StorageError(PilotageError):

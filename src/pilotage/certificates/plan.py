@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pilotage.certificates.storage import Stored
 
-__all__ = ["INTERNAL", "Job", "is_usable", "lineage_name", "plan", "why_not_public"]
+__all__ = ["INTERNAL", "Job", "covers", "is_usable", "lineage_name", "plan", "why_not_public"]
 
 INTERNAL: Final = "internal"
 """Stands for the directory of our own CA."""
@@ -44,6 +44,12 @@ class Job(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     lineage: str
     renewal: bool = False
+
+
+def covers(names: Iterable[str], name: str) -> bool:
+    """Return whether a name is among others, or matches a wildcard among them, which stands for one label."""
+    known, parent = set(names), name.partition(".")[2]
+    return name in known or (f"*.{parent}" in known and not name.startswith("*."))
 
 
 def why_not_public(name: str, *, private: bool = False) -> str:

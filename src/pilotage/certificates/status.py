@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["CertificateEvent", "CertificateState", "CertificateStatus", "CertificateTotals"]
+__all__ = ["CertificateEvent", "CertificateState", "CertificateStatus", "CertificateTotals", "EventKind"]
 
 CertificateState = Literal["valid", "expired", "requested", "waiting", "failed"]
+EventKind = Literal["issued", "renewed", "failed", "taken_over", "received", "expired"]
 
 
 class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,14 +57,15 @@ class CertificateEvent(msgspec.Struct, frozen=True):
     """Something that happened to a certificate.
 
     Attributes:
-        kind: ``issued``, ``renewed`` or ``failed``.
+        kind: ``issued``; ``renewed``; ``failed``, for an attempt; ``taken_over`` from the files that the configuration
+            names; ``received``, if another pilotage obtained it; ``expired``.
         names: its host names.
         at: when, in seconds since 1970.
-        text: issuer and expiry, or the reason of the failure.
+        text: issuer and expiry, or why the attempt failed.
 
     """
 
-    kind: Literal["issued", "renewed", "failed"]
+    kind: EventKind
     names: tuple[str, ...]
     at: float
     text: str

@@ -294,16 +294,17 @@ def mark(route: Any, backend: Backend) -> None:
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)
     policy = backend.route_policy
-    asks = policy.auth is not None or AUTH in route.typed_per_filter_config
+    redirects = route.redirect.https_redirect
+    asks = policy.auth is not None or AUTH in route.typed_per_filter_config or bool(redirects and backend.rules.asked)
     for flag, needed in ((ASKS, asks), (SIGNS_IN, policy.signs_in or backend.rules.signs_in)):
         for script in (_FOLD, WILDCARD) if needed else ():
             route.metadata.filter_metadata[script].fields[flag].bool_value = True
-    if route.redirect.https_redirect:
+    if redirects:
         # It reveals nothing; users sign in at its target, and send certificates there. But the filters must be in the
         # chain: once the client's address is known, another route may apply, which bypasses only the redirect.
         if backend.route.settings.inbound_mtls_profile:
             route.typed_per_filter_config[CLIENTS].CopyFrom(_ANYBODY)
-        for name in [LOGIN] * policy.signs_in + [AUTH] * (policy.auth is not None):
+        for name in [LOGIN] * policy.signs_in + [AUTH] * asks:
             route.typed_per_filter_config[name].CopyFrom(_UNASKED)
     if backend.route_policy.refusal.status:
         route.metadata.filter_metadata[REFUSAL].update({"message": backend.route_policy.refusal.message})
@@ -336,11 +337,9 @@ def backend_settings(backend: Backend, options: GatewayOptions) -> dict[str, Any
         found[CLIENTS] = client_check(profile)
     limited = policy.prefix or backend.route.settings.path_patterns or backend.rules.cases or policy.has_bypass
     checks_path = limited or policy.auth is not None or backend.proxy is not None
-    real_ip = policy.address_from is not None
-    client = real_principal if real_ip else connected_principal
+    client = real_principal if (real_ip := policy.address_from is not None) else connected_principal
     bind = "" if backend.route.has_listener else backend.route.bind
-    status = policy.refusal.status
-    allowed = access_check(policy.allow, path=bool(checks_path), status=status, bind=bind, client=client)
+    allowed = access_check(policy.allow, path=bool(checks_path), status=policy.refusal.status, bind=bind, client=client)
     rules = allowed if checks_path or policy.allow or bind else None
     if rules is not None or backend.route.settings.access_log is not None:
         found[ACCESS] = packed(access_rules(backend.route, rules, client))
