@@ -96,6 +96,8 @@ async def test_a_ca_that_wants_no_requests_gets_none(pebble: Pebble, tmp_path: P
                     await asyncio.to_thread(account.connect)
                 assert 2900 < caught.value.retry_after <= 3000
             assert proxy.count(kind) == 1
+            account.forget_refusal()
+            await asyncio.to_thread(account.connect)
 
 
 async def test_a_refused_finalization_is_repeated_later(pebble: Pebble, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _SKEW: Final = 3600.0  # seconds by which clocks may differ unnoticed
 
 
 class Account:
-    """Our account with one CA. Registers it, or finds it again, when it is first needed.
+    """Our account with one CA, registered or looked up on first use.
 
     Attributes:
         client: the :class:`~pilotage.certificates.client.AcmeClient`; ``None`` before :meth:`connect`.
@@ -68,7 +68,7 @@ class Account:
         return re.sub(r"^https?://", "", self.authority.directory).partition("/")[0]
 
     def call(self, step: Callable[[], _T]) -> _T:
-        """Run a step of the protocol, again if the CA rejects its nonce. Steps of several orders run one by one.
+        """Run a step of the protocol; repeat it if the CA rejects its nonce. Only one step runs at a time.
 
         Raises:
             CertificateError: it failed.
@@ -102,7 +102,7 @@ class Account:
 
     @property
     def retry_after(self) -> float:
-        """Seconds to wait, according to the last response; 0 if it did not say."""
+        """Seconds to wait, according to the last response; 0 if the response contained no time."""
         return self._retry_after
 
     def connect(self) -> None:
@@ -143,6 +143,10 @@ class Account:
         self._register(found)
         self.client = found
 
+    def forget_refusal(self) -> None:
+        """Ask the CA again, even if it wants no requests yet."""
+        self._closed = None
+
     def forget(self) -> None:
         """Register again before the next order, because the CA no longer knows the account."""
         self.client = None
@@ -169,7 +173,7 @@ class Account:
     # ---- the account key
 
     def _key(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-        """Return the account key: the stored one, else one to take over, else a new one, which is saved."""
+        """Return the account key: the stored key, or else one to take over, or else a new key, which is saved."""
         name = f"accounts/{_file_name(self.authority.directory)}.pem"
         try:
             stored = self._storage.read_file(name)
@@ -195,7 +199,7 @@ class Account:
             raise StorageError(f"{self.authority.account_key}: {error.strerror}") from error
 
     def _copy(self, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
-        """Write the key where the configuration wants it, in GoDoxy's format (SEC 1, DER)."""
+        """Write the key to the file that the configuration names, in GoDoxy's format (SEC 1, DER)."""
         path = Path(self.authority.account_key)
         if self.authority.keep_account_key and not path.exists():
             form = serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL
@@ -220,7 +224,7 @@ class Account:
         return context
 
     def _observe(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
-        """Remember what the libraries do not pass on: when to retry, and the CA's clock."""
+        """Record two facts that the libraries do not pass on: when to retry, and the CA's clock."""
         header = response.headers.get("Retry-After", "")
         self._retry_after = seconds_until(header)
         try:
@@ -250,7 +254,7 @@ def _new_account(found: AcmeClient, request: messages.NewRegistration) -> None:
 
 
 def seconds_until(header: str) -> float:
-    """Return the seconds that a ``Retry-After`` header asks to wait, at most a week; 0 if it is missing or invalid."""
+    """Return the seconds in a ``Retry-After`` header, at most a week; 0 if the header is missing or invalid."""
     try:
         seconds = float(header) if header.isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):

@@ -67,7 +67,7 @@ class Issuer:
                 return
 
     def configure(self, settings: AutocertSettings) -> None:
-        """Keep one account for each CA in the settings. It connects when it is first needed."""
+        """Keep one account for each CA in the settings. An account connects on first use."""
         used = dict.fromkeys(authority for entry in settings.entries for authority in entry.authorities)
         self._accounts = {it: self._accounts.get(it) or Account(it, self._keeper.storage) for it in used}
 
@@ -82,7 +82,7 @@ class Issuer:
         """Obtain a certificate.
 
         Args:
-            job: which.
+            job: the certificate to obtain.
             now: seconds since 1970.
 
         Returns:
@@ -117,6 +117,12 @@ class Issuer:
             retry_after=min(failure.retry_after for failure in failures),
             elsewhere=False,
         ) from last
+
+    def forget_refusals(self) -> None:
+        """Ask all CAs again, because the operator wants it."""
+        self._refusals.clear()
+        for account in self._accounts.values():
+            account.forget_refusal()
 
     def _check_refusal(self, job: Job, authority: Authority, now: float) -> None:
         """Raise a CA's refusal again for as long as the CA wants to wait, even if another CA is asked earlier."""

@@ -38,11 +38,11 @@ _ISSUANCE: Final = 120.0  # seconds for the CA to issue the certificate
 _POLL: Final = 1.0
 _LONGEST_ARI: Final = 86_400.0
 _LONGEST_POLL: Final = 30.0
-"""Seconds between two looks at an authorization; the CA may ask for up to the second."""
+"""Seconds between two checks of an authorization: the usual pause, and the longest one that a CA can request."""
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """A new certificate: PEM chain, PEM key and what the certificate says. The ``repr`` hides the key."""
+    """A new certificate: PEM chain, PEM key and the certificate's details. The ``repr`` hides the key."""
 
     chain: bytes
     key: bytes
@@ -189,8 +189,8 @@ async def renewal_window(account: Account, chain: bytes) -> tuple[float | None, 
     """Ask a CA when to renew a certificate (RFC 9773).
 
     Returns:
-        A random time in the window that the CA suggests, in seconds since 1970, or ``None`` if it suggests none; and
-        the number of seconds after which to ask again, at most a day.
+        A random time in the window that the CA suggests, in seconds since 1970 (``None`` if it suggests none), and the
+        number of seconds after which to ask again, at most a day.
 
     Raises:
         CertificateError: the CA cannot be reached.
