@@ -158,13 +158,14 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         *(_filter(name, it) for name, it in login.items()),
         _filter(AUTH, _approval()),
     ]
+    all_limit, each_limit = (_filter(*it) for it in waiting_filters(options.max_waiting_in_all).items())
     waits = _filter(_ON_DEMAND, on_demand_pb2.OnDemand())
     edits = _filter(EDITS, rule_script())
     late = [
         _filter(_FOLD, _lua(PORT_SCRIPT if own_port else FOLD_SCRIPT)),
         *(it for it in guards if it.name not in _ONLY_HELP),
         _filter(_FOLD, _lua(AGAIN_SCRIPT)),
-        *(waits, edits),
+        *(each_limit, waits, edits),  # all_limit would also count requests that do not wait
     ]
     enabled_by_routes = [
         *guards,
@@ -172,8 +173,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
         # This filter protects nothing: a request that bypasses it waits, like any request that is not a page load.
         _filter(PAGE_FILTER, _authorization("page", may_fail=True)),
         # After all filters that restrict access, so that refused requests wake nothing.
-        *(_filter(name, it) for name, it in waiting_filters(options.max_waiting_in_all).items()),
-        waits,
+        *(all_limit, each_limit, waits),
         _filter(BODY_FILTER, body_filter(CONTROL_CLUSTER)),  # protects nothing, and sees responses before the others
         *([_filter(_AGENT, custom_response_pb2.CustomResponse())] if options.has_agents else []),
         edits,  # changes responses before other filters see them
