@@ -316,6 +316,8 @@ def route_json(
     }
     if route.bind:
         shown["bind"] = route.bind
+    if route.settings.inbound_mtls_profile:  # no label sets it if all routes require it
+        shown["inbound_mtls_profile"] = route.settings.inbound_mtls_profile
     known = {} if known is None else known
     key = (id(route.settings), route.labelled)
     fields = known.get(key)
