@@ -1,7 +1,7 @@
 """Serves the daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-:mod:`pilotage.api.access` decides which requests are answered; :mod:`pilotage.api.connections` limits what one client
-can use up.
+:mod:`pilotage.api.access` decides which requests are answered. :mod:`pilotage.api.connections` limits the resources
+that one client can use.
 """
 
 from __future__ import annotations

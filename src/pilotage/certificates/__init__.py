@@ -1,8 +1,8 @@
 """Obtains, stores and renews the certificates of the gateway: the section ``autocert`` of the configuration.
 
-In go the settings and the served host names; out come certificates and ACME challenges for Envoys. The blocking
-libraries that speak ACME and DNS run in threads, and are imported only if ``autocert`` is configured. Nothing here
-knows how Envoy is configured: :class:`~pilotage.certificates.challenges.Gateway` is all that it needs.
+The settings and the served host names go in; certificates and ACME challenges for Envoys come out. The blocking
+libraries for ACME and DNS run in threads, and are imported only if ``autocert`` is configured. This package must not
+know how Envoy is configured; it uses only :class:`~pilotage.certificates.challenges.Gateway`.
 """
 
 from __future__ import annotations

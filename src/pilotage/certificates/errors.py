@@ -1,4 +1,4 @@
-"""Defines how obtaining a certificate fails, and what an operator can do about it. Pure."""
+"""Defines the errors of obtaining and storing certificates. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class CertificateError(PilotageError):
     """A certificate was not obtained.
 
     Attributes:
-        what: why, with the CA's own words, without a full stop.
+        what: the reason, with the CA's own words, without a full stop.
         hint: what to check; ``""`` if there is no advice.
         names: the host names to blame; empty if it concerns all.
         validated: whether the CA tried to validate a name, which counts towards its rate limits.
-        retry_after: seconds to wait before the next attempt, as the CA asks; 0 if it did not say.
+        retry_after: seconds to wait before the next attempt, according to the CA; 0 if it named no time.
         elsewhere: whether another CA might issue the certificate.
 
     """

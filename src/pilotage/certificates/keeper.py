@@ -1,4 +1,4 @@
-"""Keeps the certificates of the running daemon, in memory and in the folder. The memory outlives an unusable folder."""
+"""Keeps the certificates of the running daemon, in memory and in the folder, which may become unusable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DISK: Final = 60.0  # seconds for an operation on files; a network file system 
 
 
 class Keeper:
-    """The certificates, and what is remembered about attempts.
+    """The certificates, and the state of failed attempts and orders.
 
     Args:
         folder: where they are kept.
@@ -44,7 +44,7 @@ class Keeper:
         storage: the folder.
         state: failures and rate limits.
         journal: DNS records to be removed.
-        leads: whether this process renews; if not, another process does, and this one serves what that one obtains.
+        leads: whether this process renews certificates. If not, another process does, and this one only serves them.
 
     """
 
@@ -71,17 +71,17 @@ class Keeper:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the folder."""
+        """The problems with the folder."""
         return tuple(self._messages.values())
 
     def close(self) -> None:
-        """Let another process renew."""
+        """Allow another process to renew certificates."""
         self.storage.close()
 
     async def ready(self, entries: Sequence[Entry], now: float) -> bool:
         """Open the folder, and return whether this process may obtain certificates now.
 
-        Without the folder, it may not: an account whose key is lost cannot be used again.
+        Without the folder, it may not, because an account whose key is lost cannot be used again.
         """
         try:
             if not self.leads:
@@ -189,7 +189,7 @@ class Keeper:
             self._forget(f"copy {entry.name}")
 
     async def save_state(self) -> None:
-        """Save what is remembered about attempts."""
+        """Save the state of failed attempts and orders."""
         try:
             await self._on_disk(lambda: self.state.save(self.storage))
         except StorageError as error:

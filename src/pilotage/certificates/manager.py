@@ -56,7 +56,7 @@ _SETTLE: Final = 1.0
 
 _IDLE: Final = 3600.0
 _RETRY: Final = 30.0
-"""Seconds until the next look, at most; and while the folder cannot be used, or another process renews."""
+"""Maximum seconds until the next check. Also the pause while the folder is unusable or another process renews."""
 
 _ASK_AGAIN: Final = 6 * 3600.0  # seconds until a CA is asked again for a renewal window, after an error
 _MOST_EVENTS: Final = 200
@@ -67,9 +67,9 @@ class CertificateManager:
     """Keeps a valid certificate for every name that needs one.
 
     Args:
-        settings: what to obtain.
+        settings: the certificates to obtain.
         folder: where certificates and account keys are kept.
-        server: what serves the certificates and answers challenges.
+        server: serves the certificates and answers challenges.
         hosts: returns, for each entry with ``domains: auto``, the host names that need a certificate.
         clock: returns the time in seconds since 1970.
         settle: seconds to wait for more names after the first new one.
@@ -134,17 +134,17 @@ class CertificateManager:
         return self._keeper.state.failures
 
     def wake(self) -> None:
-        """Look again soon, because host names may have changed."""
+        """Check soon, because host names may have changed."""
         self._woken.set()
 
     def configure(self, settings: AutocertSettings) -> None:
-        """Apply new settings. Orders under way are finished."""
+        """Apply new settings. Orders in progress are finished."""
         self._settings = settings
         self._issuer.configure(settings)
         self.wake()
 
     def renew(self, names: Iterable[str] = ()) -> int:
-        """Renew certificates as soon as possible, also those that wait after a failure. Return how many.
+        """Renew certificates as soon as possible, even after a failure. Return how many.
 
         Args:
             names: renew only certificates with one of these names; if empty, all.
@@ -170,7 +170,7 @@ class CertificateManager:
     # ---- life
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Obtain and renew certificates until cancelled."""
         try:
             while True:
                 self._woken.clear()
@@ -197,7 +197,7 @@ class CertificateManager:
         await asyncio.sleep(self._settle)
 
     async def _look(self) -> float:
-        """Begin what is due; return when to look again, in seconds since 1970."""
+        """Begin all orders that are due; return the time of the next check, in seconds since 1970."""
         self._wanted = dict(self._hosts())
         if not await self._keeper.ready(self._settings.entries, self.now):
             self._note_expired(self.now)
@@ -242,7 +242,7 @@ class CertificateManager:
         return min([time for time in times if time > now])
 
     async def prepare(self) -> None:
-        """Serve the stored certificates, before the host names of routes are known."""
+        """Serve the stored certificates before the host names of routes are known."""
         await self._keeper.ready(self._settings.entries, self.now)
         self._publish()
 

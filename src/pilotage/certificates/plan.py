@@ -21,7 +21,7 @@ INTERNAL: Final = "internal"
 """Stands for the directory of our own CA."""
 
 _MOST_IN_BATCH: Final = 25
-"""Names in one certificate for host names of routes. CAs allow 100; with fewer, one bad name delays fewer others."""
+"""Maximum host names of routes in one certificate. CAs allow 100, but a bad name then delays more of the others."""
 
 _LOCAL: Final = ("localhost", "local", "lan", "home", "internal", "intranet", "private", "corp", "test", "example")
 _LOCAL_SUFFIXES: Final = (*_LOCAL, "invalid", "onion", "home.arpa", "localdomain", "alt")
@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     """A certificate to obtain.
 
     Attributes:
-        entry: for which entry.
+        entry: the entry that it is for.
         names: its host names, sorted.
         lineage: the name under which it is stored.
         renewal: whether it replaces a certificate for these names.
@@ -100,7 +100,7 @@ def plan(
         wanted: name of an entry with ``domains: auto`` -> host names of routes that need a certificate.
         stored: the certificates that exist.
         due: lineages that have to be renewed.
-        held: names that are not to be requested now: in another order, or waiting after a failure.
+        held: names that must not be requested now, because another order contains them or a recent attempt failed.
         match_domains: the operator's own domains.
         now: seconds since 1970.
 

@@ -1,4 +1,4 @@
-"""Remembers failed attempts and begun orders, also across restarts. A restart must not undercut a CA's limits."""
+"""Remembers failed attempts and begun orders across restarts, so that a restart cannot exceed a CA's limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Failure(msgspec.Struct, frozen=True):
         count: failures in a row.
         at: time of the last one, in seconds since 1970.
         until: when to try again.
-        message: why, with the CA's own words.
+        message: the reason, with the CA's own words.
         hint: what to check.
         closed_until: the time before which the CA wants no other attempt; 0 if it did not say.
 

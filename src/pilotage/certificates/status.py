@@ -1,4 +1,4 @@
-"""Defines what is shown about certificates. Pure."""
+"""Defines the status of certificates that commands and the API show. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
         state: ``valid``; ``expired``; without a valid certificate: ``requested`` while an order is under way,
             ``failed`` after a failed attempt, and ``waiting`` otherwise.
         entry: the section of ``autocert`` that it is for: ``main`` or ``extra[N]``.
-        method: how the CA validates the names; ``local`` for files that something else renews.
+        method: how the CA validates the names; ``local`` for files that another program renews.
         issuer: who issued it.
         serial: its serial number, in hexadecimal.
         not_before, not_after: its validity.

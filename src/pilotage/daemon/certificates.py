@@ -1,4 +1,4 @@
-"""Obtains certificates while the daemon runs, if ``autocert`` is configured. Otherwise, it imports none of it."""
+"""Obtains certificates while the daemon runs. Without ``autocert``, imports none of the packages for this."""
 
 from __future__ import annotations
 

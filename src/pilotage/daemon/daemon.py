@@ -107,7 +107,7 @@ async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon
 
 
 class Daemon:
-    """Runs all components. Also the source of what the API reports (:class:`pilotage.api.server.Source`).
+    """Runs all components. Provides the API's data (:class:`pilotage.api.server.Source`).
 
     Args:
         settings: the initial settings.

@@ -1,6 +1,6 @@
-"""Prints the summary with which ``pilotage serve`` starts: URLs, targets, problems and what to do next.
+"""Prints the first output of ``pilotage serve``: URLs, targets, problems and what to do next.
 
-If pilotage runs no gateway, the summary has no URLs, because only the Envoys that connect know where they listen.
+Without a gateway, the summary has no URLs, because only the Envoys that connect know where they listen.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class GatewayPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the gateway listens and what else its URLs depend on.
+    """The gateway's addresses, and the settings that its URLs depend on.
 
     Attributes:
         http_address, http_port: plain HTTP; port 0 means disabled.

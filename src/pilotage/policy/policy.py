@@ -46,7 +46,7 @@ class GatewayCheck(Protocol):
         """Return a route with the settings that all routes of the gateway have."""
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Fill in middlewares from files. Return all middlewares (``None`` if nothing was filled in), and problems."""
+        """Add middlewares from files. Return all middlewares (``None`` if none were added), and problems."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Finds the clients of routes with the middleware ``real_ip`` behind the proxies that the route trusts. Pure.
 
-Envoy determines a client's address before the route. So a script runs for such routes before everything that restricts
-access. It writes the real address into metadata of the request, where the filters of these routes look for it, and into
-``X-Forwarded-For``. If the script fails, there is no address, and nobody has access.
+Envoy determines a client's address before it finds the route. For such routes, a script therefore runs before all
+filters that restrict access. It writes the real address into the request's metadata, which these filters read, and into
+``X-Forwarded-For``. If the script fails, there is no address, and no client has access.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Finds where the rules of routes send requests: to other routes, other addresses and files. Pure.
 
-For an address or a folder, a hidden route is made, whose alias no client can request. So everything that is checked for
-the targets of routes is checked for these, too. Requests to another route go directly to its target. So this route must
-not have middlewares or rules of its own, which would be bypassed.
+An address or a folder gets a hidden route, whose alias no client can request. It therefore passes the same checks as
+the target of any other route. Requests to another route go directly to its target, so that route must not have
+middlewares or rules, which would be bypassed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def is_hidden(backend: Backend) -> bool:
 
 
 class RuleTargets:
-    """The hidden routes, and which routes lead to which others.
+    """The hidden routes, and the links from routes to the targets of their rules.
 
     Attributes:
         hidden: alias -> hidden route.

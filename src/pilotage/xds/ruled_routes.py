@@ -1,4 +1,4 @@
-"""Decides which routes are served, and which of those with rules, for which Envoy's memory may not suffice.
+"""Decides which routes are served, and limits the memory of routes with rules.
 
 This module reads the files that routes name.
 """
