@@ -1,4 +1,4 @@
-"""An API in the test's own process, for a fake engine with two containers."""
+"""An HTTP API with a fake engine, and requests to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from pilotage.api.history import ChangeHistory
 from pilotage.api.listen import Listen
 from pilotage.api.metrics import Metrics
 from pilotage.api.server import Api
@@ -15,6 +16,7 @@ from pilotage.core.errors import GatewayError
 from pilotage.core.problems import Problem
 from pilotage.discovery.manager import DiscoveryManager, discover
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.output.urls import GatewayPorts
 from pilotage.table.envoys import EnvoyState, RouteState
 from pilotage.testing import FakeEngine
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from pilotage.table.traffic import RouteTraffic
 
-__all__ = ["LOOPBACK", "Caller", "Told", "serving"]
+__all__ = ["LOOPBACK", "Caller", "Told", "check", "serving"]
 
 LOOPBACK = Listen(host="127.0.0.1", port=0)
 
@@ -34,13 +36,17 @@ class Told:
     def __init__(self, discovery: DiscoveryManager) -> None:
         self.discovery = discovery
         self.metrics = Metrics()
+        self.history = ChangeHistory()
+        self.gateway_ports: GatewayPorts | None = GatewayPorts()
+        self.revision = 1
         self.sleeper = self.certificates = None
         self.why = ""
+        self.found: tuple[Problem, ...] = (Problem(message="of the configuration", file="pilotage.yml"),)
         self.counted: dict[str, RouteTraffic] = {}
         self.config_file = "/etc/pilotage/pilotage.yml"
 
     def problems(self) -> tuple[Problem, ...]:
-        return (*self.discovery.table.problems, Problem(message="of the configuration", file="pilotage.yml"))
+        return (*self.discovery.table.problems, *self.found)
 
     def not_ready(self) -> str:
         return self.why
@@ -90,3 +96,36 @@ async def serving(*places: Listen, token: str = "") -> AsyncIterator[Caller]:
             source = Told(discovery)
             async with Api(source, places or [LOOPBACK], token=token) as api, aiohttp.ClientSession() as session:
                 yield Caller(session, api, source, engine)
+
+
+def check(value: Any, schema: dict[str, Any], document: dict[str, Any], at: str) -> None:
+    """Check a value against as much of JSON Schema as the OpenAPI document uses."""
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if not schema:
+        return
+    if "anyOf" in schema:
+        fits = [one for one in schema["anyOf"] if (one.get("type") == "null") == (value is None)]
+        assert fits, f"{at}: {value!r}"
+        check(value, fits[0], document, at)
+        return
+    if "enum" in schema:
+        assert value in schema["enum"], at
+        return
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    kind = "null" if value is None else names[type(value)]
+    assert kind in kinds or (kind == "integer" and "number" in kinds), f"{at}: {value!r} is not {kinds}"
+    if kind == "array":
+        for number, item in enumerate(value):
+            check(item, schema.get("items", {}), document, f"{at}[{number}]")
+    if kind == "object":
+        properties, more = (
+            schema.get("properties", {}),
+            schema.get("additionalProperties", not schema.get("properties")),
+        )
+        missing = set(schema.get("required", [])) - set(value)
+        assert not missing, f"{at} lacks {missing}"
+        for name, item in value.items():
+            assert name in properties or more, f"{at}.{name}"
+            check(item, properties.get(name, more if isinstance(more, dict) else {}), document, f"{at}.{name}")
