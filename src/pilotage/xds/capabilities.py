@@ -160,7 +160,7 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         refuse("tls_termination", message, hint)
     if settings.tls_termination and not options.serves_https:
         hint = "set gateway.tls, or remove it if the target itself speaks TLS"
-        refuse("tls_termination", "the gateway has no certificate with which it could end TLS", hint)
+        refuse("tls_termination", "the gateway has no certificate for terminating TLS", hint)
     if settings.access_log is not None:
         _check_access_log(route, settings.access_log, refuse)
     _check_names(route, refuse)
@@ -248,7 +248,7 @@ def _check_rule_login(policy: RoutePolicy, options: GatewayOptions, refuse: _Ref
     """Refuse the command ``require_auth`` if users could not sign in, or if it is not clear whether they have to."""
     missing = merge_oidc(OidcOptions(), options.oidc)[1]
     if policy.oidc is None and missing:
-        what = f"the command require_auth needs an OpenID provider, but the configuration lacks some of it ({missing})"
+        what = f"the command require_auth needs an OpenID provider, but its settings are incomplete ({missing})"
         refuse("rules", what, "set it under oidc in the configuration, or use the middleware oidc")
     if policy.oidc is not None and any(it.policy.oidc is None for it in policy.variants):
         what = "the command require_auth cannot be combined with the option bypass of the middleware oidc"
@@ -349,13 +349,13 @@ def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refu
     if policy.cloudflare and not _trusts(options, CLOUDFLARE):
         refuse(
             "middlewares.cloudflare_real_ip",
-            "gateway.trusted_proxies lacks Cloudflare's networks, so all clients would have addresses of Cloudflare",
+            "gateway.trusted_proxies lacks Cloudflare's networks, so all clients would have Cloudflare's addresses",
             "add cloudflare to gateway.trusted_proxies",
             blocking=bool(policy.allow or policy.rate),
         )
     blocking = bool(policy.allow or policy.rate or policy.asks_address)
     if policy.address_from is not None and name.startswith("*"):
-        text = "a route for many names cannot find the addresses of clients itself"
+        text = "a route for many names cannot use real_ip"
         hint = "list the networks in gateway.trusted_proxies, which then applies to all routes"
         refuse("middlewares.real_ip", text, hint, blocking=blocking)
     elif policy.address_from is not None and not (networks := policy.address_from[1]):
