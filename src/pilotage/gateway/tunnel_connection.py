@@ -127,7 +127,7 @@ class TunnelConnection:
         self._send()
         await self._opened
         if tls.protocol != TUNNEL_PROTOCOL:
-            raise ConnectionRefusedError("the agent does not offer it")
+            raise ConnectionRefusedError("the agent does not support tunnels")
         tls.send(header)
         self._send()
         transport.pause_reading()
@@ -185,7 +185,7 @@ class TunnelConnection:
         self._send()
         if near is None:
             if found or tls.has_ended:
-                self._break(ConnectionResetError("the agent closes it"))
+                self._break(ConnectionResetError("the agent closed the tunnel"))
             elif tls.is_open and not self._opened.done():
                 self._opened.set_result(None)
             return
@@ -206,7 +206,7 @@ class TunnelConnection:
 
     def _far_ended(self) -> None:
         if self._near.transport is None:
-            self._break(ConnectionResetError("the agent closes it"))
+            self._break(ConnectionResetError("the agent closed the tunnel"))
         elif self._tls is not None and self._tls.has_ended:
             self._end()
         else:
@@ -215,7 +215,7 @@ class TunnelConnection:
     def _far_lost(self, error: Exception | None) -> None:
         near = self._near.transport
         if not self._opened.done():
-            self._opened.set_exception(error or ConnectionResetError("the agent closes it"))
+            self._opened.set_exception(error or ConnectionResetError("the agent closed the tunnel"))
         elif near is not None and error is None and self._tls is not None and self._tls.has_ended:
             near.close()
         else:

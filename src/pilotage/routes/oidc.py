@@ -123,7 +123,9 @@ def read_oidc(options: Mapping[str, Any]) -> tuple[OidcOptions, list[OidcProblem
     if wrong := [scope for scope in found.get("scopes", ()) if not _SCOPE.fullmatch(scope)]:
         problems.append(("scopes", f"{shorten_value(wrong[0])!r} is not a scope", "write one such as profile"))
     elif found.get("scopes") and "openid" not in found["scopes"]:
-        problems.append(("scopes", "the scope openid is missing, without which providers identify nobody", "add it"))
+        problems.append(
+            ("scopes", "the scope openid is missing; without it, providers do not identify users", "add it")
+        )
     return OidcOptions(**found), problems
 
 

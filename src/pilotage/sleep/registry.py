@@ -201,7 +201,7 @@ class Registry:
         if not self._may_act(engine):
             return _NOT_ALLOWED, f"set idle: true for the engine {engine}"
         if users := self._auth_users[route.alias]:
-            message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
+            message = f"its containers do not sleep, because the route {min(users)!r} uses this route for forwardauth"
             return message, "remove proxy.idle_timeout"
         siblings = (it.alias for it in self._source.routes_of(engine, container_id))
         served = [it for alias in siblings if (it := self._source.table.routes.get(alias)) is not None]
