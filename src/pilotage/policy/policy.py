@@ -42,6 +42,9 @@ class GatewayCheck(Protocol):
     def __call__(self, route: Any) -> tuple[tuple[Problem, ...], bool]:
         """Return the problems with a route, and whether it may be served despite them."""
 
+    def complete(self, route: Any) -> Any:
+        """Return a route with the settings that all routes of the gateway have."""
+
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
         """Add middlewares from files. Return all middlewares (``None`` if none were added), and problems."""
 

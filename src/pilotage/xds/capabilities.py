@@ -17,6 +17,7 @@ from pilotage.routes.paths import PRESET
 from pilotage.routes.rules import RuleError
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.bypass import bypass_ways
+from pilotage.xds.client_profiles import with_common_profile
 from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
@@ -51,6 +52,7 @@ _LONGEST_NAME: Final = 253
 
 _SOME_PORT: Final = GatewayOptions().http_port
 _UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
+_COMMON: Final = "entrypoint.inbound_mtls_profile"
 _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
 
 
@@ -79,6 +81,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
             oidc=options.oidc.for_routes,
             error_pages=options.error_pages,
             client_profiles=options.client_profiles,
+            client_profile=options.client_profile,
         )
         return cls(kept, compositions)
 
@@ -90,6 +93,10 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
             return found, problems
         bypass = list(self.options.oidc.bypass)
         return {**own, _OIDC: {"bypass": bypass} if bypass else None}, problems
+
+    def complete(self, route: Route) -> Route:
+        """Return a route with the profile of client certificates that all routes require."""
+        return with_common_profile(route, self.options.client_profile)
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
@@ -116,6 +123,7 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
 
 
 def _checked(route: Route, options: GatewayOptions) -> tuple[tuple[Problem, ...], bool]:
+    route = with_common_profile(route, options.client_profile)
     found, servable = _check(route, options)
     policy = route_policy(route.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
@@ -146,6 +154,10 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         refuse("rule_file", f"rules are only for HTTP, not {route.scheme}", "remove it")
     if settings.inbound_mtls_profile:
         _check_profile(route, options, refuse)
+    if settings.tls_termination and options.client_profile:
+        hint = "remove tls_termination, so that the target verifies clients"
+        message = f"{_COMMON} requires client certificates, which the gateway does not verify for {route.scheme}"
+        refuse("tls_termination", message, hint)
     if settings.tls_termination and not options.serves_https:
         hint = "set gateway.tls, or remove it if the target itself speaks TLS"
         refuse("tls_termination", "the gateway has no certificate for terminating TLS", hint)
@@ -166,7 +178,9 @@ def _check_profile(route: Route, options: GatewayOptions, refuse: _Refuse) -> No
     """Refuse a route whose clients' certificates could not be verified."""
     field, name = "inbound_mtls_profile", route.settings.inbound_mtls_profile
     profile = next((it for it in options.client_profiles if it.name == name), None)
-    if route.is_stream:
+    if options.client_profile not in {"", name}:
+        refuse(field, f"{_COMMON} requires the profile {options.client_profile!r} of all routes", "remove it")
+    elif route.is_stream:
         refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it")
     elif route.has_listener:
         refuse(field, "a route with a port of its own cannot require client certificates", "remove the port")
