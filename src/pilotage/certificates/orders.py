@@ -96,7 +96,7 @@ async def obtain(
         replaced: PEM chain of the certificate from the same CA that it replaces; empty for none.
 
     Raises:
-        CertificateError: it was not obtained.
+        CertificateError: the CA did not issue the certificate.
 
     """
     await connect(account)
