@@ -1,4 +1,4 @@
-"""Our own CA, for names that no public CA knows. Blocking: call it in a thread."""
+"""Implements our own CA, for names that no public CA accepts. Blocking: call it in a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ROOT", "InternalAuthority"]
 
 ROOT: Final = "internal/root.pem"
-"""The root certificate, below the folder for certificates. Clients have to trust it."""
+"""Path of the root certificate in the folder for certificates. Clients must trust this certificate."""
 
 _KEY: Final = "internal/root-key.pem"
 _ROOT_YEARS: Final = 10
@@ -32,7 +32,7 @@ _LEAF_DAYS: Final = 30
 
 
 class InternalAuthority:
-    """Issues certificates that its own root signs. The root is made when it is first needed.
+    """Issues certificates signed by its own root, which it creates on first use.
 
     Args:
         storage: the folder in which the root and its key are kept.
@@ -82,13 +82,17 @@ class InternalAuthority:
             root = x509.load_pem_x509_certificate(certificate)
             signer = serialization.load_pem_private_key(key, password=None)
         except (StorageError, OSError) as error:
-            hint = "free space, or give pilotage access to the folder"
-            raise CertificateError(f"the root of the internal CA cannot be kept: {error}", hint) from error
+            hint = "free some disk space, or give pilotage access to the folder"
+            raise CertificateError(f"cannot save the root certificate of the internal CA: {error}", hint) from error
         except (ValueError, TypeError) as error:
             folder = self._storage.folder / "internal"
-            raise CertificateError(f"{folder} is damaged: {error}", "remove it to make a new root") from error
+            raise CertificateError(
+                f"{folder} is damaged: {error}", "remove it; pilotage then creates a new root"
+            ) from error
         if not isinstance(signer, ec.EllipticCurvePrivateKey):
-            raise CertificateError("the key of the internal CA is not an ECDSA key", "remove it to make a new root")
+            raise CertificateError(
+                "the key of the internal CA is not an ECDSA key", "remove it; pilotage then creates a new root"
+            )
         return root, signer
 
 

@@ -46,7 +46,7 @@ class Issuer:
         return max((account.skew for account in self._accounts.values()), key=abs, default=0.0)
 
     def configure(self, settings: AutocertSettings) -> None:
-        """Keep one account for each CA in the settings. It connects when it is first needed."""
+        """Keep one account for each CA in the settings. An account connects on first use."""
         used = dict.fromkeys(authority for entry in settings.entries for authority in entry.authorities)
         self._accounts = {it: self._accounts.get(it) or Account(it, self._keeper.storage) for it in used}
 
@@ -61,7 +61,7 @@ class Issuer:
         """Obtain a certificate.
 
         Args:
-            job: which.
+            job: the certificate to obtain.
             now: seconds since 1970.
 
         Returns:
@@ -97,8 +97,8 @@ class Issuer:
         limits = self._keeper.state.limits
         wait, why = limits.wait(now, authority.directory, job.names, renewal=job.renewal)
         if wait > 0:
-            message = f"pilotage asks for no more certificates for now: it has reached its own limit of {why}"
-            hint = "see which containers claim so many names; the limit keeps below those of CAs"
+            message = f"pilotage requests no further certificates for now: it has reached its own limit of {why}"
+            hint = "check which containers claim so many names; this limit is below those of CAs"
             raise CertificateError(message, hint, retry_after=wait)
         account = self._accounts.get(authority) or Account(authority, self._keeper.storage)
         solver = Solver(job.entry.method, self._gateway, job.entry.dns, self._keeper.journal)

@@ -29,7 +29,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, connect=5)
 
 
 class CloudflareNetworks:
-    """Reads Cloudflare's lists regularly. Until a list has been read, the networks that pilotage knows count.
+    """Reads Cloudflare's lists regularly. Until the first time, the built-in networks apply.
 
     Args:
         ads: the xDS server, whose Envoys get the networks.
@@ -64,7 +64,7 @@ class CloudflareNetworks:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 if not failed:
                     why = str(error) or type(error).__name__
-                    log.warning("Cloudflare's list of networks cannot be read, so the known ones stay in use: %s", why)
+                    log.warning("cannot read Cloudflare's list of networks; the previous networks stay in use: %s", why)
                 failed = True
             else:
                 failed = False

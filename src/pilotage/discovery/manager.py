@@ -98,7 +98,7 @@ class DiscoveryManager:
         return [found for provider in self._providers.values() for found in provider.current.containers_at(addresses)]
 
     def agents(self) -> dict[str, KnownAgent]:
-        """Return what is known of each agent, by its address."""
+        """Return the known facts about each agent, by address."""
         providers = [provider for provider in self._providers.values() if provider.config.agent]
         return {it.config.agent: KnownAgent(it.name, it.config, it.agent) for it in providers}
 
@@ -204,7 +204,7 @@ class DiscoveryManager:
             reserved_ports: ports on this host that the proxy itself uses from now on; as before if omitted.
             policy: what containers may claim from now on; as before if omitted.
 
-        Returns: Descriptions of what was done, for the log; empty if the configuration had not changed.
+        Returns: Descriptions of the changes, for the log; empty if the configuration had not changed.
 
         Raises:
             ConfigError: the address of an engine is invalid. Nothing has changed.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ServicesChange", "read_services", "update_services"]
 
 ServicesChange = Literal["", "tasks", "services"]
-"""What changed: nothing, only the known tasks, or also the services."""
+"""Kind of change: nothing, only the known tasks, or also the services."""
 
 
 async def update_services(
@@ -29,7 +29,7 @@ async def update_services(
     *,
     present: Collection[str] | None = None,
 ) -> ServicesChange:
-    """Read what the engine's swarm reports about some containers, if their labels say that they are tasks.
+    """Read the engine's tasks and services for containers whose labels say that they are tasks.
 
     Only unknown tasks are requested, so the cost does not depend on the total number of tasks.
 

@@ -14,7 +14,7 @@ _PAUSE_AT: Final = 2**17  # bytes that wait for their reader
 
 
 class _Source(Protocol):
-    """Where the body comes from."""
+    """The source of a body."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -27,7 +27,7 @@ class EngineResponse:
         status: status code.
         reason: the reason phrase after the status code.
         headers: by name in lower case.
-        source: where the body comes from; paused while too much of the body waits for its reader.
+        source: the source of the body; paused while too much of the body waits for its reader.
 
     Attributes:
         status, reason, headers: as above.
@@ -95,7 +95,7 @@ class EngineResponse:
         self._wake()
 
     def end(self, error: Exception | None = None) -> None:
-        """End the body, unless it has ended. The reader first gets what has arrived, and then the error, if any."""
+        """End the body, unless it has ended. The reader first gets the data that has arrived, then the error."""
         if not self._ended:
             self._ended, self._error = True, error
             self._wake()

@@ -1,6 +1,6 @@
 """Serves the files of routes with scheme fileserver to Envoy, over a private unix socket.
 
-Envoy decides who may request what. It sends the alias of the route as the host of each request.
+Envoy controls access to the files. It sends the alias of the route as the host of each request.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class FileServer:
         if found.descriptor < 0:
             # With two leading slashes, a browser would take the first part for a host.
             there = f"/{path.lstrip('/')}/" + (f"?{query}" if query else "")
-            return _text(301, "This folder has another address.", {"Location": there})
+            return _text(301, "The URL of this folder ends with a slash.", {"Location": there})
         try:
             return await self._send(request, found)
         finally:
@@ -118,7 +118,9 @@ class FileServer:
         start, length, status = 0, found.size, 200
         wanted = _range(request, found, tag)
         if wanted == (-1, -1):
-            return _text(416, "The file has no such part.", headers | {"Content-Range": f"bytes */{found.size}"})
+            return _text(
+                416, "The file does not have the requested range.", headers | {"Content-Range": f"bytes */{found.size}"}
+            )
         if wanted is not None:
             (start, length), status = wanted, 206
             headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{found.size}"
@@ -141,7 +143,7 @@ class FileServer:
 
 
 class _Closed(asyncio.Protocol):
-    """A connection that is closed at once, because there are too many."""
+    """The protocol of a connection beyond the limit, which is closed at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
@@ -168,7 +170,7 @@ def _tags(header: str) -> list[str]:
 
 
 def _range(request: web.BaseRequest, found: Found, tag: str) -> tuple[int, int] | None:
-    """Return start and length of the part that is wanted; ``None`` for the whole file, (-1, -1) if it has no such part.
+    """Return start and length of the requested part; ``None`` for the whole file, (-1, -1) if there is no such part.
 
     Requests for several parts get the whole file, as RFC 9110, 14.2, allows.
     """

@@ -101,7 +101,7 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         aliases: the aliases that ``proxy.aliases`` lists, in the order of the label, with duplicates; empty if it lists
             none. They are spelled as :func:`~pilotage.core.hostnames.ascii_host` returns them.
-        exclude: whether to serve none of the container's routes; ``None`` if no label says.
+        exclude: whether to serve none of the container's routes; ``None`` if no label sets it.
         network: name of the network through which to reach the container; ``""`` for the default.
         idle: how the container sleeps and wakes; ``None`` if it never sleeps, or if an idle label is invalid.
         depends_on: containers that this one needs, e.g. ``db:service_healthy``.
@@ -172,7 +172,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
 _ONE_NAME: Final = re.compile(r"[\w.*-]+")
 _HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
 _SECRET_ALIAS: Final = Problem(
-    message="an alias contains a password or another secret, or is too long to check for one, so it has no effect",
+    message="an alias contains a password or another secret, or is too long to check for secrets, so it has no effect",
     hint="write a name such as shop, or a host such as shop.example.com",
     label=ALIASES,
 )

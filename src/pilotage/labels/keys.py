@@ -128,8 +128,8 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
 
     Args:
         labels: all labels of the container, key -> text.
-        foreign: keys known not to be pilotage's; new ones are added. Pass the same set for all containers of an engine:
-            as most keys recur, this makes filtering almost free.
+        foreign: keys known not to be pilotage's; new ones are added. Pass the same set for all containers of an engine.
+            Most keys recur, so filtering then costs almost nothing.
 
     """
     warnings: tuple[Problem, ...] = ()
@@ -164,7 +164,7 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
 
 
 def _unchecked(number: int) -> Problem:
-    message = f"the container has {number:,} labels, so it is not searched for misspelt pilotage labels"
+    message = f"the container has {number:,} labels, so it is not searched for misspelled pilotage labels"
     return Problem(message=message, severity="warning", hint=f"at most {_MAX_CHECKED:,} are checked")
 
 
@@ -177,7 +177,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
     warnings = tuple(map(_typo_warning, misspelt[:MAX_PROBLEMS]))
     if len(misspelt) <= MAX_PROBLEMS:
         return warnings
-    message = f"{count(len(misspelt) - MAX_PROBLEMS, 'more label')} look misspelt, too"
+    message = f"{count(len(misspelt) - MAX_PROBLEMS, 'more label')} look misspelled, too"
     return (*warnings, Problem(message=message, severity="warning", hint=f"write {_NAMESPACE}"))
 
 
@@ -207,7 +207,7 @@ def shown_key(key: str) -> str:
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     """Return a fingerprint of the fields that the first, second, … alias gets. It does not depend on the aliases.
 
-    A fleet has few distinct fingerprints, so its containers can share decoded settings.
+    Most containers share one of a few fingerprints, so they can share decoded settings.
 
     Returns:
         The fingerprint, or ``None`` if the result must not be shared: there are warnings, very long values, duplicate

@@ -40,7 +40,7 @@ class LabelEntry(msgspec.Struct, frozen=True, kw_only=True):
         example: a value, as written in a Compose file; ``""`` if the label has no example.
         spellings: other names of the field.
         protective: whether an error in the field takes the route out of service.
-        works: ``yes``, ``partly`` or ``no``, followed by a colon and the reason; ``""`` if nobody has checked.
+        works: ``yes``, ``partly`` or ``no``, followed by a colon and the reason; ``""`` if unknown.
 
     """
 

@@ -1,7 +1,7 @@
-"""Lets visitors in who solve a captcha (middleware ``hcaptcha``).
+"""Admits visitors who solve a captcha (middleware ``hcaptcha``).
 
 A visitor without a session gets a page with the provider's widget. The page sends the solution to a path on the same
-host, this process asks the provider whether the solution is right, and the browser gets a session.
+host. This process asks the provider whether the solution is right, and the browser then gets a session.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _OURS: Final = frozenset({"missing-input-secret", "invalid-input-secret", "sitek
 
 
 class Guarded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route with the middleware ``hcaptcha`` requires.
+    """The settings of a route with the middleware ``hcaptcha``.
 
     Attributes:
         captcha: the options of the middleware.
@@ -72,7 +72,7 @@ class CaptchaCheck:
 
     Args:
         keys: the keys, which sign sessions.
-        service: where the provider is. The operator names it.
+        service: the URLs of the provider, which the operator configures.
         find: returns what a backend requires; ``None`` if it does not have the middleware.
 
     """
@@ -117,7 +117,7 @@ class CaptchaCheck:
     async def _receive(self, asked: Asked, route: Guarded) -> Any:
         solution = asked.headers.get(CAPTCHA_HEADER, "")
         if not 0 < len(solution) <= _LONGEST or not solution.isascii():
-            return _said(400, "There is no solution.")
+            return _said(400, "The solution is missing.")
         try:
             async with self._limit:
                 verdict = await self._verify(asked, route, solution)
@@ -128,7 +128,7 @@ class CaptchaCheck:
             self._report(route, f"{self._service.verify_url} rejects the site: {', '.join(wrong)}; correct its keys")
             return _said(503, "The solution cannot be checked at the moment. Try again later.")
         if not verdict.success:
-            return _said(403, "That is not the solution. Try again.")
+            return _said(403, "That solution is wrong. Try again.")
         now, seconds = int(time.time()), int(route.captcha.session_seconds)
         claims = {"iss": SESSION_ISSUER, "aud": route.valid_for, "iat": now, "exp": now + seconds}
         token = self._keys.sign({**claims, route.valid_for: {"ok": True}})

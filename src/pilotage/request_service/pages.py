@@ -54,7 +54,7 @@ _PAGE: Final[Headers] = (
 def accepts_page(asked: Asked) -> bool:
     """Return whether a browser asks for a page, so that it can be redirected to another site.
 
-    Scripts, API clients and WebSockets cannot follow such a redirect. They need a response that says to sign in.
+    Scripts, API clients and WebSockets cannot follow such a redirect. They need a response that asks them to sign in.
     """
     headers = asked.headers
     return (
@@ -106,7 +106,7 @@ def error_page(
     Args:
         asked: the client's request.
         status: HTTP status.
-        title: what happened. It and the other texts may come from strangers.
+        title: what happened. This text and the others are untrusted.
         text: what to do.
         link: path and text of a link.
         cookies: headers to add.

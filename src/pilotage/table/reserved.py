@@ -1,7 +1,7 @@
 """Reserves the names that an engine's containers held before a restart until that engine has been listed. Pure.
 
-Otherwise, if an engine is unreachable when the daemon starts, a container on another engine would take a name of the
-unreachable engine's container, and would keep that name. Rules: decision 31.
+Otherwise, if an engine is unreachable when the daemon starts, containers on other engines would take its containers'
+names and keep them. Rules: decision 31.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["HeldName", "ReservedNames"]
 
 
 class HeldName(msgspec.Struct, frozen=True):
-    """Who held a name when the daemon last ran.
+    """The holder of a name when the daemon last ran.
 
     Attributes:
         engine: name of the engine.
@@ -146,7 +146,7 @@ def _problem(route: Route, name: str, holder: HeldName) -> Problem:
     return Problem(
         message=f"{shorten(name)!r} belonged to {held_by} when pilotage last ran, and pilotage "
         "has not been able to list that engine's containers since",
-        hint="this route waits until it can; if that engine is gone for good, remove it from the configuration",
+        hint="this route waits until it can; if the engine no longer exists, remove it from the configuration",
         provider=route.provider,
         container=route.container,
         route=route.alias,

@@ -40,14 +40,14 @@ _MOST_NAMED: Final = 5
 class AutomaticCertificates:
     """The certificates and challenges that every Envoy should have. They need ``options.automatic_certificates``.
 
-    Set the certificates before the first table is published. Otherwise, an Envoy that has served since before this
+    Set the certificates before the first table is published. Otherwise, an Envoy that was already running when this
     process started loses its certificates until they are set.
 
     Attributes:
         problems: a problem for each certificate that cannot be served, and for names without certificate.
 
     Args:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         send_changes: sends changed resources to the Envoys.
         envoys: the connected Envoys.
         schedule: calls a function after a number of seconds.
@@ -95,7 +95,7 @@ class AutomaticCertificates:
             timeout: seconds that the Envoys may take.
 
         Raises:
-            GatewayError: there is no plain HTTP listener, the values are not as RFC 8555 demands, there are too many
+            GatewayError: there is no plain HTTP listener, the values are invalid (RFC 8555), there are too many
                 challenges, or an Envoy rejects the answer.
             TimeoutError: not all Envoys have accepted it in time, or none is connected. It stays set.
 
@@ -103,7 +103,7 @@ class AutomaticCertificates:
         if not self._snapshot.options.http_port:
             raise GatewayError("HTTP-01 challenges need the plain HTTP listener, and gateway.http is 0")
         if not is_challenge(token, key_authorization):
-            raise GatewayError("the token or key authorization of an HTTP-01 challenge is not as RFC 8555 demands")
+            raise GatewayError("the token or key authorization of an HTTP-01 challenge is not valid (RFC 8555)")
         challenges = self._snapshot.listeners.http_challenges
         _limit(challenges, token)
         challenges[token] = key_authorization
@@ -154,7 +154,8 @@ class AutomaticCertificates:
     def set_certificates(self, certificates: Sequence[ServedCertificate]) -> None:
         """Replace all certificates. New handshakes use them, and no connection is closed.
 
-        If several have a name, the first one of them serves it. :attr:`problems` has those that cannot be served.
+        If several certificates have the same name, the first one serves it. :attr:`problems` lists those that cannot be
+        served.
         """
         self._certificates = tuple(certificates)
         self._apply()
@@ -170,14 +171,14 @@ class AutomaticCertificates:
         return frozenset(self._self_signed)
 
     def _apply(self) -> None:
-        """Serve the certificates, and self-signed ones for the other names, as far as they have been made."""
+        """Serve the certificates and, for all other names, the self-signed certificates that have been made so far."""
         served, problems = self._servable()
         names = {name for it in served for name in it.names}
         names |= {name.lower() for files in self._snapshot.options.certificates for name in files.names}
         missing = sorted(name for name in self._managed if not _covers(names, name))
         room = MOST_CERTIFICATES - len(served)
         if len(served) + len(missing) > MOST_CERTIFICATES:
-            hint = "let certificates have several names, or a wildcard"
+            hint = "put several names into each certificate, or use a wildcard"
             message = f"the gateway serves at most {MOST_CERTIFICATES:,} automatic certificates"
             problems.append(Problem(message=message, hint=hint))
             served, missing = served[:MOST_CERTIFICATES], missing[: max(0, room)]
@@ -233,7 +234,7 @@ class AutomaticCertificates:
 
     def _add(self, made: dict[str, CertificatePair]) -> None:
         if made:
-            _log.info("made self-signed certificates for %s, until they have others", _shown(sorted(made)))
+            _log.info("using self-signed certificates for %s until others are issued", _shown(sorted(made)))
             self._self_signed |= made
             self._making = None
             self._apply()  # some of these names may have a certificate by now, or others may need one
@@ -294,5 +295,5 @@ def _without_certificate(names: list[str]) -> Problem:
     return Problem(
         message=f"{_shown(names)} {have} only a self-signed certificate so far, which browsers refuse",
         severity="warning",
-        hint="'pilotage certificates' says what the authority answered",
+        hint="'pilotage certificates' shows the authority's answer",
     )

@@ -43,7 +43,7 @@ class Captcha(msgspec.Struct, frozen=True):
     """The captcha that visitors of a route have to solve.
 
     Attributes:
-        site_key: names the site at the provider; it is in the page.
+        site_key: the site's public ID at the provider, which the page contains.
         secret_key: the site's password at the provider.
         session_seconds: how long a solved captcha grants access, in seconds.
 
@@ -59,7 +59,7 @@ class Captcha(msgspec.Struct, frozen=True):
 
 
 class CaptchaService(msgspec.Struct, frozen=True):
-    """Where the provider of captchas is.
+    """The URLs of the captcha provider.
 
     Attributes:
         script_url: the script that shows the captcha; browsers load it.
@@ -96,7 +96,7 @@ def read_captcha(options: Mapping[str, Any]) -> tuple[Captcha, list[tuple[str, s
     except ParseError as error:
         problems.append(("session_expiry", error.message, "write one such as 24h"))
     if not _SHORTEST <= seconds <= _LONGEST:
-        what = "a session cannot be this short or long"
+        what = "the duration of a session is out of range"
         problems.append(("session_expiry", what, "write a duration from 1m to 9600h"))
     return Captcha(keys[0], keys[1], seconds), problems
 
@@ -118,7 +118,7 @@ def _is_plain(url: str) -> bool:
 
 
 def captcha_audience(backend: str, captcha: Captcha) -> str:
-    """Return what the sessions of visitors are valid for: one backend and one site at the provider.
+    """Return the audience of visitors' sessions, which stands for one backend and one site at the provider.
 
     Args:
         backend: ``route/ALIAS`` or ``pool/NAME``.

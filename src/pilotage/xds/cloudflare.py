@@ -1,7 +1,7 @@
 """Lists the networks from which Cloudflare connects to its customers' servers. Pure.
 
-Source: Cloudflare's published list of IP ranges, which rarely changes. The daemon reads that list regularly. Until it
-has done so, the networks here count.
+Source: Cloudflare's published list of IP ranges, which rarely changes. The daemon reads that list regularly. Until the
+first time, the networks in this module apply.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def read_networks(text: str) -> tuple[str, ...]:
     """Return the networks in a list.
 
     Args:
-        text: the list, one network in each line. It may come from a stranger.
+        text: the list, one network in each line. It is untrusted.
 
     Raises:
-        ValueError: it is not a list of Cloudflare's networks: a line is no public network, or too large a one; or less
-            than half of the known networks are in the list.
+        ValueError: a line is not a public network or is too large a network, or the list has less than half of the
+            known networks.
 
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -67,7 +67,7 @@ def read_networks(text: str) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"{shorten_value(line)!r} is not a network") from None
         if not network.is_global or network.prefixlen < _SHORTEST[network.version]:
-            raise ValueError(f"{line} is not a network of a single company")
+            raise ValueError(f"{line} is not public, or is too large")
         found[str(network)] = network
     known = [ipaddress.ip_network(it) for it in CLOUDFLARE]
     kept = sum(any(it.version == new.version and it.subnet_of(new) for new in found.values()) for it in known)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Holds what the HTTP listeners depend on besides the settings, and builds their resources. Pure."""
+"""Holds the certificates and challenges of the HTTP listeners, and builds the listeners. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ListenerState"]
 
 
 class ListenerState:
-    """What the HTTP listeners depend on besides the settings.
+    """The certificates, challenges and client profiles on which the HTTP listeners depend, besides the settings.
 
     Attributes:
         http_challenges: token -> key authorization of the HTTP-01 challenges to answer.
@@ -55,7 +55,10 @@ class ListenerState:
 
     def resources(self, options: GatewayOptions) -> list[Resource]:
         """Return the HTTP listeners and the resources that only they use."""
-        clients = ClientNames.of_routes(self.clients.values(), options.match_domains)
+        if options.client_profile:
+            clients = ClientNames.all(options.client_profile)
+        else:
+            clients = ClientNames.of_routes(self.clients.values(), options.match_domains)
         if not options.automatic_certificates:
             return http_listeners(options, clients=clients)
         found = [http_challenges(self.http_challenges)] if options.http_port else []

@@ -1,7 +1,7 @@
 """Parses a route's middlewares into a policy for its requests and responses (LABELS II.6.2). Pure.
 
-Middlewares that restrict access fail closed: if one cannot be applied exactly, the route is not served. Others are
-skipped and reported.
+If a middleware that restricts access cannot be applied exactly, the route is not served. Other middlewares are skipped
+and reported.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
-    """What the middlewares of a route require.
+    """The combined settings of a route's middlewares.
 
     Attributes:
         request, answer: changes to the headers of requests and responses.
@@ -92,7 +92,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
 
     @property
     def is_protected(self) -> bool:
-        """Whether something other than this gateway decides which requests pass."""
+        """Whether an auth service decides which requests pass."""
         return self.auth is not None or self.signs_in
 
     @property
@@ -221,7 +221,7 @@ class _Parser(HeaderEdits):
         if allow and "allow" in self.found:
             allow = common_networks(self.found["allow"], allow)
             if not allow:
-                self.problem("no client is in all of this route's lists of networks", "remove one list")
+                self.problem("no client can be in all lists of networks of this route", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a problem with the response grants no access
         self.found["refusal"] = read_refusal(options, self.warn)
@@ -301,7 +301,7 @@ class _Parser(HeaderEdits):
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
         if str(options.get("recursive", "false")).lower() == "true":
-            text = "the last address that is not in 'from' is taken, because clients can forge the first one"
+            text = "the last address that is not in 'from' is used, because clients can forge the first one"
             self.problem(text, "remove recursive", option="recursive", harmless=True)
 
     def cloudflare(self, _options: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Finds the clients of routes with the middleware ``real_ip`` behind the proxies that the route trusts. Pure.
 
-Envoy determines a client's address before the route. So a script runs for such routes before everything that restricts
-access. It writes the real address into metadata of the request, where the filters of these routes look for it, and into
-``X-Forwarded-For``. If the script fails, there is no address, and nobody has access.
+Envoy determines a client's address before it finds the route. For such routes, a script therefore runs before all
+filters that restrict access. It writes the real address into the request's metadata, which these filters read, and into
+``X-Forwarded-For``. If the script fails, there is no address, and no client has access.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def client_address(policy: RoutePolicy) -> str:
 
 
 def real_ip_metadata(policy: RoutePolicy) -> Mapping[str, str]:
-    """Return what the script has to know, as metadata of a route; empty if it does not run."""
+    """Return the input of the script, as metadata of a route; empty if the script does not run."""
     if policy.address_from is None:
         return {}
     header, networks = policy.address_from
@@ -167,7 +167,7 @@ def real_principal(network: str) -> Any:
 
 
 def real_rate_action() -> Any:
-    """Return the rate limit action that tells real addresses apart. Clients without an address share a limit."""
+    """Return the rate limit action that distinguishes real addresses. Clients without an address share a limit."""
     kind = route_components_pb2.RateLimit.Action
     key = metadata_key_pb2.MetadataKey(key=_CLIENT, path=[metadata_key_pb2.MetadataKey.PathSegment(key="address")])
     return kind(metadata=kind.MetaData(descriptor_key="remote_address", metadata_key=key, default_value="unknown"))

@@ -1,8 +1,8 @@
 """Finds where the rules of routes send requests: to other routes, other addresses and files. Pure.
 
-For an address or a folder, a hidden route is made, whose alias no client can request. So everything that is checked for
-the targets of routes is checked for these, too. Requests to another route go directly to its target. So this route must
-not have middlewares or rules of its own, which would be bypassed.
+An address or a folder gets a hidden route, whose alias no client can request. It therefore passes the same checks as
+the target of any other route. Requests to another route go directly to its target, so that route must not have
+middlewares or rules, which would be bypassed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def is_hidden(backend: Backend) -> bool:
 
 
 class RuleTargets:
-    """The hidden routes, and which routes lead to which others.
+    """The hidden routes, and the links from routes to the targets of their rules.
 
     Attributes:
         hidden: alias -> hidden route.
@@ -160,7 +160,7 @@ class RuleTargets:
         problems = []
         for where in places:
             other = find(target_alias(backend.route.alias, where))
-            why = _why_not(other) if where[0] == "route" else ""
+            why = _why_not(other, backend.route.settings.inbound_mtls_profile) if where[0] == "route" else ""
             others[where] = None if why else other
             if why:
                 problems.append(_problem(backend.route, where[1], why))
@@ -200,8 +200,8 @@ def _hidden(alias: str, route: Route, where: Elsewhere, policy: Policy) -> Route
     )
 
 
-def _why_not(other: Backend | None) -> str:
-    """Return why rules of other routes cannot send requests to a backend; ``""`` if they can."""
+def _why_not(other: Backend | None, profile: str) -> str:
+    """Return why rules of a route with a profile of client certificates cannot use a backend; ``""`` if they can."""
     if other is None or other.route.is_stream:
         return "is not served"
     if other.agent is not None:
@@ -212,7 +212,8 @@ def _why_not(other: Backend | None) -> str:
     settings = other.route.settings
     if policy != PLAIN or settings.path_patterns or settings.rules or settings.rule_file:
         return "has rules or middlewares of its own, which would be bypassed"
-    return "requires client certificates, which would be bypassed" if settings.inbound_mtls_profile else ""
+    bypassed = settings.inbound_mtls_profile not in {"", profile}
+    return "requires client certificates, which would be bypassed" if bypassed else ""
 
 
 def _unknown(route: Route, place: str) -> Problem:

@@ -48,9 +48,8 @@ ADDRESS_HEADER: Final = "x-pilotage-address"
 """The request header with the client's address, which a filter sets for routes whose rules need it."""
 
 HOST_HEADER: Final = "x-pilotage-host"
-"""The request header with the client's host, which a filter sets while it looks up the route of a wildcard alias.
-
-Meanwhile, the host is that of the alias.
+"""The request header with the client's host. A filter sets it while it looks up the route of a wildcard alias, because
+it then replaces the host itself.
 """
 
 PROTOCOL_HEADER: Final = "x-pilotage-protocol"
@@ -91,14 +90,14 @@ TestResult = tuple[Test, bool]
 """A test, and the result that it must have."""
 
 Ways = tuple[tuple[TestResult, ...], ...]
-"""Alternatives, each a set of tests that must all hold. No alternative: never. One without tests: always."""
+"""Alternatives, each a set of tests that must all hold. Without alternatives: never. One without tests: always."""
 
 _ALWAYS: Final[Ways] = ((),)
 _NEVER: Final[Ways] = ()
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What earlier commands have done to the request.
+    """Changes that earlier commands have made to the request.
 
     Attributes:
         headers: lower-case names of changed headers.
