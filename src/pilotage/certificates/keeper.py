@@ -38,7 +38,7 @@ class Keeper:
 
     Args:
         folder: where they are kept.
-        on_event: called for each certificate that is taken over from files, or comes from another process.
+        on_event: called for each certificate that is taken over from files or from another process.
 
     Attributes:
         storage: the folder.
@@ -209,7 +209,7 @@ class Keeper:
             del self._stored[it.lineage]
 
     async def read(self, name: str) -> bytes | None:
-        """Return what a file of the folder contains; ``None`` if there is no such file.
+        """Return the content of a file in the folder; ``None`` if there is no such file.
 
         Raises:
             StorageError: it cannot be read.

@@ -77,7 +77,7 @@ class CertificateManager:
         settle: seconds to wait for more names after the first new one.
 
     Attributes:
-        totals: what has happened since the start.
+        totals: counts of events since the start.
         events: the latest events, the newest last.
         on_event: functions that are called with each event.
 
