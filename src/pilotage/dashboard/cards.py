@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.core.text import shorten_value
 from pilotage.dashboard.links import path_of, safe_url
-from pilotage.dashboard.states import Shown
+from pilotage.dashboard.states import Shown, route_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +75,7 @@ def card(route: RouteEntry) -> Card | None:
         hue=sum(name.encode(errors="replace")) % _HUES,
         url=safe_url(home.url) or safe_url(route.url or ""),
         details=path_of("routes", route.alias),
-        state=Shown(route.state, route.status),
+        state=route_state(route),
         favorite=home.favorite,
     )
 

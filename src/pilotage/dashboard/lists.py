@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.engines import engines_json
-from pilotage.api.history import ChangeFilter
 from pilotage.api.route_detail import route_detail, route_source
 from pilotage.api.routes import RouteFilter, RouteIndex
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
-from pilotage.dashboard.cards import MOST_CARDS, card, grouped
+from pilotage.dashboard.cards import MOST_CARDS, Card, card, grouped
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.route_page import explanation_page, route_page
-from pilotage.dashboard.states import CERTIFICATES, ENGINES, NAMES, envoy_state
+from pilotage.dashboard.states import CERTIFICATES, ENGINES, NAMES, envoy_state, route_state
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.label_reference import entries, matching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pilotage.api.routes import RouteEntry
     from pilotage.api.source import Source
     from pilotage.dashboard.rates import Rates
@@ -52,7 +49,7 @@ class Lists:
         routes = route_source(self._source)
         text = query.get("q", "")
         page = self._index.page(routes, RouteFilter(text=text, states=_SERVED))
-        cards = []
+        cards: list[Card] = []
         more = 0
         for number, alias in enumerate(page.aliases, 1):
             if len(cards) == MOST_CARDS:
@@ -89,9 +86,7 @@ class Lists:
         rate = self._rates.of(route.pool or route.alias) or self._rates.of(route.alias)
         return {
             "alias": route.alias,
-            "kind": route.state,
-            "words": shorten(route.status, 120),
-            "detail": "",
+            "state": route_state(route),
             "listen": route.listen,
             "pool": route.pool,
             "target": shorten(route.target or "", 120),
@@ -133,12 +128,13 @@ class Lists:
         """Return the latest changes."""
         text, kind = query.get("q", ""), query.get("kind", "")
         kind = kind if kind in _KINDS else ""
-        changes = self._source.history.select(ChangeFilter(kinds=frozenset({kind} - {""})))
-        found = [it for it in changes if _has(text, f"{it.kind} {it.alias} {it.engine} {it.text} {it.cause}")]
+        changes = list(self._source.history.select())
+        chosen = [it for it in changes if kind in ("", it.kind)]
+        found = [it for it in chosen if _has(text, f"{it.kind} {it.alias} {it.engine} {it.text} {it.cause}")]
         return {
             "changes": found[:_MOST_EVENTS],
             "more": len(found) > _MOST_EVENTS,
-            "kinds": _KINDS,
+            "kinds": [it for it in _KINDS if any(it == change.kind for change in changes) or it == kind],
             "kind": kind,
             "text": text,
         }
@@ -163,12 +159,12 @@ class Lists:
     async def labels(self, query: dict[str, str]) -> dict[str, Any]:
         """Return the reference of labels."""
         text = query.get("q", "")
-        words = text.split()
-        found, near = matching(words[0] if len(words) == 1 else "", {})
-        if len(words) != 1 or not found:
-            described = [it for it in entries() if _has(text, f"{it.label} {it.meaning} {' '.join(it.spellings)}")]
-            found = tuple(described)
-        return {"labels": found, "near": near, "all": len(entries()), "text": text}
+        known = entries()
+        named = [it for it in known if _has(text, " ".join((it.label, *it.spellings)))]
+        names = {it.label for it in named}
+        found = named + [it for it in known if it.label not in names and _has(text, f"{it.label} {it.meaning}")]
+        near = "" if found else matching(text, {})[1]
+        return {"labels": found, "near": near, "all": len(known), "text": text}
 
 
 _SERVED: Final = frozenset(NAMES) - {"excluded", "refused"}

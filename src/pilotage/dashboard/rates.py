@@ -1,4 +1,4 @@
-"""Works out how many requests per second routes get, from their counters. Pure: the caller passes in time and counters."""
+"""Works out how many requests per second routes get, from their counters. Pure: the caller passes in the time."""
 
 from __future__ import annotations
 

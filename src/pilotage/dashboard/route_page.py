@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from pilotage.core.problems import Problem
 from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
 from pilotage.dashboard.problems import shown_problem
-from pilotage.dashboard.states import Shown, endpoint_state, state_on_envoy
+from pilotage.dashboard.states import endpoint_state, route_state, state_on_envoy
+from pilotage.output.json import ProblemJson
 from pilotage.sleep.status import describe
 
 if TYPE_CHECKING:
-    from pilotage.api.route_detail import RouteDetail
+    from pilotage.api.route_detail import ProblemDetail, RouteDetail
     from pilotage.dashboard.rates import Rates
     from pilotage.output.explain import ContainerExplanation, Explanation, FileExplanation, RouteExplanation
     from pilotage.table.table import Table
@@ -34,10 +36,10 @@ def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any
     found = explanation_page(detail.explanation)
     return found | {
         "name": route.alias,
-        "current": Shown(detail.route.state, detail.route.status),
+        "current": route_state(detail.route),
         "address": safe_url(detail.route.url or ""),
         "sleep": describe(detail.sleep, wall=time.time()) if detail.sleep is not None else "",
-        "problems": [shown_problem(it.problem, it.correction) for it in detail.problems],
+        "problems": [shown_problem(_problem(it), it.correction) for it in detail.problems],
         "endpoints": [
             {"address": it.address, "container": it.container, "state": endpoint_state(it, health.get(it.address))}
             for it in route.endpoints
@@ -62,6 +64,10 @@ def explanation_page(explanation: Explanation) -> dict[str, Any]:
         "changes": (),
         "parts": [*map(_container, explanation.containers), *map(_file, explanation.files)],
     }
+
+
+def _problem(detail: ProblemDetail) -> Problem:
+    return Problem(**{name: getattr(detail, name) for name in ProblemJson.__struct_fields__})
 
 
 def _container(container: ContainerExplanation) -> dict[str, Any]:

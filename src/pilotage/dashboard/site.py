@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
@@ -59,7 +59,7 @@ _WATCHED: Final = 60.0
 
 
 class Dashboard:
-    """The pages. An instance is the ``pages`` of an :class:`~pilotage.api.server.Api`.
+    """The pages, inside an ``async with`` block. They are the ``pages`` of an :class:`~pilotage.api.server.Api`.
 
     Args:
         source: what the pages show.
@@ -77,6 +77,14 @@ class Dashboard:
         self._sessions = Sessions(token, lambda: asyncio.get_running_loop().time())
         self._looked_at = 0.0
         self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
 
     # ---- what the API asks
 
@@ -217,7 +225,9 @@ class Dashboard:
             log.warning("a browser at %s could not sign in to the dashboard", request.remote or "the unix socket")
             wrong = "Too many wrong tokens. Wait a minute." if blocked else "This is not the token."
             status = 429 if blocked else 403
-            return self._render(request, "login", "Sign in", {"wrong": wrong, "next": target}, status=status, live=False)
+            return self._render(
+                request, "login", "Sign in", {"wrong": wrong, "next": target}, status=status, live=False
+            )
         log.info("a browser at %s signed in to the dashboard", request.remote or "the unix socket")
         response = web.HTTPSeeOther(target)
         secure = request.headers.get("X-Forwarded-Proto") == "https"
@@ -243,12 +253,6 @@ class Dashboard:
         while loop.time() - self._looked_at < _WATCHED:
             self._rates.add(loop.time(), await self._source.traffic())
             await asyncio.sleep(_EVERY)
-
-    async def close(self) -> None:
-        """End the task that reads the request counters."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
 
 
 def _query(request: web.BaseRequest) -> dict[str, str]:

@@ -9,16 +9,27 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.core.text import shorten
 from pilotage.dashboard.rendering import clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pilotage.api.routes import RouteEntry
     from pilotage.certificates.status import CertificateState
     from pilotage.routes.route import Endpoint, EndpointHealth
     from pilotage.table.envoys import EnvoyState, RouteState
 
-__all__ = ["CERTIFICATES", "ENGINES", "NAMES", "Shown", "endpoint_state", "envoy_state", "state_on_envoy"]
+__all__ = [
+    "CERTIFICATES",
+    "ENGINES",
+    "NAMES",
+    "Shown",
+    "endpoint_state",
+    "envoy_state",
+    "route_state",
+    "state_on_envoy",
+]
 
 NAMES: Final[Mapping[str, str]] = {
     "healthy": "healthy",
@@ -63,10 +74,20 @@ class Shown(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+def route_state(route: RouteEntry) -> Shown:
+    """Return the state of a route. A route that is not served says so, and then why."""
+    if route.state in ("excluded", "refused"):
+        return Shown(route.state, "not served", shorten(route.status.removeprefix("not served: "), 160))
+    words, _, detail = route.status.partition(", ")
+    first, _, since = words.partition(" since ")
+    detail = ", ".join(it for it in (f"since {since}" if since else "", detail) if it)
+    return Shown(route.state, shorten(first, 80), shorten(detail, 160))
+
+
 def endpoint_state(endpoint: Endpoint, health: EndpointHealth | None) -> Shown:
     """Return the state of an endpoint. ``health`` is the result of the gateway's probes, if it probes the endpoint."""
     if endpoint.state != "ready":
-        kind = "failing" if endpoint.state == "unhealthy" else endpoint.state
+        kind = {"waiting": "waiting", "draining": "draining"}.get(endpoint.state, "failing")
         return Shown(kind, NAMES[kind], endpoint.remark)
     if health is None:
         return Shown("ready", "ready", "the gateway does not probe it")

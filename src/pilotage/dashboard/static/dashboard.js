@@ -3,6 +3,7 @@
   const root = document.documentElement, find = id => document.getElementById(id);
   const live = find("live"), search = find("search");
   root.classList.add("scripted");
+  document.querySelector("nav [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
 
   // ---- New content. Elements with data-patch are compared by ID, and the children of data-list by theirs.
   const merge = (list, fresh) => {
@@ -24,6 +25,7 @@
   };
   const patch = fresh => {
     document.title = fresh.title;
+    document.body.dataset.version = fresh.body.dataset.version;
     const lists = node => [...node.querySelectorAll("[data-list]")].map(it => it.id).join();
     for (const part of fresh.querySelectorAll("[data-patch]")) {
       const old = find(part.id);
@@ -67,9 +69,8 @@
   const connect = () => {
     if (stream) stream.close();
     stream = new EventSource(document.body.dataset.events);
-    let before = false;
-    stream.addEventListener("open", () => { say("live", false); if (before) soon(); before = true; });
-    stream.addEventListener("table", () => soon());
+    stream.addEventListener("open", () => say("live", false));
+    stream.addEventListener("table", event => { if (event.lastEventId !== document.body.dataset.version) soon(); });
     stream.addEventListener("error", () => {
       say("reconnecting", true);
       if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 5000);
