@@ -22,8 +22,8 @@ import pytest
 from pilotage import build_routes, from_docker
 from pilotage.core.secrets import redact
 from pilotage.policy.target_addresses import leads_here
+from pilotage.routes.json import route_json
 from pilotage.routes.reach import nowhere
-from pilotage.routes.route import route_json
 from pilotage.routes.schema import ROUTE
 from tests.support.label_sets import containers
 from tests.support.summaries import LENIENT, LOCAL, REMOTE

@@ -9,93 +9,22 @@ import aiohttp
 import pytest
 
 from pilotage.api.listen import Listen
-from pilotage.api.metrics import Metrics
 from pilotage.api.openapi import document
 from pilotage.api.server import Api
 from pilotage.api.snapshot import SNAPSHOT_PATH, unpack
-from pilotage.core.errors import ConfigError, GatewayError
-from pilotage.core.problems import Problem
-from pilotage.discovery.manager import DiscoveryManager, discover
-from pilotage.engine.config import DockerProviderConfig
+from pilotage.core.errors import ConfigError
 from pilotage.routes.route import EndpointHealth
-from pilotage.table.envoys import EnvoyState, RouteState
-from pilotage.testing import FakeEngine
+from pilotage.table.envoys import RouteState
+from tests.support.api import Caller, check, serving
 from tests.support.leaks import assert_no_leaks
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from pilotage.table.table import Table
-    from pilotage.table.traffic import RouteTraffic
-
-LOOPBACK = Listen(host="127.0.0.1", port=0)
-
-
-class Told:
-    """A source as the daemon is one."""
-
-    def __init__(self, discovery: DiscoveryManager) -> None:
-        self.discovery = discovery
-        self.metrics = Metrics()
-        self.sleeper = self.certificates = None
-        self.why = ""
-        self.counted: dict[str, RouteTraffic] = {}
-        self.config_file = "/etc/pilotage/pilotage.yml"
-
-    def problems(self) -> tuple[Problem, ...]:
-        return (*self.discovery.table.problems, Problem(message="of the configuration", file="pilotage.yml"))
-
-    def not_ready(self) -> str:
-        return self.why
-
-    def envoys(self) -> tuple[EnvoyState, ...]:
-        return (EnvoyState(node="edge", connected=True, since=1.0, lag=0.25, version=1, waiting=2),)
-
-    def route_states(self, alias: str) -> dict[str, RouteState]:
-        return {"edge": RouteState("waiting", 1)} if alias == "web" else {}
-
-    async def traffic(self) -> dict[str, RouteTraffic]:
-        return self.counted
-
-    async def gateway_statistics(self) -> bytes:
-        if self.why:
-            raise GatewayError("Envoy does not respond", "wait")
-        return b"envoy_up 1\n"
-
-
-class Caller:
-    """Asks an API."""
-
-    def __init__(self, session: aiohttp.ClientSession, api: Api, source: Told, engine: FakeEngine) -> None:
-        self.session = session
-        self.api = api
-        self.source = source
-        self.engine = engine
-        self.url = str(api.places[0])
-
-    async def raw(self, path: str, **headers: str) -> tuple[int, bytes]:
-        async with self.session.get(self.url + path, headers=headers) as answer:
-            return answer.status, await answer.read()
-
-    async def json(self, path: str, expected: int = 200, **headers: str) -> Any:
-        status, body = await self.raw(path, **headers)
-        assert status == expected, body
-        return json.loads(body)
-
-
-@contextlib.asynccontextmanager
-async def serving(*places: Listen, token: str = "") -> AsyncIterator[Caller]:
-    async with FakeEngine() as engine:
-        engine.add("web", labels={"proxy.web.port": "80", "proxy.web.sheme": "http"})
-        engine.add("db", image="postgres:17", ports=(5432,))
-        async with discover([DockerProviderConfig(engine.url, name="local")]) as discovery:
-            await discovery.ready()
-            source = Told(discovery)
-            async with Api(source, places or [LOOPBACK], token=token) as api, aiohttp.ClientSession() as session:
-                yield Caller(session, api, source, engine)
 
 
 async def test_the_api_serves_routes_containers_problems_and_engines() -> None:
@@ -180,28 +109,7 @@ async def test_responses_match_the_openapi_document() -> None:
             assert status == 200, path
             content = operation["responses"]["200"]["content"]
             if "application/json" in content:
-                check(json.loads(body), content["application/json"]["schema"], path)
-
-
-def check(value: Any, schema: dict[str, Any], at: str) -> None:
-    """As much of JSON Schema as the document uses."""
-    if "enum" in schema:
-        assert value in schema["enum"], at
-        return
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
-    kind = "null" if value is None else names[type(value)]
-    assert kind in kinds or (kind == "integer" and "number" in kinds), f"{at}: {value!r} is not {kinds}"
-    if kind == "array":
-        for number, item in enumerate(value):
-            check(item, schema["items"], f"{at}[{number}]")
-    if kind == "object":
-        for name in schema.get("required", []):
-            check(value[name], schema["properties"][name], f"{at}.{name}")
-        if "properties" in schema and "description" not in schema:
-            assert set(value) <= set(schema["properties"]), at
-        for name, item in value.items() if "additionalProperties" in schema else ():
-            check(item, schema["additionalProperties"], f"{at}.{name}")
+                check(json.loads(body), content["application/json"]["schema"], promised, path)
 
 
 async def test_health_readiness_and_metrics() -> None:

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pilotage.api.traffic import changed_traffic, traffic_json, traffic_metrics
 from pilotage.table.traffic import RouteTraffic
-from tests.api.test_server import serving
+from tests.support.api import serving
 
 if TYPE_CHECKING:
     import pytest

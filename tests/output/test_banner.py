@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
 
 from pilotage.core.problems import Problem
 from pilotage.engine.config import DockerProviderConfig
-from pilotage.output.banner import Banner, GatewayPorts, print_banner, url_of
+from pilotage.output.banner import Banner, print_banner
 from pilotage.output.console import Out
+from pilotage.output.urls import GatewayPorts
 from pilotage.table.store import build_table
 from pilotage.table.table import EngineStatus
 from tests.support.example_engine import engine_snapshot, one
 from tests.support.terminal import Terminal
-
-if TYPE_CHECKING:
-    from pilotage.routes.route import Route
 
 LOCAL = DockerProviderConfig("unix:///var/run/docker.sock", name="local")
 
@@ -166,47 +164,3 @@ def test_places_are_ports_or_addresses_of_their_own() -> None:
     assert "Serving 1 route on [::1]:81 and port 8443 (HTTPS):" in said
     assert "Serving 1 route on no HTTP port:" in shown(served(one("web"), gateway=GatewayPorts(http_port=0)))
     assert "Serving 1 route to no Envoy:" in shown(served(one("web"), gateway=None))
-
-
-@pytest.mark.parametrize(
-    ("gateway", "url"),
-    [
-        (GatewayPorts(), "http://web.localhost:8080"),
-        (GatewayPorts(http_port=80), "http://web.localhost"),
-        (GatewayPorts(match_domains=("example.org", "lan")), "http://web.example.org:8080"),
-        (GatewayPorts(https_port=443), "http://web.localhost:8080"),
-        (GatewayPorts(https_port=443, redirect_to_https=True), "https://web.localhost"),
-        (GatewayPorts(http_port=0, https_port=8443), "https://web.localhost:8443"),
-        (
-            GatewayPorts(http_port=0, https_port=8443, public_https_port=443),
-            "https://web.localhost",
-        ),
-    ],
-)
-def test_an_address_is_the_one_that_answers(gateway: GatewayPorts, url: str) -> None:
-    (route,) = build_table([engine_snapshot([one("web")])]).sorted_routes()
-    assert url_of(route, gateway) == url
-
-
-def bound(place: str) -> Route:
-    (route,) = build_table(
-        [engine_snapshot([one("dns", {"proxy.dns": f"scheme: udp\nport: 53:53\nbind: '{place}'"})])]
-    ).sorted_routes()
-    return route
-
-
-@pytest.mark.parametrize(
-    ("place", "url"), [("0.0.0.0", "udp://localhost:53"), ("10.0.0.1", "udp://10.0.0.1:53"), ("::1", "udp://[::1]:53")]
-)
-def test_a_stream_has_a_port_of_its_own(place: str, url: str) -> None:
-    assert url_of(bound(place), GatewayPorts()) == url
-
-
-def test_an_alias_with_dots_is_a_host() -> None:
-    (route,) = build_table([engine_snapshot([one("web", {"proxy.aliases": "shop.example.net"})])]).sorted_routes()
-    assert url_of(route, GatewayPorts(match_domains=("example.org",))) == "http://shop.example.net:8080"
-
-
-def test_the_url_of_a_wildcard_shows_where_anything_fits() -> None:
-    (route,) = build_table([engine_snapshot([one("web", {"proxy.aliases": "*.example.net"})])]).sorted_routes()
-    assert url_of(route, GatewayPorts()) == "http://ANYTHING.example.net:8080"

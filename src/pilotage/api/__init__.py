@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.api.certificates import CertificateMetrics
     from pilotage.api.envoys import EnvoyMetrics
+    from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
     from pilotage.api.server import Api
@@ -22,6 +23,7 @@ __all__ = [
     "SNAPSHOT_PATH",
     "Api",
     "CertificateMetrics",
+    "ChangeHistory",
     "CountingConnection",
     "EnvoyMetrics",
     "Listen",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "CertificateMetrics": "certificates",
+        "ChangeHistory": "history",
         "EnvoyMetrics": "envoys",
         "Listen": "listen",
         "parse_listen": "listen",

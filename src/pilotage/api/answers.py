@@ -1,15 +1,24 @@
-"""Builds JSON responses."""
+"""Builds JSON responses, without keeping other tasks waiting for large ones."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from pilotage.core.text import safe_json
 
-__all__ = ["error", "json"]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+__all__ = ["error", "in_turns", "json"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_SLICE: Final = 100  # containers or routes serialized before other tasks run
 
 
 def json(value: Any, status: int = 200) -> web.Response:
@@ -22,3 +31,11 @@ def json(value: Any, status: int = 200) -> web.Response:
 def error(status: int, message: str, hint: str = "") -> web.Response:
     """Return a response whose body is a JSON object with the error ``message`` and a hint on what to do."""
     return json({"error": message, "hint": hint}, status)
+
+
+async def in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:
+    """Yield the function's result for each item, and let other tasks run after every 100 items."""
+    for number, item in enumerate(items, 1):
+        yield function(item)
+        if not number % _SLICE:
+            await asyncio.sleep(0)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pilotage import __version__
+from pilotage.api.queries import CHANGE_QUERY, ROUTE_QUERY, Parameter
+from pilotage.api.route_detail import RouteDetail
+from pilotage.api.route_resource import ChangeList, RouteList
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["document"]
 
@@ -18,9 +24,14 @@ class _Path(msgspec.Struct, frozen=True):
     kind: str = "application/json"
     schema: Any = None
     parameters: tuple[str, ...] = ()
+    query: Any = {}  # name -> Parameter
     other: Any = {}
     method: str = "get"
     status: str = "200"
+
+
+_OPEN: Final = ("RouteEntry",)
+"""Names of the structs whose JSON has further properties: the fields that labels set."""
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -182,15 +193,26 @@ _CERTIFICATE_EVENT: Final = _object(
 )
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
+_WRONG_QUERY: Final = "A parameter is unknown or has a wrong value"
 
 _PATHS: Final[dict[str, _Path]] = {
     "/v1/routes": _Path(
-        "All aliases and their routes, including excluded ones",
-        schema=_object(
-            version=_WHOLE,
-            routes={"type": "object", "additionalProperties": _ROUTE},
-            pools={"type": "object", "additionalProperties": _object(members=_list(_TEXT))},
-        ),
+        "All aliases and their routes, including excluded ones, or those that the parameters select",
+        schema=RouteList,
+        query=ROUTE_QUERY,
+        other={"304": "Nothing has changed since the response whose ETag is in If-None-Match", "400": _WRONG_QUERY},
+    ),
+    "/v1/routes/{name}": _Path(
+        "Everything about one route: its explanation, problems, traffic, latest changes, sleep and state on each Envoy",
+        schema=RouteDetail,
+        parameters=("name",),
+        other={"404": "No route has this name"},
+    ),
+    "/v1/changes": _Path(
+        "The latest changes of the table, the newest first; at most 1,000 are remembered",
+        schema=ChangeList,
+        query=CHANGE_QUERY,
+        other={"304": "Nothing has changed since the response whose ETag is in If-None-Match", "400": _WRONG_QUERY},
     ),
     "/v1/containers": _Path("All containers of all engines", schema=_object(containers=_list(_CONTAINER))),
     "/v1/problems": _Path("All current problems", schema=_object(problems=_list(_PROBLEM))),
@@ -263,7 +285,23 @@ _PATHS: Final[dict[str, _Path]] = {
 
 
 def document() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the HTTP API."""
+    """Return the OpenAPI 3.1 document of the HTTP API.
+
+    The schemas are made from the structs that are sent.
+    """
+    structs = [spec.schema for spec in _PATHS.values() if isinstance(spec.schema, type)]
+    made, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    for name in _OPEN:
+        schema = components[name]
+        schema["properties"].pop("fields", None)
+        schema["required"] = [it for it in schema["required"] if it != "fields"]
+        schema["additionalProperties"] = True
+    schemas = dict(zip(structs, made, strict=True))
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(_document(components, schemas)))
+    return found
+
+
+def _document(components: dict[str, Any], schemas: Mapping[type, dict[str, Any]]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
@@ -271,23 +309,33 @@ def document() -> dict[str, Any]:
             "version": __version__,
             "description": "The current routes of containers, and the state of engines and of the gateway.",
         },
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
         "security": [{}, {"token": []}],
-        "paths": {path: {spec.method: _operation(path, spec)} for path, spec in _PATHS.items()},
+        "paths": {path: {spec.method: _operation(path, spec, schemas)} for path, spec in _PATHS.items()},
     }
 
 
-def _operation(path: str, spec: _Path) -> dict[str, Any]:
-    answers: dict[str, Any] = {
-        spec.status: {"description": spec.summary, "content": {spec.kind: {"schema": spec.schema}}}
-    }
+def _operation(path: str, spec: _Path, schemas: Mapping[type, dict[str, Any]]) -> dict[str, Any]:
+    schema = schemas[spec.schema] if isinstance(spec.schema, type) else spec.schema
+    answers: dict[str, Any] = {spec.status: {"description": spec.summary, "content": {spec.kind: {"schema": schema}}}}
     for status, text in spec.other.items():
-        kind = spec.kind if spec.kind == _PLAIN and status == "503" and path == "/readyz" else "application/json"
-        schema = _TEXT if kind == _PLAIN else _ERROR
-        answers[status] = {"description": text, "content": {kind: {"schema": schema}}}
+        answers[status] = {"description": text}
+        if status != "304":
+            kind = spec.kind if spec.kind == _PLAIN and status == "503" and path == "/readyz" else "application/json"
+            answers[status]["content"] = {kind: {"schema": _TEXT if kind == _PLAIN else _ERROR}}
     operation: dict[str, Any] = {"summary": spec.summary, "responses": answers}
-    if spec.parameters:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": _TEXT} for name in spec.parameters
-        ]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in spec.parameters]
+    parameters += [_query_parameter(name, parameter) for name, parameter in spec.query.items()]
+    if parameters:
+        operation["parameters"] = parameters
     return operation
+
+
+def _query_parameter(name: str, parameter: Parameter) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "in": "query", "description": parameter.meaning, "schema": parameter.schema}
+    if parameter.is_list:
+        found |= {"schema": _list(parameter.schema), "style": "form", "explode": False}
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 from aiohttp import web
@@ -22,6 +22,7 @@ from pilotage.api.engines import engines_json
 from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
+from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
 from pilotage.api.traffic import changed_traffic, traffic_json
@@ -31,75 +32,23 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import safe_json, shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import change_json, container_json, pools_json, problem_json, route_on_envoys
-from pilotage.routes.route import route_json
-from pilotage.routes.support import refused_settings
+from pilotage.output.json import change_json, container_json, problem_json, route_on_envoys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from pilotage.api.certificates import CertificateSource
-    from pilotage.api.metrics import Metrics
-    from pilotage.discovery.manager import DiscoveryManager
-    from pilotage.sleep.sleeper import Sleeper
+    from pilotage.api.source import Source
     from pilotage.table.diff import Change
-    from pilotage.table.envoys import EnvoyState, RouteState
     from pilotage.table.table import Table
     from pilotage.table.traffic import RouteTraffic
 
-__all__ = ["Api", "Source"]
+__all__ = ["Api"]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 _HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
 _TRAFFIC: Final = 5.0  # seconds between two traffic events
-_SLICE: Final = 100  # containers or routes serialized before other tasks run
 _MOST_STREAMS: Final = 100  # so that event streams never occupy all connections
-
-
-class Source(Protocol):
-    """The data that the API serves."""
-
-    discovery: DiscoveryManager
-    metrics: Metrics
-
-    @property
-    def sleeper(self) -> Sleeper | None:
-        """The object that puts containers to sleep and wakes them; ``None`` if containers do not sleep here."""
-
-    @property
-    def certificates(self) -> CertificateSource | None:
-        """The object that obtains certificates; ``None`` if there is none here."""
-
-    @property
-    def config_file(self) -> str:
-        """Absolute path of the configuration file; ``""`` if there is none."""
-
-    def problems(self) -> tuple[Problem, ...]:
-        """Return all problems with labels, engines and the configuration, and all rejections by Envoys."""
-
-    def not_ready(self) -> str:
-        """Return why the daemon is not ready; ``""`` if it is."""
-
-    def envoys(self) -> tuple[EnvoyState, ...]:
-        """Return the state of each Envoy that is connected or was within the last hour."""
-
-    def route_states(self, alias: str) -> Mapping[str, RouteState]:
-        """Return node ID -> state of a route, for each connected Envoy; empty if the route is not served."""
-
-    async def traffic(self) -> Mapping[str, RouteTraffic]:
-        """Return name -> request statistics, for each route and pool; empty while Envoy does not respond."""
-
-    async def gateway_statistics(self) -> bytes:
-        """Return Envoy's metrics in Prometheus's text format.
-
-        Raises:
-            GatewayError: the daemon runs no Envoy, or its Envoy does not respond.
-
-        """
 
 
 class Api:
@@ -144,7 +93,6 @@ class Api:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/metrics/envoy", self._envoy_metrics)
         app.router.add_get("/openapi.json", self._openapi)
-        app.router.add_get("/v1/routes", self._routes)
         app.router.add_get("/v1/containers", self._containers)
         app.router.add_get("/v1/problems", self._problems)
         app.router.add_get("/v1/engines", self._engines)
@@ -152,6 +100,7 @@ class Api:
         app.router.add_get("/v1/traffic", self._traffic)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
         app.router.add_get("/v1/events", self._events)
+        RouteResource(self.source).add_to(app.router)
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
@@ -239,7 +188,7 @@ class Api:
         return web.Response(text="ready\n" if not why else f"not ready: {why}\n", status=503 if why else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        pieces = _in_turns(route_metrics(await self.source.traffic(), self.source.sleeper), bytes)
+        pieces = answers.in_turns(route_metrics(await self.source.traffic(), self.source.sleeper), bytes)
         body = self.source.metrics.text() + b"".join([piece async for piece in pieces])
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
@@ -258,19 +207,9 @@ class Api:
     async def _openapi(self, _: web.Request) -> web.Response:
         return answers.json(openapi.document())
 
-    async def _routes(self, _: web.Request) -> web.Response:
-        table, refused = self.source.discovery.table, refused_settings(self.source.problems())
-
-        def convert(alias: str) -> tuple[str, dict[str, Any]]:
-            found = route_json(table.routes[alias], table.health_of(alias), refused.get(alias))
-            return alias, found | {"stale_since": table.stale_since(table.routes[alias])}
-
-        routes = dict([item async for item in _in_turns(sorted(table.routes), convert)])
-        return answers.json({"version": table.version, "routes": routes, "pools": pools_json(table)})
-
     async def _containers(self, _: web.Request) -> web.Response:
         listed = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
-        return answers.json({"containers": [item async for item in _in_turns(listed, container_json)]})
+        return answers.json({"containers": [item async for item in answers.in_turns(listed, container_json)]})
 
     async def _problems(self, _: web.Request) -> web.Response:
         return answers.json({"problems": [problem_json(problem) for problem in self.source.problems()]})
@@ -285,12 +224,12 @@ class Api:
             return alias, route_on_envoys(self.source.route_states(alias))
 
         aliases = sorted(self.source.discovery.table.routes)
-        routes = {alias: found async for alias, found in _in_turns(aliases, convert) if found}
+        routes = {alias: found async for alias, found in answers.in_turns(aliases, convert) if found}
         return answers.json({"version": version, "envoys": [envoy_json(state) for state in states], "routes": routes})
 
     async def _traffic(self, _: web.Request) -> web.Response:
         traffic = await self.source.traffic()
-        routes = [it async for it in _in_turns(traffic, lambda name: (name, traffic_json(traffic[name])))]
+        routes = [it async for it in answers.in_turns(traffic, lambda name: (name, traffic_json(traffic[name])))]
         return answers.json({"routes": dict(routes)})
 
     async def _explain(self, request: web.Request) -> web.Response:
@@ -314,7 +253,8 @@ class Api:
         others = [problem for problem in self.source.problems() if problem not in known]
         on_envoys, file = {}, self.source.config_file
         if "envoys" in request.query:
-            found = _in_turns(sorted(discovery.table.routes), lambda alias: (alias, self.source.route_states(alias)))
+            aliases = sorted(discovery.table.routes)
+            found = answers.in_turns(aliases, lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}
         table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
@@ -349,7 +289,7 @@ class Api:
                     continue
                 except StopAsyncIteration:
                     break
-                async for event in _in_turns(update.changes, _event_of(update.new)):
+                async for event in answers.in_turns(update.changes, _event_of(update.new)):
                     await response.write(event)
                 await response.write(_event("table", {"version": update.new.version}, update.new.version))
         except ConnectionError:  # the client disconnected
@@ -370,14 +310,6 @@ async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:
 
 
 # ---- serialization ------------------------------------------------------------------------------------------------
-
-
-async def _in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:
-    """Yield the function's result for each item, and let other tasks run after every ``_SLICE`` items."""
-    for number, item in enumerate(items, 1):
-        yield function(item)
-        if not number % _SLICE:
-            await asyncio.sleep(0)
 
 
 def _event_of(table: Table) -> Callable[[Change], bytes]:

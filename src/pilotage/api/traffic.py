@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pilotage.table.traffic import RouteTraffic
 
-__all__ = ["changed_traffic", "escape", "traffic_json", "traffic_metrics"]
+__all__ = ["TrafficJson", "changed_traffic", "escape", "route_traffic", "traffic_json", "traffic_metrics"]
 
 _COUNTERS: Final = (
     ("pilotage_route_requests_total", "counter", "Requests to the route.", "requests"),
@@ -47,19 +50,49 @@ def escape(label: str) -> str:
     return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
+class BucketJson(msgspec.Struct, frozen=True):
+    """Number of requests that took at most ``le`` seconds."""
+
+    le: float
+    count: int
+
+
+class DurationsJson(msgspec.Struct, frozen=True):
+    """Durations of a random sample of the requests, in seconds; buckets are cumulative."""
+
+    count: int
+    sum: float
+    buckets: tuple[BucketJson, ...]
+
+
+class TrafficJson(msgspec.Struct, frozen=True):
+    """The statistics of a route.
+
+    Attributes:
+        requests: number of requests.
+        errors: requests that were answered with status 500 or higher.
+        in_progress: requests that are not complete.
+        duration_s: how long requests took.
+
+    """
+
+    requests: int
+    errors: int
+    in_progress: int
+    duration_s: DurationsJson
+
+
+def route_traffic(counted: RouteTraffic) -> TrafficJson:
+    """Return the statistics of a route as the API serves them."""
+    bounds = (BucketJson(bound, number) for bound, number in sorted(counted.durations.items()) if bound != math.inf)
+    durations = DurationsJson(counted.measured, round(counted.duration_sum, 6), tuple(bounds))
+    return TrafficJson(counted.requests, counted.errors, counted.in_progress, durations)
+
+
 def traffic_json(counted: RouteTraffic) -> dict[str, Any]:
     """Return the statistics of a route as plain data."""
-    bounds = [{"le": bound, "count": number} for bound, number in sorted(counted.durations.items())]
-    return {
-        "requests": counted.requests,
-        "errors": counted.errors,
-        "in_progress": counted.in_progress,
-        "duration_s": {
-            "count": counted.measured,
-            "sum": round(counted.duration_sum, 6),
-            "buckets": [it for it in bounds if it["le"] != float("inf")],
-        },
-    }
+    found: dict[str, Any] = msgspec.to_builtins(route_traffic(counted))
+    return found
 
 
 def changed_traffic(old: Mapping[str, RouteTraffic], new: Mapping[str, RouteTraffic]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.certificates import CertificateMetrics
 from pilotage.api.envoys import EnvoyMetrics
+from pilotage.api.history import ChangeHistory
 from pilotage.api.metrics import CountingConnection, Metrics
 from pilotage.api.server import Api
 from pilotage.core.errors import ConfigError, EngineUnreachable, GatewayError, PilotageError, first_exception
@@ -26,12 +26,11 @@ from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.cloudflare import CloudflareNetworks
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.files import options_with_files, start_file_server
+from pilotage.daemon.gateway_ports import gateway_ports
 from pilotage.daemon.held_names import HeldNames
-from pilotage.daemon.loop_errors import LoopErrors
 from pilotage.daemon.own_container import OwnContainer
 from pilotage.daemon.readiness import envoy_trouble
 from pilotage.daemon.reload import Reloader, log_warnings
-from pilotage.daemon.settings import build_settings, rebuild_settings
 from pilotage.daemon.sign_in import SignInKeeper, start_sign_in
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
@@ -39,7 +38,7 @@ from pilotage.daemon.xds import start_xds
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
-from pilotage.gateway.capacity import descriptor_limit, raise_descriptor_limit
+from pilotage.gateway.capacity import descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.traffic import TrafficReader
@@ -52,17 +51,18 @@ if TYPE_CHECKING:
 
     from pilotage.containers.container import Container
     from pilotage.core.problems import Problem
-    from pilotage.daemon.settings import DaemonSettings, Flags
+    from pilotage.daemon.settings import DaemonSettings
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.engine.address import Address
     from pilotage.engine.connection import Connection
     from pilotage.gateway.process import Gateway, GatewayStatus
+    from pilotage.output.urls import GatewayPorts
     from pilotage.sleep.sleeper import Sleeper
     from pilotage.table.envoys import EnvoyState, RouteState
     from pilotage.table.traffic import RouteTraffic
     from pilotage.xds.resources import Key
 
-__all__ = ["Daemon", "serve"]
+__all__ = ["Daemon"]
 
 log = logging.getLogger(__name__)
 
@@ -76,38 +76,8 @@ _FIRST_LISTS: Final = 10.0
 """Seconds that the first table waits for engines that neither respond nor fail. Their routes follow later."""
 
 
-async def serve(flags: Flags, env: Mapping[str, str], *, ready: Callable[[Daemon], object] = lambda _: None) -> None:
-    """Run the daemon until SIGTERM or SIGINT.
-
-    The first signal shuts down gracefully, the second immediately. SIGHUP reloads the configuration.
-
-    Args:
-        flags: the command-line options.
-        env: the environment.
-        ready: called once the first table is served.
-
-    Raises:
-        PilotageError: the daemon cannot start: the configuration has errors, or a resource is missing or in use.
-
-    """
-    raise_descriptor_limit()
-    settings = build_settings(flags, env)
-    daemon = Daemon(settings, lambda: rebuild_settings(flags, env, settings), env, ready)
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(LoopErrors())
-    handlers = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a request that came during startup takes effect now
-    try:
-        await daemon.run()
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
-
-
 class Daemon:
-    """Runs all components. Also the source of what the API reports (:class:`pilotage.api.server.Source`).
+    """Runs all components. Also the source of what the API reports (:class:`pilotage.api.source.Source`).
 
     Args:
         settings: the initial settings.
@@ -118,6 +88,7 @@ class Daemon:
     Attributes:
         discovery: engines and table, while the daemon runs.
         metrics: counters and gauges.
+        history: the latest changes of the table.
         api: the HTTP API, while the daemon runs.
         gateway: the daemon's own Envoy; ``None`` if it runs none.
         ads: the xDS server.
@@ -143,6 +114,7 @@ class Daemon:
         ready: Callable[[Daemon], object],
     ) -> None:
         self.metrics = Metrics()
+        self.history = ChangeHistory()
         self.gateway: Gateway | None = None
         self.xds_address = settings.xds_address
         self._local_addresses = HostAddresses()
@@ -183,6 +155,16 @@ class Daemon:
     def config_file(self) -> str:
         """Absolute path of the configuration file; ``""`` if there is none."""
         return str(Path(self.settings.file).resolve()) if self.settings.file else ""
+
+    @property
+    def gateway_ports(self) -> GatewayPorts | None:
+        """Where the gateway serves, for the URLs of routes; ``None`` if the daemon runs no Envoy."""
+        return gateway_ports(self.settings.options) if self.settings.with_gateway else None
+
+    @property
+    def revision(self) -> int:
+        """A number that changes whenever an Envoy connects, disconnects, accepts or rejects something."""
+        return self.ads.envoys.revision
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
@@ -327,6 +309,7 @@ class Daemon:
             self.ads.publish(self.discovery.table)  # even if it is empty
             async for update in self.discovery:
                 log_changes(update)
+                self.history.add(update)
                 self.sleeper.follow({change.alias for change in update.changes if change.alias})
                 if (keys := self.ads.publish(update)) and (measurement is None or measurement.done()):  # one at a time
                     measurement = group.create_task(self._measure_acceptance(keys), name="acceptance")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.output.banner import Banner, GatewayPorts, print_banner
-    from pilotage.output.changelog import ChangeFormatter, ChangeLine
+    from pilotage.output.banner import Banner, print_banner
+    from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change
     from pilotage.output.console import Out, clean, command_name, print_table
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import (
@@ -26,23 +26,26 @@ if TYPE_CHECKING:
     )
     from pilotage.output.facts import Fact, Source
     from pilotage.output.json import (
+        ProblemJson,
         change_json,
         container_json,
         document,
-        pools_json,
         problem_json,
+        problem_properties,
         route_on_envoys,
         to_json,
     )
     from pilotage.output.label_reference import entries, markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.policy import JudgedService, judge_service
+    from pilotage.output.status import RouteStatus, StatusState, describe_route
     from pilotage.output.text.containers import print_containers
     from pilotage.output.text.explanation import print_explanation
     from pilotage.output.text.labels import print_labels
     from pilotage.output.text.policy import print_services
     from pilotage.output.text.problems import print_problems
     from pilotage.output.text.routes import print_routes, summary
+    from pilotage.output.urls import GatewayPorts, url_of
     from pilotage.output.view import View
 
 __all__ = [
@@ -57,13 +60,18 @@ __all__ = [
     "JudgedService",
     "Out",
     "Pipe",
+    "ProblemJson",
     "RouteExplanation",
+    "RouteStatus",
     "Source",
+    "StatusState",
     "View",
     "change_json",
     "clean",
     "command_name",
     "container_json",
+    "describe_change",
+    "describe_route",
     "document",
     "engine_json",
     "entries",
@@ -72,7 +80,6 @@ __all__ = [
     "known_names",
     "markdown",
     "matching",
-    "pools_json",
     "print_banner",
     "print_containers",
     "print_engines",
@@ -83,9 +90,11 @@ __all__ = [
     "print_services",
     "print_table",
     "problem_json",
+    "problem_properties",
     "route_on_envoys",
     "summary",
     "to_json",
+    "url_of",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -101,19 +110,22 @@ __getattr__, __dir__ = lazy_exports(
         "Explanation": "explain",
         "Fact": "facts",
         "FileExplanation": "explain",
-        "GatewayPorts": "banner",
+        "GatewayPorts": "urls",
         "Out": "console",
         "Pipe": "pipe",
         "RouteExplanation": "explain",
         "Source": "facts",
         "View": "view",
+        "RouteStatus": "status",
+        "StatusState": "status",
+        "describe_change": "changelog",
+        "describe_route": "status",
         "change_json": "json",
         "clean": "console",
         "command_name": "console",
         "print_table": "console",
         "container_json": "json",
         "document": "json",
-        "pools_json": "json",
         "engine_json": "engines",
         "explain_name": "explain",
         "known_names": "explain",
@@ -127,9 +139,12 @@ __getattr__, __dir__ = lazy_exports(
         "print_labels": "text.labels",
         "print_problems": "text.problems",
         "print_routes": "text.routes",
+        "ProblemJson": "json",
         "problem_json": "json",
+        "problem_properties": "json",
         "route_on_envoys": "json",
         "summary": "text.routes",
         "to_json": "json",
+        "url_of": "urls",
     },
 )

@@ -13,11 +13,11 @@ from rich.text import Text
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import clean as without_secrets
 from pilotage.core.text import count
-from pilotage.engine.address import bracketed
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.console import clean, print_table
 from pilotage.output.text.problems import print_problems
 from pilotage.output.text.routes import route_status
+from pilotage.output.urls import DEFAULT_PORTS, GatewayPorts, url_of
 from pilotage.routes.support import refused_settings
 from pilotage.table.table import Table
 
@@ -27,40 +27,11 @@ if TYPE_CHECKING:
     from pilotage.output.console import Cell, Out
     from pilotage.routes.route import Route
 
-__all__ = ["Banner", "GatewayPorts", "print_banner", "url_of"]
+__all__ = ["Banner", "print_banner"]
 
 _MAX_ROUTES: Final = 20
 _MAX_NAMES: Final = 6
 _MAX_PROBLEMS: Final = 3
-_ANY_ADDRESS: Final = ("", "0.0.0.0", "::")  # noqa: S104  # compared with, not listened on
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-class GatewayPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the gateway listens and what else its URLs depend on.
-
-    Attributes:
-        http_address, http_port: plain HTTP; port 0 means disabled.
-        https_address, https_port: HTTPS; port 0 means disabled.
-        public_https_port: the port in HTTPS URLs; 0 means ``https_port``.
-        redirect_to_https: whether plain HTTP redirects to HTTPS.
-        match_domains: the domains under which aliases are served; empty for any.
-
-    """
-
-    http_address: str = "0.0.0.0"  # noqa: S104  # shown, not listened on
-    http_port: int = 8080
-    https_address: str = "0.0.0.0"  # noqa: S104
-    https_port: int = 0
-    public_https_port: int = 0
-    redirect_to_https: bool = False
-    match_domains: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        places = [_place(self.http_address, self.http_port)] if self.http_port else []
-        if self.https_port:
-            places.append(f"{_place(self.https_address, self.https_port)} (HTTPS)")
-        return " and ".join(places) or "no HTTP port"
 
 
 class Banner(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,10 +124,6 @@ def _other_envoys(banner: Banner) -> str:
     return f"the Envoys that connect to {banner.xds_address}" if banner.xds_address else "no Envoy"
 
 
-def _place(host: str, port: int) -> str:
-    return f"port {port}" if host in _ANY_ADDRESS else f"{bracketed(host)}:{port}"
-
-
 def _print_routes(out: Out, banner: Banner, routes: Sequence[Route], command: str) -> None:
     rows: list[list[Cell]] = []
     refused = refused_settings(banner.problems)
@@ -181,23 +148,6 @@ def _target(route: Route, table: Table, *, refused: tuple[str, ...] | None) -> C
     return ", ".join([*target, status]), "" if is_ready else style
 
 
-def url_of(route: Route, gateway: GatewayPorts) -> str:
-    """Return the URL of a route: under the first of the gateway's domains, or under ``localhost``.
-
-    Browsers and curl resolve names under ``localhost`` to their own machine. ``ANYTHING`` replaces a wildcard.
-    """
-    domain = gateway.match_domains[0] if gateway.match_domains else "localhost"
-    if route.is_stream:
-        host = domain if route.bind in _ANY_ADDRESS else bracketed(route.bind)
-        return f"{route.scheme}://{host}:{route.port.listening}"
-    secure = gateway.https_port and (gateway.redirect_to_https or not gateway.http_port or route.has_listener)
-    scheme = "https" if secure else "http"
-    port = (gateway.public_https_port or gateway.https_port) if secure else gateway.http_port
-    port = route.port.listening or port
-    host = route.alias if "." in route.alias else f"{route.alias}.{domain}"
-    return f"{scheme}://{host.replace('*', 'ANYTHING')}" + (f":{port}" if port != _DEFAULT_PORTS[scheme] else "")
-
-
 def _print_no_routes(out: Out, banner: Banner) -> None:
     """Print that there are no routes, and how to get a first one."""
     gateway = banner.gateway
@@ -207,7 +157,7 @@ def _print_no_routes(out: Out, banner: Banner) -> None:
     out.line(Text(f"No routes on {gateway} yet.", style="bold"))
     is_live = all(status.state == "live" for status in banner.table.engines.values())
     if is_live and gateway.http_port and not gateway.match_domains:
-        port = f":{gateway.http_port}" if gateway.http_port != _DEFAULT_PORTS["http"] else ""
+        port = f":{gateway.http_port}" if gateway.http_port != DEFAULT_PORTS["http"] else ""
         out.line("Start a container and open it by name:")
         out.line("  docker run --detach --name whoami traefik/whoami")
         out.line(f"  http://whoami.localhost{port}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
 
-__all__ = ["ChangeFormatter", "ChangeLine", "describe_changes"]
+__all__ = ["ChangeFormatter", "ChangeLine", "describe_change", "describe_changes"]
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
@@ -123,6 +123,21 @@ def _line(change: Change, old: Table) -> ChangeLine | None:
     detail, quiet = _detail(change, route, old.routes.get(change.alias))
     cause = change.cause if change.kind not in _OWN_CAUSE else ""
     return ChangeLine(change.kind, change.engine, change.alias, detail, cause, quiet) if detail else None
+
+
+def describe_change(change: Change, old: Table) -> str:
+    """Return what changed, in a few words; ``""`` if the kind of the change says it all.
+
+    Args:
+        change: the change.
+        old: the table before the change.
+
+    """
+    if change.problem is not None:
+        return _problem(change, change.problem).detail
+    if change.route is None:
+        return change.cause
+    return _detail(change, change.route, old.routes.get(change.alias))[0]
 
 
 _OWN_CAUSE: Final = frozenset({"health", "wakefulness"})  # their cause is the detail

@@ -160,6 +160,7 @@ def explain_name(
     files: Sequence[RouteFile] = (),
     *,
     show_secrets: bool = False,
+    only_alias: bool = False,
 ) -> Explanation:
     """Explain a container or an alias.
 
@@ -169,6 +170,7 @@ def explain_name(
         table: the table built from the engines and files.
         files: all route files.
         show_secrets: whether to show passwords and other values that are hidden otherwise.
+        only_alias: whether the name is an alias, and only claims to this alias are explained.
 
     """
     explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible)
@@ -176,9 +178,9 @@ def explain_name(
     for snapshot in snapshots:
         names = {container.container_id: container.container_name for container in snapshot.containers}
         for container, built in zip(snapshot.containers, snapshot.built, strict=True):
-            if _is_called(container, name):
+            if not only_alias and _is_called(container, name):
                 named.append(explainer.container(container, built, built.routes, names, snapshot.agent))
-            elif routes := [route for route in built.routes if _answers(route, host)]:
+            elif routes := [it for it in built.routes if (it.alias == host if only_alias else _answers(it, host))]:
                 claiming.append(explainer.container(container, built, routes, names, snapshot.agent))
     found = (explainer.file(file, host) for file in files)
     return Explanation(name, (*named, *claiming), tuple(each for each in found if each.routes))

@@ -9,10 +9,11 @@ import msgspec
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.container import Container
 from pilotage.core.gc import gc_paused
-from pilotage.core.problems import Problem
+from pilotage.core.problems import Problem, Severity
 from pilotage.core.secrets import SHOWN, redact
 from pilotage.output.explain import Explanation
-from pilotage.routes.route import Route, route_json
+from pilotage.routes.json import route_json
+from pilotage.routes.route import Route
 from pilotage.table.diff import Change
 from pilotage.table.table import Table
 
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from pilotage.table.envoys import RouteState
     from pilotage.table.snapshot import EngineSnapshot
 
-__all__ = ["change_json", "container_json", "document", "pools_json", "problem_json", "route_on_envoys", "to_json"]
+__all__ = [
+    "ProblemJson",
+    "change_json",
+    "container_json",
+    "document",
+    "pools_json",
+    "problem_json",
+    "problem_properties",
+    "route_on_envoys",
+    "to_json",
+]
 
 
 def to_json(
@@ -130,23 +141,32 @@ def container_json(container: Container) -> dict[str, Any]:
     }
 
 
+class ProblemJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem, and its place. The attributes are those of :class:`~pilotage.core.problems.Problem`."""
+
+    provider: str
+    container: str
+    route: str
+    label: str
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str
+    severity: Severity
+    value: str
+    file: str
+
+
 def problem_json(problem: Problem) -> dict[str, Any]:
     """Return a problem as plain data."""
-    problem = problem.shown
-    return {
-        "provider": problem.provider,
-        "container": problem.container,
-        "route": problem.route,
-        "label": problem.label,
-        "path": problem.path,
-        "line": problem.line,
-        "column": problem.column,
-        "message": problem.message,
-        "hint": problem.hint,
-        "severity": problem.severity,
-        "value": problem.value,
-        "file": problem.file,
-    }
+    return msgspec.structs.asdict(ProblemJson(**problem_properties(problem)))
+
+
+def problem_properties(problem: Problem) -> dict[str, Any]:
+    """Return the attributes of a :class:`ProblemJson`."""
+    shown = problem.shown
+    return {name: getattr(shown, name) for name in ProblemJson.__struct_fields__}
 
 
 def change_json(change: Change, table: Table) -> dict[str, Any]:

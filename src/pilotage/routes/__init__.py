@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pilotage.routes.fields import Duration, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
     from pilotage.routes.gate import Gate, Opening
+    from pilotage.routes.homepage import HomepageJson, homepage_json
     from pilotage.routes.hosts import (
         ANY_LABEL,
         DEFAULT,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         served_name,
     )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
+    from pilotage.routes.json import RouteJson, route_fields, route_json, route_properties
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
         HealthState,
         Route,
         bracketed,
-        route_json,
         secrets_of,
     )
     from pilotage.routes.rules import (
@@ -128,6 +129,7 @@ __all__ = [
     "HealthCheck",
     "HealthState",
     "Homepage",
+    "HomepageJson",
     "Idlewatcher",
     "LoadBalance",
     "LogFilters",
@@ -144,6 +146,7 @@ __all__ = [
     "Route",
     "RouteBuilder",
     "RouteFile",
+    "RouteJson",
     "RouteSettings",
     "Rule",
     "RuleDescription",
@@ -162,6 +165,7 @@ __all__ = [
     "describe_rules",
     "ends",
     "first_label",
+    "homepage_json",
     "is_about_responses",
     "is_composition",
     "is_host",
@@ -187,7 +191,9 @@ __all__ = [
     "remainder",
     "resolve_static_target",
     "resolve_target",
+    "route_fields",
     "route_json",
+    "route_properties",
     "scalar_text",
     "secrets_of",
     "served_name",
@@ -298,7 +304,12 @@ __getattr__, __dir__ = lazy_exports(
         "read_route_file": "file",
         "resolve_static_target": "target",
         "resolve_target": "target",
-        "route_json": "route",
+        "HomepageJson": "homepage",
+        "RouteJson": "json",
+        "homepage_json": "homepage",
+        "route_fields": "json",
+        "route_json": "json",
+        "route_properties": "json",
         "scalar_text": "fields",
         "secrets_of": "route",
     },

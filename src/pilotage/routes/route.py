@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -15,9 +14,9 @@ from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import ROUTE, RouteSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "HealthState", "Route", "route_json", "secrets_of"]
+__all__ = ["Endpoint", "EndpointHealth", "EndpointState", "HealthState", "Route", "secrets_of"]
 
 EndpointState = Literal["ready", "waiting", "unhealthy", "draining"]
 HealthState = Literal["healthy", "unhealthy", "pending"]
@@ -272,67 +271,3 @@ def secrets_of(route: Route) -> frozenset[str]:
             value = msgspec.to_builtins(getattr(route.settings, name), enc_hook=str)
             found.update(hidden_texts(value, ROUTE.visible.at((name,))))
     return frozenset(found)
-
-
-_SHOWN_ANYWAY: Final = frozenset({"alias", "scheme", "host", "port", "bind"})
-
-
-def route_json(
-    route: Route,
-    health: Mapping[str, EndpointHealth] = MappingProxyType({}),
-    refused: Iterable[str] | None = None,
-    known: dict[tuple[int, tuple[str, ...]], dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """Return a route as plain data for JSON: facts, then each field that labels set. Keys of durations end in ``_s``.
-
-    Secrets are replaced by ``<hidden>`` (:mod:`pilotage.core.secrets`).
-
-    Args:
-        route: the route.
-        health: endpoint address -> result of its probes.
-        refused: the settings for which the gateway does not serve the route; if omitted, those in its problems.
-        known: the fields of routes already converted, which routes with the same settings share; new ones are added.
-            Pass the same mapping for all routes of a table, and none for routes that may be gone by the next call.
-
-    """
-    if refused is None and route.excluded:
-        refused = dict.fromkeys(problem.path for problem in route.problems if problem.refused) or None
-    shown: dict[str, Any] = {
-        "alias": route.alias,
-        "provider": route.provider,
-        "container": route.container,
-        "scheme": route.scheme,
-        "host": route.host,
-        "port": {"listening": route.port.listening, "proxy": route.port.proxy},
-        "listen": route.listen,
-        "target": route.target,
-        "endpoints": [_endpoint_json(endpoint, health.get(endpoint.address)) for endpoint in route.endpoints],
-        "excluded": route.excluded,
-        "excluded_reason": route.excluded_reason,
-        "refused": None if refused is None else list(refused),
-        "health_check": route.health_check,
-        "idle_watcher": route.idle_watcher,
-        "pool": route.pool or None,
-    }
-    if route.bind:
-        shown["bind"] = route.bind
-    known = {} if known is None else known
-    key = (id(route.settings), route.labelled)
-    fields = known.get(key)
-    if fields is None:
-        fields = known[key] = dict(
-            ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
-            for name in route.labelled
-            if name not in _SHOWN_ANYWAY
-        )
-    return shown | fields
-
-
-def _endpoint_json(endpoint: Endpoint, health: EndpointHealth | None) -> dict[str, Any]:
-    return {
-        "container": endpoint.container,
-        "host": endpoint.host,
-        "port": endpoint.port,
-        "state": endpoint.state,
-        "health": None if health is None else {"state": health.state, "since": health.since},
-    }

@@ -48,6 +48,7 @@ class Envoys:
     Attributes:
         sessions: session of a connected Envoy -> event that wakes the stream that sends responses.
         on_silent: called with a problem, once for each Envoy that becomes silent.
+        revision: changes whenever an Envoy connects, disconnects, becomes silent, answers, or gets something to answer.
 
     Args:
         resources: what every Envoy should have. The owner keeps this mapping current.
@@ -57,6 +58,7 @@ class Envoys:
     def __init__(self, resources: Callable[[], Mapping[Key, Resource]]) -> None:
         self.sessions: dict[Session, asyncio.Event] = {}
         self.on_silent: Callable[[Problem], object] = lambda _: None
+        self.revision = 0
         self._resources = resources
         self._known: dict[Session, _Known] = {}
         self._left: dict[str, EnvoyState] = {}
@@ -73,6 +75,7 @@ class Envoys:
         """Record that an Envoy has connected (if ``local``, on a unix socket); return its :attr:`sessions` event."""
         wake = self.sessions[session] = asyncio.Event()
         self._known[session] = _Known(time.time(), _now(), local)
+        self.revision += 1
         self._watch(session)
         return wake
 
@@ -180,7 +183,8 @@ class Envoys:
                 self._waiters.discard(waiter)
 
     def wake_waiters(self) -> None:
-        """Let all tasks that wait for an Envoy check again."""
+        """Let all tasks that wait for an Envoy check again, because the state of an Envoy has changed."""
+        self.revision += 1
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -223,6 +227,7 @@ class Envoys:
             version: version of the table to which they belong.
 
         """
+        self.revision += 1
         resources = self._resources()
         if not self._first:  # a resource that is not recorded dates from the first table
             self._first = self._version = version

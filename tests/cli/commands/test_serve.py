@@ -15,19 +15,16 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from msgspec.structs import replace
 
-from pilotage.cli.commands.serve import _Screen, gateway_ports
+from pilotage.cli.commands.serve import _Screen
 from pilotage.cli.main import run
 from pilotage.core.errors import GatewayError
 from pilotage.daemon.settings import DaemonSettings
 from pilotage.discovery.update import Update
-from pilotage.output.banner import GatewayPorts
 from pilotage.table.diff import diff
 from pilotage.table.store import build_table
 from pilotage.table.table import Table
 from pilotage.testing import FakeEngine, container
-from pilotage.xds.options import CertificateFiles, GatewayOptions
 from tests.support.example_engine import engine_snapshot, one
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -253,17 +250,6 @@ async def test_a_screen_follows_until_it_is_left(screen: _Screen, capsys: pytest
     assert screen._following is not None
     assert screen._following.cancelled()
     assert re.search(r"local +live +1 route", capsys.readouterr().out)
-
-
-def test_the_banner_shows_https_only_with_a_certificate() -> None:
-    files = (CertificateFiles("c", "k"),)
-    options = GatewayOptions(http_address="::1", http_port=81, https_port=8443, public_https_port=443)
-    assert gateway_ports(options).https_port == 0
-    expected = GatewayPorts(http_address="::1", http_port=81, https_port=8443, public_https_port=443)
-    assert gateway_ports(replace(options, certificates=files)) == expected
-    options = GatewayOptions(https_address="::1", redirect_to_https=True, match_domains=("example.org",))
-    expected = GatewayPorts(https_address="::1", redirect_to_https=True, match_domains=("example.org",))
-    assert gateway_ports(options) == expected
 
 
 def test_the_demonstration_cannot_be_combined_with_engines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from pilotage.daemon.daemon import Daemon
     from pilotage.daemon.settings import Flags
     from pilotage.discovery.update import Update
-    from pilotage.output.banner import GatewayPorts
     from pilotage.output.changelog import ChangeLine
     from pilotage.table.table import Table
-    from pilotage.xds.options import GatewayOptions
 
-__all__ = ["gateway_ports", "serve"]
+__all__ = ["serve"]
 
 
 @click.command(
@@ -104,7 +102,7 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
     from pilotage.engine.config import DockerProviderConfig
 
     with gateway_extra():
-        from pilotage.daemon.daemon import serve as run_daemon
+        from pilotage.daemon.serve import serve as run_daemon
 
     async def run() -> None:
         is_demo = demo or (or_demo and await _is_without_engine())
@@ -186,7 +184,7 @@ def _print_banner(daemon: Daemon, *, is_demo: bool) -> None:
         why=settings.why,
         table=daemon.discovery.table,
         problems=daemon.problems(),
-        gateway=gateway_ports(settings.options) if settings.with_gateway else None,
+        gateway=daemon.gateway_ports,
         xds_address=daemon.xds_address,
         api=tuple(map(str, daemon.api.places)),
         is_demo=is_demo,
@@ -194,21 +192,6 @@ def _print_banner(daemon: Daemon, *, is_demo: bool) -> None:
     with contextlib.suppress(OSError):
         print_banner(Out(), banner, command=command_name())
         sys.stdout.flush()
-
-
-def gateway_ports(options: GatewayOptions) -> GatewayPorts:
-    """Return the addresses, ports and domains on which a gateway with these options serves."""
-    from pilotage.output.banner import GatewayPorts
-
-    return GatewayPorts(
-        http_address=options.http_address,
-        http_port=options.http_port,
-        https_address=options.https_address,
-        https_port=options.https_port if options.serves_https else 0,
-        public_https_port=options.public_https_port,
-        redirect_to_https=options.redirect_to_https,
-        match_domains=options.match_domains,
-    )
 
 
 def _is_news(line: ChangeLine, update: Update) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -10,13 +9,13 @@ from rich.text import Text
 
 from pilotage.core.text import count
 from pilotage.output.console import print_table
-from pilotage.routes.exclusion import ExclusionReason
-from pilotage.routes.support import not_served, refused_settings
+from pilotage.output.status import clock, describe_route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pilotage.output.console import Cell, Out
+    from pilotage.output.status import StatusState
     from pilotage.output.view import View
     from pilotage.routes.route import EndpointHealth, Route
     from pilotage.table.envoys import RouteState
@@ -41,35 +40,14 @@ def route_status(
         refused: the settings because of which the gateway does not serve the route; ``None`` if it does.
 
     """
-    if route.excluded_reason == ExclusionReason.ERROR:
-        own = refused_settings(route.problems).get(route.alias)
-        return (not_served(own) if own else "error, see below"), "red"
-    if route.excluded:
-        return route.excluded_reason, "yellow"
-    if refused is not None:
-        return not_served(refused), "red"
-    if wakefulness is not None and wakefulness.state != "ready":
-        since = f" since {_clock(wakefulness.since)}" if wakefulness.state == "asleep" else ""
-        return wakefulness.remark + since, "red" if wakefulness.state == "failed" else "cyan"
-    if not route.endpoints:
-        return ("asleep", "cyan") if route.idle_watcher else ("ready", "green")
-    failing = {address: found.since for address, found in health.items() if found.state == "unhealthy"}
-    ready = sum(endpoint.state == "ready" and endpoint.address not in failing for endpoint in route.endpoints)
-    style = "green" if ready else "yellow"
-    since = f" since {_clock(min(failing.values()))}" if failing else ""
-    if len(route.endpoints) > 1:
-        return f"{ready} of {len(route.endpoints)} ready" + (f", probes failing{since}" if failing else ""), style
-    (endpoint,) = route.endpoints
-    found = health.get(endpoint.address) if endpoint.state == "ready" else None
-    return (_PROBED[found.state] + since if found is not None else _STATES[endpoint.state]), style
+    status = describe_route(route, health, wakefulness, refused=refused)
+    return status.text, "red" if status.is_error else _STYLES.get(status.state, "yellow")
 
 
-_STATES: Final = {"ready": "ready", "waiting": "not healthy yet", "unhealthy": "unhealthy", "draining": "draining"}
-_PROBED: Final = {"healthy": "healthy", "unhealthy": "probe fails", "pending": "ready, not probed yet"}
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
+_STYLES: Final[dict[StatusState, str]] = {
+    **dict.fromkeys(("healthy", "ready", "degraded"), "green"),
+    **dict.fromkeys(("asleep", "waking"), "cyan"),
+}
 
 
 def print_routes(out: Out, view: View) -> None:
@@ -88,7 +66,7 @@ def print_routes(out: Out, view: View) -> None:
         listen += f", answers as {route.pool}" if route.pool else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
-            listen += f", stale since {_clock(since)}"
+            listen += f", stale since {clock(since)}"
             style = "yellow"
         more = f" +{len(route.endpoints) - 1}" if len(route.endpoints) > 1 else ""
         dim = "dim" if route.excluded else ""
@@ -117,7 +95,7 @@ def _awake(wakefulness: Wakefulness | None) -> str:
         return ""
     if wakefulness.awake_because:
         return f", {wakefulness.awake_because}"
-    return f", sleeps at {_clock(wakefulness.sleeps_at)}" if wakefulness.sleeps_at else ""
+    return f", sleeps at {clock(wakefulness.sleeps_at)}" if wakefulness.sleeps_at else ""
 
 
 def _accepted(states: Mapping[str, RouteState]) -> Cell:
