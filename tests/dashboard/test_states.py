@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pilotage.dashboard.states import NAMES, Shown, endpoint_state, envoy_state, state_on_envoy
@@ -24,7 +26,7 @@ def test_endpoints_have_a_state_in_words(endpoint: str, health: EndpointHealth |
 
 
 def test_the_worst_that_is_known_of_an_envoy_is_shown() -> None:
-    def words(**changes: object) -> str:
+    def words(**changes: Any) -> str:
         return envoy_state(EnvoyState(**{"node": "edge", "connected": True, "since": 1.0, **changes})).words
 
     assert words() == "up to date"

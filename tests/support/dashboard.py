@@ -128,6 +128,10 @@ class Site:
         """Return as soon as the table has this many routes."""
         await until(lambda: len(self.source.discovery.table.routes) == number)
 
+    async def until_state(self, state: str) -> None:
+        """Return as soon as the engine is in a state."""
+        await until(lambda: self.source.discovery.table.engines["local"].state == state)
+
     async def get(self, path: str, **headers: str) -> tuple[int, str]:
         async with self.client.get(self.url + path, headers={"Accept": "text/html", **headers}) as answer:
             return answer.status, await answer.text()

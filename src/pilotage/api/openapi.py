@@ -241,7 +241,8 @@ _PATHS: Final[dict[str, _Path]] = {
         other={"404": "No container or alias has this name"},
     ),
     "/v1/events": _Path(
-        "Server-sent events: first all routes, then every change. A `table` event ends each batch",
+        "Server-sent events: first all routes, then every change. A `table` event ends each batch; with `?only=table`, "
+        "there are no other events",
         kind="text/event-stream",
         schema=_TEXT,
     ),

@@ -15,13 +15,14 @@ import msgspec
 from aiohttp import web
 
 from pilotage.api import answers, openapi
-from pilotage.api.access import is_from_socket, refusal
+from pilotage.api.access import Refusal, is_from_socket, is_writing, refusal, visitor
 from pilotage.api.certificates import CertificateResource
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import engines_json
 from pilotage.api.envoys import envoy_json
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
+from pilotage.api.pages import prefers_html
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
@@ -37,6 +38,7 @@ from pilotage.output.json import change_json, container_json, problem_json, rout
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from pilotage.api.pages import Pages
     from pilotage.api.source import Source
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
@@ -59,6 +61,7 @@ class Api:
         listen: the addresses to listen on.
         token: bearer token; ``""`` for none. Addresses that are not local require a token.
         if_free: whether to log a warning for an address that cannot be used, instead of failing.
+        pages: pages for people on the same addresses; ``None`` for none.
 
     Attributes:
         places: the addresses on which the API listens; port 0 is replaced with the actual port.
@@ -68,8 +71,17 @@ class Api:
 
     """
 
-    def __init__(self, source: Source, listen: Iterable[Listen], *, token: str = "", if_free: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        listen: Iterable[Listen],
+        *,
+        token: str = "",
+        if_free: bool = False,
+        pages: Pages | None = None,
+    ) -> None:
         self.source = source
+        self._pages = pages
         self.places: list[Listen] = []
         self._listen = tuple(listen)
         self._if_free = if_free
@@ -104,6 +116,8 @@ class Api:
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
+        if self._pages is not None:
+            self._pages.add_to(app.router)
         app.on_response_prepare.append(_hide_version)
         app.on_shutdown.append(self._end_streams)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
@@ -158,25 +172,38 @@ class Api:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        refused = refusal(request, self._names, self._token)
+        pages = self._pages
+        signed_in = pages is not None and pages.is_signed_in(request)
+        for_everybody = pages is not None and pages.is_open(request.path)
+        refused = refusal(request, self._names, self._token, signed_in=signed_in, for_everybody=for_everybody)
         if refused is not None:
-            response: web.StreamResponse = answers.error(refused.status, refused.message, refused.hint)
-            if refused.status == 401:
-                response.headers["WWW-Authenticate"] = "Bearer"
-            return response
+            return self._error(request, refused)
+        if is_writing(request) and not for_everybody:
+            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token))
         try:
             with serving(request):
                 return await handler(request)
         except web.HTTPException as error:
+            if error.status < 400:
+                return _redirect(error)
             what = "not found" if error.status == 404 else error.reason.lower()
-            return answers.error(
-                error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths"
-            )
+            text = f"{what}: {request.method} {shorten(request.path)}"
+            return self._error(request, Refusal(error.status, text, "GET / lists all paths"))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s %s failed", request.method, shorten(request.path))
             return answers.error(500, "internal error; see pilotage's log")
+
+    def _error(self, request: web.Request, refused: Refusal) -> web.Response:
+        """Return a page for browsers, JSON for other programs and for paths that never have pages."""
+        if self._pages is not None and prefers_html(request) and not request.path.startswith("/v1/"):
+            response = self._pages.error(request, refused)
+        else:
+            response = answers.error(refused.status, refused.message, refused.hint)
+        if refused.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     # ---- health
 
@@ -201,7 +228,9 @@ class Api:
 
     # ---- state
 
-    async def _index(self, _: web.Request) -> web.Response:
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        if self._pages is not None and prefers_html(request):
+            return await self._pages.home(request)
         return answers.json({"paths": sorted(openapi.document()["paths"])})
 
     async def _openapi(self, _: web.Request) -> web.Response:
@@ -263,7 +292,10 @@ class Api:
     # ---- events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then changes; with ``?traffic``, also statistics. A ``table`` event ends each batch."""
+        """Stream all routes, then changes; with ``?traffic``, also statistics. A ``table`` event ends each batch.
+
+        With ``?only=table``, there are only ``table`` events.
+        """
         if len(self._streams) >= _MOST_STREAMS:
             return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -289,7 +321,8 @@ class Api:
                     continue
                 except StopAsyncIteration:
                     break
-                async for event in answers.in_turns(update.changes, _event_of(update.new)):
+                changes = () if request.query.get("only") == "table" else update.changes
+                async for event in answers.in_turns(changes, _event_of(update.new)):
                     await response.write(event)
                 await response.write(_event("table", {"version": update.new.version}, update.new.version))
         except ConnectionError:  # the client disconnected
@@ -303,6 +336,13 @@ class Api:
         streams, self._streams = self._streams, set()
         for task in streams:
             task.cancel()
+
+
+def _redirect(found: web.HTTPException) -> web.Response:
+    """Return a redirect without the text of aiohttp. Cookies and other headers stay."""
+    response = web.Response(status=found.status, headers={"Location": found.headers["Location"]})
+    response.cookies.update(found.cookies)
+    return response
 
 
 async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         KeyType,
         Method,
     )
-    from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
+    from pilotage.certificates.status import CertificateEvent, CertificateState, CertificateStatus, CertificateTotals
 
 __all__ = [
     "LETS_ENCRYPT",
@@ -34,6 +34,7 @@ __all__ = [
     "AutocertSettings",
     "CertificateEvent",
     "CertificateManager",
+    "CertificateState",
     "CertificateStatus",
     "CertificateTotals",
     "DnsSettings",
@@ -51,6 +52,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "CertificateState": "status",
         "uncovered": "hosts",
         "Authority": "settings",
         "AutocertSettings": "settings",

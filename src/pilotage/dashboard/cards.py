@@ -62,21 +62,20 @@ class Group(msgspec.Struct, frozen=True):
 
 def card(route: RouteEntry) -> Card | None:
     """Return the card of a route; ``None`` if the start page does not show it."""
-    home = route.homepage
-    if not home.show or route.excluded or route.scheme in ("tcp", "udp"):
+    if not route.homepage.show or route.excluded or route.scheme in ("tcp", "udp"):
         return None
-    name = shorten_value(home.name, 80)
+    name = shorten_value(route.homepage.name, 80)
     return Card(
         alias=route.alias,
         name=name,
-        description=shorten_value(home.description, 200),
-        category=shorten_value(home.category, 60),
+        description=shorten_value(route.homepage.description, 200),
+        category=shorten_value(route.homepage.category, 60),
         initial=next((char.upper() for char in name if char.isalnum()), "•"),
         hue=sum(name.encode(errors="replace")) % _HUES,
-        url=safe_url(home.url) or safe_url(route.url or ""),
+        url=safe_url(route.homepage.url) or safe_url(route.url or ""),
         details=path_of("routes", route.alias),
         state=route_state(route),
-        favorite=home.favorite,
+        favorite=route.homepage.favorite,
     )
 
 
