@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -11,11 +12,13 @@ import trustme
 
 from pilotage.api import openapi
 from pilotage.api.metrics import Metrics
+from pilotage.certificates.status import EventKind
 from pilotage.cli.commands.serve import serve
 from pilotage.config.load import read_config
 from pilotage.containers import from_docker
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.engine.config import DockerProviderConfig
+from pilotage.table.diff import ChangeKind
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.variables import MAX_VARIABLES, VARIABLES
 
@@ -49,6 +52,12 @@ def test_the_path_table_of_the_api_lists_the_paths_of_the_openapi_document() -> 
     assert documented <= set(openapi.document()["paths"])
     assert set(openapi.document()["paths"]) - documented <= {"/openapi.json"}
     assert "/openapi.json" in HTTP_API.read_text()
+
+
+def test_the_event_tables_list_the_kinds_of_events() -> None:
+    documented = {kind for cell in rows(HTTP_API, "event") for kind in re.findall(r"`(\w+)`", cell)}
+    assert documented == {*get_args(ChangeKind), "table", "certificate", "traffic"}
+    assert [cell.strip("`") for cell in rows(HTTP_API, "`kind`")] == list(get_args(EventKind))
 
 
 def test_the_metrics_table_lists_only_metrics_that_exist() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
@@ -8,7 +9,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from pilotage.api.certificates import CertificateMetrics, CertificateResource, certificate_json
 from pilotage.api.openapi import document
+from pilotage.certificates.errors import RenewalRefusedError, StorageError
 from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
 VALID = CertificateStatus(
     names=("a.example.com", "b.example.com"), state="valid", issuer="CA", not_before=1.0, not_after=90.0, renew_at=60.0
@@ -22,6 +27,18 @@ class Source:
         self.found = found
         self.totals = totals or CertificateTotals()
         self.events = [EVENT]
+        self.on_event: list[Callable[[CertificateEvent], object]] = []
+        self.pem: bytes | None = None
+
+    def renew(self, name: str) -> tuple[CertificateStatus, ...]:
+        if name == "elsewhere":
+            raise RenewalRefusedError("another one renews", "ask it", reason="elsewhere")
+        return self.found
+
+    async def root(self) -> bytes | None:
+        if self.pem == b"":
+            raise StorageError("disk on fire")
+        return self.pem
 
     def status(self) -> tuple[CertificateStatus, ...]:
         return self.found
@@ -39,24 +56,41 @@ def test_the_description_of_the_api_names_each_property() -> None:
     assert set(schema["properties"]["events"]["items"]["properties"]) == {"kind", "names", "at", "text"}
 
 
-async def test_certificates_are_served() -> None:
+@contextlib.asynccontextmanager
+async def resource(source: Source) -> AsyncIterator[aiohttp.ClientSession]:
     app = web.Application()
-    CertificateResource(lambda: Source(VALID)).add_to(app.router)
+    CertificateResource(lambda: source).add_to(app.router)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         port = runner.addresses[0][1]
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{port}/v1/certificates") as answer,
-        ):
-            found = await answer.json()
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            yield session
     finally:
         await runner.cleanup()
+
+
+async def test_certificates_are_served() -> None:
+    async with resource(Source(VALID)) as session, session.get("/v1/certificates") as answer:
+        found = await answer.json()
     assert found["certificates"][0]["names"] == ["a.example.com", "b.example.com"]
     assert found["events"][0]["kind"] == "issued"
+
+
+async def test_refused_renewals_and_an_unreadable_root_say_why() -> None:
+    source = Source()
+    async with resource(source) as session:
+        for name, status, text in (
+            ("elsewhere", 409, "another one renews"),
+            ("a.example.com", 404, "pilotage obtains no certificates"),
+        ):
+            async with session.post(f"/v1/certificates/{name}/renew") as answer:
+                assert (answer.status, (await answer.json())["error"]) == (status, text)
+        source.pem = b""
+        async with session.get("/v1/certificates/root") as answer:
+            assert (answer.status, (await answer.json())["error"]) == (503, "disk on fire")
 
 
 def test_metrics_show_expiry_failures_and_totals() -> None:

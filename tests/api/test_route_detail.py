@@ -3,7 +3,7 @@ from __future__ import annotations
 from pilotage.api.route_detail import route_detail
 from pilotage.core.problems import Problem
 from pilotage.table.traffic import RouteTraffic
-from tests.support.api import serving
+from tests.support.api_server import serving
 
 
 async def test_there_is_no_detail_of_an_unknown_route() -> None:

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from pilotage.core.problems import Problem
 from pilotage.table.traffic import RouteTraffic
-from tests.support.api import serving
+from tests.support.api_server import serving
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from tests.support.api import Caller
+    from tests.support.api_server import Caller
 
 
 async def tag_of(caller: Caller, path: str) -> str:

@@ -12,7 +12,7 @@ from pilotage.api.listen import Listen
 from pilotage.api.server import Api
 from pilotage.api.sleep import explain_sleep
 from pilotage.testing import FakeEngine, container
-from tests.support.api import Told
+from tests.support.api_server import Told
 from tests.support.sleepers import Night, sleeping, state_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pilotage.api.source import Source
 from pilotage.daemon.daemon import Daemon
-from tests.support.api import Told
+from tests.support.api_server import Told
 
 
 def test_the_daemon_and_the_double_in_tests_provide_what_the_api_needs() -> None:

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pilotage.api.traffic import changed_traffic, traffic_json, traffic_metrics
 from pilotage.table.traffic import RouteTraffic
-from tests.support.api import serving
+from tests.support.api_server import serving
 
 if TYPE_CHECKING:
     import pytest
@@ -50,7 +50,7 @@ def test_only_what_has_changed_is_reported() -> None:
 
 
 async def test_figures_of_routes_are_served_as_json_metrics_and_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.api.server._TRAFFIC", 0.01)
+    monkeypatch.setattr("pilotage.api.events._TRAFFIC", 0.01)
     async with serving() as caller:
         assert await caller.json("/v1/traffic") == {"routes": {}}
         caller.source.counted = {"web": WEB}

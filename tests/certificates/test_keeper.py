@@ -36,12 +36,15 @@ async def test_certificates_are_there_after_a_restart(tmp_path: Path) -> None:
 
 async def test_a_second_process_serves_what_the_first_obtains(tmp_path: Path) -> None:
     folder, one = tmp_path / "certificates", stored(tmp_path / "made", "a.example.com", now=NOW)
-    first, second = Keeper(folder), Keeper(folder)
+    heard: list[tuple[str, Stored]] = []
+    first, second = Keeper(folder), Keeper(folder, lambda *event: heard.append(event))
     assert await first.ready((), NOW)
     assert not await second.ready((), NOW)
     await first.keep(*job_for(one), "https://ca.example.com/dir")
     assert not await second.ready((), NOW)
     assert second.stored == (one,)
+    assert not await second.ready((), NOW)
+    assert heard == [("received", one)]
     first.close()
     assert await second.ready((), NOW)  # it takes over
     second.close()
@@ -106,9 +109,11 @@ async def test_the_certificate_of_godoxy_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "cert.crt").write_bytes(one.chain)
     (tmp_path / "priv.key").write_bytes(one.key)
     files = {"cert_path": str(tmp_path / "cert.crt"), "key_path": str(tmp_path / "priv.key")}
-    keeper = Keeper(tmp_path / "certificates")
+    heard: list[tuple[str, Stored]] = []
+    keeper = Keeper(tmp_path / "certificates", lambda *event: heard.append(event))
     assert await keeper.ready((entry("a.example.com", **files),), NOW)
     (found,) = keeper.stored
+    assert heard == [("taken_over", found)]
     assert (found.chain, found.key, found.entry, found.directory) == (one.chain, one.key, "main", "")
     keeper.close()
     (tmp_path / "priv.key").write_text("other")

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.certificates.manager import CertificateManager
+from pilotage.certificates.settings import AutocertSettings
 from tests.support.acme import ChallengeServer, settings_for, status_of
+from tests.support.certificates import opened, stored
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from pilotage.certificates.status import CertificateEvent
     from tests.support.pebble import Pebble
 
 
@@ -167,3 +170,20 @@ async def test_records_that_a_crash_left_behind_are_removed(pebble: Pebble, tmp_
             async with running(CertificateManager(settings, storage.folder, server, settle=0)):
                 await until(lambda: not RecordJournal(storage).records)
         assert dns.records["_acme-challenge.a.example.com"] == []
+
+
+async def test_a_certificate_that_expires_without_successor_is_an_event(pebble: Pebble, tmp_path: Path) -> None:
+    one, now = stored(tmp_path, "old.example.com"), [time.time()]
+    opened(tmp_path).save(one)
+    heard: list[CertificateEvent] = []
+    async with ChallengeServer(pebble) as server:
+        manager = CertificateManager(
+            AutocertSettings(), tmp_path / "certificates", server, clock=lambda: now[0], settle=0
+        )
+        manager.on_event.append(heard.append)
+        async with running(manager):
+            await until(lambda: manager.leads and server.served)
+            now[0] = one.leaf.not_after + 1
+            manager.wake()
+            await until(lambda: heard and not server.served)
+    assert [(event.kind, event.names) for event in heard] == [("expired", ("old.example.com",))]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.certificates.plan import lineage_name, plan, why_not_public
+from pilotage.certificates.plan import covers, lineage_name, plan, why_not_public
 from tests.support.certificates import CA, DAY, DNS, entry, stored
 
 if TYPE_CHECKING:
@@ -120,3 +120,11 @@ def test_lineages_have_unique_names_without_wildcards() -> None:
 
 def test_the_ca_of_these_tests_is_the_entrys() -> None:
     assert entry().authorities[0].directory == CA
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [("a.example.com", True), ("*.example.com", True), ("b.a.example.com", False), ("example.com", False)],
+)
+def test_a_wildcard_covers_one_label(name: str, covered: bool) -> None:
+    assert covers(["*.example.com"], name) is covered

@@ -57,3 +57,13 @@ def test_the_number_of_failures_is_limited() -> None:
     state = State()
     state.fail([f"n{number}.example.com" for number in range(10_100)], CertificateError("no"), 0.0)
     assert len(state.failures) == 10_000
+
+
+def test_a_retry_keeps_the_count_and_what_the_ca_asked_for() -> None:
+    state = State()
+    state.fail(["a"], CertificateError("slow", retry_after=100.0), 1_000.0)
+    assert state.failures["a"].closed_until == 1_100.0
+    state.retry(["a", "b"], 1_010.0)
+    assert state.held(1_010.0) == set()
+    state.fail(["a"], CertificateError("no"), 1_010.0)
+    assert (state.failures["a"].count, state.failures["a"].closed_until) == (2, 0.0)

@@ -41,6 +41,9 @@ class Certificates:
 
     totals = CertificateTotals()
 
+    def __init__(self) -> None:
+        self.on_event: list[Any] = []
+
     def status(self) -> tuple[CertificateStatus, ...]:
         return (
             CertificateStatus(

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import socket
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -48,6 +49,24 @@ async def test_only_users_with_the_password_get_in(envoy: Envoy) -> None:
             for wrong in ({}, {"Authorization": basic("me:other")}, {"Authorization": basic("you:secret")}):
                 answer = await gw.ask(host, headers={**wrong, RESULTS_HEADER: check_id(check)})
                 assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="Staff"')
+
+
+async def test_passwords_are_checked_where_an_address_bypasses_the_redirect_to_https(envoy: Envoy) -> None:
+    redirect = {"redirect_http": {"bypass": ["remote 127.0.0.1"]}}
+    async with target() as it, envoy() as gw, AsyncExitStack() as stack:
+        start_sign_in(gw.ads, {}, "", stack)
+        names = ("app", "*.wild.example")
+        rules = f'postform action delete {{ error 403 "" }}\n{STAFF}'
+        await gw.publish(*(route(name, it.port, rules=rules, middlewares=redirect) for name in names))
+        for host in ("app", "App:80", "a.wild.example", "a.Wild.example:80"):
+            found = [await gw.ask(host, headers={"Authorization": basic(it)}) for it in ("me:secret", "me:other")]
+            assert [it.status for it in (*found, await gw.ask(host))] == [200, 401, 401], host
+            async with gw.client.post(gw.url, data={"action": "delete"}, headers={"Host": host}) as answer:
+                assert answer.status == 403, host
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))) as client:
+                options: Any = {"headers": {"Host": host, "Authorization": basic("me:secret")}}
+                async with client.get(gw.url, allow_redirects=False, **options) as answer:
+                    assert (answer.status, answer.headers["Location"][:8]) == (308, "https://"), host
 
 
 async def test_a_form_is_checked_before_the_target_gets_it(envoy: Envoy) -> None:

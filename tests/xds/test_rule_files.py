@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.daemon.files import start_file_server
 from pilotage.xds.rule_files import RuleFiles
 from tests.support.gateway import becomes, route, target
 
@@ -97,3 +99,48 @@ async def test_envoy_follows_the_file(envoy: Envoy, tmp_path: Path) -> None:
         path.unlink()
         path.write_text(BLOCKS)
         await becomes(statuses, [403, 200])
+
+
+async def test_rules_in_a_file_send_requests_elsewhere(envoy: Envoy, tmp_path: Path) -> None:
+    path, page = tmp_path / "rules", tmp_path / "page.html"
+    page.write_text("page")
+    async with (
+        target("own") as own,
+        target("other") as other,
+        target("far") as far,
+        envoy(files_socket=str(tmp_path / "files.sock")) as gw,
+        AsyncExitStack() as stack,
+    ):
+        await start_file_server(gw.ads, stack)
+        path.write_text(f"path /far {{ proxy http://127.0.0.1:{far.port} }}")
+        app = route("app", own.port, rule_file=str(path), container="", folders=None)
+        labelled = route("label", own.port, rule_file=str(path), folders=(str(tmp_path),))
+        await gw.publish(app, labelled, route("other", other.port))
+
+        async def answers(host: str = "app") -> list[str]:
+            found = [await gw.ask(host, name) for name in ("/far", "/other", "/page", "/else")]
+            return [it.by or (it.body.decode() if it.status == 200 else str(it.status)) for it in found]
+
+        assert await answers() == ["far", "own", "own", "own"]
+        assert await answers("label") == ["503", "own", "own", "own"]  # a container's rules do not reach loopback
+        (problem,) = [it for it in gw.ads.problems if it.route == "label"]
+        assert (problem.path, "a loopback address" in problem.message) == ("rule_file", True)
+        path.write_text(f"path /other {{ route other }}\npath /page {{ serve_file {page} }}")
+        await becomes(answers, ["own", "other", "page", "own"])
+        path.write_text(f"path /page {{ serve {tmp_path} }}\npath /far {{ route nobody }}")
+        page.rename(tmp_path / "page")
+        await becomes(answers, ["503", "own", "page", "own"])
+        messages = [it.message for it in gw.ads.problems if it.route == "app" and it.path == "rule_file"]
+        assert messages == [
+            "requests that its rules send to the route 'nobody' are rejected, because that route is not served"
+        ]
+        path.write_text("\npath /far { log info /elsewhere x }")
+        await becomes(answers, ["404"] * 4)
+        (problem,) = [it for it in gw.ads.problems if it.route == "app"]
+        assert (problem.path, problem.message) == (
+            "rule_file",
+            f"{str(path)!r}: log cannot write to '/elsewhere' (line 2 of the file)",
+        )
+        path.write_text("")
+        await becomes(answers, ["own"] * 4)
+        assert not [it for it in gw.ads.problems if it.route == "app"]

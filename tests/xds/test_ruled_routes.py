@@ -9,15 +9,36 @@ from tests.xds.test_rule_budget import ruled
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
 
-def test_a_route_without_a_file_stays_as_it_is(tmp_path: Path) -> None:
+
+def test_routes_have_the_rules_in_their_files_as_they_were_last_followed(tmp_path: Path) -> None:
+    routes, path = RuledRoutes(1), tmp_path / "rules"
+    path.write_text("path /a { proxy http://192.0.2.1 }")
+    table = {"app": route("app", 1, rule_file=str(path)), "plain": route("plain", 1), "own": route("own", 1)}
+    table["own"] = route("own", 1, rule_file="embed://webui.yml")
+    found = routes.follow(table, table)
+    assert found["app"].settings.rules == path.read_text()
+    assert [found[name] for name in ("plain", "own")] == [table[name] for name in ("plain", "own")]
+    path.unlink()
+    assert routes.read(table["app"]) == (found["app"], ())
+    assert routes.files.changed() == {"app"}
+    assert routes.follow(table, ["app"])["app"] is table["app"]
+    assert len(routes.read(table["app"])[1]) == 1
+    for gone in ({}, {"app": route("app", 1)}, {"app": route("app", 1, rule_file=str(path), excluded=True)}):
+        routes.follow(table, ["app"])
+        routes.follow(gone, ["app"])
+        assert (routes.files.aliases, routes.read(table["app"])) == (set(), (table["app"], ()))
+
+
+def test_a_file_that_makes_reading_fail_affects_only_its_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = RuledRoutes(1)
-    for given in (route("app", 1), route("app", 1, rule_file="embed://webui.yml")):
-        assert routes.read(given) == (given, ())
-    _, problems = routes.read(route("app", 1, rule_file=f"{tmp_path}/missing"))
-    assert (len(problems), routes.files.aliases) == (1, {"app"})
-    routes.read(route("app", 1))
-    assert routes.files.aliases == set()
+    monkeypatch.setattr(routes.files, "apply", lambda _: 1 // 0)
+    table = {"app": route("app", 1, rule_file=f"{tmp_path}/rules"), "other": route("other", 1)}
+    assert routes.follow(table, table)["other"] is table["other"]
+    (problem,) = routes.read(table["app"])[1]
+    assert problem.route == "app"
+    assert "ZeroDivisionError" in problem.message
 
 
 def test_served_routes_keep_their_places_when_settings_change() -> None:

@@ -35,6 +35,17 @@ async def test_beyond_the_limit_requests_are_rejected_at_once_and_the_others_are
         assert {(await gw.ask("app")).status for _ in range(30)} == {200}  # it limits only what waits
 
 
+async def test_requests_for_an_unusual_spelling_of_a_host_have_the_same_limit(envoy: Envoy) -> None:
+    async with target() as it, envoy(max_waiting_requests=20) as gw:
+        await gw.publish(route("app", endpoints=(), hold=60.0))
+        asking = [asyncio.create_task(gw.ask("APP.")) for _ in range(30)]
+        await until(lambda: sum(task.done() for task in asking) == 10)
+        assert {task.result().status for task in asking if task.done()} == {503}
+        await gw.publish(route("app", it.port, hold=60.0))
+        assert sorted([(await task).status for task in asking]) == [200] * 20 + [503] * 10
+        assert {(await gw.ask("APP.")).status for _ in range(30)} == {200}
+
+
 async def test_the_requests_that_wait_for_all_routes_have_a_limit_and_leave_room_when_they_end(envoy: Envoy) -> None:
     names = ("one", "two", "three")
     async with target() as it, envoy(max_waiting_in_all=20) as gw:

@@ -1,4 +1,4 @@
-"""Builds JSON responses, without keeping other tasks waiting for large ones."""
+"""Builds JSON responses, also long ones while other tasks run."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import math
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
+from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -13,13 +15,13 @@ from pilotage.api import answers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from aiohttp import web
     from prometheus_client.core import Metric
 
     from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
 
 __all__ = ["CertificateMetrics", "CertificateResource", "CertificateSource", "certificate_json"]
 
+_REFUSED: Final = {"unknown": 404, "elsewhere": 409, "early": 429}  # reason -> HTTP status
 _TIMES = ("not_before", "not_after", "renew_at", "next_attempt")
 
 
@@ -37,6 +39,26 @@ class CertificateSource(Protocol):
     def events(self) -> Sequence[CertificateEvent]:
         """The latest events, the newest last."""
 
+    def renew(self, name: str) -> tuple[CertificateStatus, ...]:
+        """Replace the certificates for a host name soon. Return their status before; empty without ``autocert``.
+
+        Raises:
+            RenewalRefusedError: the request is refused.
+
+        """
+
+    async def root(self) -> bytes | None:
+        """Return the root certificate of pilotage's own CA as PEM; ``None`` if there is none.
+
+        Raises:
+            StorageError: it cannot be read.
+
+        """
+
+    @property
+    def on_event(self) -> list[Callable[[CertificateEvent], object]]:
+        """Functions that are called with each event."""
+
 
 def certificate_json(status: CertificateStatus) -> dict[str, Any]:
     """Return the status of a certificate as plain data. Times that do not apply are ``None``."""
@@ -45,7 +67,7 @@ def certificate_json(status: CertificateStatus) -> dict[str, Any]:
 
 
 class CertificateResource:
-    """Serves ``/v1/certificates``.
+    """Handles the paths that list certificates, request new ones, and return the root of pilotage's own CA.
 
     Args:
         source: returns the object that obtains certificates; ``None`` while there is none.
@@ -58,6 +80,8 @@ class CertificateResource:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the paths."""
         router.add_get("/v1/certificates", self._list)
+        router.add_get("/v1/certificates/root", self._root)
+        router.add_post("/v1/certificates/{name}/renew", self._renew)
 
     async def _list(self, _: web.Request) -> web.Response:
         source = self._source()
@@ -69,6 +93,34 @@ class CertificateResource:
                 "events": [msgspec.to_builtins(event) for event in events],
             }
         )
+
+    async def _renew(self, request: web.Request) -> web.Response:
+        from pilotage.certificates.errors import RenewalRefusedError  # noqa: PLC0415  # not needed without autocert
+
+        source = self._source()
+        try:
+            found = source.renew(request.match_info["name"].lower()) if source is not None else ()
+        except RenewalRefusedError as refusal:
+            response = answers.error(_REFUSED[refusal.reason], refusal.what, refusal.hint)
+            if refusal.wait:
+                response.headers["Retry-After"] = str(math.ceil(refusal.wait))
+            return response
+        if not found:
+            return answers.error(404, "pilotage obtains no certificates", "add autocert to the configuration")
+        return answers.json({"certificates": [certificate_json(status) for status in found]}, status=202)
+
+    async def _root(self, _: web.Request) -> web.Response:
+        from pilotage.certificates.errors import StorageError  # noqa: PLC0415
+
+        source = self._source()
+        try:
+            pem = await source.root() if source is not None else None
+        except StorageError as error:
+            return answers.error(503, str(error), "give pilotage access to the folder for certificates")
+        if pem is None:
+            hint = "set provider: internal in autocert; the root is made with the first certificate"
+            return answers.error(404, "pilotage's own CA has issued no certificate", hint)
+        return web.Response(body=pem, content_type="application/x-pem-file")
 
 
 class CertificateMetrics(Collector):

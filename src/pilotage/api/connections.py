@@ -1,4 +1,4 @@
-"""Limits what clients of the HTTP API can use up: connections, idle time and unread responses.
+"""Limits the resources that clients of the HTTP API can use: connections, idle time and unread responses.
 
 aiohttp limits none of these before the first request, so without this module, one client could shut out all others.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 
@@ -10,6 +10,7 @@ from pilotage import __version__
 from pilotage.api.queries import CHANGE_QUERY, ROUTE_QUERY, Parameter
 from pilotage.api.route_detail import RouteDetail
 from pilotage.api.route_resource import ChangeList, RouteList
+from pilotage.certificates.status import CertificateState, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,7 +173,7 @@ _TRAFFIC: Final = _object(
 )
 _CERTIFICATE: Final = _object(
     names=_list(_TEXT),
-    state={"enum": ["valid", "expired", "requested", "waiting", "failed"]},
+    state={"enum": list(get_args(CertificateState))},
     entry={**_TEXT, "description": "The section of autocert: main or extra[N]"},
     method=_TEXT,
     issuer=_TEXT,
@@ -188,9 +189,7 @@ _CERTIFICATE: Final = _object(
     renewing=_TRUTH,
     file=_TEXT,
 )
-_CERTIFICATE_EVENT: Final = _object(
-    kind={"enum": ["issued", "renewed", "failed"]}, names=_list(_TEXT), at=_TIME, text=_TEXT
-)
+_CERTIFICATE_EVENT: Final = _object(kind={"enum": list(get_args(EventKind))}, names=_list(_TEXT), at=_TIME, text=_TEXT)
 _ERROR: Final = _object(error=_TEXT, hint=_TEXT)
 _PLAIN: Final = "text/plain"
 _WRONG_QUERY: Final = "A parameter is unknown or has a wrong value"
@@ -249,6 +248,25 @@ _PATHS: Final[dict[str, _Path]] = {
     "/v1/certificates": _Path(
         "The certificates that pilotage obtains, the names that have none yet, and what happened recently",
         schema=_object(certificates=_list(_CERTIFICATE), events=_list(_CERTIFICATE_EVENT)),
+    ),
+    "/v1/certificates/root": _Path(
+        "The root certificate of pilotage's own CA, which clients must trust",
+        kind="application/x-pem-file",
+        schema=_TEXT,
+        other={"404": "Its CA has issued no certificate", "503": "The folder for certificates cannot be read"},
+    ),
+    "/v1/certificates/{name}/renew": _Path(
+        "Replace the certificates for a host name soon, or obtain the missing one. Returns their state before",
+        schema=_object(certificates=_list(_CERTIFICATE)),
+        parameters=("name",),
+        other={
+            "403": "Only the unix socket and holders of the token may do this",
+            "404": "No route needs a certificate for this name",
+            "409": "Another pilotage obtains the certificates, or the folder for them cannot be used",
+            "429": "Too early; Retry-After says when the request may be repeated",
+        },
+        method="post",
+        status="202",
     ),
     "/v1/sleep": _Path("All containers that can sleep, and whether each is awake", schema=_object(units=_list(_SLEEP))),
     "/v1/containers/{name}/wake": _Path(

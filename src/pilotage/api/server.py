@@ -1,15 +1,14 @@
 """Serves the daemon's HTTP API: routes, containers, problems, events, health and metrics.
 
-:mod:`pilotage.api.access` decides which requests are answered; :mod:`pilotage.api.connections` limits what one client
-can use up.
+:mod:`pilotage.api.access` decides which requests are answered. :mod:`pilotage.api.connections` limits the resources
+that one client can use.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from aiohttp import web
@@ -20,37 +19,31 @@ from pilotage.api.certificates import CertificateResource
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import engines_json
 from pilotage.api.envoys import envoy_json
+from pilotage.api.events import EventResource
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.pages import prefers_html
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
-from pilotage.api.traffic import changed_traffic, traffic_json
+from pilotage.api.traffic import traffic_json
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.text import safe_json, shorten
+from pilotage.core.text import shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import change_json, container_json, problem_json, route_on_envoys
+from pilotage.output.json import container_json, problem_json, route_on_envoys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from pilotage.api.pages import Pages
     from pilotage.api.source import Source
-    from pilotage.table.diff import Change
-    from pilotage.table.table import Table
-    from pilotage.table.traffic import RouteTraffic
 
 __all__ = ["Api"]
 
 log = logging.getLogger(__name__)
-
-_HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
-_TRAFFIC: Final = 5.0  # seconds between two traffic events
-_MOST_STREAMS: Final = 100  # so that event streams never occupy all connections
 
 
 class Api:
@@ -86,7 +79,6 @@ class Api:
         self._listen = tuple(listen)
         self._if_free = if_free
         self._token = token.encode()
-        self._streams: set[asyncio.Task[Any]] = set()
         unguarded = [place for place in self._listen if not place.is_local and not token]
         if unguarded:
             hint = "set api.token_file, or listen on 127.0.0.1 or a unix socket"
@@ -111,7 +103,7 @@ class Api:
         app.router.add_get("/v1/envoys", self._envoys)
         app.router.add_get("/v1/traffic", self._traffic)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
-        app.router.add_get("/v1/events", self._events)
+        EventResource(self.source).add_to(app)
         RouteResource(self.source).add_to(app.router)
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
@@ -119,7 +111,6 @@ class Api:
         if self._pages is not None:
             self._pages.add_to(app.router)
         app.on_response_prepare.append(_hide_version)
-        app.on_shutdown.append(self._end_streams)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
         await self._runner.setup()
         try:
@@ -289,54 +280,6 @@ class Api:
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 
-    # ---- events
-
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream all routes, then changes; with ``?traffic``, also statistics. A ``table`` event ends each batch.
-
-        With ``?only=table``, there are only ``table`` events.
-        """
-        if len(self._streams) >= _MOST_STREAMS:
-            return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # always set in a coroutine
-        self._streams.add(task)
-        subscription, loop = self.source.discovery.subscribe(), asyncio.get_running_loop()
-        known: Mapping[str, RouteTraffic] | None = {} if "traffic" in request.query else None
-        due = loop.time() if known is not None else math.inf
-        try:
-            await response.prepare(request)
-            while True:
-                try:
-                    async with asyncio.timeout_at(min(due, loop.time() + _HEARTBEAT)):
-                        update = await anext(subscription)
-                except TimeoutError:
-                    await response.write(b": nothing new\n\n")
-                    if known is not None:
-                        now = await self.source.traffic()
-                        if found := changed_traffic(known, now):
-                            await response.write(_event("traffic", found, self.source.discovery.table.version))
-                        known, due = now, loop.time() + _TRAFFIC
-                    continue
-                except StopAsyncIteration:
-                    break
-                changes = () if request.query.get("only") == "table" else update.changes
-                async for event in answers.in_turns(changes, _event_of(update.new)):
-                    await response.write(event)
-                await response.write(_event("table", {"version": update.new.version}, update.new.version))
-        except ConnectionError:  # the client disconnected
-            pass
-        finally:
-            self.source.discovery.unsubscribe(subscription)
-            self._streams.discard(task)
-        return response
-
-    async def _end_streams(self, _: web.Application) -> None:
-        streams, self._streams = self._streams, set()
-        for task in streams:
-            task.cancel()
-
 
 def _redirect(found: web.HTTPException) -> web.Response:
     """Return a redirect without the text of aiohttp. Cookies and other headers stay."""
@@ -347,17 +290,3 @@ def _redirect(found: web.HTTPException) -> web.Response:
 
 async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = SERVER
-
-
-# ---- serialization ------------------------------------------------------------------------------------------------
-
-
-def _event_of(table: Table) -> Callable[[Change], bytes]:
-    def convert(change: Change) -> bytes:
-        return _event(change.kind, change_json(change, table), table.version)
-
-    return convert
-
-
-def _event(kind: str, data: Any, version: int) -> bytes:
-    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), version, safe_json(msgspec.json.encode(data)))

@@ -84,7 +84,7 @@ class SleepResource:
 
 
 def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:
-    """Return a table that also says why containers are awake and when they will sleep, according to ``sleeper``."""
+    """Return a copy of a table that also says why containers are awake and when they will sleep."""
     if sleeper is None or not table.wakefulness:
         return table
     found = {

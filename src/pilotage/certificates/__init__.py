@@ -1,8 +1,8 @@
 """Obtains, stores and renews the certificates of the gateway: the section ``autocert`` of the configuration.
 
-In go the settings and the served host names; out come certificates and ACME challenges for Envoys. The blocking
-libraries that speak ACME and DNS run in threads, and are imported only if ``autocert`` is configured. Nothing here
-knows how Envoy is configured: :class:`~pilotage.certificates.challenges.Gateway` is all that it needs.
+The settings and the served host names go in; certificates and ACME challenges for Envoys come out. The blocking
+libraries for ACME and DNS run in threads, and are imported only if ``autocert`` is configured. This package must not
+know how Envoy is configured; it uses only :class:`~pilotage.certificates.challenges.Gateway`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.certificates.errors import RenewalRefusedError, StorageError
     from pilotage.certificates.hosts import find_hosts, uncovered
     from pilotage.certificates.manager import CertificateManager
     from pilotage.certificates.packages import check_packages
     from pilotage.certificates.plan import why_not_public
     from pilotage.certificates.providers import OptionError, read_dns_options
+    from pilotage.certificates.requests import RenewalRequests
     from pilotage.certificates.settings import (
         LETS_ENCRYPT,
         Authority,
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
         KeyType,
         Method,
     )
-    from pilotage.certificates.status import CertificateEvent, CertificateState, CertificateStatus, CertificateTotals
+    from pilotage.certificates.status import (
+        CertificateEvent,
+        CertificateState,
+        CertificateStatus,
+        CertificateTotals,
+        EventKind,
+    )
 
 __all__ = [
     "LETS_ENCRYPT",
@@ -39,9 +47,13 @@ __all__ = [
     "CertificateTotals",
     "DnsSettings",
     "Entry",
+    "EventKind",
     "KeyType",
     "Method",
     "OptionError",
+    "RenewalRefusedError",
+    "RenewalRequests",
+    "StorageError",
     "check_packages",
     "find_hosts",
     "read_dns_options",
@@ -52,20 +64,24 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "CertificateState": "status",
         "uncovered": "hosts",
         "Authority": "settings",
         "AutocertSettings": "settings",
         "CertificateEvent": "status",
         "CertificateManager": "manager",
+        "CertificateState": "status",
         "CertificateStatus": "status",
         "CertificateTotals": "status",
         "DnsSettings": "settings",
         "Entry": "settings",
+        "EventKind": "status",
         "KeyType": "settings",
         "LETS_ENCRYPT": "settings",
         "Method": "settings",
         "OptionError": "providers",
+        "RenewalRefusedError": "errors",
+        "RenewalRequests": "requests",
+        "StorageError": "errors",
         "check_packages": "packages",
         "find_hosts": "hosts",
         "read_dns_options": "providers",

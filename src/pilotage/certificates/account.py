@@ -41,7 +41,7 @@ _SKEW: Final = 3600.0  # seconds by which clocks may differ unnoticed
 
 
 class Account:
-    """Our account with one CA. Registers it, or finds it again, when it is first needed.
+    """Our account with one CA, registered or looked up on first use.
 
     Attributes:
         client: the ACME client; ``None`` before :meth:`connect`.
@@ -67,7 +67,7 @@ class Account:
         return re.sub(r"^https?://", "", self.authority.directory).partition("/")[0]
 
     def call(self, step: Callable[[], _T]) -> _T:
-        """Run a step of the protocol, again if the CA rejects its nonce. Steps of several orders run one by one.
+        """Run a step of the protocol; repeat it if the CA rejects its nonce. Only one step runs at a time.
 
         Raises:
             CertificateError: it failed.
@@ -90,7 +90,7 @@ class Account:
 
     @property
     def retry_after(self) -> float:
-        """Seconds to wait, according to the last response; 0 if it did not say."""
+        """Seconds to wait, according to the last response; 0 if the response contained no time."""
         return self._retry_after
 
     def connect(self) -> None:
@@ -139,7 +139,7 @@ class Account:
     # ---- the account key
 
     def _key(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-        """Return the account key: the stored one, else one to take over, else a new one, which is saved."""
+        """Return the account key: the stored key, or else one to take over, or else a new key, which is saved."""
         name = f"accounts/{_file_name(self.authority.directory)}.pem"
         try:
             stored = self._storage.read_file(name)
@@ -165,7 +165,7 @@ class Account:
             raise StorageError(f"{self.authority.account_key}: {error.strerror}") from error
 
     def _copy(self, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
-        """Write the key where the configuration wants it, in GoDoxy's format (SEC 1, DER)."""
+        """Write the key to the file that the configuration names, in GoDoxy's format (SEC 1, DER)."""
         path = Path(self.authority.account_key)
         if self.authority.keep_account_key and not path.exists():
             form = serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL
@@ -190,7 +190,7 @@ class Account:
         return context
 
     def _observe(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
-        """Remember what the libraries do not pass on: when to retry, and the CA's clock."""
+        """Record two facts that the libraries do not pass on: when to retry, and the CA's clock."""
         header = response.headers.get("Retry-After", "")
         self._retry_after = seconds_until(header)
         try:
@@ -225,7 +225,7 @@ class _Adapter(HTTPAdapter):  # type: ignore[misc]  # requests has no types
 
 
 def seconds_until(header: str) -> float:
-    """Return the seconds that a ``Retry-After`` header asks to wait, at most a week; 0 if it is missing or invalid."""
+    """Return the seconds in a ``Retry-After`` header, at most a week; 0 if the header is missing or invalid."""
     try:
         seconds = float(header) if header.isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):

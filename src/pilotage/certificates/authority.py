@@ -1,4 +1,4 @@
-"""Our own CA, for names that no public CA knows. Blocking: call it in a thread."""
+"""Implements our own CA, for names that no public CA accepts. Blocking: call it in a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ROOT", "InternalAuthority"]
 
 ROOT: Final = "internal/root.pem"
-"""The root certificate, below the folder for certificates. Clients have to trust it."""
+"""Path of the root certificate in the folder for certificates. Clients must trust this certificate."""
 
 _KEY: Final = "internal/root-key.pem"
 _ROOT_YEARS: Final = 10
@@ -32,7 +32,7 @@ _LEAF_DAYS: Final = 30
 
 
 class InternalAuthority:
-    """Issues certificates that its own root signs. The root is made when it is first needed.
+    """Issues certificates signed by its own root, which it creates on first use.
 
     Args:
         storage: the folder in which the root and its key are kept.

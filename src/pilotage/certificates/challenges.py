@@ -36,7 +36,7 @@ _DNS_CALL: Final = 120.0  # seconds for one call to a DNS provider
 
 
 class Gateway(Protocol):
-    """What Envoys must do: :class:`pilotage.xds.server.AdsServer` does it."""
+    """The Envoys that answer challenges. :class:`pilotage.xds.server.AdsServer` implements this."""
 
     async def set_http_challenge(self, token: str, key_authorization: str) -> None:
         """Answer an HTTP-01 challenge. Returns once all connected Envoys do."""
@@ -94,7 +94,7 @@ class Solver:
     """Answers the challenges of one order.
 
     Args:
-        method: how.
+        method: the method of the challenges.
         gateway: the Envoys.
         dns: how to set DNS records; required for ``dns-01``.
         journal: the records that must be removed.

@@ -1,11 +1,13 @@
-"""Defines how obtaining a certificate fails, and what an operator can do about it. Pure."""
+"""Defines the errors of obtaining and storing certificates. Pure."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pilotage.core.errors import PilotageError
 from pilotage.core.text import shorten
 
-__all__ = ["CertificateError", "StorageError"]
+__all__ = ["CertificateError", "RenewalRefusedError", "StorageError"]
 
 _LONGEST = 1_000  # characters of each text; a CA's reasons can be long
 
@@ -14,11 +16,11 @@ class CertificateError(PilotageError):
     """A certificate was not obtained.
 
     Attributes:
-        what: why, with the CA's own words, without a full stop.
+        what: the reason, with the CA's own words, without a full stop.
         hint: what to check; ``""`` if there is no advice.
         names: the host names to blame; empty if it concerns all.
         validated: whether the CA tried to validate a name, which counts towards its rate limits.
-        retry_after: seconds to wait before the next attempt, as the CA asks; 0 if it did not say.
+        retry_after: seconds to wait before the next attempt, according to the CA; 0 if it named no time.
         elsewhere: whether another CA might issue the certificate.
 
     """
@@ -40,6 +42,27 @@ class CertificateError(PilotageError):
         self.retry_after = retry_after
         self.elsewhere = elsewhere
         super().__init__(f"{self.what}; {self.hint}" if self.hint else self.what)
+
+
+class RenewalRefusedError(PilotageError):
+    """An operator's request for a new certificate is refused.
+
+    Attributes:
+        what: why, without a full stop.
+        hint: what to do; ``""`` if there is no advice.
+        reason: ``unknown`` name, ``elsewhere`` if another pilotage obtains the certificates, or ``early``.
+        wait: seconds until the request may be repeated, if it came too early.
+
+    """
+
+    def __init__(
+        self, what: str, hint: str = "", *, reason: Literal["unknown", "elsewhere", "early"], wait: float = 0.0
+    ) -> None:
+        self.what = what
+        self.hint = hint
+        self.reason = reason
+        self.wait = wait
+        super().__init__(f"{what}; {hint}" if hint else what)
 
 
 class StorageError(PilotageError):

@@ -46,7 +46,7 @@ _NAMES: Final = frozenset({"rejectedIdentifier", "unsupportedIdentifier", "caa"}
 
 
 class Source(Protocol):
-    """Who ran the step that failed."""
+    """The account that ran the failed step."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Source(Protocol):
 
     @property
     def retry_after(self) -> float:
-        """Seconds to wait, according to the CA's last response; 0 if it did not say."""
+        """Seconds to wait, according to the CA's last response; 0 if the response contained no time."""
 
 
 def failure_of(error: Exception, source: Source) -> CertificateError:
@@ -99,7 +99,7 @@ def failure_of_names(found: dict[str, messages.Error], source: Source, method: s
 
     Args:
         found: host name -> the CA's error.
-        source: who ran the step.
+        source: the account that ran the step.
         method: ``http-01``, ``tls-alpn-01`` or ``dns-01``.
 
     """
@@ -119,7 +119,7 @@ def failure_of_names(found: dict[str, messages.Error], source: Source, method: s
 
 
 def _words(error: messages.Error) -> str:
-    """Return what the CA said, with its subproblems."""
+    """Return the CA's message, with its subproblems."""
     code = error.code or error.typ or "error"
     text = (error.detail or error.title or error.description or "no details").rstrip(".")
     parts = [f"{text} ({code})"]
@@ -134,7 +134,7 @@ def _blamed(error: messages.Error) -> Iterator[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost reason of an error, because those of requests are long and repetitive."""
+    """Return the innermost reason of an error. The outer texts of ``requests`` are long and repetitive."""
     inner: BaseException = error
     for _ in range(8):
         reason = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)

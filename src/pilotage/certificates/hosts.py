@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["HostList", "find_hosts", "names_of", "uncovered"]
 
 MOST_OF_ONE: Final = 50
-"""Host names of one container that get a certificate, so that its labels cannot use up a CA's rate limits."""
+"""Maximum number of host names of one container that get certificates, so that labels cannot use up a CA's rate
+limits."""
 
 
 class HostList:
@@ -41,7 +42,7 @@ def find_hosts(routes: Iterable[Route], settings: AutocertSettings, is_served: C
 
     Args:
         routes: the routes of the table. Names that the policy denies to a container are not among them.
-        settings: what to obtain certificates for.
+        settings: the certificates to obtain.
         is_served: takes an alias and returns whether the gateway serves its route.
 
     """
@@ -122,7 +123,7 @@ def uncovered(
 
     Args:
         routes: the served routes.
-        settings: what certificates are to be obtained.
+        settings: the certificates to obtain.
         other: names in certificates from files.
 
     """

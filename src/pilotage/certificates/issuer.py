@@ -46,7 +46,7 @@ class Issuer:
         return max((account.skew for account in self._accounts.values()), key=abs, default=0.0)
 
     def configure(self, settings: AutocertSettings) -> None:
-        """Keep one account for each CA in the settings. It connects when it is first needed."""
+        """Keep one account for each CA in the settings. An account connects on first use."""
         used = dict.fromkeys(authority for entry in settings.entries for authority in entry.authorities)
         self._accounts = {it: self._accounts.get(it) or Account(it, self._keeper.storage) for it in used}
 
@@ -61,7 +61,7 @@ class Issuer:
         """Obtain a certificate.
 
         Args:
-            job: which.
+            job: the certificate to obtain.
             now: seconds since 1970.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Keeps the certificates of the running daemon, in memory and in the folder. The memory outlives an unusable folder."""
+"""Keeps the certificates of the running daemon, in memory and in the folder, which may become unusable."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from pilotage.certificates.orders import Issued
     from pilotage.certificates.settings import Entry
+    from pilotage.certificates.status import EventKind
+
+    Listener = Callable[[EventKind, Stored], object]
 
 __all__ = ["Keeper"]
 
@@ -31,24 +34,27 @@ _DISK: Final = 60.0  # seconds for an operation on files; a network file system 
 
 
 class Keeper:
-    """The certificates, and what is remembered about attempts.
+    """The certificates, and the state of failed attempts and orders.
 
     Args:
         folder: where they are kept.
+        on_event: called for each certificate that is taken over from files, or comes from another process.
 
     Attributes:
         storage: the folder.
         state: failures and rate limits.
         journal: DNS records to be removed.
-        leads: whether this process renews; if not, another process does, and this one serves what that one obtains.
+        leads: whether this process renews certificates. If not, another process does, and this one only serves them.
 
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_event: Listener = lambda _kind, _stored: None) -> None:
         self.storage = Storage(folder)
         self.state = State()
         self.journal = RecordJournal(self.storage)
         self.leads = False
+        self._on_event = on_event
+        self._was_loaded = False
         self._stored: dict[str, Stored] = {}
         self._unsaved: dict[str, Stored] = {}
         self._messages: dict[str, str] = {}  # subject -> what is wrong with the folder
@@ -65,17 +71,17 @@ class Keeper:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the folder."""
+        """The problems with the folder."""
         return tuple(self._messages.values())
 
     def close(self) -> None:
-        """Let another process renew."""
+        """Allow another process to renew certificates."""
         self.storage.close()
 
     async def ready(self, entries: Sequence[Entry], now: float) -> bool:
         """Open the folder, and return whether this process may obtain certificates now.
 
-        Without the folder, it may not: an account whose key is lost cannot be used again.
+        Without the folder, it may not, because an account whose key is lost cannot be used again.
         """
         try:
             if not self.leads:
@@ -94,12 +100,17 @@ class Keeper:
     async def _load(self) -> None:
         found, messages = await self._on_disk(self.storage.load)
         readable = {it.lineage: it for it in found}
+        before = {it.leaf.serial for it in self._stored.values()}
         # A certificate that can no longer be read is still served from memory.
         self._stored = {**self._stored, **readable} if messages else {**readable, **self._unsaved}
         for subject in [subject for subject in self._messages if subject.startswith("file ")]:
             self._forget(subject)
         for message in messages:
             self._report(f"file {message}", message)
+        for stored in self.stored if self._was_loaded else ():
+            if stored.leaf.serial not in before:
+                self._on_event("received", stored)
+        self._was_loaded = True
 
     async def _begin(self, entries: Sequence[Entry], now: float) -> None:
         try:
@@ -129,8 +140,10 @@ class Keeper:
             return
         if leaf.names:
             lineage = lineage_name(sorted(leaf.names), self._stored)
-            await self._save(Stored(lineage=lineage, leaf=leaf, chain=pair[0], key=pair[1], entry=entry.name))
+            stored = Stored(lineage=lineage, leaf=leaf, chain=pair[0], key=pair[1], entry=entry.name)
+            await self._save(stored)
             log.info("took over the certificate in %s", entry.cert_path)
+            self._on_event("taken_over", stored)
 
     async def keep(self, job: Job, issued: Issued, directory: str) -> None:
         """Keep a new certificate, in memory even if it cannot be saved."""
@@ -176,7 +189,7 @@ class Keeper:
             self._forget(f"copy {entry.name}")
 
     async def save_state(self) -> None:
-        """Save what is remembered about attempts."""
+        """Save the state of failed attempts and orders."""
         try:
             await self._on_disk(lambda: self.state.save(self.storage))
         except StorageError as error:
@@ -190,6 +203,15 @@ class Keeper:
         for it in [it for it in self._stored.values() if it.leaf.not_after < before and not names & set(it.names)]:
             await self._on_disk(partial(self.storage.remove, it.lineage))
             del self._stored[it.lineage]
+
+    async def read(self, name: str) -> bytes | None:
+        """Return what a file of the folder contains; ``None`` if there is no such file.
+
+        Raises:
+            StorageError: it cannot be read.
+
+        """
+        return await self._on_disk(lambda: self.storage.read_file(name))
 
     async def _on_disk(self, action: Callable[[], _T]) -> _T:
         try:

@@ -1,7 +1,7 @@
-"""Keeps our orders below the rate limits of CAs, so that labels of strangers cannot use them up. Pure.
+"""Keeps our orders below the rate limits of CAs, so that untrusted labels cannot use up the limits. Pure.
 
 The limits are below those of Let's Encrypt: 300 orders of an account in 3 hours, 50 certificates of a registered domain
-and 5 for the same names in a week. Renewals come first: new names may use only a part.
+and 5 for the same names in a week. New names may use only part of a limit; the rest is for renewals.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FOR_SAME: Final = 4  # in a week, for the same set of names
 
 
 class _Order(msgspec.Struct, frozen=True):
-    """An order that was begun: when, at which CA, for which names, and whether it was a renewal."""
+    """An order that was begun: its time, CA and names, and whether it was a renewal."""
 
     at: float
     directory: str
@@ -36,8 +36,8 @@ class _Order(msgspec.Struct, frozen=True):
 def registered_domain(name: str) -> str:
     """Return the last two labels of a name, which stand for the domain whose certificates a CA counts.
 
-    For a public suffix of two labels, such as ``co.uk``, this counts too many names together, which only makes the
-    limit stricter.
+    For a public suffix of two labels, such as ``co.uk``, this counts too many names together, so the limit is only
+    stricter.
     """
     return ".".join(name.removeprefix("*.").rsplit(".", 2)[-2:])
 
@@ -61,7 +61,7 @@ class Limits:
         self.changed = True
 
     def wait(self, now: float, directory: str, names: Iterable[str], *, renewal: bool) -> tuple[float, str]:
-        """Return how many seconds an order has to wait, and why; ``(0, "")`` if it may begin.
+        """Return how many seconds an order must wait, and the reason; ``(0, "")`` if it may begin.
 
         Args:
             now: seconds since 1970.

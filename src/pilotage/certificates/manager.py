@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from pilotage.certificates.authority import ROOT
 from pilotage.certificates.errors import CertificateError
 from pilotage.certificates.issuer import Issuer
 from pilotage.certificates.keeper import Keeper
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from pilotage.certificates.orders import Issued
     from pilotage.certificates.plan import Job
     from pilotage.certificates.settings import AutocertSettings
-    from pilotage.certificates.status import CertificateStatus
+    from pilotage.certificates.state import Failure
+    from pilotage.certificates.status import CertificateStatus, EventKind
     from pilotage.certificates.storage import Stored
+    from pilotage.certificates.x509 import Leaf
     from pilotage.core.problems import Problem
     from pilotage.xds.served_certificates import ServedCertificate
 
@@ -53,7 +56,7 @@ _SETTLE: Final = 1.0
 
 _IDLE: Final = 3600.0
 _RETRY: Final = 30.0
-"""Seconds until the next look, at most; and while the folder cannot be used, or another process renews."""
+"""Maximum seconds until the next check. Also the pause while the folder is unusable or another process renews."""
 
 _ASK_AGAIN: Final = 6 * 3600.0  # seconds until a CA is asked again for a renewal window, after an error
 _MOST_EVENTS: Final = 200
@@ -64,9 +67,9 @@ class CertificateManager:
     """Keeps a valid certificate for every name that needs one.
 
     Args:
-        settings: what to obtain.
+        settings: the certificates to obtain.
         folder: where certificates and account keys are kept.
-        server: what serves the certificates and answers challenges.
+        server: serves the certificates and answers challenges.
         hosts: returns, for each entry with ``domains: auto``, the host names that need a certificate.
         clock: returns the time in seconds since 1970.
         settle: seconds to wait for more names after the first new one.
@@ -74,6 +77,7 @@ class CertificateManager:
     Attributes:
         totals: what has happened since the start.
         events: the latest events, the newest last.
+        on_event: functions that are called with each event.
 
     """
 
@@ -89,12 +93,13 @@ class CertificateManager:
     ) -> None:
         self.totals = CertificateTotals()
         self.events: list[CertificateEvent] = []
+        self.on_event: list[Callable[[CertificateEvent], object]] = []
         self._settings = settings
         self._server = server
         self._hosts = hosts
         self._clock = clock
         self._settle = settle
-        self._keeper = Keeper(folder)
+        self._keeper = Keeper(folder, self._note)
         self._issuer = Issuer(self._keeper, server)
         self._issuer.configure(settings)
         self._wanted: Mapping[str, Sequence[str]] = {}
@@ -104,6 +109,7 @@ class CertificateManager:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._woken = asyncio.Event()
         self._published: object = None
+        self._valid: set[str] = set()  # serial numbers of the certificates that were valid at the last look
         self._cleaned = False
 
     @property
@@ -117,18 +123,28 @@ class CertificateManager:
         listed = {name for entry in self._settings.entries for name in entry.domains}
         return frozenset(listed | {name for names in self._wanted.values() for name in names})
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process obtains certificates; otherwise, another one with the same folder does."""
+        return self._keeper.leads
+
+    @property
+    def failures(self) -> Mapping[str, Failure]:
+        """The failed attempts by name."""
+        return self._keeper.state.failures
+
     def wake(self) -> None:
-        """Look again soon, because host names may have changed."""
+        """Check soon, because host names may have changed."""
         self._woken.set()
 
     def configure(self, settings: AutocertSettings) -> None:
-        """Apply new settings. Orders under way are finished."""
+        """Apply new settings. Orders in progress are finished."""
         self._settings = settings
         self._issuer.configure(settings)
         self.wake()
 
     def renew(self, names: Iterable[str] = ()) -> int:
-        """Renew certificates as soon as possible, also those that wait after a failure. Return how many.
+        """Renew certificates as soon as possible, even after a failure. Return how many.
 
         Args:
             names: renew only certificates with one of these names; if empty, all.
@@ -138,15 +154,23 @@ class CertificateManager:
         found = [it for it in self._keeper.stored if not chosen or chosen & set(it.names)]
         for it in found:
             self._renewals[it.lineage] = (it.leaf.serial, Renewal(0.0, self.now + _ASK_AGAIN))
-        waiting = [name for name in self._keeper.state.failures if not chosen or name in chosen]
-        self._keeper.state.succeed(waiting)
+        self._keeper.state.retry([name for name in self.failures if not chosen or name in chosen], self.now)
         self.wake()
         return len(found)
+
+    async def root(self) -> bytes | None:
+        """Return the root certificate of our own CA as PEM; ``None`` if it has issued nothing yet.
+
+        Raises:
+            StorageError: it cannot be read.
+
+        """
+        return await self._keeper.read(ROOT)
 
     # ---- life
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Obtain and renew certificates until cancelled."""
         try:
             while True:
                 self._woken.clear()
@@ -173,9 +197,10 @@ class CertificateManager:
         await asyncio.sleep(self._settle)
 
     async def _look(self) -> float:
-        """Begin what is due; return when to look again, in seconds since 1970."""
+        """Begin all orders that are due; return the time of the next check, in seconds since 1970."""
         self._wanted = dict(self._hosts())
         if not await self._keeper.ready(self._settings.entries, self.now):
+            self._note_expired(self.now)
             self._publish()
             return self.now + _RETRY
         if not self._cleaned:
@@ -183,6 +208,7 @@ class CertificateManager:
             self._start("records", self._issuer.remove_old_records(self._settings))
         self._ask_cas()
         now = self.now
+        self._note_expired(now)
         due = {it.lineage for it in self._keeper.stored if self.renewal_of(it).at <= now or not it.is_valid(now)}
         held = self._keeper.state.held(now) | {name for job in self._ordering.values() for name in job.names}
         jobs = plan(
@@ -208,6 +234,7 @@ class CertificateManager:
 
     def _next(self, now: float) -> float:
         times = [now + _IDLE]
+        times += [it.leaf.not_after for it in self._keeper.stored]
         times += [failure.until for failure in self._keeper.state.failures.values()]
         times += [time for _, it in self._renewals.values() for time in (it.at, it.ask_again) if time]
         if self._keeper.has_unsaved:
@@ -215,7 +242,7 @@ class CertificateManager:
         return min([time for time in times if time > now])
 
     async def prepare(self) -> None:
-        """Serve the stored certificates, before the host names of routes are known."""
+        """Serve the stored certificates before the host names of routes are known."""
         await self._keeper.ready(self._settings.entries, self.now)
         self._publish()
 
@@ -294,8 +321,7 @@ class CertificateManager:
         self._renewals.pop(job.lineage, None)
         verb = "renewed" if job.renewal else "issued"
         setattr(self.totals, verb, getattr(self.totals, verb) + 1)
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(issued.leaf.not_after))
-        text = f"by {issued.leaf.issuer}, valid until {until}"
+        text = _validity(issued.leaf)
         self._record(CertificateEvent("renewed" if job.renewal else "issued", job.names, self.now, text))
         log.info("certificate %s for %s: %s", verb, _listed(job.names), text)
         self._publish()
@@ -310,9 +336,22 @@ class CertificateManager:
         level = logging.INFO if error.what in known else logging.ERROR
         log.log(level, "no certificate for %s: %s (next attempt in %.0f s)", _listed(sorted(names)), error, wait)
 
+    def _note(self, kind: EventKind, stored: Stored) -> None:
+        self._record(CertificateEvent(kind, stored.names, self.now, _validity(stored.leaf)))
+
+    def _note_expired(self, now: float) -> None:
+        valid = {it.leaf.serial for it in self._keeper.stored if it.is_valid(now)}
+        for it in self._keeper.stored:
+            if it.leaf.serial in self._valid - valid:
+                self._note("expired", it)
+                log.error("the certificate for %s has expired", _listed(it.names))
+        self._valid = valid
+
     def _record(self, event: CertificateEvent) -> None:
         self.events.append(event)
         del self.events[:-_MOST_EVENTS]
+        for function in self.on_event:
+            function(event)
 
     # ---- what is shown
 
@@ -328,6 +367,10 @@ class CertificateManager:
         managed = self.managed_names
         failures = {name: it for name, it in self._keeper.state.failures.items() if name in managed}
         return problems_of(self._keeper.problems, failures, self._issuer.skew)
+
+
+def _validity(leaf: Leaf) -> str:
+    return f"by {leaf.issuer}, valid until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(leaf.not_after))}"
 
 
 def _listed(names: Sequence[str]) -> str:

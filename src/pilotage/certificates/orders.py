@@ -32,11 +32,11 @@ _VALIDATION: Final = 180.0  # seconds for the CA to validate all names
 _ISSUANCE: Final = 120.0  # seconds for the CA to issue the certificate
 _POLL: Final = 1.0
 _LONGEST_POLL: Final = 30.0
-"""Seconds between two looks at an authorization; the CA may ask for up to the second."""
+"""Seconds between two checks of an authorization: the usual pause, and the longest one that a CA can request."""
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """A new certificate: PEM chain, PEM key and what the certificate says. The ``repr`` hides the key."""
+    """A new certificate: PEM chain, PEM key and the certificate's details. The ``repr`` hides the key."""
 
     chain: bytes
     key: bytes
@@ -140,8 +140,8 @@ async def renewal_window(account: Account, chain: bytes) -> tuple[float | None, 
     """Ask a CA when to renew a certificate (RFC 9773).
 
     Returns:
-        A random time in the window that the CA suggests, or ``None`` if it suggests none; and when to ask again. Both
-        in seconds since 1970.
+        A random time in the window that the CA suggests (``None`` if it suggests none), and when to ask again, both in
+        seconds since 1970.
 
     Raises:
         CertificateError: the CA cannot be reached.

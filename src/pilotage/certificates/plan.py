@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from pilotage.certificates.storage import Stored
 
-__all__ = ["INTERNAL", "Job", "is_usable", "lineage_name", "plan", "why_not_public"]
+__all__ = ["INTERNAL", "Job", "covers", "is_usable", "lineage_name", "plan", "why_not_public"]
 
 INTERNAL: Final = "internal"
 """Stands for the directory of our own CA."""
 
 _MOST_IN_BATCH: Final = 25
-"""Names in one certificate for host names of routes. CAs allow 100; with fewer, one bad name delays fewer others."""
+"""Maximum host names of routes in one certificate. CAs allow 100, but a bad name then delays more of the others."""
 
 _LOCAL: Final = ("localhost", "local", "lan", "home", "internal", "intranet", "private", "corp", "test", "example")
 _LOCAL_SUFFIXES: Final = (*_LOCAL, "invalid", "onion", "home.arpa", "localdomain", "alt")
@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     """A certificate to obtain.
 
     Attributes:
-        entry: for which entry.
+        entry: the entry that it is for.
         names: its host names, sorted.
         lineage: the name under which it is stored.
         renewal: whether it replaces a certificate for these names.
@@ -44,6 +44,12 @@ class Job(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     lineage: str
     renewal: bool = False
+
+
+def covers(names: Iterable[str], name: str) -> bool:
+    """Return whether a name is among others, or matches a wildcard among them, which stands for one label."""
+    known, parent = set(names), name.partition(".")[2]
+    return name in known or (f"*.{parent}" in known and not name.startswith("*."))
 
 
 def why_not_public(name: str, *, private: bool = False) -> str:
@@ -94,7 +100,7 @@ def plan(
         wanted: name of an entry with ``domains: auto`` -> host names of routes that need a certificate.
         stored: the certificates that exist.
         due: lineages that have to be renewed.
-        held: names that are not to be requested now: in another order, or waiting after a failure.
+        held: names that must not be requested now, because another order contains them or a recent attempt failed.
         match_domains: the operator's own domains.
         now: seconds since 1970.
 

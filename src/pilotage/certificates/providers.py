@@ -28,7 +28,7 @@ class OptionError(ValueError):
 
     Attributes:
         option: its name in the configuration; ``""`` if the error concerns the provider.
-        message: what is wrong, one sentence without a full stop.
+        message: the problem, one sentence without a full stop.
         hint: how to fix it.
 
     """
@@ -45,8 +45,8 @@ class _Provider(msgspec.Struct, frozen=True):
         lexicon: its name in lexicon.
         options: lego's name of an option -> lexicon's.
         needs: the alternatives of options that must be set, by lego's names.
-        unused: lego's options that lexicon does not need, and why.
-        unsupported: lego's options that would change the effect but cannot be passed on, and what to do instead.
+        unused: lego's option that lexicon does not need -> the reason.
+        unsupported: lego's option that cannot be passed on although it has an effect -> what to do instead.
 
     """
 

@@ -1,4 +1,4 @@
-"""Remembers which DNS records exist for challenges, so that they are removed even after a crash."""
+"""Records which DNS records exist for challenges, so that they are removed even after a crash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class RecordJournal:
-    """The file with the records that have to be removed. A record is written down before it is created."""
+    """The file that lists the DNS records to remove. A record is added to the file before it is created."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -37,7 +37,7 @@ class RecordJournal:
         return tuple(self._read())
 
     def add(self, record: Record) -> None:
-        """Write a record down.
+        """Add a record to the file.
 
         Raises:
             StorageError: the file cannot be written, so the record must not be created.

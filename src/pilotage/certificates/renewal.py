@@ -57,7 +57,7 @@ def back_off(failures: int, retry_after: float = 0.0) -> float:
 
     Args:
         failures: at least 1.
-        retry_after: what the CA asks for; it is never undercut.
+        retry_after: minimum number of seconds, as requested by the CA.
 
     """
     return max(_PAUSES[min(failures, len(_PAUSES)) - 1], retry_after)

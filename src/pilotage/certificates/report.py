@@ -1,4 +1,4 @@
-"""Describes certificates and failed attempts for people. Pure."""
+"""Describes certificates and failed attempts. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def statuses(
         entries: the configured entries.
         keeper: the certificates, and failures.
         managed: the names that need a certificate.
-        ordering: the names in orders that are under way.
+        ordering: the names in orders that are in progress.
         renewal_of: returns when a certificate will be renewed.
         now: seconds since 1970.
 
@@ -103,7 +103,7 @@ def problems_of(folder: Iterable[str], failures: Mapping[str, Failure], skew: fl
     """Return the problems that operators should see.
 
     Args:
-        folder: what is wrong with the folder.
+        folder: the problems with the folder.
         failures: name -> its failures.
         skew: seconds by which the CAs' clocks are ahead of ours; 0 if it is less than an hour.
 

@@ -111,7 +111,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AutocertSettings(msgspec.Struct, frozen=True):
-    """What to obtain certificates for.
+    """The settings of the section ``autocert``.
 
     Attributes:
         entries: the sections, the main one first; empty if no certificate is to be obtained.

@@ -1,4 +1,4 @@
-"""Remembers failed attempts and begun orders, also across restarts. A restart must not undercut a CA's limits."""
+"""Remembers failed attempts and begun orders across restarts, so that a restart cannot exceed a CA's limits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Failure(msgspec.Struct, frozen=True):
         count: failures in a row.
         at: time of the last one, in seconds since 1970.
         until: when to try again.
-        message: why, with the CA's own words.
+        message: the reason, with the CA's own words.
         hint: what to check.
+        closed_until: the time before which the CA wants no other attempt; 0 if it did not say.
 
     """
 
@@ -39,6 +40,7 @@ class Failure(msgspec.Struct, frozen=True):
     until: float
     message: str
     hint: str = ""
+    closed_until: float = 0.0
 
 
 class State:
@@ -61,7 +63,8 @@ class State:
             before = self.failures.pop(name, None)
             count = before.count + 1 if before is not None else 1
             until = now + back_off(count, error.retry_after)
-            self.failures[name] = Failure(count, now, until, error.what, error.hint)
+            closed = now + error.retry_after if error.retry_after else 0.0
+            self.failures[name] = Failure(count, now, until, error.what, error.hint, closed)
         while len(self.failures) > _MOST:
             del self.failures[next(iter(self.failures))]
 
@@ -69,6 +72,12 @@ class State:
         """Forget the failures of names."""
         for name in names:
             self.failures.pop(name, None)
+
+    def retry(self, names: Iterable[str], now: float) -> None:
+        """Let names be requested now. Their failures still count, so that the pauses between attempts grow on."""
+        for name in names:
+            if (failure := self.failures.get(name)) is not None:
+                self.failures[name] = msgspec.structs.replace(failure, until=now)
 
     def held(self, now: float) -> set[str]:
         """Return the names that must not be requested now."""

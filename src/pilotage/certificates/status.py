@@ -1,4 +1,4 @@
-"""Defines what is shown about certificates. Pure."""
+"""Defines the status of certificates that commands and the API show. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["CertificateEvent", "CertificateState", "CertificateStatus", "CertificateTotals"]
+__all__ = ["CertificateEvent", "CertificateState", "CertificateStatus", "CertificateTotals", "EventKind"]
 
 CertificateState = Literal["valid", "expired", "requested", "waiting", "failed"]
+EventKind = Literal["issued", "renewed", "failed", "taken_over", "received", "expired"]
 
 
 class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +20,7 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
         state: ``valid``; ``expired``; without a valid certificate: ``requested`` while an order is under way,
             ``failed`` after a failed attempt, and ``waiting`` otherwise.
         entry: the section of ``autocert`` that it is for: ``main`` or ``extra[N]``.
-        method: how the CA validates the names; ``local`` for files that something else renews.
+        method: how the CA validates the names; ``local`` for files that another program renews.
         issuer: who issued it.
         serial: its serial number, in hexadecimal.
         not_before, not_after: its validity.
@@ -56,14 +57,15 @@ class CertificateEvent(msgspec.Struct, frozen=True):
     """Something that happened to a certificate.
 
     Attributes:
-        kind: ``issued``, ``renewed`` or ``failed``.
+        kind: ``issued``; ``renewed``; ``failed``, for an attempt; ``taken_over`` from the files that the configuration
+            names; ``received``, if another pilotage obtained it; ``expired``.
         names: its host names.
         at: when, in seconds since 1970.
-        text: issuer and expiry, or the reason of the failure.
+        text: issuer and expiry, or why the attempt failed.
 
     """
 
-    kind: Literal["issued", "renewed", "failed"]
+    kind: EventKind
     names: tuple[str, ...]
     at: float
     text: str

@@ -45,7 +45,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         lineage: its name in the folder, which successive certificates for the same hosts share.
-        leaf: what it says.
+        leaf: its details.
         chain: PEM chain, its own certificate first.
         key: PEM private key.
         entry: the entry of the configuration that it was obtained for.
@@ -126,7 +126,7 @@ class Storage:
             raise self._error(error, self.folder) from error
 
     def lock(self) -> bool:
-        """Try to become the process that renews. Return whether this process is; it remains so until :meth:`close`."""
+        """Try to become the process that renews certificates, until :meth:`close`. Return whether this succeeded."""
         if self._lock is None:
             try:
                 self._lock = lock_file(self.folder / "renewing.lock")
@@ -135,7 +135,7 @@ class Storage:
         return self._lock is not None
 
     def close(self) -> None:
-        """Let another process renew."""
+        """Allow another process to renew certificates."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -1,4 +1,4 @@
-"""Runs blocking functions in threads that never keep the process from ending."""
+"""Runs blocking functions in threads that do not keep the process from exiting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 async def in_thread(function: Callable[[], _T], patience: float) -> _T:
     """Run a blocking function in a thread of its own.
 
-    The thread is a daemon thread: Python waits at exit for those of ``asyncio.to_thread``, however long they take.
+    The thread is a daemon thread, because Python would wait at exit for a thread of ``asyncio.to_thread``.
 
     Args:
         function: what to run.

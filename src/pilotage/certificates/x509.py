@@ -1,4 +1,4 @@
-"""Makes keys and certificate requests, and reads what a CA returns."""
+"""Creates keys and certificate requests, and reads the certificates that a CA returns."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _ALPN: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 """The extension ``id-pe-acmeIdentifier`` (RFC 8737, section 3)."""
 
 EARLY: Final = dt.timedelta(hours=1)
-"""How long before now a certificate begins to be valid, because clocks differ."""
+"""Seconds by which the validity of a new certificate begins before the current time, because clocks differ."""
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """What the first certificate of a chain says.
+    """Details of the first certificate of a chain.
 
     Attributes:
         names: the DNS names for which it is valid, in lower case.

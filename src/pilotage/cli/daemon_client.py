@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from pilotage.api.snapshot import Snapshot
 
-__all__ = ["Refused", "certificates_of", "closed_socket", "command", "fetch", "statuses"]
+__all__ = [
+    "Refused",
+    "certificates_of",
+    "closed_socket",
+    "command",
+    "fetch",
+    "renew_certificates",
+    "root_of",
+    "statuses",
+]
 
 _ERROR: Final = 400
 _TIMEOUT: Final = 5.0  # seconds; if the daemon takes longer, a command asks the engines itself
@@ -118,7 +127,32 @@ def certificates_of(env: Mapping[str, str]) -> list[CertificateStatus]:
         Refused: no daemon can be reached.
 
     """
-    found = asyncio.run(_request(_socket(env), "GET", "/v1/certificates"))["certificates"]
+    return _certificates(asyncio.run(_request(_socket(env), "GET", "/v1/certificates")))
+
+
+def renew_certificates(env: Mapping[str, str], name: str) -> list[CertificateStatus]:
+    """Tell the daemon to replace the certificates for a host name soon. Return their status before.
+
+    Raises:
+        Refused: the daemon refuses the request, or no daemon can be reached.
+
+    """
+    url = f"/v1/certificates/{quote(name, safe='')}/renew"
+    return _certificates(asyncio.run(_request(_socket(env), "POST", url)))
+
+
+def root_of(env: Mapping[str, str]) -> str:
+    """Return the root certificate of the daemon's own CA as PEM.
+
+    Raises:
+        Refused: there is none, or no daemon can be reached.
+
+    """
+    return str(asyncio.run(_request(_socket(env), "GET", "/v1/certificates/root")))
+
+
+def _certificates(body: Any) -> list[CertificateStatus]:
+    found = body["certificates"]
     known = [{key: value for key, value in item.items() if value is not None} for item in found]
     return msgspec.convert(known, list[CertificateStatus])
 
@@ -141,7 +175,8 @@ async def _request(path: Path, method: str, url: str) -> Any:
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
             session.request(method, URL(f"http://pilotage{url}", encoded=True)) as response,
         ):
-            body = await response.json(content_type=None)
+            is_json = response.content_type == "application/json"
+            body: Any = await response.json() if is_json else await response.text()
             if response.status < _ERROR:
                 return body
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Provides what commands share: options that select engines, views of those engines, JSON output, exit statuses."""
+"""Provides shared parts of commands: options that select engines, views of engines, JSON output, exit statuses."""
 
 from __future__ import annotations
 

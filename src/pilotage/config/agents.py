@@ -59,8 +59,8 @@ class _Agent(Section):
 def read_agents(value: Any, reader: _Reader) -> Iterator[DockerProviderConfig]:
     """Yield the configuration of the engine behind each agent. Report and skip malformed entries.
 
-    A problem with an agent's certificates is reported, but the engine is still yielded. The reason is that the
-    certificates may be replaced while pilotage runs, and that other engines do not need them.
+    A problem with an agent's certificates is reported, but the engine is still yielded, because the certificates may be
+    replaced while pilotage runs.
 
     Args:
         value: the value of ``providers.agents``.

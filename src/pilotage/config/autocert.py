@@ -104,7 +104,7 @@ class _Reader:
 
     @staticmethod
     def _merged(main: AutocertEntry, extra: AutocertEntry) -> AutocertEntry:
-        """Return an extra section with what it leaves out taken from the main one, except the files, as in GoDoxy."""
+        """Return an extra section, completed by the main one except for the files, as in GoDoxy."""
         own = {"cert_path", "key_path"}
         left = [name for name in AutocertEntry.model_fields if name not in own and not getattr(extra, name)]
         if extra.ca_dir_url and extra.ca_dir_url != main.ca_dir_url:  # another CA knows no account of the first

@@ -59,11 +59,11 @@ class AutocertSection(AutocertEntry):
 
 
 class Autocert(msgspec.Struct, frozen=True):
-    """What the section says.
+    """The result of reading the section.
 
     Attributes:
         settings: the certificates to obtain.
-        files: certificates that something else renews (``provider: local``).
+        files: certificates that another program renews (``provider: local``).
 
     """
 

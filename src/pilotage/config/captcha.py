@@ -27,7 +27,7 @@ class CaptchaSection(Section):
 def captcha_service(
     section: CaptchaSection | None, add_problem: Callable[[DocumentPath, str, str], None]
 ) -> CaptchaService:
-    """Return where the provider is.
+    """Return the URLs of the provider.
 
     Args:
         section: the section; ``None`` if the file has none.

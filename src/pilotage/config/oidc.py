@@ -1,6 +1,6 @@
 """Reads the section ``oidc``: defaults for routes where users sign in. Pure.
 
-Environment variables, under our names or GoDoxy's, supply what the file leaves out.
+Settings that the file omits can come from environment variables, under our names or GoDoxy's.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Unset(ValueError):
     """A value contains a variable that cannot be substituted.
 
     Attributes:
-        message: what is wrong, in one sentence without a full stop.
+        message: the problem, in one sentence without a full stop.
         hint: how to fix the value.
 
     """

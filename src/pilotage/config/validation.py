@@ -1,4 +1,4 @@
-"""Defines what validators of the sections of ``pilotage.yml`` share. Pure."""
+"""Provides helpers for the validators of the sections of ``pilotage.yml``. Pure."""
 
 from __future__ import annotations
 

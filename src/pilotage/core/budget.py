@@ -1,7 +1,7 @@
 """Limits how much work one container or file can cause: values, characters, problems, suggestions. Pure.
 
-Strangers write labels, and all containers share one event loop. So each container has one budget, and everything that
-is read from its labels counts towards it. Rules: decisions 28 and 36.
+Labels are untrusted, and all containers share one event loop. Each container therefore has one budget for everything
+that pilotage reads from its labels. Rules: decisions 28 and 36.
 """
 
 from __future__ import annotations

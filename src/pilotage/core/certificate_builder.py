@@ -1,6 +1,6 @@
-"""What all certificates that pilotage makes have in common. Pure.
+"""Builds the parts that all certificates made by pilotage have in common. Pure.
 
-It imports the package ``cryptography``, which is optional, only when it is used.
+The package ``cryptography`` is optional, so the functions import it when they are called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decides how much of the values that people write into labels, files and addresses may be shown. Pure.
+"""Decides which parts of labels, files and addresses may be shown. Pure.
 
 No other module decides this. A value is shown if every name on the path to it is known and its field cannot contain a
 secret (:class:`Visibility`). Everything else is hidden, so a misspelled name hides its value, too. Passwords in URLs,
@@ -210,7 +210,7 @@ def _shown_header(match: re.Match[str]) -> str:
 
 
 def shown_name(key: str) -> str:
-    """Return the name of a hidden value; ``<hidden>`` for a text that cannot be a name and so may be the value."""
+    """Return the name of a hidden value; ``<hidden>`` for a text that is no name and may be the value."""
     return key if _HEADER.fullmatch(key) and clean_value(key) == key else HIDDEN
 
 

@@ -48,7 +48,7 @@ def bind_private(path: Path) -> socket.socket:
 
 
 def share_of_descriptors(part: int, most: int) -> int:
-    """Return how many descriptors may be used for one purpose: a part of all that this process may open, at least 1.
+    """Return a share of the descriptors that this process may open, at least 1.
 
     Args:
         part: the divisor: 8 for an eighth.

@@ -113,10 +113,10 @@ def _tunnels_of(ads: AdsServer, alias: str) -> Iterable[Tunnel]:
 
 
 class AgentKeeper:
-    """Watches what Envoys need to know about agents, and passes on every change.
+    """Watches the addresses and certificates of agents, and passes every change on to Envoys.
 
     Args:
-        agents: returns agent's address -> what discovery knows of the agent.
+        agents: returns agent's address -> discovery's facts about the agent.
         apply: called with agent -> its new certificates for all agents; ``None`` keeps the agent's previous
             certificates.
         relay: folder of the tunnels' sockets; ``""`` if there are no tunnels.
@@ -148,7 +148,7 @@ class AgentKeeper:
         self._sent: set[Agent] = set()
 
     async def start(self) -> None:
-        """Resolve the agents' host names for up to 5 seconds, then apply what is known before the first table."""
+        """Resolve the agents' host names for up to 5 seconds, then apply the results before the first table."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST):
                 await self._resolve()

@@ -1,4 +1,4 @@
-"""Obtains certificates while the daemon runs, if ``autocert`` is configured. Otherwise, it imports none of it."""
+"""Obtains certificates while the daemon runs. Without ``autocert``, imports none of the packages for this."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from pilotage.certificates.status import CertificateTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pilotage.certificates.manager import CertificateManager
+    from pilotage.certificates.requests import RenewalRequests
     from pilotage.certificates.settings import AutocertSettings
     from pilotage.certificates.status import CertificateEvent, CertificateStatus
     from pilotage.core.problems import Problem
@@ -49,14 +50,19 @@ class CertificateKeeper:
         settings: the daemon's settings.
         env: the environment, which decides where certificates are kept.
 
+    Attributes:
+        on_event: functions that are called with each event of a certificate.
+
     """
 
     def __init__(self, ads: AdsServer, settings: DaemonSettings, env: Mapping[str, str]) -> None:
+        self.on_event: list[Callable[[CertificateEvent], object]] = []
         self._ads = ads
         self._env = env
         self._settings = settings.autocert
         self._table: Table | None = None
         self._manager: CertificateManager | None = None
+        self._requests: RenewalRequests | None = None
         self._host_problems: tuple[Problem, ...] = ()
         self._wanted = asyncio.Event()
         ads.targets.on_touched.append(self._follow)
@@ -65,9 +71,12 @@ class CertificateKeeper:
 
     def _create(self) -> None:
         from pilotage.certificates.manager import CertificateManager  # noqa: PLC0415  # not needed without autocert
+        from pilotage.certificates.requests import RenewalRequests  # noqa: PLC0415
 
         folder = certificate_folder(self._settings, self._env)
         self._manager = CertificateManager(self._settings, folder, self._ads.certificates, self._hosts)
+        self._manager.on_event = self.on_event
+        self._requests = RenewalRequests(self._manager)
         self._wanted.set()
 
     def configure(self, settings: DaemonSettings) -> None:
@@ -121,6 +130,14 @@ class CertificateKeeper:
     def events(self) -> Sequence[CertificateEvent]:
         """The latest events, the newest last."""
         return self._manager.events if self._manager is not None else ()
+
+    def renew(self, name: str) -> tuple[CertificateStatus, ...]:
+        """Replace the certificates for a host name soon; see :meth:`RenewalRequests.request`."""
+        return self._requests.request(name) if self._requests is not None else ()
+
+    async def root(self) -> bytes | None:
+        """Return the root certificate of our own CA as PEM; ``None`` if there is none. Raises ``StorageError``."""
+        return await self._manager.root() if self._manager is not None else None
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems with certificates."""

@@ -29,7 +29,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, connect=5)
 
 
 class CloudflareNetworks:
-    """Reads Cloudflare's lists regularly. Until a list has been read, the networks that pilotage knows count.
+    """Reads Cloudflare's lists regularly. Until the first time, the built-in networks apply.
 
     Args:
         ads: the xDS server, whose Envoys get the networks.

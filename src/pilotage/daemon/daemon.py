@@ -78,7 +78,7 @@ _FIRST_LISTS: Final = 10.0
 
 
 class Daemon:
-    """Runs all components. Also the source of what the API reports (:class:`pilotage.api.source.Source`).
+    """Runs all components. Provides the API's data (:class:`pilotage.api.source.Source`).
 
     Args:
         settings: the initial settings.

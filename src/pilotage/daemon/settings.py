@@ -222,7 +222,7 @@ def _without_gateway(settings: DaemonSettings, local: Sequence[str]) -> Iterator
 
 
 class EnvoySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is needed to run an Envoy separately from the daemon.
+    """The settings for running an Envoy separately from the daemon.
 
     Attributes:
         gateway: how to run Envoy.

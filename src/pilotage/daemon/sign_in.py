@@ -1,8 +1,8 @@
 """Lets users sign in (middleware ``oidc``) and visitors solve captchas (``hcaptcha``).
 
-It keeps the session secret, and answers Envoys' checks.
+This module keeps the session secret and answers Envoys' checks.
 
-Without such a route, it does nothing and imports nothing.
+If no route needs this, it imports nothing.
 """
 
 from __future__ import annotations

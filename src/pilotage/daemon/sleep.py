@@ -45,7 +45,7 @@ _REPORT_INTERVAL: Final = 1.0
 
 
 class DiscoverySource:
-    """Gives the sleeper what discovery knows.
+    """Provides the sleeper with the routes and containers from discovery.
 
     Args:
         discovery: engines and table.

@@ -1,7 +1,7 @@
 """Provides the built-in demonstration, for machines without an engine.
 
-Nothing goes in; a fake engine comes out. Its containers demonstrate the label language and can respond to HTTP
-requests. It must not touch a real engine or listen on anything but loopback.
+It takes no input and returns a fake engine, whose containers demonstrate the label language and can respond to HTTP
+requests. It must not touch a real engine, and must listen only on loopback.
 """
 
 from __future__ import annotations

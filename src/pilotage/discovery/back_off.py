@@ -74,7 +74,7 @@ class BackOff:
             await asyncio.sleep(min(left, _SOCKET_POLL))
 
     def _socket_id(self) -> tuple[int, int] | None:
-        """Return what changes when a new file replaces the engine's socket; ``None`` if there is no socket file."""
+        """Return the identity of the engine's socket file, which a new file changes; ``None`` if there is no file."""
         if self._path is None:
             return None
         try:

@@ -1,7 +1,7 @@
 """Parses container events: which container an event concerns, and how urgently. Pure.
 
-Events only trigger a refresh. The container list is the source of truth, because engines drop events,
-send some of them before the list reflects them, and forget all of them on restart.
+Events only trigger a refresh. The container list is the source of truth, because engines drop events, send some events
+before the list reflects them, and forget all events on restart.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LONGEST: Final = 256
 
 
 class Effect(Enum):
-    """What the consumer has to do about an event."""
+    """The action that an event requires."""
 
     REFRESH = "refresh"
     """The container may have changed: list it again."""

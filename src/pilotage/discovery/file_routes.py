@@ -28,7 +28,7 @@ class _Sleeping(msgspec.Struct):
 
     Attributes:
         route: the route as its file defines it.
-        idle: which container the route sleeps and wakes with, as the file says.
+        idle: the container that the route sleeps and wakes with, as defined in the file.
         shown: the route and its problems as they were last put into the table.
         container_id: ID of the container at the last look-up; ``""`` if there was no such container.
 

@@ -1,4 +1,4 @@
-"""Combines what an agent reports about itself with when pilotage's certificate for it expires."""
+"""Combines an agent's report about itself with the expiry date of pilotage's client certificate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["found_agent"]
 
 
 def found_agent(info: AgentInfo | None, config: DockerProviderConfig) -> FoundAgent | None:
-    """Return what is known about an agent; ``None`` if the agent has not been found.
+    """Return the known facts about an agent; ``None`` if the agent has not been found.
 
     Reads the client certificate, because it may have been replaced since pilotage connected.
 

@@ -1,4 +1,4 @@
-"""Finds out whether this host has a route to an address, other than its default route."""
+"""Checks whether this host has a route to an address, other than its default route."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class DiscoveryManager:
         return [found for provider in self._providers.values() for found in provider.current.containers_at(addresses)]
 
     def agents(self) -> dict[str, KnownAgent]:
-        """Return what is known of each agent, by its address."""
+        """Return the known facts about each agent, by address."""
         providers = [provider for provider in self._providers.values() if provider.config.agent]
         return {it.config.agent: KnownAgent(it.name, it.config, it.agent) for it in providers}
 

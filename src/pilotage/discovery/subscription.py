@@ -46,7 +46,7 @@ class Subscription:
     def notify(
         self, aliases: Mapping[str, str], problem_keys: Iterable[ProblemKey], health_aliases: Iterable[str] = ()
     ) -> None:
-        """Record what changed. Never blocks; memory is bounded by the size of the tables.
+        """Record changes. Never blocks. The size of the tables limits the memory that is used.
 
         Args:
             aliases: changed alias -> cause.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ServicesChange", "read_services", "update_services"]
 
 ServicesChange = Literal["", "tasks", "services"]
-"""What changed: nothing, only the known tasks, or also the services."""
+"""Kind of change: nothing, only the known tasks, or also the services."""
 
 
 async def update_services(

@@ -1,4 +1,4 @@
-"""Defines what subscribers to the live table and the owner of a watcher receive. Pure."""
+"""Defines the updates for subscribers to the live table, and the callbacks of a watcher. Pure."""
 
 from __future__ import annotations
 

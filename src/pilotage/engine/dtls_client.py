@@ -27,7 +27,7 @@ class DTLSClient:
         context: from :func:`pilotage.engine.dtls_end.dtls_context`.
         place: the agent's IP address and port.
         received: called with the datagrams that have arrived.
-        lost: called once, with this connection, after the agent has closed it or cannot be reached any more.
+        lost: called once, with this connection, when the agent has closed it or can no longer be reached.
 
     Raises:
         OSError: no network reaches the address, or no file descriptor is left.

@@ -109,7 +109,7 @@ class DTLSEnd:
 
     @property
     def patience(self) -> float | None:
-        """Seconds until :meth:`repeat` must be called; ``None`` if no answer is awaited."""
+        """Seconds until :meth:`repeat` must be called; ``None`` if no answer is pending."""
         return self._ssl.DTLSv1_get_timeout()
 
     def repeat(self) -> None:

@@ -95,7 +95,7 @@ class EngineResponse:
         self._wake()
 
     def end(self, error: Exception | None = None) -> None:
-        """End the body, unless it has ended. The reader first gets what has arrived, and then the error, if any."""
+        """End the body, unless it has ended. The reader first gets the data that has arrived, then the error."""
         if not self._ended:
             self._ended, self._error = True, error
             self._wake()

@@ -29,7 +29,7 @@ _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class NotHTTPError(Exception):
-    """The peer sent no HTTP, or HTTP that no engine sends. The argument is the beginning of what it sent."""
+    """The response is not HTTP, or is HTTP that no engine sends. The argument is the start of the response."""
 
 
 class DisconnectedError(ConnectionError):
@@ -106,7 +106,7 @@ class HTTPStream(asyncio.Protocol):
         self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived."""
+        """Parse the received data."""
         if self._rest:
             data, self._rest = self._rest + data, b""
         try:

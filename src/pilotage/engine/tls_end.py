@@ -54,7 +54,7 @@ class TLSEnd:
         self.is_open = True
 
     def receive(self, data: bytes | memoryview) -> list[bytes]:
-        """Take what the network has received, and return the plaintext in it.
+        """Take data from the network, and return the plaintext in it.
 
         Raises:
             ssl.SSLError: the received data is not valid, or the other end refuses the connection.

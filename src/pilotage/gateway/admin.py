@@ -59,8 +59,8 @@ def component_levels(level: str) -> tuple[str, ...]:
 
     While the daemon is down, the component ``config`` would warn twice a second that Envoy cannot connect. The
     component's other warnings are about rejected configuration, which the daemon reports itself. At the levels debug
-    and trace, the component ``file`` would log each change to the log file. As each such message changes the file
-    again, this would never end.
+    and trace, the component ``file`` would log each change to the log file, and each message would change the file
+    again.
     """
     if level in ("trace", "debug"):
         return ("file:info",)

@@ -1,4 +1,4 @@
-"""Finds out how many file descriptors and how much memory Envoy can use here; if unknown, assumes a default."""
+"""Determines how many file descriptors and how much memory Envoy can use, with defaults for unknown values."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ def failure(what: str, error: OSError, remedy: str) -> GatewayError:
     Args:
         what: what failed, e.g. ``cannot write FILE``.
         error: why it failed.
-        remedy: what to do if the cause is neither a limit on open files nor missing permissions, whose remedies are
-            known.
+        remedy: what to do. For a limit on open files and for missing permissions, the error has its own remedy.
 
     """
     if error.errno == errno.EMFILE:

@@ -1,4 +1,4 @@
-"""Turns what Envoy logs into log records of the daemon."""
+"""Turns the lines of Envoy's log into log records of the daemon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUIET: Final = (
     "marked as work-in-progress",
 )
 _REJECTED: Final = "rejected: "
-"""What Envoy logs before it quotes configuration that it does not accept."""
+"""The text in Envoy's log before rejected configuration, which may contain secrets."""
 
 _LEVELS: Final[Mapping[str, int]] = {
     "trace": logging.DEBUG,

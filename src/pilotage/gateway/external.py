@@ -57,7 +57,7 @@ class ExternalLauncher:
         return _ExternalProcess(self._admin)
 
     async def read_log(self, process: EnvoyProcess, _handle: Callable[[str], object]) -> None:
-        """Read no log, because whoever starts Envoy reads it; only wait until Envoy has exited."""
+        """Only wait until Envoy has exited. The process that starts Envoy reads Envoy's log."""
         await process.wait()
 
 

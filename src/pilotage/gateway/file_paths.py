@@ -26,7 +26,7 @@ _PUBLIC: Final = ".well-known"
 
 
 class FileRoot(msgspec.Struct, frozen=True):
-    """What a route with scheme fileserver serves.
+    """The folder that a route with scheme fileserver serves.
 
     Attributes:
         root: the folder.

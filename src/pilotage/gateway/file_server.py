@@ -141,7 +141,7 @@ class FileServer:
 
 
 class _Closed(asyncio.Protocol):
-    """A connection that is closed at once, because there are too many."""
+    """The protocol of a connection beyond the limit, which is closed at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
@@ -168,7 +168,7 @@ def _tags(header: str) -> list[str]:
 
 
 def _range(request: web.BaseRequest, found: Found, tag: str) -> tuple[int, int] | None:
-    """Return start and length of the part that is wanted; ``None`` for the whole file, (-1, -1) if it has no such part.
+    """Return start and length of the requested part; ``None`` for the whole file, (-1, -1) if there is no such part.
 
     Requests for several parts get the whole file, as RFC 9110, 14.2, allows.
     """

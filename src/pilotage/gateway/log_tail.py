@@ -2,7 +2,7 @@
 
 A kept Envoy outlives the process that reads its logs, and must neither exit nor block when no process reads them. Envoy
 appends its log to a file, which the reader empties. Envoy writes its access log to a pipe, which Envoy itself keeps
-open. Writing to this pipe never blocks: what does not fit is lost.
+open. Writing to this pipe never blocks: lines that do not fit are lost.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def make_pipe(path: Path) -> None:
 
 
 def relay_output(path: Path, target: int = 1) -> None:
-    """Copy what is written to a named pipe to the descriptor ``target``, in a thread that ends with this process.
+    """Copy the content of a named pipe to the descriptor ``target``, in a thread that ends with this process.
 
     Many lines are copied at once, so copying costs next to nothing per request. Output that cannot be written, because
     the target is closed, is dropped.

@@ -1,8 +1,8 @@
-"""Watches how close Envoy is to its limits, lets Envoy know, and reports what Envoy refuses.
+"""Measures how close Envoy is to its limits, passes this on to Envoy, and reports refused connections.
 
-Envoy refuses connections beyond the limit, but does not close idle ones to make room, and does not know how many
-descriptors it uses. So this module writes, for each limit, the share that is in use to a file, which Envoy reads. When
-a share grows, Envoy closes idle connections early or refuses requests (:mod:`pilotage.xds.overload`).
+Envoy refuses connections beyond its limit, but does not close idle ones to make room, and does not know how many
+descriptors it uses. For each limit, this module therefore writes the share that is in use to a file, which Envoy reads.
+When a share grows, Envoy closes idle connections early or refuses requests (:mod:`pilotage.xds.overload`).
 """
 
 from __future__ import annotations

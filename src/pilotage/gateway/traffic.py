@@ -1,4 +1,4 @@
-"""Reads statistics about the requests of each route, from Envoy's metrics, its endpoints and its load reports.
+"""Reads request statistics of each route from Envoy's metrics, its endpoints and its load reports.
 
 The statistics are read only on demand, and at most once a second, because reading takes time on Envoy's main thread:
 about 70 µs for each route that has had requests.

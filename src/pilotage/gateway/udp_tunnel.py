@@ -54,7 +54,7 @@ class UdpOwner(Protocol):
         """Return the DTLS settings for the agent with this address, or raise CredentialsError."""
 
     def note(self, tunnel: Tunnel, failure: str, what: str = ...) -> None:
-        """Log why a tunnel cannot be opened, or what else happened."""
+        """Log why a tunnel cannot be opened, or another event."""
 
     def left(self, connection: UdpTunnel) -> None:
         """Forget a session that has ended."""

@@ -101,7 +101,7 @@ class ContainerOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         aliases: the aliases that ``proxy.aliases`` lists, in the order of the label, with duplicates; empty if it lists
             none. They are spelled as :func:`~pilotage.core.hostnames.ascii_host` returns them.
-        exclude: whether to serve none of the container's routes; ``None`` if no label says.
+        exclude: whether to serve none of the container's routes; ``None`` if no label sets it.
         network: name of the network through which to reach the container; ``""`` for the default.
         idle: how the container sleeps and wakes; ``None`` if it never sleeps, or if an idle label is invalid.
         depends_on: containers that this one needs, e.g. ``db:service_healthy``.

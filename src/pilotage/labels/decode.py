@@ -35,7 +35,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _WILDCARD, _SHORTCUT, _REFERENCE, _NAMED = range(4)
 _MOST_LISTED: Final = 8  # maximum number of aliases or labels listed in one problem
 _OTHER_WORDS: Final = {"disable": "exclude", "disabled": "exclude", "enable": "exclude", "enabled": "exclude"}
-"""What other proxies call the options of a container."""
+"""Names that other proxies use for container options."""
 _NAMES: Final = (*CONTAINER_OPTIONS, *SHORTCUTS)
 
 
@@ -197,7 +197,7 @@ class _Decoder:
         return "there is no such label; write proxy.<alias>.<field>"
 
     def _is_forgotten_alias(self, fields: AliasFields) -> bool:
-        """Return whether an unlisted alias is really a protective field without its alias, and if so, report it.
+        """Report an unlisted alias that is a protective field without its alias; return whether it is one.
 
         ``proxy.middlewares.cidr_whitelist`` must not create the route "middlewares" and leave the listed aliases
         unprotected.

@@ -128,8 +128,8 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
 
     Args:
         labels: all labels of the container, key -> text.
-        foreign: keys known not to be pilotage's; new ones are added. Pass the same set for all containers of an engine:
-            as most keys recur, this makes filtering almost free.
+        foreign: keys known not to be pilotage's; new ones are added. Pass the same set for all containers of an engine.
+            Most keys recur, so filtering then costs almost nothing.
 
     """
     warnings: tuple[Problem, ...] = ()
@@ -207,7 +207,7 @@ def shown_key(key: str) -> str:
 def fingerprint(own: OwnLabels, aliases: Sequence[str]) -> Hashable | None:
     """Return a fingerprint of the fields that the first, second, … alias gets. It does not depend on the aliases.
 
-    A fleet has few distinct fingerprints, so its containers can share decoded settings.
+    Most containers share one of a few fingerprints, so they can share decoded settings.
 
     Returns:
         The fingerprint, or ``None`` if the result must not be shared: there are warnings, very long values, duplicate

@@ -1,7 +1,7 @@
 """Checks Compose files and their labels, ``pilotage.yml`` and route files, without an engine.
 
-The labels are parsed by the code that parses containers' labels, and routes are checked as in ``pilotage serve``.
-Whatever only a running container can show (addresses, ports, networks) is assumed to be right.
+The labels are parsed by the code that parses containers' labels, and routes are checked as in ``pilotage serve``. Facts
+that only a running container can show (addresses, ports, networks) are assumed to be correct.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _NOTHING: Final[Mapping[str, Located]] = {}
 _MAX_FILES: Final = 100
 """Maximum number of files that a project may include or extend, and of services in a chain of ``extends``."""
 _MAX_LABELS: Final = 50_000
-"""Maximum number of labels of all services together. It bounds the work of extending a large service many times."""
+"""Maximum number of labels of all services together. It limits the work of extending a large service many times."""
 _LONGEST_NAME: Final = 255  # characters of a container's name
 
 
@@ -52,7 +52,7 @@ def is_compose(top: Mapping[str, Located]) -> bool:
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where the services of a Compose file are to run.
+    """The gateway and engines for which a Compose file is checked.
 
     Attributes:
         options: the gateway's settings.
@@ -79,7 +79,7 @@ def check_compose(
         name: name of the file.
         top: its content.
         env: the environment; variables from a file ``.env`` beside the Compose file are added.
-        site: where the services are to run.
+        site: the gateway and engines for which the services are checked.
 
     Returns:
         The names of the other files that belong to the project (included, extended, overriding), and all problems.
@@ -198,7 +198,7 @@ class _Project:
     def _read(
         self, path: Path, what: str, name: str, written: Located, top: list[dict[str, Located]]
     ) -> Iterator[Problem]:
-        """Add the content of another file to ``top``, or yield why that is impossible."""
+        """Add the content of another file to ``top``, or yield the problem that prevents this."""
         try:
             document = self._document(path)
         except UnreadableFile as error:
@@ -374,7 +374,7 @@ def _label_of(path: str, alias: str, labels: Mapping[str, Label]) -> str | None:
 def _summary(
     project: str, service: str, definition: dict[str, Located], labels: dict[str, str], env: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what an engine would list for a service's first container, as far as routes depend on it."""
+    """Return the parts of an engine's list entry for a service's first container on which routes depend."""
 
     def text(key: str) -> str:
         value = definition.get(key)

@@ -1,4 +1,4 @@
-"""Finds out which labels work. Pure.
+"""Determines which labels work. Pure.
 
 A label works if the check of ``pilotage serve`` accepts a sample of it, and a test shows its effect in requests through
 a real Envoy.
@@ -42,7 +42,7 @@ NO_EFFECT: Final[Mapping[str, str]] = {
     "alias": "the alias in the label's key is the route's name",
     "homepage.widget_config": "the dashboard has no widgets",
 }
-"""Fields that nothing reads -> why. They are harmless, so that only ``alias`` is reported."""
+"""Fields that nothing reads -> the reason. They are harmless, so only ``alias`` is reported."""
 
 SAMPLES: Final[Mapping[str, str]] = {
     "ssl_trusted_certificate": "/srv/ca.pem",

@@ -1,4 +1,4 @@
-"""Produces what people and programs read: tables, explanations, changes, the banner, JSON, the label reference.
+"""Produces the output of commands and the API: tables, explanations, changes, the banner, JSON, the label reference.
 
 Views of engines, tables, updates and problems go in; text on an :class:`~pilotage.output.console.Out` or plain data
 comes out. This package must not contact engines, decide anything about routes, or know the daemon, Envoy or the HTTP

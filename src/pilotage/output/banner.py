@@ -1,6 +1,6 @@
-"""Prints the summary with which ``pilotage serve`` starts: URLs, targets, problems and what to do next.
+"""Prints the first output of ``pilotage serve``: URLs, targets, problems and what to do next.
 
-If pilotage runs no gateway, the summary has no URLs, because only the Envoys that connect know where they listen.
+Without a gateway, the summary has no URLs, because only the Envoys that connect know where they listen.
 """
 
 from __future__ import annotations

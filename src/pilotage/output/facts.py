@@ -112,7 +112,7 @@ def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact
 
     Args:
         container: the container.
-        found: what is known about the agent; ``None`` if it has not been found.
+        found: the known facts about the agent; ``None`` if it has not been found.
 
     """
     address = container.docker_cfg.agent

@@ -40,7 +40,7 @@ class LabelEntry(msgspec.Struct, frozen=True, kw_only=True):
         example: a value, as written in a Compose file; ``""`` if the label has no example.
         spellings: other names of the field.
         protective: whether an error in the field takes the route out of service.
-        works: ``yes``, ``partly`` or ``no``, followed by a colon and the reason; ``""`` if nobody has checked.
+        works: ``yes``, ``partly`` or ``no``, followed by a colon and the reason; ``""`` if unknown.
 
     """
 
@@ -222,7 +222,7 @@ _INTRODUCTION: Final = """\
 routes/schema.py or routes/access_log.py. -->
 
 Labels that begin with `proxy.` configure the routes of a container. `pilotage labels WORD` prints the entries below
-that contain this word; `pilotage explain NAME` shows which label sets which field.
+that contain WORD. `pilotage explain NAME` shows which label sets which field.
 
 ```yaml
 services:
@@ -246,24 +246,24 @@ adds this alias. `#1` (or `$1`, written `$$1` in Compose) is the first alias, `#
 aliases that contain dots.
 
 **Values.** Field names ignore case and underscores. Booleans are `true` and `false`. Durations are `500ms`, `30s`,
-`5m`, `1h30m`, `2d` or `1w`; a number without a unit is in seconds. YAML means YAML 1.2, so `no`, `on` and `22:22` are
-text.
+`5m`, `1h30m`, `2d` or `1w`. A number without a unit is in seconds. YAML values follow YAML 1.2, so `no`, `on` and
+`22:22` are text.
 
-**Errors.** A value that cannot be parsed is reported, and the field keeps its default. If the field is marked 🛡, the
-route is not served, because a mistyped allow-list must not mean "open to all".
+**Errors.** pilotage reports a value that it cannot parse, and the field keeps its default. If the field is marked 🛡,
+the route is not served. A mistyped allow-list therefore never means "open to all".
 
 **Files.** A label may name a file on pilotage's machine only below a folder in
 [`gateway.label_files`](configuration.md#what-labels-may-claim-targets-stream_ports-label_files-label_roots). Otherwise
 the route is not served.
 
-**Containers without labels** are served, too, with two exceptions: databases and backend services, and containers on
-engines whose name ends in `!`.
+**Containers without labels** are served, too. The exceptions are databases, backend services, and containers on engines
+whose names end in `!`.
 
 **Works** says whether a label has an effect. `pilotage check` and `pilotage serve` report a label that does not work.
 If ignoring it could expose more than intended, the route is not served, and its status names the label.
 
-**In Compose files**, variables such as `${PORT}` are filled in by Compose: in the values of a mapping, and in whole
-items of a list (`- proxy.${NAME}.port=80`), but not in the keys of a mapping. Write `$$` for a dollar sign.
+**In Compose files**, Compose replaces variables such as `${PORT}` in the values of a mapping and in the items of a list
+(`- proxy.${NAME}.port=80`), but not in the keys of a mapping. Write `$$` for a dollar sign.
 """
 
 
@@ -286,7 +286,7 @@ def markdown(works: Mapping[str, str]) -> str:
         parts.append("| Label | Type | Default | Meaning | Example | Works |\n" + "| --- " * 6 + "|\n")
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
     parts.append(
-        "\n## Middlewares\n\nThese names go below `proxy.<alias>.middlewares`, each with a mapping of options. "
+        "\n## Middlewares\n\nThese names go below `proxy.<alias>.middlewares`, each with a mapping of its options. "
         "[Middlewares](middlewares.md) describes them:\n\n"
     )
     parts.append("| Middleware | Works |\n| --- | --- |\n")

@@ -19,7 +19,7 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class GatewayPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the gateway listens and what else its URLs depend on.
+    """The gateway's addresses, and the settings that its URLs depend on.
 
     Attributes:
         http_address, http_port: plain HTTP; port 0 means disabled.

@@ -1,4 +1,4 @@
-"""Holds what a command shows: the engines' containers, the route table, and what failed. Pure."""
+"""Holds the data that a command shows: the engines' containers, the route table, and errors. Pure."""
 
 from __future__ import annotations
 

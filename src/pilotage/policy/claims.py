@@ -20,7 +20,7 @@ KINDS: Final[tuple[Kind, ...]] = ("hosts", "targets", "ports", "files", "middlew
 
 
 class Claimant(msgspec.Struct, frozen=True, kw_only=True):
-    """The container that claims something. Only ``engine`` can be trusted; the container's creator chose all else.
+    """The container that makes a claim. Only ``engine`` can be trusted; whoever starts the container chooses the rest.
 
     Attributes:
         engine: name of the container's engine in the configuration, without the ``!`` that requires labels.
@@ -51,7 +51,7 @@ class Claimant(msgspec.Struct, frozen=True, kw_only=True):
         return {"engine": self.engine, "project": self.project, "service": self.service}
 
     def without_rule(self) -> Claimant:
-        """Return the claimant without its rule, for a route, which may outlive the policy that contains the rule."""
+        """Return the claimant without its rule, which routes may outlive."""
         return msgspec.structs.replace(self, identified=False, rule=None) if self.identified else self
 
     def is_kin(self, other: Claimant) -> bool:
@@ -134,7 +134,7 @@ def _one_of(globs: tuple[str, ...], texts: Iterable[str]) -> bool:
 
 
 def image_spellings(reference: str) -> tuple[str, ...]:
-    """Return the names by which a rule may refer to an image: as listed, in full, and both without tag and digest.
+    """Return the spellings of an image's name that rules may use: as listed, in full, and each without tag and digest.
 
     ``nginx:1`` is also ``docker.io/library/nginx:1``, ``docker.io/library/nginx`` and ``nginx``, because Docker lists
     the short name and Podman the full one.

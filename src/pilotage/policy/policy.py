@@ -43,7 +43,7 @@ class GatewayCheck(Protocol):
         """Return the problems with a route, and whether it may be served despite them."""
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Fill in middlewares from files. Return all middlewares (``None`` if nothing was filled in), and problems."""
+        """Add middlewares from files. Return all middlewares (``None`` if none were added), and problems."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ KIND_NAMES: Final[dict[AddressKind, str]] = {
     "multicast": "a multicast or broadcast address",
     "metadata": "the address of a cloud's metadata service",
 }
-"""What the kinds are called in problems."""
+"""Names of the kinds in problems."""
 
 _BYTE: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _FIRST: Final = r"(?:22[0-3]|2[01][0-9]|1[013-9][0-9]|12[0-689]|[1-9][0-9]?)"  # neither 0, 127, 224 nor above
@@ -71,13 +71,13 @@ _LOOPBACK: Final = ipaddress.ip_address("127.0.0.1")
 
 
 def is_ordinary(host: str) -> bool:
-    """Return whether a host, like most, is an IPv4 address in its usual spelling that needs no rule."""
+    """Return whether a host is an IPv4 address in its usual spelling that needs no rule. Most hosts are."""
     return _ORDINARY.fullmatch(host) is not None
 
 
 @lru_cache(maxsize=1024)
 def parse_address(host: str) -> IPAddress | None:
-    """Return the address that a host stands for in any spelling that resolvers accept; ``None`` for a name.
+    """Parse an address in any spelling that resolvers accept; return ``None`` for a name.
 
     A zone (``fe80::1%eth0``) and brackets are ignored. ``localhost`` and names below it are ``127.0.0.1`` (RFC 6761).
 
@@ -97,7 +97,7 @@ def parse_address(host: str) -> IPAddress | None:
 
 
 def _from_numbers(text: str) -> IPAddress | None:
-    """Return the IPv4 address that one to four numbers in any base spell. The last one fills all remaining bytes."""
+    """Return the IPv4 address in one to four numbers of any base. The last number fills all remaining bytes."""
     try:
         numbers = [_number(part) for part in text.split(".")]
     except ValueError:
@@ -259,7 +259,7 @@ _LOCALHOSTS: Final = (_LOOPBACK, ipaddress.ip_address("::1"))
 
 
 def _is_in(address: IPAddress, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    """Return whether an address is in a network which, for a special address, contains only addresses of its kind."""
+    """Return whether a network contains an address. A special address must be in a network of only its kind."""
     found = any(one.version == network.version and one in network for one in spellings(address))
     if not found or not address_kind(address):
         return found
@@ -327,7 +327,7 @@ _PLAIN: Final = re.compile(r"[\w./:@-]{1,200}", re.ASCII)
 
 
 def hint_for(claimant: Claimant, host: str, port: int) -> str:
-    """Return a hint on how to allow a target: a configuration line that lets this container and its replicas use it.
+    """Return a hint with the configuration line that lets this container and its replicas use a target.
 
     Args:
         claimant: the container.

@@ -13,7 +13,7 @@ __all__ = ["Asked", "read_check"]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's request, as Envoy describes it. All of it except ``service`` and ``route`` comes from a stranger.
+    """A client's request, as Envoy describes it. Everything except ``service`` and ``route`` is untrusted.
 
     Attributes:
         service: the middleware that has to answer.

@@ -41,7 +41,7 @@ _MOST: Final = 40
 _TYPES: Final = ("text/html", "application/xhtml+xml")
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"})
-"""Charsets in which any inserted text can be written, as it is or as character references."""
+"""Charsets that can represent any inserted text, directly or as character references."""
 
 _Response = external_processor_pb2.ProcessingResponse
 _PASS: Final = _Response(response_headers=external_processor_pb2.HeadersResponse())
@@ -71,7 +71,7 @@ class BodyService:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="pages")
 
     async def process(self, requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
-        """Tell Envoy what to do with one response. All ``requests`` are about this response."""
+        """Answer Envoy's messages about one response. All ``requests`` are about this response."""
         async for request in requests:
             if request.WhichOneof("request") == "request_headers":
                 yield await self._asset(backend, _headers(request.request_headers.headers))
@@ -177,7 +177,7 @@ def _headers(headers: Any) -> dict[str, str]:
 
 
 def _is_error_page(headers: dict[str, str]) -> bool:
-    """Return whether a response is an error with a text for people. Answers for programs stay as they are."""
+    """Return whether a response is an error page for people. Error responses for programs stay as they are."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return headers.get(":status", "")[:1] in ("4", "5") and kind in (*_TYPES, "text/plain")
 

@@ -1,7 +1,7 @@
-"""Lets visitors in who solve a captcha (middleware ``hcaptcha``).
+"""Admits visitors who solve a captcha (middleware ``hcaptcha``).
 
 A visitor without a session gets a page with the provider's widget. The page sends the solution to a path on the same
-host, this process asks the provider whether the solution is right, and the browser gets a session.
+host. This process asks the provider whether the solution is right, and the browser then gets a session.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _OURS: Final = frozenset({"missing-input-secret", "invalid-input-secret", "sitek
 
 
 class Guarded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route with the middleware ``hcaptcha`` requires.
+    """The settings of a route with the middleware ``hcaptcha``.
 
     Attributes:
         captcha: the options of the middleware.
@@ -72,7 +72,7 @@ class CaptchaCheck:
 
     Args:
         keys: the keys, which sign sessions.
-        service: where the provider is. The operator names it.
+        service: the URLs of the provider, which the operator configures.
         find: returns what a backend requires; ``None`` if it does not have the middleware.
 
     """

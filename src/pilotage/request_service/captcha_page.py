@@ -35,7 +35,7 @@ _DIGEST: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).dec
 
 
 def captcha_page(script_url: str, site_key: str) -> Any:
-    """Return the answer to a check with the page. It has status 403, so that nobody takes it for the service's page.
+    """Return the answer to a check with the page. Its status is 403, to distinguish it from pages of the service.
 
     Args:
         script_url: the provider's script.

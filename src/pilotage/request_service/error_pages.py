@@ -45,7 +45,7 @@ class ErrorPages:
         """Return a file that a page uses; ``None`` if there is none of this name. This reads files, too.
 
         Args:
-            name: its name, which a stranger may have chosen. Names of hidden files and files in subfolders are refused.
+            name: its name, which is untrusted. Names of hidden files and files in subfolders are refused.
 
         """
         if not name.isprintable() or name.startswith(".") or "/" in name or not 0 < len(name.encode()) < 256:

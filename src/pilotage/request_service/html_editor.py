@@ -1,6 +1,6 @@
 """Changes an HTML page as the middlewares ``modify_html`` and ``themed`` ask. Pure.
 
-Everything outside the changed elements keeps its exact text, because the page is edited in place.
+The page is edited in place, so all text outside the changed elements stays exactly the same.
 """
 
 from __future__ import annotations

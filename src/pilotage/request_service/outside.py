@@ -1,4 +1,4 @@
-"""Creates HTTP clients. If strangers choose the URLs, the client refuses loopback and link-local addresses."""
+"""Creates HTTP clients. A client for untrusted URLs refuses loopback and link-local addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFUSED: Final = "only the configuration may name a provider at a loopback or l
 
 
 def is_outside(address: str) -> bool:
-    """Return whether strangers may make us connect to an IP address; ``False`` if it is loopback or link-local."""
+    """Return whether an untrusted URL may lead to an IP address; ``False`` if it is loopback or link-local."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -33,7 +33,7 @@ def is_outside(address: str) -> bool:
 
 
 class OutsideResolver(AbstractResolver):
-    """Resolves names, and refuses addresses that strangers may not reach through this process.
+    """Resolves names, and refuses addresses that untrusted URLs may not lead to.
 
     Args:
         resolver: resolves names; by default, the system's resolver in a thread.
@@ -66,7 +66,7 @@ def check_url(url: str) -> None:
     """Check the IP address in a URL, because aiohttp passes only names to the resolver.
 
     Raises:
-        OSError: strangers may not reach this address.
+        OSError: an untrusted URL may not lead to this address.
 
     """
     host = urlsplit(url).hostname or ""

@@ -106,7 +106,7 @@ def error_page(
     Args:
         asked: the client's request.
         status: HTTP status.
-        title: what happened. It and the other texts may come from strangers.
+        title: what happened. This text and the others are untrusted.
         text: what to do.
         link: path and text of a link.
         cookies: headers to add.

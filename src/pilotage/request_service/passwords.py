@@ -1,7 +1,7 @@
 """Compares passwords with bcrypt hashes, with limits on the time that this takes.
 
-A comparison takes up to about half a second of processor time. One thread does them all, and results are remembered,
-so that the further requests of a client cost nothing. Passwords themselves are not kept.
+A comparison takes up to about half a second of CPU time. One thread does all comparisons. It remembers the results, so
+further requests of a client cost nothing. It does not keep the passwords.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Passwords", "TooManyWait", "read_basic_auth"]
 _REMEMBERED: Final = 4096
 """Number of results to remember."""
 _MOST_WAITING: Final = 64
-"""Number of comparisons that may wait. Each route may use at most as many places as are left."""
+"""Number of comparisons that may wait. A route may not use more places than are still free."""
 
 
 class TooManyWait(PilotageError):
@@ -49,7 +49,7 @@ class Passwords:
         """Return whether a password has this bcrypt hash.
 
         Args:
-            route: whose rules need the result.
+            route: the route whose rules need the result.
             password: the password, as the client sent it.
             hashed: the hash.
 

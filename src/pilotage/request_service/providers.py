@@ -42,11 +42,11 @@ _ALGORITHMS: Final = frozenset(
 
 
 class ProviderError(Exception):
-    """A provider did not respond as it should. The message contains no secrets."""
+    """A provider did not respond, or its response is invalid. The message contains no secrets."""
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """What a provider says about itself (OpenID Connect Discovery, section 3)."""
+    """A provider's metadata (OpenID Connect Discovery, section 3)."""
 
     issuer: str
     authorization_endpoint: str

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 _MOST: Final = 1000
 """Maximum number of checks at the same time. Further requests get 503, so that clients cannot fill the memory.
 
-A route may use at most as many places as are left. So if its OpenID provider does not answer, its clients cannot block
-the checks of other routes.
+A route may not use more places than are still free. If its OpenID provider does not answer, its clients therefore
+cannot block the checks of other routes.
 """
 
 _LONGEST: Final = 20.0

@@ -57,7 +57,7 @@ _QUIET: Final = 30.0
 
 
 class Protected(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route with the middleware ``oidc`` requires.
+    """The settings of a route with the middleware ``oidc``.
 
     Attributes:
         options: the complete options of the middleware.

@@ -43,7 +43,7 @@ class LoggedFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _log_filter(kind: Kind) -> Any:
-    """Return a new struct type for a log filter whose values are of one kind."""
+    """Return a struct type for a log filter with values of the given kind."""
     return msgspec.defstruct(
         "LogFilter",
         [

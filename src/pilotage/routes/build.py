@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 RESERVED_PORTS: Final[frozenset[int]] = frozenset()
-"""The default for the proxy's own ports: none, because only its configuration says which ones it uses (decision 38)."""
+"""Default ports of the proxy: none, because only the configuration says which ports it uses (decision 38)."""
 
 _MAX_CACHED: Final = 4096
 _MAX_PLACED: Final = 2_000  # problems of all routes of a container together; each route keeps at least one
@@ -233,7 +233,7 @@ def make_route(
         reach: the container's own addresses, against which a host name's addresses are checked once it is resolved.
         refusal: why the route may not point to its target; ``None`` if it may. ``refusal`` and ``reach`` come from
             :func:`pilotage.routes.reach.check_reach`.
-        claims: asks the policy about the route's other claims; ``None`` if the policy could refuse none of these.
+        claims: asks the policy about the route's other claims; ``None`` if the policy refuses no such claims.
         most: maximum number of problems to keep.
         unplaced: receives the problems that are not kept.
 

@@ -1,7 +1,7 @@
 """Asks the policy about everything that a container's routes claim. Pure.
 
-A refused claim takes the route out of service, because without the refused setting, the route could be open to people
-for whom it is not meant. Rules: decisions 31 to 35.
+A route with a refused claim is not served, because without the refused setting, it could be open to the wrong clients.
+Rules: decisions 31 to 35.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ContainerClaims:
 
     @cached_property
     def _decoded(self) -> DecodedLabels:
-        """The labels, decoded again, which only problems with refused claims need for their positions."""
+        """The labels, decoded again to get the positions for problems with refused claims."""
         own = self.container.own_labels
         return decode(filter_labels(self.container.labels) if own is None else own, self.container.aliases, ROUTE_KEYS)
 

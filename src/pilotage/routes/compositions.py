@@ -1,8 +1,8 @@
-"""Reads files of middlewares, and fills them in where a route names them as ``name@file``. Pure.
+"""Reads lists of middlewares from files, and replaces each ``name@file`` in a route by its list. Pure.
 
-A file maps names to lists of middlewares. The middlewares of a list apply in its order. A list with an error is
-unusable as a whole, and the routes that name it are not served, because a middleware that is missing may restrict
-access. Source: GoDoxy's documentation of middlewares (middleware compose).
+A file maps names to lists of middlewares, which apply in the order of the list. If a list has an error, no route that
+names the list is served, because the missing middleware may restrict access. Source: GoDoxy's documentation of
+middlewares (middleware compose).
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class FieldContext(msgspec.Struct):
         self.problems.append(problem_at(value, path, message, hint, visible=visible, at_key=at_key))
 
     def did_you_mean(self, word: str, names: Iterable[str]) -> str:
-        """Return ``"did you mean 'scheme'?"``, or ``""`` if no name is close or the budget allows no more look-ups."""
+        """Return ``"did you mean 'scheme'?"``, or ``""`` if no name is close or the budget is used up."""
         near = self.budget.nearest(word, tuple(names))
         return f"did you mean {near!r}?" if near else ""
 

@@ -33,7 +33,7 @@ __all__ = [
 ANY_LABEL: Final = "~any~"
 """Stands for the label that a wildcard matches when the gateway looks up a host.
 
-It is not valid in a host name, so neither a client nor an alias can use it to get past what a lookup decides.
+It is not valid in a host name, so neither a client nor an alias can use it.
 """
 
 DEFAULT: Final = "*"

@@ -51,7 +51,7 @@ class PathPattern(msgspec.Struct, frozen=True):
 
 
 def parse_pattern(text: str) -> PathPattern | str:
-    """Return a pattern, or what is wrong with it."""
+    """Return a pattern, or a text that describes the mistake in it."""
     method, _, path = text.rpartition(" ") if " " in text.strip() else ("", "", text)
     method, path = method.strip(), path.strip()
     if len(text) > _LONGEST:

@@ -34,8 +34,7 @@ class AliasSettings(msgspec.Struct, frozen=True):
         labelled: names of the fields that are set.
         problems: problems with the alias's labels.
         refused: whether a problem takes the route out of service.
-        judged_later: fields, as written, whose values are valid only for some targets and are checked once the target
-            is known.
+        judged_later: fields, as written, that can be checked only once the target is known.
 
     """
 

@@ -1,4 +1,4 @@
-"""Takes routes out of service that the gateway does not support, and says which label or line is the reason. Pure."""
+"""Excludes routes that the gateway does not support, and names the label or line that causes this. Pure."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def _has_rules(route: Route) -> bool:
 
 
 class Costs:
-    """Counts what costs much more than other settings, in the routes of one container."""
+    """Counts the expensive settings in the routes of one container."""
 
     def __init__(self) -> None:
         self._ruled = 0
         self._ports: set[tuple[str, int]] = set()
 
     def add(self, route: Route) -> Problem | None:
-        """Count a route; return a problem if it is one too many."""
+        """Count a route; return a problem if it exceeds a limit."""
         if route.port.listening and (not route.is_stream or route.settings.tls_termination):
             place = route.bind, route.port.listening
             if place not in self._ports and len(self._ports) >= _MOST_PORTS:

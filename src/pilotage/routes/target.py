@@ -1,4 +1,4 @@
-"""Determines a route's target: scheme, host and port, inferring whichever its labels do not set. Pure.
+"""Determines a route's target: scheme, host and port. Infers the values that labels do not set. Pure.
 
 Rules: LABELS II.6.3, decisions 17 and 20.
 """
@@ -201,7 +201,7 @@ def _published_at(entry: Port, host: str) -> str:
 
 
 def _unlisted(port: int, host: str, container: Container) -> tuple[_Reached, str]:
-    """Return where to reach, on the engine's host, a port that the container does not list, and a reason or warning.
+    """Return where a port that the container does not list is reached on the engine's host, and a reason or warning.
 
     A container that shares a network has only the ports that the network's owner publishes. If the owner does not
     publish a port, another program may listen there on the host.
@@ -221,7 +221,7 @@ def _only_on(entry: Port) -> str:
 
 
 def _translate(port: int, host: str, container: Container, listed: PortMapping) -> tuple[_Reached, str]:
-    """Return where to reach a port on a host and, if the port there has another number, why (decision 17).
+    """Return where a port is reached on a host, and the reason if it has another number there (decision 17).
 
     On the engine's host, a container's port becomes the port and address at which it is published, or 0 if it is not
     published. At the container's own address, a published number that is not one of its ports stands for the container

@@ -22,7 +22,7 @@ _MISSED: Final = 3
 
 
 class Activity:
-    """Tells from the connected Envoys' load reports which clusters have requests in progress.
+    """Determines which clusters have requests in progress, from the load reports of the connected Envoys.
 
     Args:
         reports: returns the last report of each connected Envoy.

@@ -1,8 +1,8 @@
 """Queues the datagrams of udp routes while their containers sleep, and forwards them while the containers are awake.
 
-Envoy can neither queue datagrams nor report udp clients. So it sends the datagrams of these routes here, to one
-loopback port per route. As in Envoy, each client has a session with its own socket, so that the server's replies reach
-the right client. If the server is behind an agent, the other end of that socket is a tunnel.
+Envoy can neither queue datagrams nor report udp clients. It therefore sends the datagrams of these routes to this
+process, to one loopback port per route. As in Envoy, each client has a session with its own socket, so that the
+server's replies reach the right client. If the server is behind an agent, the other end of that socket is a tunnel.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SEND_AGAIN: Final = 0.1
 
 _Address = tuple[str, int]
 Target = _Address | Tunnel
-"""Where the datagrams of a session go."""
+"""The destination of a session's datagrams."""
 
 
 class Datagrams:

@@ -40,7 +40,7 @@ class Dependency(msgspec.Struct, frozen=True, gc=False):
 
 
 class WakePlan(msgspec.Struct, frozen=True):
-    """What must be awake before a container is started.
+    """The containers that must be awake before a container is started.
 
     Attributes:
         stages: groups of containers, in the order in which to wake them. The containers of one group can be woken at
@@ -175,7 +175,7 @@ def _may_use(target: Container, user: Container) -> bool:
 
 
 def plan_wake(containers: Sequence[Container], directory: Directory) -> WakePlan | str:
-    """Return the plan to wake everything that the given containers need, or a message that says why there is no plan.
+    """Return the plan to wake all containers that the given ones need, or a message why there is no plan.
 
     Args:
         containers: the containers to wake. They are not themselves part of the plan.

@@ -1,7 +1,7 @@
 """Renders what browsers show while a service wakes: one HTML page, and the events that update it. Pure.
 
-The page loads nothing but the service's icon. Without JavaScript, it reloads itself instead of receiving events. All
-wording is chosen here, so the page's script only has to insert it.
+The page loads only the service's icon. Without JavaScript, it reloads itself instead of receiving events. This module
+writes all texts, so the page's script only inserts them.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 )
 """Value of the header ``Content-Security-Policy``: only the page's own script and style run.
 
-With hashes instead of nonces, the value is constant. It does not forbid frames: dashboards show services in frames, and
-a browser that refused the page there would never get to the service. An attacker gains nothing by tricking users
-into clicking "Try again".
+With hashes instead of nonces, the value is constant. It allows frames, because dashboards show services in frames, and
+a browser that refused the page there would never reach the service. An attacker gains nothing by tricking users into
+clicking "Try again".
 """
 
 
 class WakeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a service that is asleep or waking. Texts may come from labels and engines.
+    """The status of a service that is asleep or waking. Its texts may come from labels and engines.
 
     Attributes:
         name: the display name of the service.
@@ -298,7 +298,7 @@ def render_page(status: WakeStatus, *, events_path: str, target: str = "") -> st
 
 
 def _progress(waited: float, typical: float) -> float:
-    """Return how full the progress bar is: 0.82 once the wake-up has taken as long as the last one, at most 0.95."""
+    """Return the progress from 0 to 0.95: 0.82 once the wake-up has taken as long as the last one."""
     return 0.95 * (1 - math.exp(-2 * waited / typical))
 
 

@@ -63,7 +63,7 @@ class PageServer:
     """Answers browsers in place of services that are not ready.
 
     Args:
-        status: returns what is known about a route; ``None`` if its containers do not sleep.
+        status: returns the status of a route; ``None`` if its containers do not sleep.
         changed: waits until the status of a route changes. It must start watching before its first ``await``, so that
             no change is missed.
         wake: called with a route's alias when its page is requested. It must not block, and its result is ignored.

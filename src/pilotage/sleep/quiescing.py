@@ -29,7 +29,7 @@ class Quiescing:
     """Waits until Envoys have no more requests to a unit in progress.
 
     Args:
-        activity: what Envoys have reported.
+        activity: the requests that Envoys have reported.
         keeper: the gateway, which tells when Envoys have accepted changes.
         source: routes and containers.
         datagrams: the sessions of udp clients.

@@ -21,7 +21,7 @@ _BROKEN: Final = 500
 
 
 class Readiness(StrEnum):
-    """What a server that was just started would do with a request.
+    """How a server that was just started would treat a request.
 
     Attributes:
         READY: it would answer.

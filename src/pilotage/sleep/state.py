@@ -29,7 +29,7 @@ LONGEST_BACKOFF: Final = 30.0
 
 
 class Phase(StrEnum):
-    """What the containers are doing.
+    """The phase that the containers are in.
 
     Attributes:
         ASLEEP: they do not run, and the next request wakes them.
@@ -50,7 +50,7 @@ class Phase(StrEnum):
 
 
 class Action(StrEnum):
-    """What the caller must start. The caller then reports the result to the :class:`SleepState`.
+    """An action for the caller to start. The caller then reports the result to the :class:`SleepState`.
 
     Attributes:
         WAKE: start or resume the containers, then call :meth:`SleepState.woke` or :meth:`SleepState.wake_failed`.

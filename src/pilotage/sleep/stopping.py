@@ -25,7 +25,7 @@ _PLAIN_STOP: Final = IdleConfig(idle_timeout=0.0, stop_method="stop", stop_timeo
 
 
 class Stops(Protocol):
-    """What :func:`stop_unit` needs from its caller."""
+    """The interface that :func:`stop_unit` needs from its caller."""
 
     def engine(self, name: str) -> EngineActions:
         """Return the object that sends commands to an engine."""

@@ -41,8 +41,8 @@ LONGEST_WAKE: Final = 900.0
 
 _LONGEST_CHECK_INTERVAL: Final = 0.5
 _CHECK_SHARE: Final = 0.05
-"""Minimum pause between two health checks of a server that accepts connections, because servers may log each check:
-this share of the time since its container got an address, but no more than ``_LONGEST_CHECK_INTERVAL`` seconds."""
+"""Minimum pause between two health checks of a server that accepts connections, because servers may log each check. It
+is this share of the time since the container got an address, at most ``_LONGEST_CHECK_INTERVAL`` seconds."""
 
 _CHECKS_AT_ONCE: Final = 16
 """How many endpoints of a unit are checked at the same time, so that one that does not respond does not delay all."""

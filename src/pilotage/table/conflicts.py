@@ -77,7 +77,7 @@ def resolve_claims(claims: Sequence[Route], ranking: Ranking | None = None, held
 
 
 def _winner(awake: Sequence[Route], held: Sequence[Holder]) -> Route:
-    """Return the route with the best rank, or the route that stands in while all its containers drain."""
+    """Return the route with the best rank or, while all its containers drain, the route that stands in."""
     first = awake[0]
     group = [route for route in awake if route is first or _is_replica(route, first)]
     if any(route.scheme == "fileserver" for route in group):

@@ -41,7 +41,7 @@ class EnvoyState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def problem(self) -> Problem | None:
-        """A problem that tells operators that the Envoy is ``silent``; ``None`` if it is not."""
+        """The problem to report while the Envoy is ``silent``; ``None`` if it is not."""
         if not self.silent:
             return None
         if self.connected:

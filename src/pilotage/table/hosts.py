@@ -54,8 +54,7 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
         kind: ``route``, ``pool`` or ``above``: which of the :class:`HostClaims` won; ``""`` if no route serves the
             host.
         routes: the routes that serve the host, the leader of a pool first.
-        refused: alias of each route that must not serve the host -> the problem; ``None`` if the route is draining
-            anyway.
+        refused: alias of each route that must not serve the host -> the problem, or ``None`` if the route is draining.
 
     """
 
@@ -65,7 +64,7 @@ class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides between the claims to a host.
+    """Decides between the claims to a host.
 
     Attributes:
         ranking: ranks the claims, knowing the order of engines.

@@ -1,8 +1,7 @@
 """Keeps the claims to aliases and hosts, and decides which claim to each name wins. Pure.
 
-Aliases and hosts are resolved separately, because not only an equal alias claims a host: a pool claims the host with
-the pool's name, and the alias ``shop`` also claims full names such as ``shop.example.com``. Only names that a change
-affects are resolved again.
+Aliases and hosts are resolved separately, because a host can be claimed in three ways: by an equal alias, by a pool of
+that name, or, for ``shop.example.com``, by the alias ``shop``. Only names that a change affects are resolved again.
 """
 
 from __future__ import annotations
@@ -320,7 +319,7 @@ class Names:
         return (route,) if route is not None else ()
 
     def _label_above(self, name: str) -> str:
-        """Return a full name's first label if the alias or pool of that name also claims the full name; else ``""``."""
+        """Return a full name's first label if its alias or pool also claims the full name; else ``""``."""
         label = first_label(name)
         if not label or (self._domains and name[len(label) + 1 :] not in self._domains):
             return ""

@@ -1,7 +1,7 @@
 """Reserves the names that an engine's containers held before a restart until that engine has been listed. Pure.
 
-Otherwise, if an engine is unreachable when the daemon starts, a container on another engine would take a name of the
-unreachable engine's container, and would keep that name. Rules: decision 31.
+Otherwise, if an engine is unreachable when the daemon starts, containers on other engines would take its containers'
+names and keep them. Rules: decision 31.
 """
 
 from __future__ import annotations

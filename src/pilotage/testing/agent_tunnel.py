@@ -67,7 +67,7 @@ class Wire:
 
 
 async def copy_to_target(client: Wire, begin: bytes, target: StreamWriter) -> None:
-    """Send ``begin``, which was already read, and then the client's data to the target, until the client ends."""
+    """Send ``begin``, which was already read, then the client's data to the target until the client ends."""
     data = begin or await client.read()
     while data:
         target.write(data)

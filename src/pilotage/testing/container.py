@@ -106,7 +106,7 @@ def container(
         health: initial health, which also gives the container a health check; ``""`` for no health check.
         mounts: pairs of source and destination; a source that starts with ``/`` is a bind mount, any other a volume.
         command: the command that the container runs, and its arguments.
-        links: names that other containers give this one through legacy links, e.g. ``"/other/alias"``.
+        links: names of this container in other containers' legacy links, e.g. ``"/other/alias"``.
         id: 64 hexadecimal digits; derived from the name and a counter by default.
 
     """

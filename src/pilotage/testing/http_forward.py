@@ -1,4 +1,4 @@
-"""Forwards one HTTP/1.1 request to another server and its response back, byte for byte, as a reverse proxy does."""
+"""Forwards one HTTP/1.1 request to another server, and returns the response byte for byte, like a reverse proxy."""
 
 from __future__ import annotations
 

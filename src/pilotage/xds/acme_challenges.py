@@ -1,4 +1,4 @@
-"""Builds what Envoy needs to answer the challenges of a certificate authority (RFC 8555). Pure.
+"""Builds the Envoy configuration that answers the challenges of a certificate authority (RFC 8555). Pure.
 
 Challenges come and go while requests are served, and a changed listener closes connections. So the filter that answers
 HTTP-01 challenges is a resource of its own, which Envoy replaces without touching the listener.
@@ -48,7 +48,7 @@ end
 
 
 def is_challenge(token: str, key_authorization: str) -> bool:
-    """Return whether a token and a key authorization are as RFC 8555 (8.1, 8.3) demands: text in base64url."""
+    """Return whether a token and a key authorization are valid base64url text (RFC 8555, 8.1 and 8.3)."""
     return bool(_TOKEN.fullmatch(token) and _KEY_AUTHORIZATION.fullmatch(key_authorization))
 
 

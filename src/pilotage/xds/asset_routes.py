@@ -22,7 +22,7 @@ __all__ = ["asset_routes"]
 
 _UNCHECKED: Final = packed(ext_authz_pb2.ExtAuthzPerRoute(disabled=True))
 _OPEN: Final = {ACCESS: packed(rbac_pb2.RBACPerRoute()), AUTH: _UNCHECKED, LOGIN: _UNCHECKED}
-"""Clients that the route refuses get its error pages, too, so they may have the files of these pages."""
+"""Clients that the route refuses get its error pages, too, so they may also get the files of these pages."""
 _MISSING: Final = route_components_pb2.DirectResponseAction(
     status=404, body=base_pb2.DataSource(inline_string="There is no such file.\n")
 )
@@ -31,7 +31,7 @@ _MISSING: Final = route_components_pb2.DirectResponseAction(
 def asset_routes(backend: Backend, options: GatewayOptions) -> list[Any]:
     """Return the route for the files of a backend's error pages; empty if it has none.
 
-    The files come from this process, never from the target. While this process is away, clients get 404.
+    This process serves the files, never the target. While this process is not running, clients get 404.
     """
     if not (backend.route_policy.error_page and options.error_pages):
         return []

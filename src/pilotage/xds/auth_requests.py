@@ -60,9 +60,9 @@ def _forward(auth: ForwardAuth) -> Any:
 
 
 def matched_again() -> Any:
-    """Return the filter that lets Envoy look up a known route again after headers that clients may not set are removed.
+    """Return the filter that looks up a known route again after headers that clients may not set have been removed.
 
-    Otherwise, if the auth service's answer has none of these headers, the route that a client chose with them applies.
+    Otherwise, a client could choose a route with such headers if the auth service's answer does not set them.
     """
     return set_filter_state_pb2.Config.FromString(_CLEAR_ROUTE_CACHE)
 

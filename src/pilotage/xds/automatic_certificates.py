@@ -40,7 +40,7 @@ _MOST_NAMED: Final = 5
 class AutomaticCertificates:
     """The certificates and challenges that every Envoy should have. They need ``options.automatic_certificates``.
 
-    Set the certificates before the first table is published. Otherwise, an Envoy that has served since before this
+    Set the certificates before the first table is published. Otherwise, an Envoy that was already running when this
     process started loses its certificates until they are set.
 
     Attributes:
@@ -95,7 +95,7 @@ class AutomaticCertificates:
             timeout: seconds that the Envoys may take.
 
         Raises:
-            GatewayError: there is no plain HTTP listener, the values are not as RFC 8555 demands, there are too many
+            GatewayError: there is no plain HTTP listener, the values are invalid (RFC 8555), there are too many
                 challenges, or an Envoy rejects the answer.
             TimeoutError: not all Envoys have accepted it in time, or none is connected. It stays set.
 
@@ -154,7 +154,8 @@ class AutomaticCertificates:
     def set_certificates(self, certificates: Sequence[ServedCertificate]) -> None:
         """Replace all certificates. New handshakes use them, and no connection is closed.
 
-        If several have a name, the first one of them serves it. :attr:`problems` has those that cannot be served.
+        If several certificates have the same name, the first one serves it. :attr:`problems` lists those that cannot be
+        served.
         """
         self._certificates = tuple(certificates)
         self._apply()
@@ -170,7 +171,7 @@ class AutomaticCertificates:
         return frozenset(self._self_signed)
 
     def _apply(self) -> None:
-        """Serve the certificates, and self-signed ones for the other names, as far as they have been made."""
+        """Serve the certificates and, for all other names, the self-signed certificates that have been made so far."""
         served, problems = self._servable()
         names = {name for it in served for name in it.names}
         names |= {name.lower() for files in self._snapshot.options.certificates for name in files.names}

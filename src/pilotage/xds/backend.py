@@ -66,7 +66,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """What serves one alias or pool.
+    """The endpoints that serve one alias or pool, and how Envoy reaches them.
 
     Attributes:
         name: the alias or the pool's name.
@@ -76,14 +76,13 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         route_policy: what the route's middlewares require.
         restarting: whether its containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
-            address of its endpoint; ``agent``: likewise, the cluster of all plain routes of an agent; ``none``: no
-            endpoint.
+            address of its endpoint; ``agent``: the same for the plain routes of one agent; ``none``: no endpoint.
         files: path -> content of the files that labels of the route name.
         gate: whether its requests pass, wait or are rejected; ``None`` if its containers never sleep.
         names: its clusters; ``None`` if it has a single one with the backend's own name.
         measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
         agent: the agent of its route. It determines the path and headers of requests to all members.
-        others: where its rules also send requests -> that backend; ``None`` if it cannot be used.
+        others: other place to which its rules send requests -> backend; ``None`` if it cannot be used.
 
     """
 
@@ -144,7 +143,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rules(self) -> Compiled:
-        """What the route's rules do."""
+        """The compiled rules of the route."""
         return route_rules(self.route)
 
     @property
@@ -318,7 +317,7 @@ def pool_backend(
 
 
 def _common_balance(routes: Sequence[Route]) -> LoadBalance:
-    """Return the settings of a pool: those of its first member. What it does not set comes from other members."""
+    """Return the settings of a pool: those of its first member, completed by those of the other members."""
     found = [route.settings.load_balance for route in routes]
     sticky = next((each for each in found if each.sticky), found[0])
     return msgspec.structs.replace(

@@ -21,8 +21,9 @@ _RELEASED: Final = 32 << 20
 """Bytes of free memory that Envoy returns to the system each second."""
 
 _LARGEST_REGEX: Final = 2_000
-"""Maximum size of a compiled regex that Envoy accepts. The default of 100 is too little for one regex of all headers
-that clients may not send. With several, Envoy would go through all headers of a request for each of them."""
+"""Maximum size of a compiled regex that Envoy accepts. The default of 100 is too small for the regex that matches all
+headers that clients may not send. With several regexes, Envoy would go through all headers of a request for each of
+them."""
 
 
 def build_bootstrap(

@@ -1,7 +1,7 @@
 """Builds the Envoy routes for requests that bypass middlewares. Pure.
 
-These routes come before the usual ones, and match only requests whose headers show that a condition holds. So a request
-gets all middlewares if no condition describes it, or if its client's address is not known yet.
+These routes come before the usual ones, and match only requests whose headers show that a condition holds. All other
+requests pass all middlewares, as do requests whose client's address is not known yet.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_options(cls, options: GatewayOptions, compositions: Compositions = NO_COMPOSITIONS) -> GatewayCapabilities:
-        """Keep only the settings on which the checks depend, so that changing others does not rebuild all routes."""
+        """Keep only the settings on which the checks depend. Changes to others then rebuild no routes."""
         kept = GatewayOptions(
             http_address=options.http_address,
             http_port=_SOME_PORT if options.http_port else 0,
@@ -108,8 +108,8 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
         options: the gateway's settings; if omitted, the defaults.
 
     Returns:
-        The problems, each with its place, and whether the route may be served despite them. It must not be served
-        if an unsupported setting restricts access, or if nothing remains to serve.
+        The problems, each with its place, and whether the route may be served despite them. The route must not be
+        served if an unsupported setting restricts access, or if nothing remains to serve.
 
     """
     return _checked(route, GatewayCapabilities.of_options(options or GatewayOptions()).options)
@@ -181,7 +181,7 @@ def _check_profile(route: Route, options: GatewayOptions, refuse: _Refuse) -> No
 
 
 def _listens_on(address: str, options: GatewayOptions) -> bool:
-    """Return whether the shared listeners accept requests at an address, or at some of those that it stands for."""
+    """Return whether the shared listeners accept requests at an address, or at one of the addresses that it covers."""
     wanted = _address(address)
     listening = [options.http_address] * bool(options.http_port) + [options.https_address] * options.serves_https
     for place in map(_address, listening):

@@ -43,7 +43,7 @@ class Captcha(msgspec.Struct, frozen=True):
     """The captcha that visitors of a route have to solve.
 
     Attributes:
-        site_key: names the site at the provider; it is in the page.
+        site_key: the site's public ID at the provider, which the page contains.
         secret_key: the site's password at the provider.
         session_seconds: how long a solved captcha grants access, in seconds.
 
@@ -59,7 +59,7 @@ class Captcha(msgspec.Struct, frozen=True):
 
 
 class CaptchaService(msgspec.Struct, frozen=True):
-    """Where the provider of captchas is.
+    """The URLs of the captcha provider.
 
     Attributes:
         script_url: the script that shows the captcha; browsers load it.

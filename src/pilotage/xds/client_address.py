@@ -1,8 +1,8 @@
-"""Tells Envoy's routes the client's address and HTTP version, for rules about them. Pure.
+"""Passes the client's address and HTTP version to Envoy's routes, for rules that test them. Pure.
 
-Envoy's routes can only test headers. A script writes the address into one, in a form that a regex can compare with a
-network, and the version into another, and has Envoy look up the route again. It runs only for routes that need it.
-Clients cannot set these headers.
+Envoy's routes can test only headers. A script therefore writes the address and the version into two headers, and Envoy
+looks up the route again. A regex can compare the written address with a network. The script runs only for routes that
+need it. Clients cannot set these headers.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ end
 def address_settings(backend: Backend) -> dict[str, Any]:
     """Return the per-route configuration that makes the wildcard filter tell a backend's routes the client's address.
 
-    For a wildcard alias, the filter's own script does so, because it finds the route.
+    For a wildcard alias, this is done by the script that finds the route.
     """
     policy = backend.route_policy
     if backend.name.startswith("*"):

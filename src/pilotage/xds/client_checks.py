@@ -1,8 +1,8 @@
-"""Builds what makes Envoy verify client certificates, and keeps other clients from routes with a profile. Pure.
+"""Builds the configuration that makes Envoy verify client certificates on routes with a profile. Pure.
 
-TLS is negotiated for a server name, but the ``Host`` header selects the route, and HTTP/2 clients use one connection
-for several hosts. So it is not enough that the connections for a route's name ask for a certificate. Each connection
-records the profile by which it verifies certificates, and the route refuses connections with another profile or none.
+A connection is opened for a server name, but the ``Host`` header of each request selects the route, and HTTP/2 clients
+use one connection for several hosts. It is therefore not enough to ask for a certificate on the connections for a
+route's name. Each connection records its profile, and the route refuses connections with another profile or none.
 """
 
 from __future__ import annotations

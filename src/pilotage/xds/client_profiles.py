@@ -47,8 +47,8 @@ def client_ca(profile: str) -> str:
 class ClientNames(msgspec.Struct, frozen=True):
     """The server names whose connections must ask for a client certificate.
 
-    A connection has the profile of the route that its server name leads to. Names of routes without a profile may be
-    among those that a pattern matches. Then, too, clients are only asked: it is the route that decides.
+    A connection has the profile of the route that its server name leads to. A pattern may also match the names of
+    routes without a profile. The connection then asks for a certificate, but only the route refuses clients.
 
     Attributes:
         exact: full name -> profile.

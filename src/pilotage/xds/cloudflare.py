@@ -1,7 +1,7 @@
 """Lists the networks from which Cloudflare connects to its customers' servers. Pure.
 
-Source: Cloudflare's published list of IP ranges, which rarely changes. The daemon reads that list regularly. Until it
-has done so, the networks here count.
+Source: Cloudflare's published list of IP ranges, which rarely changes. The daemon reads that list regularly. Until the
+first time, the networks in this module apply.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def read_networks(text: str) -> tuple[str, ...]:
     """Return the networks in a list.
 
     Args:
-        text: the list, one network in each line. It may come from a stranger.
+        text: the list, one network in each line. It is untrusted.
 
     Raises:
-        ValueError: it is not a list of Cloudflare's networks: a line is no public network, or too large a one; or less
-            than half of the known networks are in the list.
+        ValueError: a line is not a public network or is too large a network, or the list has less than half of the
+            known networks.
 
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -25,8 +25,8 @@ __all__ = [
 
 
 UNREAD: Final = "unread"
-"""Name of the statistics of all clusters of single routes, which Envoy does not keep, because nothing reads them. It
-recognizes one common name at once. With a name for each cluster, it would remember about a hundred excluded names."""
+"""Name of the statistics of all clusters of single routes. Nothing reads these statistics, so Envoy does not keep them.
+Envoy recognizes one common name at once; with a name for each cluster, it would remember many excluded names."""
 
 
 class ClusterNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):

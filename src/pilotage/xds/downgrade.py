@@ -30,7 +30,7 @@ def addressed(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
 
 
 class Downgrade:
-    """Which https targets speak plain HTTP.
+    """The https targets that speak plain HTTP.
 
     Attributes:
         https: alias of an https route whose settings do not require the target to prove its identity -> its endpoints.

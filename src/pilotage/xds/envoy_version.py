@@ -1,4 +1,4 @@
-"""Refuses Envoys that are so old that they may ignore or reject protective parts of their configuration."""
+"""Refuses old Envoys, which may ignore or reject protective parts of their configuration."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Frontends:
     """The scopes and ports of all backends.
 
     Attributes:
-        ports: which routes have which port.
+        ports: the routes that listen on each port.
 
     """
 

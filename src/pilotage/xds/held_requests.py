@@ -130,7 +130,7 @@ class HeldRequests:
             self._build(key)
 
     async def _watch(self, key: str) -> None:
-        """Let a backend's requests wait while all its endpoints, which were told to stop, refuse connections."""
+        """Let a backend's requests wait while its endpoints are stopping and all refuse connections."""
         holds, interval = self._snapshot.holds, _PROBE_INTERVAL
         while True:
             refusing = not await accepts_connections(_addresses(holds.stopping.get(key, ())))

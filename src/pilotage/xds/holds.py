@@ -36,7 +36,7 @@ LINGER: Final = 30.0
 
 
 class _Hold(msgspec.Struct):
-    """What is known about one backend.
+    """The clusters of one backend.
 
     Attributes:
         current: the cluster that its route uses.

@@ -1,8 +1,8 @@
 """Puts the certificate files in a route's settings into the configuration of Envoys.
 
-A file named in a route file is read by each Envoy itself. A file named in a label is read here, whenever its route is
-checked, and Envoys get its content. So nobody can replace a symbolic link after the check that it points below an
-allowed folder, and a file that disappears affects only its own route.
+Each Envoy itself reads the files named in a route file. A file named in a label is read here, whenever its route is
+checked, and Envoys get its content. Replacing a symbolic link after the check therefore has no effect, and a file that
+disappears affects only its own route.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Holds what the HTTP listeners depend on besides the settings, and builds their resources. Pure."""
+"""Holds the certificates and challenges of the HTTP listeners, and builds the listeners. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ListenerState"]
 
 
 class ListenerState:
-    """What the HTTP listeners depend on besides the settings.
+    """The certificates, challenges and client profiles on which the HTTP listeners depend, besides the settings.
 
     Attributes:
         http_challenges: token -> key authorization of the HTTP-01 challenges to answer.

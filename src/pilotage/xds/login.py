@@ -4,11 +4,8 @@ Users get a session by signing in (middleware ``oidc``), and visitors by solving
 require both.
 
 A session is a JSON Web Token in a cookie, which the daemon has signed. Envoy verifies it (``SESSION``), and decides
-whether it is valid for this route (``SIGNED_IN``). Only if it is not does Envoy ask the daemon (``LOGIN``). So requests
-of signed-in users cost the daemon nothing, and pass while the daemon restarts.
-
-``LOGIN`` is in every chain, because it protects. The other two only save it work: Envoy leaves them out of the chain
-of a request to a wildcard or to a host spelled in an unusual way, and asks about each such request.
+whether it is valid for this route (``SIGNED_IN``). If it is not valid, Envoy asks the daemon (``LOGIN``). Requests of
+signed-in users therefore cost the daemon nothing, and pass while the daemon restarts.
 """
 
 from __future__ import annotations
@@ -113,7 +110,7 @@ _LONGEST_CHECK: Final = 25.0
 
 
 def options_of(backend: Backend, options: GatewayOptions) -> OidcOptions | None:
-    """Return how users of a backend have to sign in; ``None`` if neither its middlewares nor its rules require that."""
+    """Return how users of a backend sign in; ``None`` if neither its middlewares nor its rules require signing in."""
     own = backend.route_policy.oidc or (OidcOptions() if backend.rules.signs_in else None)
     return None if own is None else merge_oidc(own, options.oidc)[0]
 

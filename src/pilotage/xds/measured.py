@@ -1,7 +1,7 @@
 """Bounds the statistics that Envoy keeps about routes. Pure.
 
-Until Envoy restarts, it keeps the statistics of errors and durations for each route, even if the route is gone. They
-take 10 KiB for each name. So anyone who can start containers could fill Envoy's memory by using ever more names.
+Until Envoy restarts, it keeps the statistics of errors and durations for each name of a route, even after the route is
+removed. Each name takes 10 KiB. Without a limit, anyone who can start containers could fill Envoy's memory.
 """
 
 from __future__ import annotations

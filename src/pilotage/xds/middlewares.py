@@ -1,7 +1,7 @@
 """Parses a route's middlewares into a policy for its requests and responses (LABELS II.6.2). Pure.
 
-Middlewares that restrict access fail closed: if one cannot be applied exactly, the route is not served. Others are
-skipped and reported.
+If a middleware that restricts access cannot be applied exactly, the route is not served. Other middlewares are skipped
+and reported.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
-    """What the middlewares of a route require.
+    """The combined settings of a route's middlewares.
 
     Attributes:
         request, answer: changes to the headers of requests and responses.
@@ -92,7 +92,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
 
     @property
     def is_protected(self) -> bool:
-        """Whether something other than this gateway decides which requests pass."""
+        """Whether an auth service decides which requests pass."""
         return self.auth is not None or self.signs_in
 
     @property

@@ -63,7 +63,7 @@ class Retries:
         self._causes: dict[Problem, set[Key]] = {}
 
     def add(self, nack: Nack) -> tuple[float | None, bool]:
-        """Return in how many seconds to resend a rejected resource, and whether the rejection of this version is new.
+        """Return the seconds until a rejected resource is resent, and whether the rejection of this version is new.
 
         The seconds are ``None`` if a retry of the resource is already scheduled.
         """

@@ -23,7 +23,7 @@ these pauses to wait for it, if it has no cluster of its own.
 """
 _STATIC_RETRIES: Final = 2
 _STATIC_TIMEOUT: Final = 2.0
-"""Limits for routes from files: nothing says that their targets are restarting."""
+"""Limits for routes from files, because pilotage does not know whether their targets are restarting."""
 
 
 def longest_pauses(retries: int) -> float:

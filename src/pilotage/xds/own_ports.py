@@ -1,8 +1,8 @@
 """Names the listeners and scopes of routes with a listening port of their own, and the hosts of HTTP routes. Pure.
 
 HTTP routes with the same address and port share a listener. The host of a request selects the route, as on the
-gateway's ports. Each of these listeners has one scope (a route configuration), which it selects by a header that it
-sets itself. So a change to a route changes only the scope, and no connection is affected.
+gateway's ports. Each of these listeners has one scope (a route configuration), selected by a header that the listener
+sets. A change to a route therefore changes only the scope, and affects no connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ADDRESS_HOST", "PORT_HEADER", "hosts_on_port", "listening_address", "port_of", "port_scope"]
 
 PORT_HEADER: Final = "x-pilotage-port"
-"""The request header with the scope of the listener. Clients' own are removed first, and targets never get it."""
+"""The request header with the scope of the listener. A header that a client sends is removed first, and targets never
+get it."""
 
 ADDRESS_HOST: Final = "~address~"
 """The domain under which requests that name only an address (``http://192.0.2.1:8081``) find their route."""

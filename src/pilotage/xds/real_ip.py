@@ -1,8 +1,8 @@
 """Finds the clients of routes with the middleware ``real_ip`` behind the proxies that the route trusts. Pure.
 
-Envoy determines a client's address before the route. So a script runs for such routes before everything that restricts
-access. It writes the real address into metadata of the request, where the filters of these routes look for it, and into
-``X-Forwarded-For``. If the script fails, there is no address, and nobody has access.
+Envoy determines a client's address before it finds the route. For such routes, a script therefore runs before all
+filters that restrict access. It writes the real address into the request's metadata, which these filters read, and into
+``X-Forwarded-For``. If the script fails, there is no address, and no client has access.
 """
 
 from __future__ import annotations
@@ -45,8 +45,14 @@ LOGGED_CLIENT: Final = (
 )
 """The client's address in the logs of single routes, whose format is the same for all routes."""
 
+_MOST_HOPS: Final = 100
+"""Maximum number of trusted proxies between a client and the gateway."""
+_LONGEST: Final = 100
+"""Maximum characters of an address in a header, with its port and the spaces around it."""
+
 # Every function of client_address.ADDRESS_SCRIPT is available.
-REAL_IP_SCRIPT: Final = """
+REAL_IP_SCRIPT: Final = (
+    """
 function is_address(text)
   local head, tail = text:match("^(.*:)(%d+%.%d+%.%d+%.%d+)$")
   local a, b, c, d = (tail or text):match("^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$")
@@ -79,18 +85,22 @@ function is_inside(digits, networks)
   return false
 end
 
--- The last address that no trusted proxy has: clients can forge all that come before it.
+-- The last address that no trusted proxy has: clients can forge all that come before it. Each step takes time, so
+-- nobody is known who seems to be behind very many proxies, or has a very long address.
 function last_outside(handle, name, networks)
   local found, digits
+  local left = MOST_HOPS
   for index = handle:headers():getNumValues(name) - 1, 0, -1 do
-    local rest = handle:headers():getAtIndex(name, index)
-    while rest do
-      local before, text = rest:match("^(.*),([^,]*)$")
-      found = without_port(text or rest)
+    local value = handle:headers():getAtIndex(name, index)
+    local backward, start = value:reverse(), 1
+    while start <= #value + 1 do
+      local comma = backward:find(",", start, true) or #value + 1
+      if left == 0 or comma - start > LONGEST then return "unknown", "unknown" end
+      found, left = without_port(value:sub(#value + 2 - comma, #value + 1 - start)), left - 1
       if not is_address(found) then return "unknown", "unknown" end
       digits = hexadecimal(found)
       if not is_inside(digits, networks) then return found, digits end
-      rest = before
+      start = comma + 1
     end
   end
   return found, digits
@@ -113,6 +123,9 @@ function envoy_on_request(handle)
   if wanted:get("NEEDS") then look_up_again(handle, digits) end
 end
 """.replace("CLIENT", _CLIENT)
+    .replace("MOST_HOPS", str(_MOST_HOPS))
+    .replace("LONGEST", str(_LONGEST))
+)
 
 
 def client_address(policy: RoutePolicy) -> str:

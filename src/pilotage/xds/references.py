@@ -22,8 +22,8 @@ class ClusterReferences:
     """Tracks which resources reference which clusters, among the resources that Envoy has or may have.
 
     Attributes:
-        unknown: resources that Envoy had before this session, in versions that this process does not know. So their
-            references are unknown, too.
+        unknown: resources that Envoy had before this session, in versions that this process does not know. Their
+            references are therefore unknown.
 
     """
 

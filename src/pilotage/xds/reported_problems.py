@@ -39,7 +39,7 @@ class ReportedProblems(dict[str, tuple[Problem, ...]]):
         self._before = {source: previous.get(source, ()) for source in {*previous, *self}} | previous._before
 
     def resolve(self, problems: list[Problem]) -> None:
-        """Report to the listener that problems no longer exist that were not reported here."""
+        """Report to the listener that problems from elsewhere no longer exist."""
         if problems and self.listener is not None:
             self.listener([], problems)
 

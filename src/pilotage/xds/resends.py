@@ -2,8 +2,8 @@
 
 If Envoy 1.40 rejects one scope of a response, it has already stored the scopes before it, without serving them. If they
 are sent again, it acknowledges them but ignores them, because they equal what it has stored (``addOrUpdateScopes`` in
-``scoped_rds.cc``). Requests would get 404, or reach the address of an earlier version. So each new attempt differs from
-the last one by a mark in the scope's metadata, which nothing reads.
+``scoped_rds.cc``). Requests would get 404, or reach the address of an earlier version. Each new attempt therefore has a
+different mark in the scope's metadata, which nothing reads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Limits the memory that Envoy needs for the rules of all containers together. Pure.
 
-Each container may use a share of it, so that one container cannot take what others need. Routes that come too late are
-not served until others need less. Routes from files are the operator's own and are not limited.
+Each container may use at most a share of it. When the memory is used up, further routes are not served until others
+need less. Routes from files belong to the operator and are not limited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["RuleBudget"]
 
 _SHARE: Final = 4
-"""Each container may use one of so many parts of the memory."""
+"""The share of one container is the memory divided by this number."""
 _MIB: Final = 1 << 20
 
 Owner = tuple[str, str]

@@ -1,8 +1,8 @@
 """Builds the Envoy routes that ask this process about conditions that Envoy cannot test. Pure.
 
-These routes come first and match only until the answer is there: this process puts it into a request header, and Envoy
-looks up the route again. A request that still matches one of them then was not checked, so it gets 503. Requests for
-which none of the conditions can hold are not asked about.
+These routes come first. They match requests for which a condition may hold, until this process has answered. The answer
+is in a request header, and Envoy then looks up the route again. A request that still matches one of these routes was
+not checked, so it gets 503.
 """
 
 from __future__ import annotations

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.core.problems import Problem
-from pilotage.core.text import shorten_value
+from pilotage.core.text import shorten
 from pilotage.policy import FILE_REFUSED, read_below
 from pilotage.routes.rules import RuleError, read_rule_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pilotage.routes.route import Route
 
-__all__ = ["RuleFiles"]
+__all__ = ["RuleFiles", "placed_in_file", "rules_field"]
 
 _LARGEST: Final = 64 * 1024
 """Maximum bytes of a file with rules."""
+
+_LONGEST_PATH: Final = 200
+"""Maximum characters of a path in a message."""
 
 _Stamp = tuple[int, int, int, int]
 """Device, inode, size and time of the last change of a file."""
@@ -73,23 +78,48 @@ class RuleFiles:
             hint = f"the operator can check that it is readable, at most {_LARGEST // 1024} KiB large, and not a link"
             return _of(route, FILE_REFUSED, f"{hint} to another folder")
         if content is not None:
-            return _of(route, f"{shorten_value(path)!r} has more than {_LARGEST // 1024} KiB", "write fewer rules")
-        return _of(route, f"the file {shorten_value(path)!r} cannot be read", "check that it exists and is readable")
+            return _of(route, f"{_shown(path)!r} has more than {_LARGEST // 1024} KiB", "write fewer rules")
+        return _of(route, f"the file {_shown(path)!r} cannot be read", "check that it exists and is readable")
+
+
+def rules_field(route: Route) -> str:
+    """Return the field that says where a route's rules are: ``rules`` or ``rule_file``."""
+    return "rule_file" if route.settings.rule_file else "rules"
+
+
+def placed_in_file(route: Route, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems of a route whose rules are in a file. Those with its rules name the file and the line."""
+    path = _shown(route.settings.rule_file.removeprefix("file://"))
+    return tuple(
+        msgspec.structs.replace(
+            it, path="rule_file", message=f"{path!r}: {it.message.replace(_OF_RULES, ' of the file)')}"
+        )
+        if it.path == "rules"
+        else it
+        for it in problems
+    )
+
+
+_OF_RULES: Final = " of the rules)"
 
 
 def _invalid(route: Route, path: str, error: RuleError | UnicodeDecodeError) -> Problem:
     if not isinstance(error, RuleError):
-        return _of(route, f"the file {shorten_value(path)!r} is not text in UTF-8", "save it as UTF-8")
+        return _of(route, f"the file {_shown(path)!r} is not text in UTF-8", "save it as UTF-8")
     line = re.search(r" \(line (\d+) of the rules\)$", error.message)
     number = int(line[1]) if line else error.line
     where = f" (line {number} of the file)" if number else ""
     if route.folders is not None:
-        return _of(route, f"the rules in {shorten_value(path)!r} have an error{where}", "correct it")
+        return _of(route, f"the rules in {_shown(path)!r} have an error{where}", "correct it")
     return _of(
         route,
-        f"{shorten_value(path)!r}: {error.message[: line.start()] if line else error.message}{where}",
+        f"{_shown(path)!r}: {error.message[: line.start()] if line else error.message}{where}",
         error.hint or "correct it",
     )
+
+
+def _shown(path: str) -> str:
+    return shorten(path, _LONGEST_PATH)
 
 
 def _of(route: Route, message: str, hint: str) -> Problem:

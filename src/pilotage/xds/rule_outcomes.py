@@ -1,7 +1,7 @@
-"""Splits requests into cases by what the rules of a route do with them, so that Envoy can look up the case. Pure.
+"""Divides requests into cases that the rules of a route treat alike, so that Envoy can look up the case. Pure.
 
-Rules run one after another and may change the request. Here they run for all requests at once: at each condition the
-case splits into two. The result is a list of cases. The first case whose tests hold applies.
+Rules run one after another and may change the request. This module runs them for all requests at once: each condition
+splits a case into two. The result is a list of cases. The first case whose tests hold applies.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Compiled(msgspec.Struct, frozen=True):
         cases: the cases in order.
         address: whether a test needs the client's address or HTTP version.
         asked: the checks about which Envoy asks this process.
-        memory: about how many bytes Envoy needs for them.
+        memory: estimated bytes that Envoy needs for them.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
 
     """
@@ -116,7 +116,7 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
 
 
 def _check_costs(cases: Sequence[Case]) -> int:
-    """Return about how many bytes Envoy needs for cases. Raises RuleError if they exceed a route's limits."""
+    """Estimate how many bytes Envoy needs for cases. Raises RuleError if they exceed a route's limits."""
     if is_too_costly(case.tests for case in cases):
         raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
     outcomes = [case.outcome for case in cases]
@@ -175,7 +175,7 @@ class _Run:
         return self.body(rule.body, state, self.case)
 
     def case(self, state: State, number: int = 0) -> list[Case]:
-        """Return the cases of a state to which only the rules about responses from this number on are still to add."""
+        """Return the cases of a state after adding the rules about responses, beginning with this number."""
         if number < len(self.last):
             rule = self.last[number]
             self.line = rule.line
@@ -258,7 +258,7 @@ class _Run:
             raise RuleError(what, "write fewer", self.line)
 
     def body(self, statements: Sequence[Statement], state: State, then: Callable[[State], list[Case]]) -> list[Case]:
-        """Return the cases of commands and of what follows them."""
+        """Return the cases of commands and of everything after them."""
         for at, statement in enumerate(statements):
             rest = statements[at + 1 :]
             if isinstance(statement, Choice) and is_about_responses(statement.branches[0].condition):

@@ -1,7 +1,7 @@
 """Turns rules about responses into commands for the script in Envoy, which runs them when a response arrives. Pure.
 
-Such rules run after all others, in their order. Each one's condition is tested just before its commands, so it sees
-what earlier commands have done to the response. Source: GoDoxy's documentation of the post phase.
+These rules run after all others, in their order. A rule's condition is tested just before its commands run, so it sees
+the response as earlier commands have changed it. Source: GoDoxy's documentation of the post phase.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _choice(choice: Choice, state: State) -> list[ScriptEdit]:
 
 
 def _command(command: Command, state: State) -> tuple[list[ScriptEdit], bool]:
-    """Return what a command does to the response, and whether it ends the rule."""
+    """Return the script's form of a command about the response, and whether the command ends the rule."""
     name, args = command.name, command.args
     if name in ("pass", "bypass", "upstream"):
         return [], True

@@ -156,7 +156,7 @@ def _rewritten(route: Any, old: str, new: str, backend: Backend) -> Any:
 
 
 def _edited(route: Any, outcome: Outcome, backend: Backend, owner: Backend | None = None) -> Any:
-    """Add what the rules of ``owner`` do to a route that leads to ``backend``."""
+    """Add the changes of ``owner``'s rules to a route that leads to ``backend``."""
     for edit in outcome.request:
         if may_set(backend, edit.name):
             _edit(edit, route.request_headers_to_add, route.request_headers_to_remove, backend)

@@ -1,11 +1,11 @@
-"""The script in Envoy that runs those commands of rules for which Envoy's routes have no setting. Pure.
+"""Contains the script that runs commands of rules for which Envoy's routes have no setting. Pure.
 
-It changes the query, cookies, bodies and the status, writes log lines, and sets headers to values that only it can work
-out. Only routes whose rules need it run it. To replace the body of a request, it holds the old one, up to a limit. It
-drops bodies of responses as they arrive.
+The script changes the query, cookies, bodies and the status, writes log lines, and sets headers to values that Envoy
+itself cannot compute. Only routes whose rules need the script run it. To replace the body of a request, it buffers the
+old one, up to a limit. It drops bodies of responses as they arrive.
 
-A route's metadata lists the commands: ``[command, name, part, …]``, see :mod:`pilotage.xds.rule_values`. Those about
-the response run when it arrives. Their parts about the request are worked out earlier, and kept in dynamic metadata.
+A route's metadata lists the commands: ``[command, name, part, …]``, see :mod:`pilotage.xds.rule_values`. Commands about
+the response run when it arrives. Values from the request are computed earlier and kept in dynamic metadata.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Defines what rules have done to the requests of a case so far. Pure."""
+"""Defines the state of a case: how rules have changed its requests so far. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScriptEdit(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What the rules do with a request.
+    """The combined effect of the rules on a request.
 
     Attributes:
         request, response: changes to headers.
@@ -73,7 +73,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is known about the requests of a case after some of the rules.
+    """The state of a case's requests after some of the rules.
 
     Attributes:
         known: results of tests.

@@ -1,8 +1,8 @@
 """Finds where the rules of routes send requests: to other routes, other addresses and files. Pure.
 
-For an address or a folder, a hidden route is made, whose alias no client can request. So everything that is checked for
-the targets of routes is checked for these, too. Requests to another route go directly to its target. So this route must
-not have middlewares or rules of its own, which would be bypassed.
+An address or a folder gets a hidden route, whose alias no client can request. It therefore passes the same checks as
+the target of any other route. Requests to another route go directly to its target, so that route must not have
+middlewares or rules, which would be bypassed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pilotage.routes.schema import RouteSettings
 from pilotage.table.hosts import route_claimant
 from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.middlewares import PLAIN
+from pilotage.xds.rule_files import rules_field
 from pilotage.xds.rule_outcomes import elsewhere
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def is_hidden(backend: Backend) -> bool:
 
 
 class RuleTargets:
-    """The hidden routes, and which routes lead to which others.
+    """The hidden routes, and the links from routes to the targets of their rules.
 
     Attributes:
         hidden: alias -> hidden route.
@@ -69,7 +70,7 @@ class RuleTargets:
     def __init__(self) -> None:
         self.hidden: dict[str, Route] = {}
         self.users: Index[str, str] = Index()
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, tuple[str, str]] = {}  # hidden alias -> its owner, and the field with the owner's rules
         self._led: dict[str, frozenset[str]] = {}
 
     @staticmethod
@@ -79,7 +80,7 @@ class RuleTargets:
 
     def owner(self, alias: str) -> str:
         """Return the alias of the route to which a hidden route belongs; for other routes, their own alias."""
-        return self._owners.get(alias, alias)
+        return self._owners[alias][0] if alias in self._owners else alias
 
     def check(self, route: Route, options: GatewayOptions) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns. Hidden routes have only settings that work."""
@@ -89,7 +90,7 @@ class RuleTargets:
         """Return the changed routes together with the hidden routes that belong to them; ``None`` for removed ones.
 
         Args:
-            table: all routes.
+            table: all routes, with the rules in their files.
             aliases: the aliases of changed routes, perhaps of hidden ones.
             policy: what containers may claim.
 
@@ -110,7 +111,7 @@ class RuleTargets:
                     del self.hidden[name]
             for name, where in now.items():
                 if where[0] != "route" and route is not None:
-                    self._owners[name] = alias
+                    self._owners[name] = alias, rules_field(route)
                     found[name] = self.hidden[name] = _hidden(name, route, where, policy)
         return {**routes, **found}
 
@@ -118,10 +119,8 @@ class RuleTargets:
         """Return the problems of a route. Those of a hidden route become problems with the rules of its owner."""
         if alias not in self._owners:
             return list(problems)
-        changed = (msgspec.structs.replace(it, route=self.owner(alias), path="rules", refused=False) for it in problems)
-        return [
-            msgspec.structs.replace(it, hint="correct the target in the rule, or remove the rule") for it in changed
-        ]
+        (owner, field), hint = self._owners[alias], "correct the target in the rule, or remove the rule"
+        return [msgspec.structs.replace(it, route=owner, path=field, refused=False, hint=hint) for it in problems]
 
     def link(
         self,
@@ -219,11 +218,11 @@ def _why_not(other: Backend | None) -> str:
 def _unknown(route: Route, place: str) -> Problem:
     return Problem(
         message=f"requests that its rules send to {shorten_value(place)!r} are rejected: that target is unknown",
-        hint="write this rule in the field rules, not in a file; otherwise, report this as a bug in pilotage",
+        hint="report this as a bug in pilotage",
         provider=route.provider,
         container=route.container,
         route=route.alias,
-        path="rules",
+        path=rules_field(route),
     )
 
 
@@ -234,5 +233,5 @@ def _problem(route: Route, name: str, why: str) -> Problem:
         provider=route.provider,
         container=route.container,
         route=route.alias,
-        path="rules",
+        path=rules_field(route),
     )

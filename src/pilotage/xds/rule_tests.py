@@ -91,14 +91,14 @@ TestResult = tuple[Test, bool]
 """A test, and the result that it must have."""
 
 Ways = tuple[tuple[TestResult, ...], ...]
-"""Alternatives, each a set of tests that must all hold. No alternative: never. One without tests: always."""
+"""Alternatives, each a set of tests that must all hold. Without alternatives: never. One without tests: always."""
 
 _ALWAYS: Final[Ways] = ((),)
 _NEVER: Final[Ways] = ()
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What earlier commands have done to the request.
+    """Changes that earlier commands have made to the request.
 
     Attributes:
         headers: lower-case names of changed headers.

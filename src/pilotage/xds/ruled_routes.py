@@ -1,23 +1,23 @@
-"""Decides which routes are served, and which of those with rules, for which Envoy's memory may not suffice.
+"""Decides which routes are served, and limits the memory of routes with rules.
 
 This module reads the files that routes name.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from typing import TYPE_CHECKING
 
-from pilotage.core.problems import Problem
 from pilotage.routes.paths import PRESET
 from pilotage.xds.backend import without_stream_hold
 from pilotage.xds.problems import build_failed, unreported
 from pilotage.xds.rule_budget import RuleBudget
-from pilotage.xds.rule_files import RuleFiles
-from pilotage.xds.rule_outcomes import elsewhere
+from pilotage.xds.rule_files import RuleFiles, placed_in_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pilotage.core.problems import Problem
     from pilotage.routes.route import Route
     from pilotage.xds.label_files import LabelFiles
     from pilotage.xds.options import GatewayOptions
@@ -41,21 +41,39 @@ class RuledRoutes:
     def __init__(self, most: int, previous: RuledRoutes | None = None) -> None:
         self.files = RuleFiles()
         self.budget = RuleBudget(most)
+        self._found: dict[str, Route] = {}  # alias -> the route with the rules in its file
+        self._problems: dict[str, tuple[Problem, ...]] = {}
         if previous is not None:
             self.budget.inherit(previous.budget)
 
+    def follow(self, routes: Mapping[str, Route], aliases: Iterable[str]) -> Mapping[str, Route]:
+        """Read the files of changed routes again; return all routes, with the rules in their files.
+
+        Args:
+            routes: all routes.
+            aliases: the aliases of changed routes.
+
+        """
+        for alias in aliases:
+            self.files.forget(alias)
+            self._found.pop(alias, None)
+            self._problems.pop(alias, None)
+            route = routes.get(alias)
+            if route is None or route.excluded or not route.settings.rule_file:
+                continue
+            if not route.settings.rule_file.startswith(PRESET):
+                self._found[alias], self._problems[alias] = self._read(route)
+        return ChainMap(self._found, routes) if self._found else routes  # type: ignore[arg-type]
+
+    def _read(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
+        try:
+            return self.files.apply(route)
+        except Exception as error:  # noqa: BLE001  an error in one route must not block the others
+            return route, (build_failed(route, error),)
+
     def read(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
-        """Return a route with the rules in its file, or the problem with the file."""
-        self.files.forget(route.alias)
-        if not route.settings.rule_file or route.settings.rule_file.startswith(PRESET):
-            return route, ()
-        found, problems = self.files.apply(route)
-        if elsewhere(found):
-            what = "rules in a file cannot send requests to another route, address or folder"
-            hint = "write such rules in the field rules"
-            problem = Problem(message=what, hint=hint, path="rule_file", refused=True)
-            problems += (problem.at(provider=route.provider, container=route.container, route=route.alias),)
-        return found, problems
+        """Return a route with the rules in its file, or the problem with the file, as :meth:`follow` last read it."""
+        return self._found.get(route.alias, route), self._problems.get(route.alias, ())
 
     def admit(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
         """Return a route; ``None`` and a problem if too little memory is left for its rules."""
@@ -91,4 +109,5 @@ def check_route(
     except Exception as error:  # noqa: BLE001  an error in one route must not block the others
         return (build_failed(route, error),), None
     served = without_stream_hold(route) if servable and not unreadable else None
+    problems = placed_in_file(route, problems) if route.settings.rule_file else problems
     return (*unreported(problems, route), *unreadable), served

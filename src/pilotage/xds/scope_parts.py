@@ -141,7 +141,7 @@ def split_hosts(scope: Resource) -> list[Host]:
 
 
 def _head(*scopes: Resource) -> bytes:
-    """Return the ``head`` for virtual hosts from several scopes: that of the scope that turns off the fewest filters.
+    """Return the ``head`` for virtual hosts from several scopes: the one that turns off the fewest filters.
 
     A scope turns off a filter that none of its virtual hosts needs. Virtual hosts from another scope may need it.
     """

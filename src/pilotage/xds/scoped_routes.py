@@ -1,8 +1,8 @@
 """Builds scoped route configurations: all hosts with the same first DNS label share one scope. Pure.
 
-``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource. So after a change, only the
-affected scopes are resent, however many scopes there are. Envoy selects the scope by the first DNS label of the host,
-the part before its first dot. All wildcard aliases (route names such as ``*.example.com``) share one scope.
+``app`` and ``app.example.com`` are in the scope ``app``. Each scope is a separate resource, so a change resends only
+the affected scopes. Envoy selects the scope by the first DNS label of the host, the part before its first dot. All
+wildcard aliases (route names such as ``*.example.com``) share one scope.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
 
     Args:
         label: see :func:`scope_of`.
-        backends: its backends, one or more. If they have a port of their own, the first was there first.
+        backends: its backends, one or more. For a port, the backend that listened on it first comes first.
         options: the gateway's settings.
 
     """

@@ -25,10 +25,11 @@ __all__ = ["read_certificates"]
 def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
     """Return the settings with what the files of certificates contain, and the secrets.
 
-    Certificates have their names, without HTTPS none of them has a secret, and profiles have their problems.
+    The settings then contain the names of the certificates and the problems of the profiles. Without HTTPS, there are
+    no secrets.
 
     Raises:
-        ConfigError: certificates or keys cannot be read or used. It has a problem for each such pair of files.
+        ConfigError: certificates or keys cannot be read or used. The error has one problem for each pair of files.
 
     """
     secrets: list[Resource] = []

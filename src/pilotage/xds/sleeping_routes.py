@@ -1,4 +1,4 @@
-"""Builds what a route does with requests while its containers are not awake. Pure.
+"""Builds the Envoy routes for requests to containers that are not awake. Pure.
 
 The route sends requests to a cluster that Envoy does not have. Envoy's on-demand filter asks for this cluster once, and
 lets the requests wait until the cluster arrives. A browser's page load gets a page instead, which the control plane

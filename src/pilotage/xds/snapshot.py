@@ -125,8 +125,9 @@ class Snapshot:
         self._table = table
         if table.engine_order != self.targets.ranking.engines:
             self.targets.ranking = Ranking(table.engine_order)
-        affected: set[str] = set()
-        wanted = self._rule_targets.follow(table.routes, aliases, self.targets.guard.policy)
+        affected, aliases = set[str](), list(aliases)
+        routes = self.rules.follow(table.routes, map(self._rule_targets.owner, aliases))
+        wanted = self._rule_targets.follow(routes, aliases, self.targets.guard.policy)
         for alias in chain(self.targets.follow(wanted), self.rules.retry()):
             route = self._rule_targets.hidden.get(alias) or table.routes.get(alias)
             self.frontends.ports.follow(alias, route)

@@ -1,9 +1,8 @@
-"""Builds what a tcp listener does with connections, and all resources of a backend except listeners and scopes. Pure.
+"""Builds the filters of tcp listeners, and all resources of a backend except listeners and scopes. Pure.
 
-If the containers of a route can sleep, its connections go to a different cluster after each sleep. But ten minutes
-after a change to a listener, Envoy closes the connections that the old listener accepted. So the listener of such a
-route never changes. Instead, its filter is a separate resource, and a new version of the filter affects only new
-connections.
+If the containers of a route can sleep, its connections go to a different cluster after each sleep. The listener of such
+a route must not change, because Envoy closes the connections of the old listener after ten minutes. Instead, the filter
+is a separate resource, and a new version of the filter affects only new connections.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Recognizes other routes that answer for the host of a removed route, whose requests wait for its containers. Pure.
 
-The containers of a removed route may be restarting, so a route that answered for the host before, such as a wildcard,
-does not get its requests. But if the host gets another route afterwards, there is nothing to wait for. This happens for
-example if a service is recreated with the alias ``shop`` instead of ``shop.example.com``.
+The containers of a removed route may be restarting, so requests for its host wait, even if an older route such as a
+wildcard also answers for the host. If the host gets a new route, requests no longer need to wait. For example, a
+service may be recreated with the alias ``shop`` instead of ``shop.example.com``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def names_above(host: str, domains: Iterable[str]) -> tuple[str, ...]:
 
 
 class _Service(msgspec.Struct, frozen=True):
-    """Who answers under a name: a Compose service, or else a container.
+    """The Compose service or container that answers under a name.
 
     Attributes:
         holder: the holder of the route's names.
@@ -53,7 +53,7 @@ class _Service(msgspec.Struct, frozen=True):
     container: tuple[str, str]
 
     def is_same(self, other: _Service) -> bool:
-        """Return whether both are the same service, or if they have none, containers of the same name."""
+        """Return whether both are the same service or, without services, containers of the same name."""
         return self.holder == other.holder or self.container == other.container
 
 

@@ -33,7 +33,7 @@ __all__ = ["TargetGuard", "Targets"]
 
 
 class TargetGuard(msgspec.Struct, frozen=True):
-    """What no route may reach, and what routes of containers may not reach.
+    """Decides which addresses and ports routes may not reach.
 
     Attributes:
         policy: the operator's rules.
@@ -177,7 +177,7 @@ class Targets:
         return affected
 
     def _remember(self, alias: str, route: Route | None, claims: Mapping[_Claim, bool] | None) -> None:
-        """Remember since when a route has claimed its ports. Its claims continue while it is not served."""
+        """Record when a route began to claim its ports. Its claims continue while it is not served."""
         holder, known = self._since.pop(alias, ((), {}))
         if route is None:
             return

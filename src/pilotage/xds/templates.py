@@ -1,7 +1,7 @@
 """Serializes messages by filling in a template instead of building each message. Pure.
 
-Most routes differ only in a name and an address. Building a message for each route takes ten times as long as filling
-in the serialized message of another route whose texts have the same lengths.
+Most routes differ only in a name and an address. Filling in a template is ten times as fast as building a message for
+each route. The texts of the template must have the same lengths.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def upgrade_configs() -> list[Any]:
 
 
 def ignored_upgrades() -> list[Any]:
-    """Return what Envoy removes from the header ``Upgrade``: every protocol except :data:`UPGRADES`."""
+    """Return the matchers of protocols that Envoy removes from the header ``Upgrade``: all except :data:`UPGRADES`."""
     regex = "(?i)" + anything_but(token.lower() for token in UPGRADES)
     return [string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))]
 

@@ -134,7 +134,7 @@ VARIABLES: Final = (*_REQUEST, *_RESPONSE, *UPSTREAM_VARIABLES, *(f"{name}(name)
 
 REQUEST_VARIABLES: Final = tuple(_REQUEST)
 RESPONSE_VARIABLES: Final = tuple(_RESPONSE)
-"""Variables without an argument, by what they are about."""
+"""Variables without an argument, grouped by their subject."""
 
 _NAMES: Final = (*_REQUEST, *_RESPONSE, *UPSTREAM_VARIABLES, *_FUNCTIONS)
 

@@ -1,10 +1,10 @@
 """Builds the filters that limit how many requests and connections wait for backends in one Envoy. Pure.
 
-Envoy has no circuit breaker for a cluster that it does not have. So while a backend has no cluster, it has a bucket of
-tokens: each request takes a token before it begins to wait, and tokens are never returned. Whenever the backend's route
-changes, it gets a new bucket. So a bucket lasts for one sleep, or for a quarter of the time for which requests may wait
-(``hold``). The number of requests that wait at the same time never exceeds the number of tokens. A client that gives up
-and asks again takes another token.
+Envoy has no circuit breaker for a cluster that it does not have. While a backend has no cluster, it therefore has a
+bucket of tokens. Each request takes a token before it begins to wait, and tokens are never returned. Whenever the
+backend's route changes, it gets a new bucket. A bucket lasts for one sleep, or for a quarter of the hold time. The
+number of waiting requests never exceeds the number of tokens. A client that gives up and asks again takes another
+token.
 
 A second filter counts the requests that wait for any backend. Envoy has a separate counter for each HTTP connection
 manager, and there is one of these for each listener and each group of server names, and another for trusted proxies.

@@ -46,11 +46,6 @@ def test_certificates_and_missing_ones_are_listed(
     ):
         assert text in said.out
     assert '"a.example.com"' in pilotage("certificates", "--format", "json").out
-    said = pilotage("certificates", "--root")
-    assert "there is no internal CA" in said.out + said.err
-    (tmp_path / "internal").mkdir()
-    (tmp_path / "internal" / "root.pem").write_text("-----BEGIN CERTIFICATE-----\n")
-    assert pilotage("certificates", "--root").out == "-----BEGIN CERTIFICATE-----\n"
     monkeypatch.setattr(daemon_client, "certificates_of", lambda _: [valid])
     assert pilotage("certificates").status == 0
     monkeypatch.setattr(daemon_client, "certificates_of", lambda _: [])

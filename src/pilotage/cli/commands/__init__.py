@@ -1,4 +1,4 @@
-"""The commands. Commands that belong together share a module.
+"""Implements the commands. Related commands share a module.
 
 Parsed options go in; text or JSON and an exit status come out. Before a command runs, its module must import nothing
 but click and :mod:`pilotage.cli.options`.

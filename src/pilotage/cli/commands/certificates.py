@@ -1,27 +1,43 @@
-"""``pilotage certificates``: the certificates that the daemon obtains, and the root of the internal CA."""
+"""``pilotage certificates``: the certificates that the daemon obtains, and the root of its own CA."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from pilotage.cli.options import NOTHING, OK, PROBLEMS, WithExamples
+from pilotage.cli.options import NOTHING, OK, PROBLEMS, GroupWithExamples, WithExamples
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pilotage.certificates.status import CertificateStatus
-    from pilotage.output.console import Out
+    from pilotage.cli.daemon_client import Refused
 
 __all__ = ["certificates"]
 
+_TRUST: Final = (
+    ("Debian, Ubuntu", "cp root.pem /usr/local/share/ca-certificates/pilotage.crt && update-ca-certificates"),
+    ("Fedora", "trust anchor root.pem"),
+    ("macOS", "security add-trusted-cert -d -k /Library/Keychains/System.keychain root.pem"),
+    ("Windows", "certutil -addstore Root root.pem"),
+    ("Firefox", "Settings, Certificates, Authorities, Import"),
+    ("curl", "curl --cacert root.pem"),
+)
+"""How clients trust the root: the client, and a command or menu."""
 
-@click.command(cls=WithExamples, examples=("pilotage certificates", "pilotage certificates --root > root.pem"))
-@click.option("--root", is_flag=True, help="Print the root certificate of the internal CA, which clients must trust.")
+
+@click.group(
+    cls=GroupWithExamples,
+    invoke_without_command=True,
+    examples=(
+        "pilotage certificates",
+        "pilotage certificates root > root.pem",
+        "pilotage certificates renew shop.example.com",
+    ),
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Output format.")
-def certificates(*, root: bool, form: str) -> int:
+@click.pass_context
+def certificates(context: click.Context, *, form: str) -> int:
     """List certificates: names, issuer, expiry, next renewal and the last error.
 
     Needs a running daemon with the section autocert. Exit status 1 if a name has no valid certificate.
@@ -31,14 +47,13 @@ def certificates(*, root: bool, form: str) -> int:
     from pilotage.cli.daemon_client import Refused, certificates_of
     from pilotage.output.console import Out
 
+    if context.invoked_subcommand is not None:
+        return OK
     out = Out()
     try:
         found = certificates_of(os.environ)
     except Refused as refusal:
-        out.error(str(refusal))
-        return NOTHING
-    if root:
-        return _print_root(found, out)
+        return _refused(refusal)
     if form == "json":
         click.echo(msgspec.json.encode([msgspec.to_builtins(status) for status in found]).decode())
     elif not found:
@@ -48,6 +63,69 @@ def certificates(*, root: bool, form: str) -> int:
             for line in _lines(status):
                 out.line(line)
     return OK if all(status.state == "valid" for status in found) else PROBLEMS
+
+
+@certificates.command(cls=WithExamples, examples=("pilotage certificates root > root.pem",))
+def root() -> int:
+    """Print the root certificate of pilotage's own CA, which clients must trust.
+
+    The certificate goes to standard output, and how clients trust it to standard error.
+    """
+    from pilotage.cli.daemon_client import Refused, root_of
+
+    try:
+        pem = root_of(os.environ)
+    except Refused as refusal:
+        return _refused(refusal)
+    click.echo(pem, nl=False)
+    width = max(len(client) for client, _ in _TRUST)
+    click.echo("\nTo trust it, save it as root.pem. Then, as an administrator of the client:", err=True)
+    for client, how in _TRUST:
+        click.echo(f"  {client:<{width}}  {how}", err=True)
+    return OK
+
+
+@certificates.command(
+    cls=WithExamples,
+    examples=("pilotage certificates renew shop.example.com", "pilotage certificates renew shop.example.com --no-wait"),
+)
+@click.argument("name")
+@click.option("--no-wait", is_flag=True, help="Return without waiting for the certificate.")
+def renew(name: str, *, no_wait: bool) -> int:
+    """Replace the certificates for a host name, or try again to obtain a missing one.
+
+    This is rarely needed, because the daemon renews certificates by itself. It accepts one request for a name in 12
+    minutes, because CAs limit failures. Exit status 1 if the CA issued no certificate.
+    """
+    import time
+
+    from pilotage.cli.daemon_client import Refused, certificates_of, renew_certificates
+    from pilotage.output.console import Out
+
+    out = Out()
+    try:
+        old = renew_certificates(os.environ, name)
+        names = {known for status in old for known in status.names}
+        before = {(status.serial, status.failures) for status in old}
+        out.line(f"requested a new certificate for {', '.join(sorted(names))}")
+        while not no_wait:
+            time.sleep(0.5)
+            now = [status for status in certificates_of(os.environ) if names & set(status.names)]
+            if before.isdisjoint((status.serial, status.failures) for status in now):
+                for status in now:
+                    for line in _lines(status):
+                        out.line(line)
+                return OK if all(status.state == "valid" and not status.error for status in now) else PROBLEMS
+    except Refused as refusal:
+        return _refused(refusal)
+    return OK
+
+
+def _refused(refusal: Refused) -> int:
+    from pilotage.output.console import Out
+
+    Out().error(str(refusal))
+    return NOTHING if refusal.is_unreachable else PROBLEMS
 
 
 def _lines(status: CertificateStatus) -> list[str]:
@@ -70,23 +148,3 @@ def _time(at: float) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at)) if at > 0 else "as soon as possible"
-
-
-def _print_root(found: list[CertificateStatus], out: Out) -> int:
-    from pathlib import Path
-
-    folders = {Path(status.file).parents[2] for status in found if status.file}
-    roots = [folder / "internal" / "root.pem" for folder in folders]
-    for root in roots:
-        if text := _read(root):
-            click.echo(text, nl=False)
-            return OK
-    out.error("there is no internal CA; set provider: internal in autocert, and run this as the daemon's user")
-    return PROBLEMS
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except OSError:
-        return ""

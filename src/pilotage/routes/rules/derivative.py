@@ -1,4 +1,4 @@
-"""Computes what must follow a text for a pattern to match: the pattern's Brzozowski derivative. Pure."""
+"""Computes Brzozowski derivatives: the pattern for the rest of a value that begins with a known text. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describes rules in a line for each condition and command, without the secrets that they may contain. Pure."""
+"""Describes rules as readable text, one line for each condition and command, without secrets. Pure."""
 
 from __future__ import annotations
 

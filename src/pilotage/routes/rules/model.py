@@ -100,7 +100,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class RuleError(Exception):
-    """A mistake in rules: what is wrong, how to fix it, and the line; 0 if unknown."""
+    """A mistake in rules: a description, a hint, and the line (0 if unknown)."""
 
     def __init__(self, message: str, hint: str = "", line: int = 0) -> None:
         super().__init__(message)
