@@ -20,7 +20,7 @@ from pilotage.table.envoys import EnvoyState, RouteState
 from pilotage.table.traffic import RouteTraffic
 from pilotage.table.wakefulness import Wakefulness
 from pilotage.testing import FakeEngine
-from tests.support.api import LOOPBACK, Told
+from tests.support.api_server import LOOPBACK, Told
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
