@@ -96,6 +96,7 @@ def test_the_settings_in_the_examples_cover_the_gateway_options() -> None:
         "https_port": "https",
         "certificates": "tls",
         "client_profiles": "inbound_mtls_profiles",
+        "client_profile": "inbound_mtls_profile",
         "hsts_max_age": "hsts",
         "max_client_connections": "max_connections_per_client",
     }

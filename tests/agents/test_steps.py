@@ -55,7 +55,7 @@ async def test_an_agent_that_no_datagram_reaches(tmp_path: Path, monkeypatch: py
 async def test_an_old_agent_has_no_tunnel_and_that_is_no_failure(tmp_path: Path) -> None:
     async with FakeEngine() as engine, agent(engine.url, tmp_path, has_info=False) as (_, config):
         found = await steps(config)
-        assert (found[-1].result, found[-1].ok) == ("the agent is too old for it", True)
+        assert (found[-1].result, found[-1].ok) == ("the agent is too old to support tunnels", True)
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_key_that_cannot_be_kept_or_read_stops_the_registration(pebble: Pebble
     with pytest.raises(CertificateError, match="is not a private key without a password"):
         Account(authority(pebble), storage).connect()
     (storage.folder / "accounts").rename(storage.folder / "elsewhere")
-    with pytest.raises(CertificateError, match="the account key cannot be kept"):
+    with pytest.raises(CertificateError, match="cannot save the account key"):
         Account(authority(pebble), storage).connect()
 
 

@@ -153,5 +153,5 @@ async def test_a_damaged_state_is_reported(tmp_path: Path) -> None:
     opened(tmp_path).write("state.json", b"{")
     keeper = Keeper(tmp_path / "certificates")
     assert await keeper.ready((), NOW)
-    assert "earlier failures are unknown" in keeper.problems[0]
+    assert "cannot read earlier failures" in keeper.problems[0]
     keeper.close()

@@ -59,7 +59,7 @@ def test_requests_keep_a_pause_and_what_the_ca_asked_for() -> None:
     assert refused.value.wait == 1.0
     manager.now += 2
     manager.failures["example.com"] = Failure(1, manager.now, 0.0, "slow down", closed_until=manager.now + 50)
-    with pytest.raises(RenewalRefusedError, match="the CA wants no other attempt before 1970") as refused:
+    with pytest.raises(RenewalRefusedError, match="the CA allows no other attempt before 1970") as refused:
         asked.request("example.com")
     assert refused.value.wait == 50.0
     manager.now += 51

@@ -150,7 +150,7 @@ def test_secrets_come_from_files_and_credentials(tmp_path: Path) -> None:
         ("{provider: http-01, domains: auto, ca_certs: [none.pem]}", "/nowhere/none.pem does not exist"),
         ("{provider: http-01, domains: auto, eab_kid: k}", "eab_hmac is missing; set both"),
         ("{provider: http-01, domains: auto, eab_kid: k, eab_hmac: 'no base'}", "eab_hmac is not base64url"),
-        ("{provider: http-01, domains: auto, certificate_key_type: DSA}", "'DSA' is not a type of keys; use EC256"),
+        ("{provider: http-01, domains: auto, certificate_key_type: DSA}", "'DSA' is not a key type; use EC256"),
         ("{provider: custom, domains: auto}", "provider custom needs ca_dir_url"),
         ("{provider: internal, domains: auto, profile: shortlived}", "profile has no effect with provider internal"),
         ("{provider: cloudflare, domains: auto}", "cloudflare needs the options auth_token or auth_email, auth_key"),

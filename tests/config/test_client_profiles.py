@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trustme
 
 from pilotage.config.load import read_config
+from pilotage.core.errors import ConfigError
 from pilotage.xds.client_profiles import ClientProfile
+from tests.support.gateway import route
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,3 +42,48 @@ def test_an_unusable_profile_loses_nothing_else(tmp_path: Path) -> None:
         (4, "warning", f"{served}: it has no authority"),
     ]
     assert [bool(it.problem) for it in config.options.client_profiles] == [True, True]
+
+
+_ENTRYPOINT = """
+gateway: {tls: [{cert_file: ca.pem, key_file: ca.pem}]}
+inbound_mtls_profiles: {corp: {ca_files: [ca.pem]}}
+"""
+
+
+@pytest.mark.parametrize("key", ["inbound_mtls_profile", "inboundMtlsProfile"])
+def test_the_profile_of_the_entrypoint_is_for_all_routes(tmp_path: Path, key: str) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    text = f"{_ENTRYPOINT}entrypoint: {{{key}: corp}}\n"
+    config = read_config(text, file="pilotage.yml", folder=tmp_path, env={})
+    assert (config.options.client_profile, config.problems) == ("corp", ())
+    policy = config.policy.gateway
+    assert policy is not None
+    assert policy.complete(route("app", 80)).settings.inbound_mtls_profile == "corp"
+    empty = read_config(f"{_ENTRYPOINT}entrypoint: {{{key}: ''}}\n", file="pilotage.yml", folder=tmp_path, env={})
+    assert (empty.options.client_profile, empty.problems) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{_ENTRYPOINT}entrypoint: {{inbound_mtls_profile: crop}}", "there is no inbound mTLS profile 'crop'"),
+        (f"{_ENTRYPOINT}entrypoint: {{inbound_mtls_profile: [corp]}}", "there is no inbound mTLS profile"),
+        (
+            "inbound_mtls_profiles: {corp: {ca_files: [ca.pem]}}\nentrypoint: {inbound_mtls_profile: corp}",
+            "clients send certificates only over HTTPS, which the gateway does not serve",
+        ),
+        (
+            f"{_ENTRYPOINT}entrypoint: {{inbound_mtls_profile: corp, middlewares: [{{use: oidc}}]}}",
+            "'entrypoint' is a GoDoxy field that pilotage does not support",
+        ),
+    ],
+)
+def test_a_profile_of_the_entrypoint_that_cannot_be_required_is_an_error(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with pytest.raises(ConfigError) as error:
+        read_config(text, file="pilotage.yml", folder=tmp_path, env={})
+    (problem,) = error.value.problems
+    assert problem.message.startswith(message)
+    assert problem.path.startswith("entrypoint")

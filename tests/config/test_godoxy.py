@@ -18,6 +18,7 @@ from pilotage.config.godoxy import GODOXY_KEYS, may_restrict
         ("entrypoint", {"Middle_Wares": [{"use": "oidc"}]}, True),
         ("entrypoint", {"access_log": {"path": "/log"}}, False),
         ("entrypoint", {"rules": []}, False),
+        ("entrypoint", {"rules": [{"on": "path /"}]}, True),
     ],
 )
 def test_a_section_may_restrict_access_unless_it_says_nothing_about_it(key: str, value: Any, expected: bool) -> None:

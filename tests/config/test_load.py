@@ -250,7 +250,6 @@ def test_keys_that_only_godoxy_reads_are_warnings(reader: Reader) -> None:
         ("acl", "{default: deny}"),
         ("entrypoint", "{middlewares: [{use: oidc}]}"),
         ("entrypoint", "{rules: [{on: path /}]}"),
-        ("entrypoint", "{inbound_mtls_profile: staff}"),
     ],
 )
 def test_a_file_whose_protection_would_be_lost_is_refused(reader: Reader, key: str, content: str) -> None:

@@ -51,7 +51,7 @@ def test_a_secret_of_the_environment_goes_only_where_it_belongs(own: str) -> Non
         ("{scopes: profile}", "oidc.scopes: the scope openid is missing"),
         ("{all_routes: true, bypass: [pth /]}", ": oidc.bypass: "),
         ("{bypass: path /}", "oidc.bypass: bypass has no effect without all_routes"),
-        ("{session: 1s}", "oidc.session: a session cannot be this short or long; write a duration from 1m"),
+        ("{session: 1s}", "oidc.session: the duration of a session is out of range; write a duration from 1m"),
         ("{session_key_file: none}", "oidc.session_key_file: /nowhere/none does not exist"),
     ],
 )

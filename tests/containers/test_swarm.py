@@ -140,7 +140,7 @@ def test_a_container_with_the_labels_of_a_task_gets_nothing_unless_the_engine_re
         assert all(route.service == () for route in built(found).routes)
         (problem,) = found.problems
         assert (problem.severity, problem.hint.partition(";")[0]) == ("warning", "remove its labels com.docker.swarm.*")
-        assert str(problem).startswith("local/websvc.1.abc: it is not a task of the swarm service 'websvc' that its")
+        assert str(problem).startswith("local/websvc.1.abc: it is not a task of the swarm service 'websvc', although")
     stopped = parsed(services=msgspec.structs.replace(given, tasks={}), State="created", Status="Created")
     assert stopped.problems == ()  # the engine reports a task soon after its container was created
 

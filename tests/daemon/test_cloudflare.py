@@ -73,7 +73,7 @@ async def test_a_newer_list_replaces_the_known_networks_also_after_a_reload() ->
         (listing(*NEWER, status=500), "status 500"),
         (listing("<html>"), "'<html>' is not a network"),
         (listing(), "the list has only 0 of 22 known networks"),
-        (listing("0.0.0.0/0"), "0.0.0.0/0 is not a network of a single company"),
+        (listing("0.0.0.0/0"), "0.0.0.0/0 is not public, or is too large"),
         (listing("x" * 100_000), "more than 64 KiB"),
     ],
 )

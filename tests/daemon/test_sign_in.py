@@ -104,6 +104,6 @@ async def test_a_reload_reads_the_secret_again_and_reports_one_that_it_cannot_us
         caplog.clear()
         key.write_text("short")
         assert keeper.complete(options).session_keys == first
-        assert "sessions keep their former secret" in caplog.text
+        assert "the previous session secret stays in use" in caplog.text
         key.write_text("x" * 40)
         assert keeper.complete(options).session_keys not in ("", first)

@@ -47,7 +47,7 @@ async def test_an_unknown_name_is_a_resolution_error() -> None:
         (ConnectionRefusedError(111, "Connect call failed ('10.0.0.2', 1)"), "connection refused"),
         (socket.gaierror(-2, "Name or service not known"), "name or service not known"),
         (UnicodeError("label empty"), "not a valid host name"),
-        (ConnectionResetError("the agent closes it"), "the agent closes it"),
+        (ConnectionResetError("the agent closed the tunnel"), "the agent closed the tunnel"),
     ],
 )
 def test_a_failure_is_described_without_addresses(error: OSError | ValueError, text: str) -> None:

@@ -124,7 +124,7 @@ async def test_a_server_that_does_not_speak_the_protocol_is_not_used(
 ) -> None:
     monkeypatch.setattr("pilotage.gateway.tunnels.TUNNEL_PROTOCOL", "http/1.1")
     assert not await echoes(site)
-    assert "the agent does not offer it" in caplog.text
+    assert "the agent does not support tunnels" in caplog.text
 
 
 async def test_what_a_client_sent_before_it_left_still_arrives(site: Site) -> None:

@@ -28,7 +28,7 @@ def test_at_most_a_hundred_misspelt_labels_are_reported_and_none_is_forgotten() 
     for _ in range(2):
         own = filter_labels(labels, foreign)
         assert len(own.warnings) == 101
-        assert own.warnings[-1].message == "3 more labels look misspelt, too"
+        assert own.warnings[-1].message == "3 more labels look misspelled, too"
         assert foreign == {"other"}
 
 

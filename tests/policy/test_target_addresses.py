@@ -297,7 +297,7 @@ def test_a_container_without_a_service_is_named_by_its_image() -> None:
 @pytest.mark.parametrize(
     ("host", "what"),
     [
-        ("127.0.0.1", "a loopback address, where services listen that are meant only for this machine"),
+        ("127.0.0.1", "a loopback address, which is only for services on this machine"),
         ("0.0.0.0", "not the address of a particular machine"),
         ("169.254.1.1", "a link-local address, where cloud metadata services listen"),
         ("224.0.0.1", "a multicast or broadcast address"),

@@ -58,7 +58,7 @@ def test_domains_lose_dots_and_case_and_repetitions() -> None:
             "write lead.example.com, or *.lead.example.com for the names below it",
         ),
         ("shop.*.com", "has a wildcard in the wrong place", "write it as the first label alone: *.example.com"),
-        ("${name}", "contains a variable that was not filled in", "set the variable, or write the name itself"),
+        ("${name}", "contains a variable that was not replaced", "set the variable, or write the name itself"),
         ("a b", "no client can request the host 'a b'", "write a name of letters, digits, dashes and dots"),
         ("~any~", "no client can request the host", "write a name of letters"),
         ("", "no client can request the host ''", "write a name of letters"),

@@ -199,8 +199,8 @@ def test_a_port_of_the_agents_machine_is_the_containers_only_where_it_is_publish
 def test_the_problem_names_the_place_and_prints_the_rule() -> None:
     (problem,) = route("127.0.0.1", 9000).problems
     assert str(problem) == (
-        "local/web: host: a container's route may not point to 127.0.0.1:9000, because it is a loopback address, where "
-        "services listen that are meant only for this machine; remove the host label, or add to the configuration: "
+        "local/web: host: a container's route may not point to 127.0.0.1:9000, because it is a loopback address, which "
+        "is only for services on this machine; remove the host label, or add to the configuration: "
         'policy: [{who: {engine: "local", image: "acme/web:1.0"}, may: {targets: ["127.0.0.1:9000"]}}]'
     )
 

@@ -29,6 +29,9 @@ class Refuses:
         problems = tuple(Problem(message="no", path=path, refused=not self.served, **place) for path in self.paths)
         return problems, self.served
 
+    def complete(self, route: Any) -> Any:
+        return route
+
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
         assert "lan@file" not in middlewares
         return None, ()

@@ -12,6 +12,7 @@ import trustme
 from tests.support.front_door import Answer, front_door, raw_target, read_response
 from tests.support.handshakes import REFUSED, context, status
 from tests.support.http2 import Http2
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class _People:
             authority.cert_pem.write_to_path(folder / f"{name}.pem")
             issued = authority.issue_cert(f"{name}@example.org", common_name=f"a client of {name}")
             issued.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}-client.pem")
-        server = trustme.CA().issue_cert("*.example.org", "example.org")
+        server = trustme.CA().issue_cert("*.example.org", "example.org", "*.apps.example.org")
         server.cert_chain_pems[0].write_to_path(folder / "server.pem")
         server.private_key_pem.write_to_path(folder / "server-key.pem")
 
@@ -179,3 +180,45 @@ def test_a_change_of_the_authorities_takes_effect_at_once(tmp_path: Path) -> Non
         wait_until(lambda: status("others") in (404, REFUSED))
         people.authorities["staff"].cert_pem.write_to_path(tmp_path / "staff.pem")
         wait_until(lambda: status("staff") == 200)
+
+
+def test_the_profile_of_the_entrypoint_guards_every_route(tmp_path: Path) -> None:
+    people = _People(tmp_path)
+    (tmp_path / "rules.yml").write_text("- on: path /\n  do: pass\n")
+    with raw_target("shop") as target:
+        to = {"host": "127.0.0.1", "port": target.port}
+        routes = {
+            "shop": to,
+            "*.apps.example.org": to,
+            "ruled": {**to, "rules": [{"name": "elsewhere", "on": "path /", "do": "route shop"}]},
+            "filed": {**to, "rule_file": str(tmp_path / "rules.yml")},
+            "asked": {**to, "middlewares": {"forwardauth": {"route": "shop"}}},
+            "same": {**to, "inbound_mtls_profile": "staff"},
+            "other": {**to, "inbound_mtls_profile": "others"},
+            "moved": {**to, "middlewares": {"redirect_http": None}},
+            "ended": {**to, "scheme": "tcp", "port": f"{free_port()}:{target.port}", "tls_termination": True},
+        }
+        sections = {**_SECTIONS, "entrypoint": {"inbound_mtls_profile": "staff"}}
+        with front_door(tmp_path, routes, _settings(), sections=sections) as door:
+
+            def ask(who: str, name: str) -> int:
+                return _ask(door, people.context(who), f"{name}.example.org", f"{name}.example.org")
+
+            served = ("shop", "a.apps", "ruled", "filed", "asked", "same", "moved")
+            assert {name: ask("staff", name) for name in served} == dict.fromkeys(served, 200)
+            assert "CN=a client of staff" in target.last().headers[_HEADER.lower()]
+            seen = len(target.seen)
+            assert {name: ask("", name) for name in served} == dict.fromkeys(served, 403)
+            assert {ask("others", name) for name in (*served, "unknown")} == {REFUSED}
+            plain = {name: door.get(f"{name}.example.org").status for name in served}
+            assert plain == {**dict.fromkeys(served, 421), "moved": 308}
+            assert ask("staff", "other") == 404
+            assert len(target.seen) == seen
+            problems = str(door.api("/v1/problems")[1])
+            assert "entrypoint.inbound_mtls_profile requires the profile 'staff' of all routes" in problems
+            assert "requires client certificates, which the gateway does not verify for tcp" in problems
+            _, found = door.api("/v1/routes")
+            assert {found["routes"][name]["inbound_mtls_profile"] for name in ("shop", "ruled", "filed")} == {"staff"}
+            (file,) = door.api("/v1/explain/shop")[1]["files"]
+            facts = {fact["name"]: fact["why"] for fact in file["routes"][0]["facts"]}
+            assert facts["inbound_mtls_profile"] == "entrypoint.inbound_mtls_profile requires it of all routes"

@@ -139,7 +139,7 @@ def test_a_route_that_others_use_for_forwardauth_does_not_sleep() -> None:
     after = found.follow("auth", 2.0)
     assert (after.unit, after.left) == (None, unit)
     assert found.refused["auth"].message == (
-        "its containers do not sleep, because the route 'shop' uses it for forwardauth"
+        "its containers do not sleep, because the route 'shop' uses this route for forwardauth"
     )
     known.drop("shop")
     assert found.follow("shop", 3.0).again == ("auth",)

@@ -43,7 +43,7 @@ def test_a_name_is_kept_for_the_engine_that_held_it_until_it_is_listed() -> None
     assert str(problem) == (
         "local/new: route app: 'app' belonged to far/old when pilotage last ran, and pilotage has not been able to "
         "list that engine's containers since; this route waits until it can; "
-        "if that engine is gone for good, remove it from the configuration"
+        "if the engine no longer exists, remove it from the configuration"
     )
     put(store, far())
     store.release("far")

@@ -36,6 +36,13 @@ def test_a_route_that_restricts_access_approves_no_requests(fields: dict[str, An
     assert (problem is not None and "restricts access, too" in problem.message) is restricts
 
 
+def test_a_route_with_the_same_client_certificates_approves_requests() -> None:
+    auth = route("auth", 80, inbound_mtls_profile="staff")
+    for profile, refused in (("staff", False), ("others", True), ("", True)):
+        app = route("app", 81, inbound_mtls_profile=profile)
+        assert (auth_problem(app, "auth", auth) is not None) is refused, profile
+
+
 def test_a_route_that_is_not_served_approves_no_requests() -> None:
     problem = auth_problem(route("app", 81), "auth", None)
     assert problem is not None

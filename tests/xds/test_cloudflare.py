@@ -32,8 +32,8 @@ def test_a_plausible_list_is_read() -> None:
     [
         ("", "only 0 of 22 known networks"),
         ("\n".join(CLOUDFLARE[:10]), "only 10 of 22"),
-        ("\n".join((*CLOUDFLARE, "10.0.0.0/8")), "10.0.0.0/8 is not a network of a single company"),
-        ("\n".join((*CLOUDFLARE, "2000::/3")), "2000::/3 is not a network of a single company"),
+        ("\n".join((*CLOUDFLARE, "10.0.0.0/8")), "10.0.0.0/8 is not public, or is too large"),
+        ("\n".join((*CLOUDFLARE, "2000::/3")), "2000::/3 is not public, or is too large"),
         ("\n".join((*CLOUDFLARE, "1.2.3.4/8")), "'1.2.3.4/8' is not a network"),
         ("1.1.1.0/24\n" * 501, "more than 500 networks"),
     ],

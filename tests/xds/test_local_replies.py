@@ -306,9 +306,9 @@ async def test_an_auth_service_that_fails_and_what_one_responds(envoy: Envoy) ->
         answer = await gw.ask("app", headers=BROWSER)
         assert (answer.status, answer.body) == (403, b"closed for today")
         status = 503
-        await _check(gw, "app", "The gateway could not ask whether you may use this service.")
+        await _check(gw, "app", "The gateway could not check whether you may use this service.")
         await auth.stop()
-        await _check(gw, "app", "The gateway could not ask whether you may use this service.")
+        await _check(gw, "app", "The gateway could not check whether you may use this service.")
 
 
 async def test_grpc_clients_get_a_status_and_the_sentence(envoy: Envoy) -> None:

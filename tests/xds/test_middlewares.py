@@ -276,7 +276,7 @@ def test_options_have_defaults() -> None:
 @pytest.mark.parametrize(
     ("own", "listed", "message"),
     [
-        ("cidr_whitelist", {"allow": "192.168.0.0/16"}, "no client is in all of this route's lists of networks"),
+        ("cidr_whitelist", {"allow": "192.168.0.0/16"}, "no client can be in all lists of networks of this route"),
         ("rate_limit", {"average": 5}, "a route can have only one middleware of this kind"),
         ("forwardauth", {"route": "other"}, "a route can have only one middleware of this kind"),
     ],

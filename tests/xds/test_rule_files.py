@@ -39,7 +39,7 @@ def test_a_file_has_the_syntax_of_the_field(tmp_path: Path, text: str, prefix: s
         (b"\nsecret-token x { pass }", True, "have an error (line 2 of the file)"),
         (b"a: b", False, "condition { command }"),
         (b"\xff", False, "is not text in UTF-8"),
-        (b"#" * 70_000, False, "has more than 64 KiB"),
+        (b"#" * 70_000, False, "is larger than 64 KiB"),
         (b"path /a { pass }" + b" " * 17_000, False, "more than 16,384 characters"),
     ],
 )

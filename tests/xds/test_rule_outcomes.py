@@ -65,7 +65,7 @@ def test_conditions_that_make_no_difference_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{ handle api }", "the command handle would need a part of GoDoxy (line 1 of the rules)"),
+        ("{ handle api }", "the command handle needs a part of GoDoxy that pilotage does not have (line 1"),
         ("{ route app }", "the command route app leads back to its own route"),
         ("\n".join(f"path /{n} {{ route r{n} }}" for n in range(21)), "the rules send requests to more than 20 other"),
         ("{ set query a b }\nquery a b { pass }\n{ error 403 x }", "a rule tests the query after an earlier command"),

@@ -90,7 +90,7 @@ async def walk(config: DockerProviderConfig) -> AsyncIterator[Step]:
         yield Step(failing, error.what, error.remedy, ok=False)
         return
     if info is not None and not info.tunnels:
-        yield Step("tcp tunnel", "the agent is too old for it")
+        yield Step("tcp tunnel", "the agent is too old to support tunnels")
         return
     tcp = await _probe(address.host, address.port, files)
     yield tcp
@@ -117,7 +117,7 @@ async def _probe(host: str, port: int, files: TLSFiles) -> Step:
     except OSError as error:
         return Step("tcp tunnel", f"failed: {failure_text(error, _LIMIT)}", remedy, ok=False)
     if chosen != TUNNEL_PROTOCOL or left:
-        return Step("tcp tunnel", "the agent does not offer it", remedy, ok=False)
+        return Step("tcp tunnel", "the agent does not support it", remedy, ok=False)
     return Step("tcp tunnel", "works")
 
 

@@ -148,8 +148,8 @@ class Account:
             key = self._taken_over() or make_key("ec256")
             self._storage.write(name, pem_of_key(key))
         except StorageError as error:
-            hint = "free space, or give pilotage access to the folder; without its key, an account would be lost"
-            raise CertificateError(f"the account key cannot be kept: {error}", hint, elsewhere=False) from error
+            hint = "free some disk space, or give pilotage access to the folder; an account is lost without its key"
+            raise CertificateError(f"cannot save the account key: {error}", hint, elsewhere=False) from error
         self._copy(key)
         return key
 

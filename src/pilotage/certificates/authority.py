@@ -82,13 +82,17 @@ class InternalAuthority:
             root = x509.load_pem_x509_certificate(certificate)
             signer = serialization.load_pem_private_key(key, password=None)
         except (StorageError, OSError) as error:
-            hint = "free space, or give pilotage access to the folder"
-            raise CertificateError(f"the root of the internal CA cannot be kept: {error}", hint) from error
+            hint = "free some disk space, or give pilotage access to the folder"
+            raise CertificateError(f"cannot save the root certificate of the internal CA: {error}", hint) from error
         except (ValueError, TypeError) as error:
             folder = self._storage.folder / "internal"
-            raise CertificateError(f"{folder} is damaged: {error}", "remove it to make a new root") from error
+            raise CertificateError(
+                f"{folder} is damaged: {error}", "remove it; pilotage then creates a new root"
+            ) from error
         if not isinstance(signer, ec.EllipticCurvePrivateKey):
-            raise CertificateError("the key of the internal CA is not an ECDSA key", "remove it to make a new root")
+            raise CertificateError(
+                "the key of the internal CA is not an ECDSA key", "remove it; pilotage then creates a new root"
+            )
         return root, signer
 
 

@@ -147,7 +147,7 @@ class Solver:
                 await setting
         except TimeoutError as error:
             message = "Envoy did not accept the answer to the CA's challenge in time"
-            hint = "see whether Envoy runs and can reach pilotage"
+            hint = "check that Envoy is running and can reach pilotage"
             raise CertificateError(message, hint, elsewhere=False) from error
         except GatewayError as error:
             raise CertificateError(f"Envoy cannot answer the CA's challenge: {error}", elsewhere=False) from error
@@ -166,9 +166,9 @@ class Solver:
             try:
                 self._journal.add(record)
             except StorageError as error:
-                hint = "free space; without this file, a record could be left behind after a crash"
+                hint = "free some disk space; with this file, pilotage removes DNS records even after a crash"
                 raise CertificateError(
-                    f"the DNS record cannot be written down: {error}", hint, elsewhere=False
+                    f"cannot note which DNS record to remove later: {error}", hint, elsewhere=False
                 ) from error
             stack.push_async_callback(remove_record, editor, record, self._journal)
             await _call(partial(editor.create, record.name, record.value), self._dns.provider)
@@ -196,4 +196,4 @@ async def remove_record(editor: DnsZoneEditor, record: Record, journal: RecordJo
         await _call(partial(editor.delete, record.name, record.value), record.provider)
         journal.remove(record)
     except (CertificateError, StorageError) as error:
-        log.warning("the TXT record %s is left behind for now: %s", record.name, error)
+        log.warning("cannot remove the TXT record %s yet: %s", record.name, error)

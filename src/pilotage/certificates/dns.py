@@ -99,7 +99,7 @@ class DnsZoneEditor:
             if not answer.rrset:
                 return name
             name = answer.rrset[0].target.to_text(omit_final_dot=True)
-        raise CertificateError(f"{name}: too many aliases (CNAME)", "remove the circle of CNAME records")
+        raise CertificateError(f"{name}: too many aliases (CNAME)", "remove the loop of CNAME records")
 
     def create(self, name: str, value: str) -> None:
         """Create a TXT record.
@@ -143,7 +143,7 @@ class DnsZoneEditor:
             raise _dns_error(name, error) from error
         except Exception as error:  # providers raise whatever their libraries raise
             why = without(_first_line(error), options.values())
-            hint = f"check the options of {who}: the token must be valid and may edit the zone of {name}"
+            hint = f"check the options of {who}: the token must be valid and must be allowed to edit the zone of {name}"
             raise CertificateError(f"{who} did not {verb} the TXT record {name}: {why}", hint) from error
         if done is False:
             raise CertificateError(f"{who} did not {verb} the TXT record {name}", f"check the options of {who}")

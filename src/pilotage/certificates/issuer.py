@@ -97,8 +97,8 @@ class Issuer:
         limits = self._keeper.state.limits
         wait, why = limits.wait(now, authority.directory, job.names, renewal=job.renewal)
         if wait > 0:
-            message = f"pilotage asks for no more certificates for now: it has reached its own limit of {why}"
-            hint = "see which containers claim so many names; the limit keeps below those of CAs"
+            message = f"pilotage requests no further certificates for now: it has reached its own limit of {why}"
+            hint = "check which containers claim so many names; this limit is below those of CAs"
             raise CertificateError(message, hint, retry_after=wait)
         account = self._accounts.get(authority) or Account(authority, self._keeper.storage)
         solver = Solver(job.entry.method, self._gateway, job.entry.dns, self._keeper.journal)

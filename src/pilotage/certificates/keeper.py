@@ -116,7 +116,7 @@ class Keeper:
         try:
             await self._on_disk(lambda: self.state.load(self.storage, now))
         except StorageError as error:
-            self._report("state", f"earlier failures are unknown: {error}")
+            self._report("state", f"cannot read earlier failures: {error}")
         for entry in entries:
             if entry.cert_path and not any(it.entry == entry.name for it in self._stored.values()):
                 await self._take_over(entry)
@@ -193,7 +193,7 @@ class Keeper:
         try:
             await self._on_disk(lambda: self.state.save(self.storage))
         except StorageError as error:
-            self._report("state", f"failures and orders cannot be remembered: {error}")
+            self._report("state", f"cannot save failures and orders: {error}")
         else:
             self._forget("state")
 

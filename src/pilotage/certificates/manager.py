@@ -177,7 +177,7 @@ class CertificateManager:
                 try:
                     until = await self._look()
                 except Exception:  # the daemon and its routes must survive any error here
-                    log.exception("internal error while looking after certificates; please report it")
+                    log.exception("internal error in the certificate manager; please report it")
                     until = self.now + _RETRY
                 await self._sleep(until)
         finally:

@@ -282,7 +282,8 @@ def _no_provider(provider: str) -> OptionError:
     names = (*known_providers(), "local", "internal", "custom", "http-01", "tls-alpn-01")
     if provider in _UNKNOWN_TO_LEXICON:
         hint = (
-            "use http-01 or tls-alpn-01, which need no DNS provider, or let a CNAME of _acme-challenge point elsewhere"
+            "use http-01 or tls-alpn-01, which need no DNS provider, or point _acme-challenge to another provider with "
+            "a CNAME record"
         )
         return OptionError(
             "", f"pilotage cannot set DNS records at {provider}, because dns-lexicon does not know it", hint

@@ -110,7 +110,9 @@ def problems_of(folder: Iterable[str], failures: Mapping[str, Failure], skew: fl
     """
     found = [
         Problem(
-            message=message, hint="free space, or give pilotage access; what is served stays served", path="autocert"
+            message=message,
+            hint="free some disk space, or give pilotage access to the folder; pilotage keeps serving its certificates",
+            path="autocert",
         )
         for message in folder
     ]

@@ -60,7 +60,9 @@ class RenewalRequests:
             raise RenewalRefusedError(message, hint, reason="unknown")
         if not self._manager.leads:
             message = "this pilotage cannot obtain certificates now"
-            hint = "another one uses the same folder, or the folder cannot be used; see 'pilotage check' and the log"
+            hint = (
+                "another pilotage uses the same folder, or the folder cannot be used; see 'pilotage check' and the log"
+            )
             raise RenewalRefusedError(message, hint, reason="elsewhere")
         names = {known for status in needed for known in status.names}
         self._check(names, self._manager.now)
@@ -73,7 +75,9 @@ class RenewalRequests:
         failures = [failure for name in names if (failure := self._manager.failures.get(name)) is not None]
         closed = max((failure.closed_until for failure in failures), default=0.0)
         if closed > now:
-            message = f"the CA wants no other attempt before {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(closed))}"
+            message = (
+                f"the CA allows no other attempt before {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(closed))}"
+            )
             raise RenewalRefusedError(message, "pilotage tries again by itself", reason="early", wait=closed - now)
         again = max((self._requested.get(name, 0.0) for name in names), default=0.0) + _PAUSE
         if again > now:

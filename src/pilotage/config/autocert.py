@@ -164,7 +164,7 @@ class _Reader:
         domains = () if auto else self._domains(part, place, method, private=private)
         key_type = _KEY_TYPES.get(part.certificate_key_type.strip().lower() or "ec256")
         if key_type is None:
-            message = f"{shorten(part.certificate_key_type)!r} is not a type of keys"
+            message = f"{shorten(part.certificate_key_type)!r} is not a key type"
             self._add_problem(
                 (*place, "certificate_key_type"), message, "use EC256, EC384, RSA2048, RSA3072 or RSA4096"
             )
@@ -189,7 +189,7 @@ class _Reader:
         if method == "internal":
             for key in ("ca_dir_url", "ca_certs", "eab_kid", "eab_hmac", "acme_key_path", "profile"):
                 if getattr(part, key):
-                    message = f"{key} has no effect with provider internal, which asks no CA"
+                    message = f"{key} has no effect with provider internal, because pilotage itself is the CA"
                     self._add_problem((*place, key), message, "remove it", at_key=True)
         if method != "dns-01":
             for key in ("options", "resolvers"):
@@ -198,7 +198,7 @@ class _Reader:
                     self._add_problem((*place, key), message, "remove it", at_key=True)
         if auto and (part.cert_path or part.key_path):
             key = "cert_path" if part.cert_path else "key_path"
-            message = f"{key} has no effect with domains: auto, which gives several certificates"
+            message = f"{key} has no effect with domains: auto, which creates several certificates"
             self._add_problem((*place, key), message, "remove it; 'pilotage certificates' lists the files")
 
     def _domains(self, part: AutocertEntry, place: DocumentPath, method: str, *, private: bool) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ class _Reader:
             if name == "auto":
                 self._add_problem(at, "auto cannot be combined with other domains", "write `domains: auto`")
             elif why := why_not_public(name, private=private):
-                hint = "remove it, or use provider internal for names that no public CA knows"
+                hint = "remove it, or use provider internal for names without public DNS"
                 self._add_problem(at, f"no CA can issue a certificate for {shorten(text)!r}: {why}", hint)
             elif name.startswith("*.") and method in {"http-01", "tls-alpn-01"}:
                 hint = "use a DNS provider, or list the names one by one"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
 from pilotage.config.serve import Section
 from pilotage.config.validation import list_of_one
+from pilotage.core.suggest import did_you_mean
+from pilotage.core.text import shorten
 from pilotage.xds.client_authorities import read_profile
 from pilotage.xds.client_profiles import ClientProfile
 
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pilotage.config.substitute import Path as DocumentPath
+    from pilotage.xds.options import GatewayOptions
 
-__all__ = ["ProfileSection", "client_profiles"]
+__all__ = ["ProfileSection", "client_profiles", "common_profile"]
 
 _KEY: Final = "inbound_mtls_profiles"
 
@@ -53,3 +56,31 @@ def client_profiles(
             add_warning((_KEY, name), f"routes with this profile are not served: {profile.problem}", hint)
         found.append(profile)
     return tuple(found)
+
+
+def common_profile(
+    key: str,
+    value: Any,
+    options: GatewayOptions,
+    add_problem: Callable[[DocumentPath, str, str], None],
+) -> str:
+    """Return the profile that all HTTP routes require; ``""`` if there is none, or it cannot be required.
+
+    Args:
+        key: the key in the section ``entrypoint``; ``""`` if it is not there.
+        value: its value.
+        options: the gateway's other settings.
+        add_problem: receives the place, the message and the hint of each error.
+
+    """
+    if value is None or value == "":
+        return ""
+    place = ("entrypoint", key)
+    names = [it.name for it in options.client_profiles]
+    if not isinstance(value, str) or value not in names:
+        hint = did_you_mean(str(value), names) or f"define it under {_KEY}"
+        add_problem(place, f"there is no inbound mTLS profile {shorten(value)!r}", hint)
+    elif not options.serves_https:
+        hint = "add autocert or gateway.tls"
+        add_problem(place, "clients send certificates only over HTTPS, which the gateway does not serve", hint)
+    return str(value)

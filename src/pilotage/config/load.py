@@ -15,18 +15,18 @@ from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.agents import read_agents
 from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
-from pilotage.config.client_profiles import ProfileSection, client_profiles
+from pilotage.config.client_profiles import ProfileSection, client_profiles, common_profile
 from pilotage.config.cloudflare import CloudflareSection, cloudflare_lists
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
-from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict
+from pilotage.config.godoxy import GODOXY_KEYS, PROTECTIVE_KEYS, may_restrict, take_entry_profile
 from pilotage.config.host_names import is_host
 from pilotage.config.middlewares import read_middlewares
 from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
 from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
-from pilotage.config.substitute import dotted, read_document
+from pilotage.config.substitute import dotted, is_below, read_document
 from pilotage.config.unused import local_settings, unused_settings
 from pilotage.config.validation import list_of_one
 from pilotage.core.errors import ConfigError
@@ -161,7 +161,8 @@ class _Reader:
         self.agent_problems: list[Problem] = []
 
     def config(self) -> Config:
-        tree = self.without_godoxy_keys(self.document.tree, ())
+        tree, key, profile = take_entry_profile(self.document.tree)
+        tree = self.without_godoxy_keys(tree, ())
         providers: list[DockerProviderConfig] = []
         for name, value in self.engines(tree):
             place: DocumentPath = ("providers", "docker", name)
@@ -188,6 +189,8 @@ class _Reader:
             cloudflare_lists=cloudflare_lists(sections.cloudflare, self.add_problem),
             client_profiles=client_profiles(sections.inbound_mtls_profiles, self.path, self.add_warning),
         )
+        profile = common_profile(key, profile, options, self.add_problem)
+        options = msgspec.structs.replace(options, client_profile=profile)
         gateway, api = sections.gateway_settings(self.file, self.add_problem), sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)
         self.problems += warnings
@@ -234,7 +237,7 @@ class _Reader:
                 hint = "remove it after restricting access in another way"
                 self.add_problem(place, f"{key!r} is a GoDoxy field that pilotage does not support", hint, at_key=True)
             elif key in GODOXY_KEYS[path] or (not path and key in PROTECTIVE_KEYS):
-                self.problems = [problem for problem in self.problems if not _is_below(problem.path, dotted(place))]
+                self.problems = [problem for problem in self.problems if not is_below(problem.path, dotted(place))]
                 message = f"{key!r} is a GoDoxy field that pilotage does not support, and has no effect"
                 hint = "list the files under providers.files" if key == "include" else "remove it"
                 self.add_warning(place, message, hint)
@@ -394,7 +397,3 @@ class _Reader:
             if path[:2] == ("policy", "rules") and self.has_rules_only:
                 path = ("policy", *path[2:])
             self.add_problem(path, message, hint, at_key=unknown)
-
-
-def _is_below(path: str, section: str) -> bool:
-    return path == section or path.startswith((f"{section}.", f"{section}["))

@@ -30,7 +30,7 @@ _LONGEST_SESSION: Final = 400 * 86_400.0  # browsers keep no cookie for longer
 
 def _session(seconds: float) -> float:
     if not _SHORTEST_SESSION <= seconds <= _LONGEST_SESSION:
-        raise config_error("a session cannot be this short or long", "write a duration from 1m to 9600h")
+        raise config_error("the duration of a session is out of range", "write a duration from 1m to 9600h")
     return seconds
 
 

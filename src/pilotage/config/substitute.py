@@ -30,6 +30,7 @@ __all__ = [
     "Unset",
     "dotted",
     "fill_in",
+    "is_below",
     "look_up",
     "read_document",
     "redact",
@@ -228,6 +229,11 @@ class Document:
             if path[: len(other)] == other or other[: len(path)] == path
             for name, value in values.items()
         }
+
+
+def is_below(path: str, section: str) -> bool:
+    """Return whether a dotted path is that of a section, or of something in it."""
+    return path == section or path.startswith((f"{section}.", f"{section}["))
 
 
 def dotted(path: Path) -> str:

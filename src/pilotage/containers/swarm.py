@@ -46,7 +46,7 @@ _ID: Final = re.compile(r"[a-z0-9]{25}")
 
 
 class SwarmServices(msgspec.Struct, frozen=True):
-    """What an engine reports about the services of its swarm.
+    """The services of an engine's swarm, as the engine reports them.
 
     Anyone can start a container with the labels of a task. Only the engine's own list of tasks proves that a container
     is a task.
@@ -103,8 +103,8 @@ def task_id(container: Container) -> str:
 def not_a_task(service: str) -> Problem:
     """Return the warning that a container has a task's labels, but that its engine reports no such task."""
     return Problem(
-        message=f"it is not a task of the swarm service {shorten(service)!r} that its labels name, so it gets neither "
-        "labels nor ports from that service: the engine reports no such task",
+        message=f"it is not a task of the swarm service {shorten(service)!r}, although its labels say so: the engine "
+        "reports no such task, so it gets neither labels nor ports from the service",
         hint="remove its labels com.docker.swarm.*; a task that has just started is recognized within seconds",
         severity="warning",
     )

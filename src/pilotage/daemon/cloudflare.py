@@ -64,7 +64,7 @@ class CloudflareNetworks:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 if not failed:
                     why = str(error) or type(error).__name__
-                    log.warning("Cloudflare's list of networks cannot be read, so the known ones stay in use: %s", why)
+                    log.warning("cannot read Cloudflare's list of networks; the previous networks stay in use: %s", why)
                 failed = True
             else:
                 failed = False

@@ -114,7 +114,7 @@ class SignInKeeper:
         if self._keys is None:
             log.error("%s; requests to routes with the middleware oidc or hcaptcha are refused", error)
         else:
-            log.error("%s; sessions keep their former secret", error)
+            log.error("%s; the previous session secret stays in use", error)
 
     async def check(self, asked: Asked) -> Any:
         """Answer an Envoy's check of a request."""

@@ -118,7 +118,7 @@ class DTLSClient:
                 failed = error
                 break
             if self._end.has_ended:
-                failed = ConnectionResetError("the agent closes it")
+                failed = ConnectionResetError("the agent closed the tunnel")
                 break
         self._news.set()
         self._flush()

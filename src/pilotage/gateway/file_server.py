@@ -1,6 +1,6 @@
 """Serves the files of routes with scheme fileserver to Envoy, over a private unix socket.
 
-Envoy decides who may request what. It sends the alias of the route as the host of each request.
+Envoy controls access to the files. It sends the alias of the route as the host of each request.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class FileServer:
         if found.descriptor < 0:
             # With two leading slashes, a browser would take the first part for a host.
             there = f"/{path.lstrip('/')}/" + (f"?{query}" if query else "")
-            return _text(301, "This folder has another address.", {"Location": there})
+            return _text(301, "The URL of this folder ends with a slash.", {"Location": there})
         try:
             return await self._send(request, found)
         finally:
@@ -118,7 +118,9 @@ class FileServer:
         start, length, status = 0, found.size, 200
         wanted = _range(request, found, tag)
         if wanted == (-1, -1):
-            return _text(416, "The file has no such part.", headers | {"Content-Range": f"bytes */{found.size}"})
+            return _text(
+                416, "The file does not have the requested range.", headers | {"Content-Range": f"bytes */{found.size}"}
+            )
         if wanted is not None:
             (start, length), status = wanted, 206
             headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{found.size}"

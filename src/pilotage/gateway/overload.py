@@ -137,7 +137,7 @@ class OverloadMonitor:
         if _total(found, _REFUSES):
             problem = "Envoy refuses requests, because its memory or its descriptors are nearly used up"
         elif self._clients == 1.0:
-            problem = "Envoy refuses connections, because the maximum number of them is open"
+            problem = "Envoy refuses connections, because the maximum number of connections is open"
         if problem and not self.problem:
             log.warning("%s; idle connections are closed early", problem)
         elif self.problem and not problem:

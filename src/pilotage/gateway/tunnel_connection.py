@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BUFFERED", "Owner", "TunnelConnection"]
 
 BUFFERED: Final = 64 * 1024
-"""Bytes read at once, and bytes that may wait for a slow reader before no more are read, in each direction."""
+"""Bytes per read, and bytes that may wait for a slow reader in each direction before reading pauses."""
 
 _OPENING: Final = 10.0  # seconds until a tunnel must be open; agents take as long to reach a target
 _WAITING: Final = 30.0  # seconds for that, including the wait for earlier tunnels to the same agent
@@ -127,7 +127,7 @@ class TunnelConnection:
         self._send()
         await self._opened
         if tls.protocol != TUNNEL_PROTOCOL:
-            raise ConnectionRefusedError("the agent does not offer it")
+            raise ConnectionRefusedError("the agent does not support tunnels")
         tls.send(header)
         self._send()
         transport.pause_reading()
@@ -155,7 +155,7 @@ class TunnelConnection:
             self._end()
 
     def _hang_up(self) -> None:
-        """End the tunnel because Envoy has closed its connection, but first pass on what Envoy has sent."""
+        """End the tunnel after Envoy has closed its connection, once all data from Envoy has been passed on."""
         self._hung_up = True
         if self._near.has_ended:
             self._end()
@@ -185,7 +185,7 @@ class TunnelConnection:
         self._send()
         if near is None:
             if found or tls.has_ended:
-                self._break(ConnectionResetError("the agent closes it"))
+                self._break(ConnectionResetError("the agent closed the tunnel"))
             elif tls.is_open and not self._opened.done():
                 self._opened.set_result(None)
             return
@@ -206,7 +206,7 @@ class TunnelConnection:
 
     def _far_ended(self) -> None:
         if self._near.transport is None:
-            self._break(ConnectionResetError("the agent closes it"))
+            self._break(ConnectionResetError("the agent closed the tunnel"))
         elif self._tls is not None and self._tls.has_ended:
             self._end()
         else:
@@ -215,7 +215,7 @@ class TunnelConnection:
     def _far_lost(self, error: Exception | None) -> None:
         near = self._near.transport
         if not self._opened.done():
-            self._opened.set_exception(error or ConnectionResetError("the agent closes it"))
+            self._opened.set_exception(error or ConnectionResetError("the agent closed the tunnel"))
         elif near is not None and error is None and self._tls is not None and self._tls.has_ended:
             near.close()
         else:

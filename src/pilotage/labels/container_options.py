@@ -172,7 +172,7 @@ def decode_options(own: OwnLabels) -> ContainerOptions:
 _ONE_NAME: Final = re.compile(r"[\w.*-]+")
 _HARMLESS: Final = re.compile(r"[\w.*,\s-]*")
 _SECRET_ALIAS: Final = Problem(
-    message="an alias contains a password or another secret, or is too long to check for one, so it has no effect",
+    message="an alias contains a password or another secret, or is too long to check for secrets, so it has no effect",
     hint="write a name such as shop, or a host such as shop.example.com",
     label=ALIASES,
 )

@@ -164,7 +164,7 @@ def filter_labels(labels: Mapping[str, str], foreign: set[str] | None = None) ->
 
 
 def _unchecked(number: int) -> Problem:
-    message = f"the container has {number:,} labels, so it is not searched for misspelt pilotage labels"
+    message = f"the container has {number:,} labels, so it is not searched for misspelled pilotage labels"
     return Problem(message=message, severity="warning", hint=f"at most {_MAX_CHECKED:,} are checked")
 
 
@@ -177,7 +177,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
     warnings = tuple(map(_typo_warning, misspelt[:MAX_PROBLEMS]))
     if len(misspelt) <= MAX_PROBLEMS:
         return warnings
-    message = f"{count(len(misspelt) - MAX_PROBLEMS, 'more label')} look misspelt, too"
+    message = f"{count(len(misspelt) - MAX_PROBLEMS, 'more label')} look misspelled, too"
     return (*warnings, Problem(message=message, severity="warning", hint=f"write {_NAMESPACE}"))
 
 

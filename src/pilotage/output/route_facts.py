@@ -55,6 +55,7 @@ def route_facts(
         yield msgspec.structs.replace(fact, instead_of=tuple(overridden.get(path, ()))) if fact.source else fact
     if route.listen:
         yield _listen(route)
+    yield from _common_profile(route)
     if route.health_check:
         yield _health_check(route, container)
     errors = (problem for problem in route.problems if problem.severity == "error" and not problem.refused)
@@ -81,6 +82,7 @@ def file_route_facts(
         yield Fact("path", f"gateway → agent {clean_value(route.agent)} → {route.host}", "over mutual TLS to the agent")
     if route.listen:
         yield _listen(route)
+    yield from _common_profile(route)
     if route.health_check:
         yield _health_check(route)
     invalid = {problem.path for problem in route.problems if problem.severity == "error"}
@@ -118,6 +120,12 @@ def _listen(route: Route) -> Fact:
     if route.is_stream:
         return Fact("listen", route.place, "" if route.port.listening else _ASSIGNED)
     return Fact("listen", route.place, _SHARES_TLS if route.port.listening else "")
+
+
+def _common_profile(route: Route) -> Iterator[Fact]:
+    name = route.settings.inbound_mtls_profile
+    if name and "inbound_mtls_profile" not in route.labelled:
+        yield Fact("inbound_mtls_profile", name, "entrypoint.inbound_mtls_profile requires it of all routes")
 
 
 def _health_check(route: Route, container: Container | None = None) -> Fact:

@@ -42,6 +42,9 @@ class GatewayCheck(Protocol):
     def __call__(self, route: Any) -> tuple[tuple[Problem, ...], bool]:
         """Return the problems with a route, and whether it may be served despite them."""
 
+    def complete(self, route: Any) -> Any:
+        """Return a route with the settings that all routes of the gateway have."""
+
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
         """Add middlewares from files. Return all middlewares (``None`` if none were added), and problems."""
 
@@ -91,7 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def decider(self, claimant: Claimant) -> str:
-        """Return what decides for a container, as readable text: a rule with its place, or the default."""
+        """Return the rule with its place, or the default, that decides for a container, as readable text."""
         rule = self.rule_for(claimant)
         if rule is not None:
             return f"{rule}: nothing is allowed" if rule.allows_nothing else str(rule)

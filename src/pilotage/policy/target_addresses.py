@@ -45,7 +45,7 @@ AddressKind = Literal["", "loopback", "unspecified", "link-local", "multicast", 
 
 KIND_NAMES: Final[dict[AddressKind, str]] = {
     "": "another machine's address",
-    "loopback": "a loopback address, where services listen that are meant only for this machine",
+    "loopback": "a loopback address, which is only for services on this machine",
     "unspecified": "not the address of a particular machine",
     "link-local": "a link-local address, where cloud metadata services listen",
     "multicast": "a multicast or broadcast address",

@@ -117,7 +117,7 @@ class CaptchaCheck:
     async def _receive(self, asked: Asked, route: Guarded) -> Any:
         solution = asked.headers.get(CAPTCHA_HEADER, "")
         if not 0 < len(solution) <= _LONGEST or not solution.isascii():
-            return _said(400, "There is no solution.")
+            return _said(400, "The solution is missing.")
         try:
             async with self._limit:
                 verdict = await self._verify(asked, route, solution)
@@ -128,7 +128,7 @@ class CaptchaCheck:
             self._report(route, f"{self._service.verify_url} rejects the site: {', '.join(wrong)}; correct its keys")
             return _said(503, "The solution cannot be checked at the moment. Try again later.")
         if not verdict.success:
-            return _said(403, "That is not the solution. Try again.")
+            return _said(403, "That solution is wrong. Try again.")
         now, seconds = int(time.time()), int(route.captcha.session_seconds)
         claims = {"iss": SESSION_ISSUER, "aud": route.valid_for, "iat": now, "exp": now + seconds}
         token = self._keys.sign({**claims, route.valid_for: {"ok": True}})

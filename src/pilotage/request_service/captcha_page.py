@@ -56,7 +56,7 @@ def captcha_page(script_url: str, site_key: str) -> Any:
     )
     headers = [*COMMON, ("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy)]
     content = (
-        "<p>This service lets people in, but no programs. Solve this captcha to continue.</p>"
+        "<p>This service is only for people. Solve this captcha to continue.</p>"
         f'<div class="h-captcha" data-sitekey="{escape(site_key)}" data-callback="solved"></div>'
         '<p id="said" role="status"></p><noscript><p>Allow scripts to see the captcha.</p></noscript>'
         f'<script>{_SCRIPT}</script><script src="{escape(script_url)}" async defer></script>'

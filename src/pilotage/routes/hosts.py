@@ -108,7 +108,7 @@ def _mistakes(name: str) -> Iterator[tuple[str, str]]:
     shown, host = repr(shorten_value(name)), _host_in(name)
     instead = f"write {host}" if host else "write a name such as shop or shop.example.com"
     if "$" in name or "{" in name:
-        yield f"{shown} contains a variable that was not filled in", "set the variable, or write the name itself"
+        yield f"{shown} contains a variable that was not replaced", "set the variable, or write the name itself"
     if (rule := _TRAEFIK.fullmatch(name)) is not None:
         inner = _host_in(rule[1])
         yield f"{shown} is a rule of another proxy, not a host name", f"write {inner}" if inner else instead

@@ -123,7 +123,9 @@ def read_oidc(options: Mapping[str, Any]) -> tuple[OidcOptions, list[OidcProblem
     if wrong := [scope for scope in found.get("scopes", ()) if not _SCOPE.fullmatch(scope)]:
         problems.append(("scopes", f"{shorten_value(wrong[0])!r} is not a scope", "write one such as profile"))
     elif found.get("scopes") and "openid" not in found["scopes"]:
-        problems.append(("scopes", "the scope openid is missing, without which providers identify nobody", "add it"))
+        problems.append(
+            ("scopes", "the scope openid is missing; without it, providers do not identify users", "add it")
+        )
     return OidcOptions(**found), problems
 
 
@@ -187,7 +189,7 @@ def merge_oidc(own: OidcOptions, defaults: OidcOptions) -> tuple[OidcOptions, st
 
 
 def audience(backend: str, options: OidcOptions) -> str:
-    """Return what sessions are valid for: one backend, and what it requires of users.
+    """Return the audience of sessions, which stands for one backend and its sign-in settings.
 
     A session ends when the provider, the client, or a list of users or groups changes.
 

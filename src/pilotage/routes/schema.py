@@ -135,7 +135,7 @@ class Homepage(msgspec.Struct, frozen=True, kw_only=True):
     category: Annotated[str, Field(_TEXT, "Displayed group.", "Media")] = ""
     description: Annotated[str, Field(_TEXT, "Text below the name.", "Family pictures", ("desc",))] = ""
     url: Annotated[str, Field(_TEXT, "Address to open.", "", default="the route's own")] = ""
-    favorite: Annotated[bool, Field(_BOOLEAN, "Show the route among the favourites.", "true")] = False
+    favorite: Annotated[bool, Field(_BOOLEAN, "Show the route among the favorites.", "true")] = False
     widget_config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "Settings of a widget.", "", ("widget",))] = (
         None
     )
@@ -188,7 +188,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Field(
             _SECONDS,
-            "Time limit until the response begins. The default does not cover requests that may be retried, e.g. GET.",
+            "Time limit until the response begins. The default does not apply to retryable requests, e.g. GET.",
             "2m",
             default="1m",
         ),
@@ -222,7 +222,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Field(
             _TEXT,
-            "Profile, in `pilotage.yml`, of the certificates that clients must send.",
+            "Profile in `pilotage.yml` for the certificates that clients must send.",
             "staff",
             protective=True,
         ),
@@ -242,7 +242,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         Field(Rules(), "Rules for requests: conditions and commands.", "path /old { redirect /new }", protective=True),
     ] = None
     rule_file: Annotated[
-        str, Field(_PATH, "File with rules, instead of rules.", "/srv/rules/shop.txt", protective=True)
+        str, Field(_PATH, "File with rules, instead of the field rules.", "/srv/rules/shop.txt", protective=True)
     ] = ""
     healthcheck: Annotated[
         HealthCheck, Field(_HealthCheckKind(HealthCheck), "How the target is probed.", "{path: /healthz}")
@@ -279,9 +279,9 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
     relay_proxy_protocol_header: Annotated[
         bool, Field(_BOOLEAN, "tcp: send the client's address to the target with the PROXY protocol.", "true")
     ] = False
-    tls_termination: Annotated[bool, Field(_BOOLEAN, "tcp: end TLS at the gateway, with its certificates.", "true")] = (
-        False
-    )
+    tls_termination: Annotated[
+        bool, Field(_BOOLEAN, "tcp: terminate TLS at the gateway, with the gateway's certificates.", "true")
+    ] = False
 
 
 _UNSUPPORTED_HERE: Final = "a GoDoxy field that pilotage does not support"

@@ -110,6 +110,9 @@ class _Refusing:
         where = {"provider": route.provider, "container": route.container, "route": route.alias}
         return (self._reason.at(**where),), False
 
+    def complete(self, route: Route) -> Route:
+        return route
+
     def fill_in(self, _middlewares: object) -> tuple[None, tuple[Problem, ...]]:
         return None, ()
 
@@ -134,6 +137,7 @@ def checked(
     """
     if route.excluded:
         return route
+    route = gateway.complete(route)
     filled_in, missing = gateway.fill_in(route.settings.middlewares)
     if filled_in is not None:
         route = msgspec.structs.replace(route, filled_in=filled_in)

@@ -29,7 +29,7 @@ _SHORTEST_ID: Final = 4
 
 
 class Followed(NamedTuple):
-    """What the caller must do after a change to a route.
+    """The actions required of the caller after a change to a route.
 
     Attributes:
         unit: the unit of the route; ``None`` if its containers do not sleep.
@@ -201,7 +201,7 @@ class Registry:
         if not self._may_act(engine):
             return _NOT_ALLOWED, f"set idle: true for the engine {engine}"
         if users := self._auth_users[route.alias]:
-            message = f"its containers do not sleep, because the route {min(users)!r} uses it for forwardauth"
+            message = f"its containers do not sleep, because the route {min(users)!r} uses this route for forwardauth"
             return message, "remove proxy.idle_timeout"
         siblings = (it.alias for it in self._source.routes_of(engine, container_id))
         served = [it for alias in siblings if (it := self._source.table.routes.get(alias)) is not None]

@@ -26,7 +26,7 @@ __all__ = ["HeldName", "ReservedNames"]
 
 
 class HeldName(msgspec.Struct, frozen=True):
-    """Who held a name when the daemon last ran.
+    """The holder of a name when the daemon last ran.
 
     Attributes:
         engine: name of the engine.
@@ -146,7 +146,7 @@ def _problem(route: Route, name: str, holder: HeldName) -> Problem:
     return Problem(
         message=f"{shorten(name)!r} belonged to {held_by} when pilotage last ran, and pilotage "
         "has not been able to list that engine's containers since",
-        hint="this route waits until it can; if that engine is gone for good, remove it from the configuration",
+        hint="this route waits until it can; if the engine no longer exists, remove it from the configuration",
         provider=route.provider,
         container=route.container,
         route=route.alias,

@@ -25,26 +25,34 @@ _NOWHERE: Final = "/"
 """Not an alias, so Envoy has no cluster for it and rejects all requests."""
 
 
-def restricts_access(route: Route | None) -> bool:
-    """Return whether a route restricts who may send requests to it."""
+def restricts_access(route: Route | None, profile: str = "") -> bool:
+    """Return whether a route restricts access further than by a profile of client certificates."""
     if route is None:
         return False
     policy = route_policy(route.middlewares)
-    restricted = bool(policy.allow or route.settings.inbound_mtls_profile)
+    restricted = bool(policy.allow) or route.settings.inbound_mtls_profile not in {"", profile}
     return restricted or policy.is_protected or route_rules(route).signs_in
 
 
-def approval(route: Route | None) -> tuple[bool, bool]:
-    """Return whether requests for approval can reach a route by its alias, and whether the route restricts access."""
+def approval(route: Route | None) -> tuple[bool, bool, str]:
+    """Return what decides whether a route can approve requests to others.
+
+    Returns:
+        Whether requests for approval can reach it by its alias, whether it restricts access by other means than client
+        certificates, and the profile of these.
+
+    """
     served = route is not None and not route.is_stream and not route.settings.load_balance.link and not route.agent
-    return served, restricts_access(route)
+    profile = route.settings.inbound_mtls_profile if route is not None else ""
+    return served, restricts_access(route, profile), profile
 
 
 def auth_problem(route: Route, name: str, auth_route: Route | None, middleware: str = "forwardauth") -> Problem | None:
     """Return why a route cannot approve requests to another route; ``None`` if it can.
 
     Requests for approval go directly to the route's target. A route that restricts access therefore cannot approve
-    requests, because requests for approval would bypass the restriction. Nor can a route behind an agent, because
+    requests, because requests for approval would bypass the restriction, unless both routes require the same client
+    certificates. Nor can a route behind an agent, because
     requests for approval would lack the path prefix that agents require.
 
     Args:
@@ -54,7 +62,8 @@ def auth_problem(route: Route, name: str, auth_route: Route | None, middleware: 
         middleware: the middleware that asks it.
 
     """
-    served, restricted = approval(auth_route)
+    served, restricted, profile = approval(auth_route)
+    restricted = restricted or profile not in {"", route.settings.inbound_mtls_profile}
     if auth_route is not None and auth_route.agent:
         return auth_route_behind_agent(route, name, middleware)
     if not served:

@@ -47,7 +47,7 @@ class AutomaticCertificates:
         problems: a problem for each certificate that cannot be served, and for names without certificate.
 
     Args:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         send_changes: sends changed resources to the Envoys.
         envoys: the connected Envoys.
         schedule: calls a function after a number of seconds.
@@ -103,7 +103,7 @@ class AutomaticCertificates:
         if not self._snapshot.options.http_port:
             raise GatewayError("HTTP-01 challenges need the plain HTTP listener, and gateway.http is 0")
         if not is_challenge(token, key_authorization):
-            raise GatewayError("the token or key authorization of an HTTP-01 challenge is not as RFC 8555 demands")
+            raise GatewayError("the token or key authorization of an HTTP-01 challenge is not valid (RFC 8555)")
         challenges = self._snapshot.listeners.http_challenges
         _limit(challenges, token)
         challenges[token] = key_authorization
@@ -178,7 +178,7 @@ class AutomaticCertificates:
         missing = sorted(name for name in self._managed if not _covers(names, name))
         room = MOST_CERTIFICATES - len(served)
         if len(served) + len(missing) > MOST_CERTIFICATES:
-            hint = "let certificates have several names, or a wildcard"
+            hint = "put several names into each certificate, or use a wildcard"
             message = f"the gateway serves at most {MOST_CERTIFICATES:,} automatic certificates"
             problems.append(Problem(message=message, hint=hint))
             served, missing = served[:MOST_CERTIFICATES], missing[: max(0, room)]
@@ -234,7 +234,7 @@ class AutomaticCertificates:
 
     def _add(self, made: dict[str, CertificatePair]) -> None:
         if made:
-            _log.info("made self-signed certificates for %s, until they have others", _shown(sorted(made)))
+            _log.info("using self-signed certificates for %s until others are issued", _shown(sorted(made)))
             self._self_signed |= made
             self._making = None
             self._apply()  # some of these names may have a certificate by now, or others may need one
@@ -295,5 +295,5 @@ def _without_certificate(names: list[str]) -> Problem:
     return Problem(
         message=f"{_shown(names)} {have} only a self-signed certificate so far, which browsers refuse",
         severity="warning",
-        hint="'pilotage certificates' says what the authority answered",
+        hint="'pilotage certificates' shows the authority's answer",
     )

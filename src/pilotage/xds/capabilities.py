@@ -17,6 +17,7 @@ from pilotage.routes.paths import PRESET
 from pilotage.routes.rules import RuleError
 from pilotage.xds.balance_problems import balance_problems
 from pilotage.xds.bypass import bypass_ways
+from pilotage.xds.client_profiles import with_common_profile
 from pilotage.xds.cloudflare import CLOUDFLARE
 from pilotage.xds.log_problems import log_problems
 from pilotage.xds.middlewares import route_policy
@@ -51,6 +52,7 @@ _LONGEST_NAME: Final = 253
 
 _SOME_PORT: Final = GatewayOptions().http_port
 _UNSUPPORTED: Final = "a GoDoxy feature that pilotage does not support"
+_COMMON: Final = "entrypoint.inbound_mtls_profile"
 _UNSUPPORTED_FIELD: Final = "a GoDoxy field that pilotage does not support"
 
 
@@ -79,6 +81,7 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
             oidc=options.oidc.for_routes,
             error_pages=options.error_pages,
             client_profiles=options.client_profiles,
+            client_profile=options.client_profile,
         )
         return cls(kept, compositions)
 
@@ -90,6 +93,10 @@ class GatewayCapabilities(msgspec.Struct, frozen=True):
             return found, problems
         bypass = list(self.options.oidc.bypass)
         return {**own, _OIDC: {"bypass": bypass} if bypass else None}, problems
+
+    def complete(self, route: Route) -> Route:
+        """Return a route with the profile of client certificates that all routes require."""
+        return with_common_profile(route, self.options.client_profile)
 
     def __call__(self, route: Route) -> tuple[tuple[Problem, ...], bool]:
         """Return what :func:`check_capabilities` returns."""
@@ -116,6 +123,7 @@ def check_capabilities(route: Route, options: GatewayOptions | None = None) -> t
 
 
 def _checked(route: Route, options: GatewayOptions) -> tuple[tuple[Problem, ...], bool]:
+    route = with_common_profile(route, options.client_profile)
     found, servable = _check(route, options)
     policy = route_policy(route.middlewares)
     found += policy.problems if policy.servable else as_refused(policy.problems)
@@ -146,9 +154,13 @@ def _check(route: Route, options: GatewayOptions) -> tuple[list[Problem], bool]:
         refuse("rule_file", f"rules are only for HTTP, not {route.scheme}", "remove it")
     if settings.inbound_mtls_profile:
         _check_profile(route, options, refuse)
+    if settings.tls_termination and options.client_profile:
+        hint = "remove tls_termination, so that the target verifies clients"
+        message = f"{_COMMON} requires client certificates, which the gateway does not verify for {route.scheme}"
+        refuse("tls_termination", message, hint)
     if settings.tls_termination and not options.serves_https:
         hint = "set gateway.tls, or remove it if the target itself speaks TLS"
-        refuse("tls_termination", "the gateway has no certificate with which it could end TLS", hint)
+        refuse("tls_termination", "the gateway has no certificate for terminating TLS", hint)
     if settings.access_log is not None:
         _check_access_log(route, settings.access_log, refuse)
     _check_names(route, refuse)
@@ -166,7 +178,9 @@ def _check_profile(route: Route, options: GatewayOptions, refuse: _Refuse) -> No
     """Refuse a route whose clients' certificates could not be verified."""
     field, name = "inbound_mtls_profile", route.settings.inbound_mtls_profile
     profile = next((it for it in options.client_profiles if it.name == name), None)
-    if route.is_stream:
+    if options.client_profile not in {"", name}:
+        refuse(field, f"{_COMMON} requires the profile {options.client_profile!r} of all routes", "remove it")
+    elif route.is_stream:
         refuse(field, f"{field} is only for HTTP, not {route.scheme}", "remove it")
     elif route.has_listener:
         refuse(field, "a route with a port of its own cannot require client certificates", "remove the port")
@@ -234,7 +248,7 @@ def _check_rule_login(policy: RoutePolicy, options: GatewayOptions, refuse: _Ref
     """Refuse the command ``require_auth`` if users could not sign in, or if it is not clear whether they have to."""
     missing = merge_oidc(OidcOptions(), options.oidc)[1]
     if policy.oidc is None and missing:
-        what = f"the command require_auth needs an OpenID provider, but the configuration lacks some of it ({missing})"
+        what = f"the command require_auth needs an OpenID provider, but its settings are incomplete ({missing})"
         refuse("rules", what, "set it under oidc in the configuration, or use the middleware oidc")
     if policy.oidc is not None and any(it.policy.oidc is None for it in policy.variants):
         what = "the command require_auth cannot be combined with the option bypass of the middleware oidc"
@@ -335,13 +349,13 @@ def _check_addresses(policy: RoutePolicy, options: GatewayOptions, refuse: _Refu
     if policy.cloudflare and not _trusts(options, CLOUDFLARE):
         refuse(
             "middlewares.cloudflare_real_ip",
-            "gateway.trusted_proxies lacks Cloudflare's networks, so all clients would have addresses of Cloudflare",
+            "gateway.trusted_proxies lacks Cloudflare's networks, so all clients would have Cloudflare's addresses",
             "add cloudflare to gateway.trusted_proxies",
             blocking=bool(policy.allow or policy.rate),
         )
     blocking = bool(policy.allow or policy.rate or policy.asks_address)
     if policy.address_from is not None and name.startswith("*"):
-        text = "a route for many names cannot find the addresses of clients itself"
+        text = "a route for many names cannot use real_ip"
         hint = "list the networks in gateway.trusted_proxies, which then applies to all routes"
         refuse("middlewares.real_ip", text, hint, blocking=blocking)
     elif policy.address_from is not None and not (networks := policy.address_from[1]):

@@ -96,7 +96,7 @@ def read_captcha(options: Mapping[str, Any]) -> tuple[Captcha, list[tuple[str, s
     except ParseError as error:
         problems.append(("session_expiry", error.message, "write one such as 24h"))
     if not _SHORTEST <= seconds <= _LONGEST:
-        what = "a session cannot be this short or long"
+        what = "the duration of a session is out of range"
         problems.append(("session_expiry", what, "write a duration from 1m to 9600h"))
     return Captcha(keys[0], keys[1], seconds), problems
 
@@ -118,7 +118,7 @@ def _is_plain(url: str) -> bool:
 
 
 def captcha_audience(backend: str, captcha: Captcha) -> str:
-    """Return what the sessions of visitors are valid for: one backend and one site at the provider.
+    """Return the audience of visitors' sessions, which stands for one backend and one site at the provider.
 
     Args:
         backend: ``route/ALIAS`` or ``pool/NAME``.

@@ -12,7 +12,17 @@ from pilotage.routes.hosts import DEFAULT, clean_domains
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CLIENT_CAS", "NO_CLIENTS", "SUBJECT_HEADER", "ClientNames", "ClientProfile", "client_ca"]
+    from pilotage.routes.route import Route
+
+__all__ = [
+    "CLIENT_CAS",
+    "NO_CLIENTS",
+    "SUBJECT_HEADER",
+    "ClientNames",
+    "ClientProfile",
+    "client_ca",
+    "with_common_profile",
+]
 
 CLIENT_CAS: Final = "client-ca/"
 """Prefix of the names of secrets with the authorities of a profile."""
@@ -42,6 +52,13 @@ class ClientProfile(msgspec.Struct, frozen=True):
 def client_ca(profile: str) -> str:
     """Return the name of the secret with the authorities of a profile."""
     return f"{CLIENT_CAS}{profile}"
+
+
+def with_common_profile(route: Route, common: str) -> Route:
+    """Return an HTTP route with the profile that all routes require, unless it has one or there is none."""
+    if not common or route.is_stream or route.settings.inbound_mtls_profile:
+        return route
+    return msgspec.structs.replace(route, settings=msgspec.structs.replace(route.settings, inbound_mtls_profile=common))
 
 
 class ClientNames(msgspec.Struct, frozen=True):
@@ -84,6 +101,11 @@ class ClientNames(msgspec.Struct, frozen=True):
             else:
                 short.append((rf"{re.escape(name)}(?:\..*)?", profile))
         return cls(exact | full, tuple(short + wild + default))
+
+    @classmethod
+    def all(cls, profile: str) -> ClientNames:
+        """Return all server names, each with the same profile."""
+        return cls(patterns=((".*", profile),))
 
     def find(self, name: str) -> str:
         """Return the profile for a full name; ``""`` if there is none."""

@@ -67,7 +67,7 @@ def read_networks(text: str) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"{shorten_value(line)!r} is not a network") from None
         if not network.is_global or network.prefixlen < _SHORTEST[network.version]:
-            raise ValueError(f"{line} is not a network of a single company")
+            raise ValueError(f"{line} is not public, or is too large")
         found[str(network)] = network
     known = [ipaddress.ip_network(it) for it in CLOUDFLARE]
     kept = sum(any(it.version == new.version and it.subnet_of(new) for new in found.values()) for it in known)  # type: ignore[arg-type]

@@ -142,7 +142,7 @@ def themed(options: Mapping[str, Any], report: Callable[[str, str, str], None]) 
     elif css:
         parts.append(f"<style>{css}</style>")
     if not parts:
-        report("themed has no option that changes anything", "write theme, css, or font_url and font_family", "")
+        report("themed has no effect without theme, css or a font", "write theme, css, or font_url and font_family", "")
         return None
     html = "".join(parts)
     return HtmlChange(Selector("body"), html) if _is_short(html, "css", report) else None

@@ -55,7 +55,10 @@ class ListenerState:
 
     def resources(self, options: GatewayOptions) -> list[Resource]:
         """Return the HTTP listeners and the resources that only they use."""
-        clients = ClientNames.of_routes(self.clients.values(), options.match_domains)
+        if options.client_profile:
+            clients = ClientNames.all(options.client_profile)
+        else:
+            clients = ClientNames.of_routes(self.clients.values(), options.match_domains)
         if not options.automatic_certificates:
             return http_listeners(options, clients=clients)
         found = [http_challenges(self.http_challenges)] if options.http_port else []

@@ -48,7 +48,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """What one Envoy has reported.
+    """The load reports of one Envoy.
 
     Attributes:
         node: its node ID.

@@ -97,9 +97,9 @@ def _causes() -> list[_Cause]:
         _Cause("This service did not start in time.", ("UF",), _says("Not_a_directory")),
         _Cause("This service did not accept a connection in time.", ("UF",), _says("timeout", "timed_out")),
         _Cause("The secure connection to this service failed.", ("UF",), _says("TLS_error")),
-        _Cause("The gateway could not ask whether you may use this service.", ("UAEX",), _says("ext_authz_error")),
-        _Cause("Too many requests wait for this service.", (), _says("local_rate_limited")),
-        _Cause("Too many requests wait for services.", (), _says("reached_concurrency_limit")),
+        _Cause("The gateway could not check whether you may use this service.", ("UAEX",), _says("ext_authz_error")),
+        _Cause("Too many requests are waiting for this service.", (), _says("local_rate_limited")),
+        _Cause("Too many requests are waiting for services.", (), _says("reached_concurrency_limit")),
         _Cause("", (), "response.code_details == 'direct_response'"),
         # An auth service's own response is left unchanged.
         _Cause("This service cannot be reached.", (), "response.code_details != 'ext_authz_denied'"),

@@ -221,7 +221,7 @@ class _Parser(HeaderEdits):
         if allow and "allow" in self.found:
             allow = common_networks(self.found["allow"], allow)
             if not allow:
-                self.problem("no client is in all of this route's lists of networks", "remove one list")
+                self.problem("no client can be in all lists of networks of this route", "remove one list")
         self.found["allow"] = allow
         self.restricts_access = False  # a problem with the response grants no access
         self.found["refusal"] = read_refusal(options, self.warn)
@@ -301,7 +301,7 @@ class _Parser(HeaderEdits):
         header = str(options.get("header") or "X-Real-IP")
         self.found["address_from"] = (header.lower(), self.networks(options, "from"))
         if str(options.get("recursive", "false")).lower() == "true":
-            text = "the last address that is not in 'from' is taken, because clients can forge the first one"
+            text = "the last address that is not in 'from' is used, because clients can forge the first one"
             self.problem(text, "remove recursive", option="recursive", harmless=True)
 
     def cloudflare(self, _options: dict[str, Any]) -> None:

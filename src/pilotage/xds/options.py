@@ -70,6 +70,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         certificates: certificates of the HTTPS listener.
         automatic_certificates: pilotage obtains certificates itself; Envoys answer the authorities' challenges.
         client_profiles: which client certificates routes can require.
+        client_profile: the profile that all HTTP routes require; ``""`` if each route decides.
         redirect_to_https: redirect plain HTTP to HTTPS for all routes.
         hsts_max_age: how long browsers must use only HTTPS, in seconds; 0 omits the header.
         match_domains: domains under which aliases are served (``example.com``); empty means any.
@@ -121,6 +122,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
     certificates: tuple[CertificateFiles, ...] = ()
     automatic_certificates: bool = False
     client_profiles: tuple[ClientProfile, ...] = ()
+    client_profile: str = ""
     redirect_to_https: bool = False
     hsts_max_age: float = 0.0
     match_domains: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Runs the commands of rules for all requests of a case at once. Pure."""
+"""Runs the commands of rules for all requests of a case together. Pure."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _final(command: Command, outcome: Outcome) -> Outcome:
             return replace(outcome, path=args[0], rewrite=None)
         case "proxy" | "route" | "serve" | "serve_file":
             return _elsewhere(command, outcome)
-    raise RuleError(f"the command {name} would need a part of GoDoxy", "remove it", command.line)
+    raise RuleError(f"the command {name} needs a part of GoDoxy that pilotage does not have", "remove it", command.line)
 
 
 def _elsewhere(command: Command, outcome: Outcome) -> Outcome:
@@ -102,8 +102,8 @@ def _elsewhere(command: Command, outcome: Outcome) -> Outcome:
         url = urlsplit(argument)
         wrong = url.query or url.fragment or "@" in url.netloc or not _PATH.fullmatch(url.path)
         if wrong or has_dot_segments(url.path):
-            hint = "write a scheme, a host and perhaps a port and a path, such as http://other:8080/path"
-            raise RuleError("the URL of proxy has more than these parts, or an invalid path", hint, command.line)
+            hint = "write a scheme, a host and, if needed, a port and a path, such as http://other:8080/path"
+            raise RuleError("the URL of proxy has an unsupported part or an invalid path", hint, command.line)
         return replace(outcome, elsewhere=(name, argument))
     path = posixpath.normpath(argument)
     hidden = any(part.startswith(".") for part in argument.split("/"))

@@ -75,10 +75,10 @@ class RuleFiles:
     @staticmethod
     def _problem(route: Route, path: str, content: bytes | None) -> Problem:
         if route.folders is not None:
-            hint = f"the operator can check that it is readable, at most {_LARGEST // 1024} KiB large, and not a link"
+            hint = f"the operator can check that it is readable, at most {_LARGEST // 1024} KiB and not a link"
             return _of(route, FILE_REFUSED, f"{hint} to another folder")
         if content is not None:
-            return _of(route, f"{_shown(path)!r} has more than {_LARGEST // 1024} KiB", "write fewer rules")
+            return _of(route, f"{_shown(path)!r} is larger than {_LARGEST // 1024} KiB", "write fewer rules")
         return _of(route, f"the file {_shown(path)!r} cannot be read", "check that it exists and is readable")
 
 

@@ -160,7 +160,7 @@ class RuleTargets:
         problems = []
         for where in places:
             other = find(target_alias(backend.route.alias, where))
-            why = _why_not(other) if where[0] == "route" else ""
+            why = _why_not(other, backend.route.settings.inbound_mtls_profile) if where[0] == "route" else ""
             others[where] = None if why else other
             if why:
                 problems.append(_problem(backend.route, where[1], why))
@@ -200,8 +200,8 @@ def _hidden(alias: str, route: Route, where: Elsewhere, policy: Policy) -> Route
     )
 
 
-def _why_not(other: Backend | None) -> str:
-    """Return why rules of other routes cannot send requests to a backend; ``""`` if they can."""
+def _why_not(other: Backend | None, profile: str) -> str:
+    """Return why rules of a route with a profile of client certificates cannot use a backend; ``""`` if they can."""
     if other is None or other.route.is_stream:
         return "is not served"
     if other.agent is not None:
@@ -212,7 +212,8 @@ def _why_not(other: Backend | None) -> str:
     settings = other.route.settings
     if policy != PLAIN or settings.path_patterns or settings.rules or settings.rule_file:
         return "has rules or middlewares of its own, which would be bypassed"
-    return "requires client certificates, which would be bypassed" if settings.inbound_mtls_profile else ""
+    bypassed = settings.inbound_mtls_profile not in {"", profile}
+    return "requires client certificates, which would be bypassed" if bypassed else ""
 
 
 def _unknown(route: Route, place: str) -> Problem:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pilotage.routes.paths import PRESET
 from pilotage.xds.backend import without_stream_hold
+from pilotage.xds.client_profiles import with_common_profile
 from pilotage.xds.problems import build_failed, unreported
 from pilotage.xds.rule_budget import RuleBudget
 from pilotage.xds.rule_files import RuleFiles, placed_in_file
@@ -104,6 +105,7 @@ def check_route(
     """
     try:
         route, without_rules = rules.read(route)
+        route = with_common_profile(route, options.client_profile)
         problems, servable = check(route, options)
         unreadable = (files.read(route) if not route.agent else ()) + without_rules  # an agent reads its own files
     except Exception as error:  # noqa: BLE001  an error in one route must not block the others

@@ -54,7 +54,7 @@ class AdsServer:
     It sends nothing before the first :meth:`publish`, so that a running Envoy keeps what it has.
 
     Attributes:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         gates: decides whether requests to routes whose containers can sleep pass, wait or are rejected.
         held: the requests that wait for an endpoint.
         targets: resolves and probes the targets in the snapshot.
@@ -68,7 +68,7 @@ class AdsServer:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
         linger: seconds for which Envoys keep a backend's own cluster for retries after it has moved to the shared one.
-        guard: what no route may reach; by default, the guard for a policy without rules.
+        guard: decides which targets are refused; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
     """
@@ -193,10 +193,10 @@ class AdsServer:
 
         Args:
             options: the gateway's settings.
-            guard: what no route may reach; if omitted, the previous guard.
+            guard: decides which targets are refused; if omitted, the previous guard.
 
         Raises:
-            ConfigError: a certificate cannot be read or used; the old settings stay in force.
+            ConfigError: a certificate cannot be read or used. The old settings stay in effect.
 
         """
         changed = self._read_settings(options, guard) | self.targets.follow()
