@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.api.access import Refusal, is_from_socket
     from pilotage.api.certificates import CertificateMetrics
-    from pilotage.api.engines import engines_json
+    from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
@@ -42,7 +42,7 @@ __all__ = [
     "RouteIndex",
     "Snapshot",
     "Source",
-    "engines_json",
+    "describe_engines",
     "is_from_socket",
     "parse_listen",
     "port_error",
@@ -62,7 +62,7 @@ __getattr__, __dir__ = lazy_exports(
         "RouteFilter": "routes",
         "route_source": "route_detail",
         "route_detail": "route_detail",
-        "engines_json": "engines",
+        "describe_engines": "engines",
         "Source": "source",
         "is_from_socket": "access",
         "Refusal": "access",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pilotage.api.engines import engines_json
+from pilotage.api.engines import describe_engines
 from pilotage.api.route_detail import route_detail, route_source
 from pilotage.api.routes import RouteFilter, RouteIndex
 from pilotage.core.suggest import did_you_mean
@@ -141,7 +141,7 @@ class Lists:
 
     async def engines(self, _: dict[str, str]) -> dict[str, Any]:
         """Return the engines."""
-        return {"engines": engines_json(self._source.discovery), "kinds_of_engines": ENGINES}
+        return {"engines": describe_engines(self._source.discovery), "kinds_of_engines": ENGINES}
 
     async def envoys(self, _: dict[str, str]) -> dict[str, Any]:
         """Return the Envoys."""
