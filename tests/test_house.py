@@ -57,6 +57,7 @@ WHOLE = {
     "test_packaging.py",
     "test_properties.py",
     "test_readme.py",
+    "test_ports_served.py",
     "test_recorded_labels.py",
     "test_security_page.py",
     "test_supply_chain.py",

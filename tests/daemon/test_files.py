@@ -30,11 +30,12 @@ def _site(folder: Path) -> Path:
 @pytest.mark.proves("root", "spa", "index")
 def test_a_route_file_serves_a_folder(tmp_path: Path) -> None:
     site, spa = _site(tmp_path / "site"), _site(tmp_path / "spa")
+    (spa / "start.html").write_text("<p>start")
     (site / "out").symlink_to(tmp_path)
     (tmp_path / "secret").write_text("secret")
     routes = {
         "site": {"scheme": "fileserver", "root": str(site)},
-        "spa": {"scheme": "fileserver", "root": str(spa), "spa": True, "index": "index.html"},
+        "spa": {"scheme": "fileserver", "root": str(spa), "spa": True, "index": "start.html"},
         "later": {"scheme": "fileserver", "root": str(tmp_path / "later")},
         "closed": {
             "scheme": "fileserver",
@@ -57,7 +58,7 @@ def test_a_route_file_serves_a_folder(tmp_path: Path) -> None:
             assert (answer.status, b"secret" in answer.body) in {(404, False), (400, False)}, path
         assert door.say("DELETE /large.bin HTTP/1.1\nHost: site\nConnection: close\n\n").status == 405
         assert door.say("HEAD / HTTP/1.1\nHost: site\nConnection: close\n\n").headers["content-length"] == "7"
-        assert door.get("spa", "/any/where").body == b"<p>home"
+        assert [door.get("spa", path).body for path in ("/", "/any/where")] == [b"<p>start"] * 2
         assert door.get("closed").status == 403
         # A folder that does not exist yet is a problem, until it does.
         assert door.get("later").status == 404

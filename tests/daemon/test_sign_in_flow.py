@@ -56,15 +56,21 @@ class Reply:
 
 
 class Place:
-    """A daemon with the routes ``app`` for ann, ``staff`` for a group, and ``free``. It trusts the proxy."""
+    """A daemon with the routes ``app`` for ann, ``staff`` for a group, and ``free``. It trusts the proxy.
 
-    def __init__(self, door: FrontDoor, target: RawTarget, issuer: str) -> None:
-        self.door, self.target, self.issuer = door, target, issuer
+    Attributes:
+        own_port: the port of the route ``own``, which is for ann.
+
+    """
+
+    def __init__(self, door: FrontDoor, target: RawTarget, issuer: str, own_port: int = 0) -> None:
+        self.door, self.target, self.issuer, self.own_port = door, target, issuer, own_port
 
     def ask(
         self, host: str, path: str = "/", *, method: str = "GET", source: str = "127.0.0.1", **headers: str
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=40, source_address=(source, 0))
+        port = self.own_port if host.endswith(f":{self.own_port}") else self.door.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40, source_address=(source, 0))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, headers={"Host": host, **named})
@@ -92,7 +98,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "redirect_uris": [f"{origin}/auth/callback" for origin in origins],
         "post_logout_redirect_uris": [*origins],
     }
-    port = free_port()
+    port, own_port = free_port(), free_port()
+    client["redirect_uris"].append(f"http://own.example.com:{own_port}/auth/callback")
     issuer = f"http://127.0.0.1:{port}"
     with raw_target() as target:
         target.answers["/socket"] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
@@ -107,6 +114,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 },
             },
             "staff": {**where, "middlewares": {"oidc": {"allowed_groups": ["staff"]}}},
+            "own": {
+                "scheme": "http",
+                "host": "127.0.0.1",
+                "port": f"{own_port}:{target.port}",
+                "middlewares": {"oidc": {"allowed_users": "ann", "bypass": "path /health"}},
+            },
         }
         environment: dict[str, Any] = {
             "OIDC_ISSUER_URL": issuer,
@@ -119,7 +132,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             client["redirect_uris"].append(f"{local}/auth/callback")
             client["post_logout_redirect_uris"].append(local)
             with required(), openid_provider([client], port, refresh=True):
-                yield Place(door, target, issuer)
+                yield Place(door, target, issuer, own_port)
 
 
 @pytest.mark.proves("middlewares.oidc.allowed_users")
@@ -167,6 +180,18 @@ def test_websockets_and_other_methods_work_with_a_session(place: Place) -> None:
     assert place.ask("app.example.com", "/socket", Cookie=cookie, **upgrade).status == 101
     assert place.ask("app.example.com", "/", method="DELETE", Cookie=cookie).status == 200
     assert place.target.last().headers["remote-user"] == "ann"
+
+
+def test_users_sign_in_on_a_port_of_a_route_and_come_back_to_it(place: Place) -> None:
+    host = f"own.example.com:{place.own_port}"
+    for asked in (host, f"OWN.example.com:{place.own_port}", f"127.0.0.1:{place.own_port}"):
+        assert [place.ask(asked, path).status for path in ("/", "/health")] == [401, 200]
+    done = place.signed_in("ann", host, "/a?b=c")
+    assert (done.status, done.location) == (302, f"http://{host}/a?b=c")
+    upgrade = {"Connection": "upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"}
+    assert place.ask(host, "/socket", **upgrade).status == 401
+    assert place.ask(host, "/socket", Cookie=done.as_request, **upgrade).status == 101
+    assert place.ask("own.example.com", Cookie=done.as_request).status == 404  # on the port of the gateway
 
 
 @pytest.mark.proves("middlewares.oidc.allowed_groups")

@@ -15,9 +15,9 @@ from tests.support.install import debian_packages
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-__all__ = ["PACKAGES", "documented_rules", "socket_proxy"]
+__all__ = ["PACKAGES", "documented_rules", "haproxy", "socket_proxy"]
 
 #: Program -> its Debian package.
 PACKAGES: Final = {"haproxy": "haproxy"}
@@ -46,24 +46,36 @@ def socket_proxy(folder: Path, engine_socket: str, *, silence: str = "10m") -> G
         The URL of HAProxy's socket.
 
     """
-    debian_packages(PACKAGES)
     listens = folder / "engine.sock"
     rules = documented_rules().replace("/var/run/docker.sock", engine_socket)
     rules = rules.replace("timeout server 1h", f"timeout server {silence}")
     rules = re.sub(r"bind .*", f"bind unix@{listens} mode 660", rules)
-    (folder / "haproxy.cfg").write_text(rules)
+    with haproxy(folder, rules, listens.exists):
+        yield f"unix://{listens}"
+
+
+@contextmanager
+def haproxy(folder: Path, configuration: str, is_ready: Callable[[], bool]) -> Generator[None]:
+    """Run HAProxy with a configuration.
+
+    Raises:
+        EngineUnavailable: it is not installed, and cannot be.
+
+    """
+    debian_packages(PACKAGES)
+    (folder / "haproxy.cfg").write_text(configuration)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         try:
             wait_until(
-                lambda: listens.exists() or process.poll() is not None,
+                lambda: is_ready() or process.poll() is not None,
                 lambda: f"haproxy did not start: {(folder / 'log').read_text()[-2000:]}",
                 patience=10,
             )
             assert process.poll() is None, (folder / "log").read_text()[-2000:]
-            yield f"unix://{listens}"
+            yield
         finally:
             process.terminate()
             process.wait(10)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import select
 import socket
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,7 @@ async def test_connections_to_a_target_are_limited(envoy: Envoy) -> None:
 # ---- health --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.proves("healthcheck.path", "healthcheck.interval", "healthcheck.retries", "healthcheck.use_get")
+@pytest.mark.proves("healthcheck.path", "healthcheck.use_get")
 async def test_a_failing_endpoint_is_removed_and_restored(envoy: Envoy) -> None:
     async with target("good") as good, target("bad") as bad, envoy() as gw:
         status = 503
@@ -173,6 +174,45 @@ async def test_a_failing_endpoint_is_removed_and_restored(envoy: Envoy) -> None:
         assert set(probes) == {"GET"}
 
 
+@pytest.mark.proves("healthcheck.interval", "healthcheck.retries")
+async def test_probes_are_as_frequent_and_as_patient_as_labels_say(envoy: Envoy) -> None:
+    probes: dict[str, int] = {}
+    by_connection: dict[object, int] = {}
+
+    async def fails_twice(request: web.Request) -> web.Response:
+        """Pass one probe, fail the next two, and so on; each cluster of a route has a connection of its own."""
+        probes[request.host] = probes.get(request.host, 0) + 1
+        number = by_connection[request.transport] = by_connection.get(request.transport, 0) + 1
+        return web.Response(status=200 if number % 3 == 1 else 503)
+
+    async with (
+        target("good") as good,
+        target("one") as one,
+        target("two") as two,
+        target("rare") as rare,
+        envoy() as gw,
+    ):
+        for it in (one, two, rare):
+            it.handlers["/healthz"] = fails_twice
+
+        def checked(alias: str, *ports: int, **check: Any) -> Any:
+            return route(alias, *ports, healthcheck=HealthCheck(path="/healthz", **check))
+
+        await gw.publish(
+            checked("strict", good.port, one.port, interval=1, retries=2),
+            checked("patient", good.port, two.port, interval=1, retries=3),
+            checked("seldom", rare.port, interval=3600, retries=1),
+        )
+
+        async def seen(alias: str) -> set[str]:
+            return {(await gw.ask(alias)).by for _ in range(6)}
+
+        await becomes(functools.partial(seen, "strict"), {"good"})
+        while probes[f"127.0.0.1:{two.port}"] < 8:
+            assert await seen("patient") == {"good", "two"}
+        assert probes[f"127.0.0.1:{rare.port}"] <= 2  # one for each cluster
+
+
 async def test_a_new_route_with_health_checks_is_served_immediately(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         wait = asyncio.Event()
@@ -185,7 +225,11 @@ async def test_a_new_route_with_health_checks_is_served_immediately(envoy: Envoy
         check = HealthCheck(path="/healthz", interval=5, timeout=5)
         gw.publish_unheard(route("app", it.port, healthcheck=check))
         await until(lambda: any(path == "/healthz" for _, path, _ in it.seen))
-        assert (await gw.ask("app")).status == 200  # although no probe has been answered yet
+
+        async def status() -> int:
+            return (await gw.ask("app")).status
+
+        await becomes(status, 200)  # although no probe has been answered yet
         wait.set()
 
 
@@ -196,7 +240,8 @@ async def test_failing_endpoints_get_no_requests_while_others_are_healthy(envoy:
             return web.Response(status=503)
 
         bad.handlers["/"] = worse.handlers["/"] = unwell
-        await gw.publish(route("app", good.port, bad.port, worse.port, healthcheck=HealthCheck(interval=1)))
+        check = HealthCheck(interval=1, retries=1)
+        await gw.publish(route("app", good.port, bad.port, worse.port, healthcheck=check))
 
         async def seen() -> set[str]:
             return {(await gw.ask("app", "/page")).by for _ in range(12)}

@@ -301,13 +301,15 @@ class Approver:
     async def __call__(self, request: web.Request) -> web.Response:
         self.asked.append({name.lower(): value for name, value in request.headers.items()})
         if "session=good" in request.headers.get("Cookie", ""):
-            return web.Response(headers={"Remote-User": "ann", "Remote-Other": "no", "Set-Cookie": "seen=1"})
+            who = {"Remote-User": "ann", "Remote-Other": "no", "X-Team": "blue", "Set-Cookie": "seen=1"}
+            return web.Response(headers=who)
         return web.Response(status=302, headers={"Location": "https://login.example.org/"}, text="log in")
 
 
 @pytest.fixture
 def approving() -> dict[str, Any]:
-    return {"forward_auth": {"route": "auth", "auth_endpoint": "/check", "headers": ["Remote-User", "Remote-Groups"]}}
+    headers = ["Remote-User", "Remote-Groups", "X-Team"]
+    return {"forward_auth": {"route": "auth", "auth_endpoint": "/check", "headers": headers}}
 
 
 @pytest.mark.proves(
@@ -331,6 +333,7 @@ async def test_forward_auth_decides_about_access(envoy: Envoy, approving: dict[s
         answer = await gw.ask("app", method="POST", headers=mine, data=b"body")
         assert (answer.status, answer.json["received"]) == (200, 4)
         assert answer.json["headers"]["remote-user"] == "ann"
+        assert answer.json["headers"]["x-team"] == "blue"
         assert "remote-groups" not in answer.json["headers"]  # nobody may say so himself
         assert "remote-other" not in answer.json["headers"]
         assert answer.headers["Set-Cookie"] == "seen=1"

@@ -183,5 +183,5 @@ async def test_the_last_address_outside_the_networks_counts(envoy: Envoy) -> Non
             assert await found(f"1.1.1.1, {odd}") == "unknown", odd
             assert (await ask(gw, "closed", X_Real_IP=odd)).status == 403, odd
         assert (await ask(gw, "closed")).status == 200  # a request of the proxy itself
-        chain = await ask(gw, "chain", X_Forwarded_For="6.6.6.6, 2.2.2.2, 10.0.0.1")
+        chain = await ask(gw, "chain", X_Real_IP="9.9.9.9", X_Forwarded_For="6.6.6.6, 2.2.2.2, 10.0.0.1")
         assert chain.json["headers"]["x-host"] == "2.2.2.2"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.output.changelog import describe_change
-from pilotage.output.json import ProblemJson, problem_properties
+from pilotage.output.json import ProblemJson, describe_problem
 from pilotage.table.diff import ChangeKind
 
 if TYPE_CHECKING:
@@ -154,5 +154,5 @@ def _recorded(change: Change, update: Update, number: int, now: float) -> Record
         fields=change.fields,
         cause=change.cause,
         text=describe_change(change, update.old),
-        problem=None if change.problem is None else ProblemJson(**problem_properties(change.problem)),
+        problem=None if change.problem is None else describe_problem(change.problem),
     )

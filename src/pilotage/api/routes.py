@@ -125,7 +125,7 @@ class RoutePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteSource:
-    """The routes at one moment, and all that decides what is said about them. Make a new one for each request.
+    """The routes at one moment, and the data for their status. Make a new one for each request.
 
     Args:
         table: the table.
@@ -218,7 +218,7 @@ def _worst(states: Mapping[str, RouteState]) -> EnvoysState | None:
 
 
 class _Known:
-    """What the index knows about one route: what it has been derived from, its own status, and its words."""
+    """The index entry of one route: the data that it was derived from, the route's status, and its words."""
 
     __slots__ = ("_words", "health", "route", "status", "wakefulness")
 
@@ -241,7 +241,7 @@ class _Known:
 
 
 class RouteIndex:
-    """Finds routes. Keep one for as long as the table lives; it remembers what it has worked out about each route.
+    """Finds routes. Keep one for the lifetime of the table, because it caches an entry for each route.
 
     A change of the table costs nothing here. The next call works out anew only the routes that have changed.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from aiohttp import web
@@ -17,27 +17,29 @@ from pilotage.api import answers, openapi
 from pilotage.api.access import is_from_socket, refusal
 from pilotage.api.certificates import CertificateResource
 from pilotage.api.connections import SERVER, Connections, serving
-from pilotage.api.engines import engines_json
-from pilotage.api.envoys import envoy_json
+from pilotage.api.engines import describe_engines
+from pilotage.api.envoys import describe_envoy
 from pilotage.api.events import EventResource
 from pilotage.api.listen import Listen, remove_socket, start_socket
+from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, TrafficList
 from pilotage.api.metrics import CONTENT_TYPE
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
-from pilotage.api.traffic import traffic_json
+from pilotage.api.traffic import route_traffic
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import container_json, problem_json, route_on_envoys
+from pilotage.output.json import describe_container, describe_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from pilotage.api.source import Source
+    from pilotage.table.envoys import RouteState
 
 __all__ = ["Api"]
 
@@ -200,28 +202,28 @@ class Api:
 
     async def _containers(self, _: web.Request) -> web.Response:
         listed = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
-        return answers.json({"containers": [item async for item in answers.in_turns(listed, container_json)]})
+        return answers.json(ContainerList([item async for item in answers.in_turns(listed, describe_container)]))
 
     async def _problems(self, _: web.Request) -> web.Response:
-        return answers.json({"problems": [problem_json(problem) for problem in self.source.problems()]})
+        return answers.json(ProblemList([describe_problem(problem) for problem in self.source.problems()]))
 
     async def _engines(self, _: web.Request) -> web.Response:
-        return answers.json({"engines": engines_json(self.source.discovery)})
+        return answers.json(EngineList(describe_engines(self.source.discovery)))
 
     async def _envoys(self, _: web.Request) -> web.Response:
         version, states = self.source.discovery.table.version, self.source.envoys()
 
-        def convert(alias: str) -> tuple[str, dict[str, Any]]:
-            return alias, route_on_envoys(self.source.route_states(alias))
+        def convert(alias: str) -> tuple[str, dict[str, RouteState]]:
+            return alias, dict(sorted(self.source.route_states(alias).items()))
 
         aliases = sorted(self.source.discovery.table.routes)
         routes = {alias: found async for alias, found in answers.in_turns(aliases, convert) if found}
-        return answers.json({"version": version, "envoys": [envoy_json(state) for state in states], "routes": routes})
+        return answers.json(EnvoyList(version, list(map(describe_envoy, states)), routes))
 
     async def _traffic(self, _: web.Request) -> web.Response:
         traffic = await self.source.traffic()
-        routes = [it async for it in answers.in_turns(traffic, lambda name: (name, traffic_json(traffic[name])))]
-        return answers.json({"routes": dict(routes)})
+        routes = [it async for it in answers.in_turns(traffic, lambda name: (name, route_traffic(traffic[name])))]
+        return answers.json(TrafficList(dict(routes)))
 
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -234,7 +236,7 @@ class Api:
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)
-        return answers.json(msgspec.to_builtins(found))
+        return answers.json(found)
 
     async def _snapshot(self, request: web.Request) -> web.Response:
         if not is_from_socket(request):

@@ -64,7 +64,7 @@ async def obtain(account: Account, names: Sequence[str], method: Method, solver:
         key_type: type of the new key.
 
     Raises:
-        CertificateError: it was not obtained.
+        CertificateError: the CA did not issue the certificate.
 
     """
     try:

@@ -130,7 +130,7 @@ def plan(
 
 
 def is_usable(stored: Stored, entry: Entry) -> bool:
-    """Return whether a certificate comes from a CA of an entry, or was taken over from files."""
+    """Return whether a certificate was issued by a CA of an entry, or taken over from files."""
     if entry.method == "internal":
         return stored.directory == INTERNAL
     return stored.directory in {"", *(authority.directory for authority in entry.authorities)}

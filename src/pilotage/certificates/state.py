@@ -31,7 +31,7 @@ class Failure(msgspec.Struct, frozen=True):
         until: when to try again.
         message: the reason, with the CA's own words.
         hint: what to check.
-        closed_until: the time before which the CA wants no other attempt; 0 if it did not say.
+        closed_until: the time before which the CA allows no other attempt; 0 if it named none.
 
     """
 

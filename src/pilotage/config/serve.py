@@ -66,7 +66,7 @@ class XdsSettings(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run Envoy. What Envoys serve is in :class:`~pilotage.xds.options.GatewayOptions`.
+    """Settings for running Envoy. The settings of what it serves are :class:`~pilotage.xds.options.GatewayOptions`.
 
     Attributes:
         drain: time for active requests to finish on shutdown, in seconds.

@@ -167,7 +167,7 @@ class Daemon:
         return self.ads.envoys.revision
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return all problems with labels, engines and the configuration, and what Envoy rejected."""
+        """Return all problems with labels, engines and the configuration, and all rejections by Envoys."""
         found = (*self.discovery.table.problems, *self.ads.problems, *self.settings.problems)
         return (*found, *self._reloader.problems, *self.sleeper.problems(), *self.certificates.problems())
 

@@ -371,6 +371,7 @@ def _checks(backend: Backend) -> Any:
     http.method = base_pb2.GET if health.use_get else base_pb2.HEAD
     # Any response of a running server counts as healthy, except an error of the server itself (LABELS II.6.6).
     http.expected_statuses.add(start=200, end=500)
+    http.retriable_statuses.add(start=500, end=600)  # for Envoy, one such response would be enough
     if backend.route.scheme == "h2c":
         http.codec_client_type = 1
     else:  # also for HTTP/2 backends: the health check uses HTTP/1.1 and must not negotiate HTTP/2

@@ -54,7 +54,7 @@ _ANY_IN_PATH: Final = "(?:[^?;%]|%[^3?]|%3[^Bb?]|(?:;|%3[Bb])[^/?]*/)"
 
 
 class _Place:
-    """Where a pattern is matched.
+    """The part of a request in which a pattern is matched.
 
     Attributes:
         chars: returns the regex for a set of characters.

@@ -1,4 +1,4 @@
-"""Tracks one Envoy's ADS session: what Envoy has, what it still needs, and in which order to send it. Pure.
+"""Tracks one Envoy's ADS session: which resources Envoy has or needs, and in which order to send them. Pure.
 
 Clusters are sent before the scopes (route configurations) and listeners that reference them, and removed after them.
 One response of each type is in flight at a time; later changes accumulate. When Envoy rejects a response, the session
@@ -53,7 +53,7 @@ class Session(SessionState):
         now: loop time in seconds, set by the owner before :meth:`next_responses`.
 
     Args:
-        resources: what Envoy should have. The owner keeps this mapping current.
+        resources: the resources that Envoy should have. The owner keeps this mapping current.
         removals: decides which resources must not be removed yet.
 
     """

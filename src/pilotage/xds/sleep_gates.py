@@ -52,7 +52,7 @@ class SleepGates:
             requested path; ``None`` to let the request wait.
 
     Args:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         send: sends changed resources.
         sessions: returns the connected Envoys.
         wait_for_acks: waits until all Envoys have accepted the given changes.
