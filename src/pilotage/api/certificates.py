@@ -49,7 +49,7 @@ class CertificateSource(Protocol):
         """The latest events, the newest last."""
 
     def renew(self, name: str) -> tuple[CertificateStatus, ...]:
-        """Replace the certificates for a host name soon. Return their status before; empty without ``autocert``.
+        """Replace the certificates for a host name soon. Return their previous status; empty without ``autocert``.
 
         Raises:
             RenewalRefusedError: the request is refused.

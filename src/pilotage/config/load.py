@@ -1,7 +1,7 @@
 """Reads ``pilotage.yml`` and reports all errors in it together, each with its position and a remedy.
 
 The rules are those in LABELS II.7.1, with the corrections in part I; ``docs/reference/configuration.md`` documents
-them. This module imports pydantic, which is slow to import. So import this module only where a configuration is read.
+them. Import this module only where a configuration is read, because it imports pydantic, which is slow.
 """
 
 from __future__ import annotations

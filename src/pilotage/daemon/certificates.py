@@ -124,7 +124,7 @@ class CertificateKeeper:
 
     @property
     def totals(self) -> CertificateTotals:
-        """What has happened since the start."""
+        """Counts of events since the start."""
         return self._manager.totals if self._manager is not None else CertificateTotals()
 
     @property

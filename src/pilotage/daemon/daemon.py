@@ -158,7 +158,7 @@ class Daemon:
 
     @property
     def gateway_ports(self) -> GatewayPorts | None:
-        """Where the gateway serves, for the URLs of routes; ``None`` if the daemon runs no Envoy."""
+        """The gateway's addresses and domains, for the URLs of routes; ``None`` if the daemon runs no Envoy."""
         return gateway_ports(self.settings.options) if self.settings.with_gateway else None
 
     @property
