@@ -113,10 +113,9 @@ async def test_certificates_are_renewed_on_request_and_every_stream_says_so(
     async with FakeEngine() as engine:
         engine.add("nas", labels={"proxy.aliases": "nas.home.lan", "proxy.#1.port": "80"})
         config = tmp_path / "pilotage.yml"
-        settings = f"autocert: {{provider: internal, domains: auto, folder: {tmp_path}/certificates}}\n"
-        config.write_text(daemons.configured(engine, more=settings))
+        config.write_text(daemons.configured(engine, more="gateway: {tls: internal}\n"))
         flags = Flags(choice=EngineChoice(config=str(config)), gateway=False)
-        async with daemons.serving(flags, tmp_path):
+        async with daemons.serving(flags, tmp_path, STATE_DIRECTORY=str(tmp_path)):
             connector = aiohttp.UnixConnector(f"{tmp_path}/api.sock")
             async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
                 async with asyncio.timeout(30), session.get("/v1/events") as answer:
