@@ -30,6 +30,7 @@ SYSTEM = {
     "pilotage.core.textfile",
     "pilotage.daemon.logging",
     "pilotage.daemon.own_container",
+    "pilotage.dashboard.rendering",
     "pilotage.discovery.host_addresses",
     "pilotage.discovery.host_routes",
     "pilotage.gateway.binary",

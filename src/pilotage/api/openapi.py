@@ -16,11 +16,11 @@ from pilotage.api.queries import CHANGE_QUERY, ROUTE_QUERY, Parameter
 from pilotage.api.route_detail import ProblemDetail, RouteDetail
 from pilotage.api.route_resource import ChangeList, RouteList
 from pilotage.api.routes import RouteEntry
+from pilotage.output.explain import Explanation
+from pilotage.sleep.status import SleepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from pilotage.output.explain import Explanation
-from pilotage.sleep.status import SleepStatus
 
 __all__ = ["document"]
 
@@ -84,7 +84,8 @@ _PATHS: Final[dict[str, _Path]] = {
         other={"404": "No container or alias has this name"},
     ),
     "/v1/events": _Path(
-        "Server-sent events: first all routes, then every change. A `table` event ends each batch",
+        "Server-sent events: first all routes, then every change. A `table` event ends each batch; with `?only=table`, "
+        "there are no other events",
         kind="text/event-stream",
         schema=_TEXT,
     ),
