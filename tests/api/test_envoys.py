@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pilotage.api.envoys import EnvoyMetrics, envoy_json
+from pilotage.api.envoys import EnvoyMetrics, describe_envoy
 from pilotage.api.metrics import Metrics
 from pilotage.table.envoys import EnvoyState
 from tests.api.test_metrics import values_of
@@ -21,6 +21,5 @@ def test_connected_envoys_have_a_lag_and_disconnected_ones_only_that() -> None:
 
 
 def test_the_lag_is_in_seconds() -> None:
-    found = envoy_json(EnvoyState(node="edge", connected=True, since=1.0, lag=0.12345))
-    assert found["lag_s"] == 0.123
-    assert "lag" not in found
+    found = describe_envoy(EnvoyState(node="edge", connected=True, since=1.0, lag=0.12345))
+    assert found.lag_s == 0.123

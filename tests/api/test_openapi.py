@@ -21,3 +21,28 @@ def test_every_answer_is_described_and_every_name_in_a_path_is_a_parameter() -> 
         assert content["schema"], path
         named = {it["name"] for it in operation.get("parameters", []) if it["in"] == "path"}
         assert named == set(re.findall(r"{(\w+)}", path))
+
+
+def test_the_schemas_of_responses_are_made_from_the_structs_that_are_sent() -> None:
+    for path, methods in document()["paths"].items():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                schema = answer.get("content", {}).get("application/json", {}).get("schema")
+                assert schema is None or path == "/openapi.json" or list(schema) == ["$ref"], (path, status)
+
+
+def test_the_documentation_of_a_struct_describes_its_properties() -> None:
+    schemas = document()["components"]["schemas"]
+    assert schemas["EnvoyJson"]["description"] == "An Envoy that is connected or was within the last hour."
+    assert schemas["EnvoyJson"]["properties"]["rejected"]["description"] == "resources that it rejects."
+    assert schemas["ContainerJson"]["properties"]["private_hostname"]["description"].startswith("its address")
+    for name in ("RouteEntry", "ProblemDetail", "RouteList", "RouteDetail", "RecordedChange"):
+        undescribed = {key for key, value in schemas[name]["properties"].items() if "description" not in value}
+        assert undescribed == set(), name
+
+
+def test_fields_that_labels_set_are_further_properties_of_a_route() -> None:
+    schema = document()["components"]["schemas"]["RouteEntry"]
+    assert schema["additionalProperties"] is True
+    assert "fields" not in schema["properties"]
+    assert "fields" not in schema["required"]

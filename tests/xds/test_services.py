@@ -22,7 +22,7 @@ async def test_the_server_offers_discovery_and_authorization(tmp_path: Path) -> 
     async def check(request: Any, _: Any) -> Any:
         return external_auth_pb2.CheckResponse(status={"message": request.attributes.context_extensions["backend"]})
 
-    server = grpc_server(discover, check, discover)
+    server = grpc_server(discover, check, discover, check)
     server.add_insecure_port(f"unix:{tmp_path}/grpc.sock")
     await server.start()
     try:
@@ -62,7 +62,7 @@ async def test_a_stopped_server_has_no_calls_left(tmp_path: Path) -> None:
     async def check(*_: Any) -> Any:
         raise AssertionError
 
-    server = grpc_server(discover, check, discover)
+    server = grpc_server(discover, check, discover, check)
     server.add_insecure_port(f"unix:{tmp_path}/grpc.sock")
     await server.start()
     async with grpc.aio.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:

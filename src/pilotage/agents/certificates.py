@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentCertificates", "make_certificates", "write_archive"]
 
 _YEARS: Final = 10
-"""How long the certificates are valid. To renew them, start the agent again with new ones."""
+"""Years for which the certificates are valid. To renew them, restart the agent with new ones."""
 
 _ORGANIZATION: Final = "pilotage"
 _EARLY: Final = dt.timedelta(minutes=5)  # clocks differ

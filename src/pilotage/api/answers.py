@@ -1,4 +1,4 @@
-"""Builds JSON responses, also long ones while other tasks run."""
+"""Builds JSON responses. Long ones are built in parts, so that other tasks can run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ from pilotage.core.text import safe_json
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-__all__ = ["error", "in_turns", "json"]
+__all__ = ["ErrorJson", "error", "in_turns", "json"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _SLICE: Final = 100  # containers or routes serialized before other tasks run
+
+
+class ErrorJson(msgspec.Struct, frozen=True):
+    """An error.
+
+    Attributes:
+        error: what is wrong, in one sentence without a full stop.
+        hint: what the client can do; empty if there is no advice.
+
+    """
+
+    error: str
+    hint: str
 
 
 def json(value: Any, status: int = 200) -> web.Response:
@@ -30,7 +43,7 @@ def json(value: Any, status: int = 200) -> web.Response:
 
 def error(status: int, message: str, hint: str = "") -> web.Response:
     """Return a response whose body is a JSON object with the error ``message`` and a hint on what to do."""
-    return json({"error": message, "hint": hint}, status)
+    return json(ErrorJson(message, hint), status)
 
 
 async def in_turns(items: Iterable[T], function: Callable[[T], R]) -> AsyncIterator[R]:

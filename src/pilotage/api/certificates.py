@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -11,15 +11,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from pilotage.api import answers
+from pilotage.certificates.status import CertificateEvent, CertificateState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client.core import Metric
 
-    from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
+    from pilotage.certificates.status import CertificateStatus, CertificateTotals
 
-__all__ = ["CertificateMetrics", "CertificateResource", "CertificateSource", "certificate_json"]
+__all__ = [
+    "CertificateJson",
+    "CertificateList",
+    "CertificateMetrics",
+    "CertificateResource",
+    "CertificateSource",
+    "RenewalJson",
+    "describe_certificate",
+]
 
 _REFUSED: Final = {"unknown": 404, "elsewhere": 409, "early": 429}  # reason -> HTTP status
 _TIMES = ("not_before", "not_after", "renew_at", "next_attempt")
@@ -40,7 +49,7 @@ class CertificateSource(Protocol):
         """The latest events, the newest last."""
 
     def renew(self, name: str) -> tuple[CertificateStatus, ...]:
-        """Replace the certificates for a host name soon. Return their status before; empty without ``autocert``.
+        """Replace the certificates for a host name soon. Return their previous status; empty without ``autocert``.
 
         Raises:
             RenewalRefusedError: the request is refused.
@@ -60,10 +69,64 @@ class CertificateSource(Protocol):
         """Functions that are called with each event."""
 
 
-def certificate_json(status: CertificateStatus) -> dict[str, Any]:
-    """Return the status of a certificate as plain data. Times that do not apply are ``None``."""
-    found: dict[str, Any] = msgspec.to_builtins(status)
-    return found | {name: found[name] or None for name in _TIMES}
+class CertificateJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate, or names that have none yet. Times are Unix time in seconds; null if they do not apply.
+
+    Attributes:
+        names: its host names.
+        state: `valid`; `expired`; without a valid certificate: `requested` while an order is under way, `failed` after
+            a failed attempt, and `waiting` otherwise.
+        entry: the section of `autocert` that it is for: `main` or `extra[N]`.
+        method: how the CA validates the names; `local` for files that another program renews.
+        issuer: who issued it.
+        serial: its serial number, in hexadecimal.
+        not_before, not_after: its validity.
+        renew_at: when it will be renewed.
+        renewal_by_ca: whether the CA suggested that time (ARI).
+        error: why the last attempt failed, with the CA's own words.
+        hint: what to check.
+        failures: failed attempts in a row.
+        next_attempt: when the next attempt begins, if the last one failed.
+        renewing: whether an order is under way.
+        file: path of the certificate chain; empty if it is not stored.
+
+    """
+
+    names: tuple[str, ...]
+    state: CertificateState
+    entry: str
+    method: str
+    issuer: str
+    serial: str
+    not_before: float | None
+    not_after: float | None
+    renew_at: float | None
+    renewal_by_ca: bool
+    error: str
+    hint: str
+    failures: int
+    next_attempt: float | None
+    renewing: bool
+    file: str
+
+
+class CertificateList(msgspec.Struct, frozen=True):
+    """Certificates, and what happened to them recently."""
+
+    certificates: list[CertificateJson]
+    events: list[CertificateEvent]
+
+
+class RenewalJson(msgspec.Struct, frozen=True):
+    """The certificates that will be replaced, in their state before."""
+
+    certificates: list[CertificateJson]
+
+
+def describe_certificate(status: CertificateStatus) -> CertificateJson:
+    """Return the status of a certificate as the API serves it."""
+    found = msgspec.structs.asdict(status)
+    return CertificateJson(**found | {name: found[name] or None for name in _TIMES})
 
 
 class CertificateResource:
@@ -87,12 +150,7 @@ class CertificateResource:
         source = self._source()
         found = source.status() if source is not None else ()
         events = source.events if source is not None else ()
-        return answers.json(
-            {
-                "certificates": [certificate_json(status) for status in found],
-                "events": [msgspec.to_builtins(event) for event in events],
-            }
-        )
+        return answers.json(CertificateList(list(map(describe_certificate, found)), list(events)))
 
     async def _renew(self, request: web.Request) -> web.Response:
         from pilotage.certificates.errors import RenewalRefusedError  # noqa: PLC0415  # not needed without autocert
@@ -106,8 +164,9 @@ class CertificateResource:
                 response.headers["Retry-After"] = str(math.ceil(refusal.wait))
             return response
         if not found:
-            return answers.error(404, "pilotage obtains no certificates", "add autocert to the configuration")
-        return answers.json({"certificates": [certificate_json(status) for status in found]}, status=202)
+            hint = "add autocert or gateway.tls: internal to the configuration"
+            return answers.error(404, "pilotage obtains no certificates", hint)
+        return answers.json(RenewalJson(list(map(describe_certificate, found))), status=202)
 
     async def _root(self, _: web.Request) -> web.Response:
         from pilotage.certificates.errors import StorageError  # noqa: PLC0415
@@ -118,7 +177,7 @@ class CertificateResource:
         except StorageError as error:
             return answers.error(503, str(error), "give pilotage access to the folder for certificates")
         if pem is None:
-            hint = "set provider: internal in autocert; the root is made with the first certificate"
+            hint = "set gateway.tls: internal; the root is made with the first certificate"
             return answers.error(404, "pilotage's own CA has issued no certificate", hint)
         return web.Response(body=pem, content_type="application/x-pem-file")
 

@@ -138,7 +138,7 @@ class Connection(web.RequestHandler):
         return response
 
     def abort(self) -> None:
-        """Close the connection without sending what is in its buffer."""
+        """Close the connection and discard its buffer."""
         if self.transport is not None:
             self.transport.abort()
 

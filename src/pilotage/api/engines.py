@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from pilotage.core.secrets import clean
 
 if TYPE_CHECKING:
     from pilotage.discovery.manager import DiscoveryManager
 
-__all__ = ["engines_json"]
+__all__ = ["EngineJson", "describe_engines"]
 
 
-def engines_json(discovery: DiscoveryManager) -> list[dict[str, Any]]:
-    """Return all engines as plain data, and whether their routes are up to date."""
+class EngineJson(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine, and whether its routes are up to date.
+
+    Attributes:
+        name, url: its name and address.
+        state: `pending` before its first list, then `live`, or `stale` while it is unreachable.
+        since: Unix time in seconds when this state began.
+        error: why it is unreachable.
+        containers, routes: number of its containers, and of its routes that are not excluded.
+
+    """
+
+    name: str
+    url: str
+    state: Literal["pending", "live", "stale"]
+    since: float
+    error: str
+    containers: int
+    routes: int
+
+
+def describe_engines(discovery: DiscoveryManager) -> list[EngineJson]:
+    """Return all engines, and whether their routes are up to date."""
     statuses = discovery.table.engines
     engines = []
     for snapshot in discovery.snapshots():
         name = snapshot.config.name or snapshot.config.url
         status = statuses.get(name)
-        engines.append(
-            {
-                "name": clean(name),
-                "url": clean(snapshot.config.url),
-                "state": status.state if status else "pending",
-                "since": status.since if status else 0.0,
-                "error": clean(status.error) if status else "",
-                "containers": len(snapshot.containers),
-                "routes": sum(not route.excluded for built in snapshot.built for route in built.routes),
-            }
+        engine = EngineJson(
+            name=clean(name),
+            url=clean(snapshot.config.url),
+            state=status.state if status else "pending",
+            since=status.since if status else 0.0,
+            error=clean(status.error) if status else "",
+            containers=len(snapshot.containers),
+            routes=sum(not route.excluded for built in snapshot.built for route in built.routes),
         )
+        engines.append(engine)
     return engines

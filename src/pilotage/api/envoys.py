@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from prometheus_client.core import GaugeMetricFamily
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pilotage.table.envoys import EnvoyState
 
-__all__ = ["EnvoyMetrics", "envoy_json"]
+__all__ = ["EnvoyJson", "EnvoyMetrics", "describe_envoy"]
 
 
 class EnvoyMetrics(Collector):
@@ -53,8 +53,33 @@ class EnvoyMetrics(Collector):
         yield lag
 
 
-def envoy_json(state: EnvoyState) -> dict[str, Any]:
-    """Return the state of an Envoy as plain data."""
-    found: dict[str, Any] = msgspec.structs.asdict(state)
-    found["lag_s"] = round(found.pop("lag"), 3)
-    return found
+class EnvoyJson(msgspec.Struct, frozen=True, kw_only=True):
+    """An Envoy that is connected or was within the last hour.
+
+    Attributes:
+        node: its node ID. Envoys with the same ID share one entry, with the worst value of each property.
+        connected: whether it is connected.
+        since: Unix time in seconds when it connected or disconnected.
+        silent: whether it has not answered for too long.
+        version: newest version of the table for which it has accepted or rejected everything; 0 if none.
+        waiting: resources that it has neither accepted nor rejected yet.
+        rejected: resources that it rejects.
+        lag_s: seconds since the oldest unanswered change was sent to it.
+
+    """
+
+    node: str
+    connected: bool
+    since: float
+    silent: bool
+    version: int
+    waiting: int
+    rejected: int
+    lag_s: float
+
+
+def describe_envoy(state: EnvoyState) -> EnvoyJson:
+    """Return the state of an Envoy as the API serves it."""
+    found = msgspec.structs.asdict(state)
+    lag = found.pop("lag")
+    return EnvoyJson(**found, lag_s=round(lag, 3))

@@ -1,7 +1,7 @@
 """Gathers everything about one route, for ``/v1/routes/NAME`` and the dashboard.
 
 :func:`route_detail` takes the source of the API and the name of a route. It returns a :class:`RouteDetail`, or ``None``
-if there is no such route. :meth:`RouteDetail.to_json` is what the API sends.
+if there is no such route. The API sends the result of :meth:`RouteDetail.to_json`.
 """
 
 from __future__ import annotations

@@ -8,36 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from aiohttp import web
 
 from pilotage.api import answers, openapi
-from pilotage.api.access import is_from_socket, refusal
+from pilotage.api.access import Refusal, is_from_socket, is_writing, refusal, visitor
 from pilotage.api.certificates import CertificateResource
 from pilotage.api.connections import SERVER, Connections, serving
-from pilotage.api.engines import engines_json
-from pilotage.api.envoys import envoy_json
+from pilotage.api.engines import describe_engines
+from pilotage.api.envoys import describe_envoy
 from pilotage.api.events import EventResource
 from pilotage.api.listen import Listen, remove_socket, start_socket
+from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, TrafficList
 from pilotage.api.metrics import CONTENT_TYPE
+from pilotage.api.pages import prefers_html
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
-from pilotage.api.traffic import traffic_json
+from pilotage.api.traffic import route_traffic
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
-from pilotage.output.json import container_json, problem_json, route_on_envoys
+from pilotage.output.json import describe_container, describe_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from pilotage.api.pages import Pages
     from pilotage.api.source import Source
+    from pilotage.table.envoys import RouteState
 
 __all__ = ["Api"]
 
@@ -52,6 +56,7 @@ class Api:
         listen: the addresses to listen on.
         token: bearer token; ``""`` for none. Addresses that are not local require a token.
         if_free: whether to log a warning for an address that cannot be used, instead of failing.
+        pages: pages for people on the same addresses; ``None`` for none.
 
     Attributes:
         places: the addresses on which the API listens; port 0 is replaced with the actual port.
@@ -61,8 +66,17 @@ class Api:
 
     """
 
-    def __init__(self, source: Source, listen: Iterable[Listen], *, token: str = "", if_free: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        listen: Iterable[Listen],
+        *,
+        token: str = "",
+        if_free: bool = False,
+        pages: Pages | None = None,
+    ) -> None:
         self.source = source
+        self._pages = pages
         self.places: list[Listen] = []
         self._listen = tuple(listen)
         self._if_free = if_free
@@ -96,6 +110,8 @@ class Api:
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
+        if self._pages is not None:
+            self._pages.add_to(app.router)
         app.on_response_prepare.append(_hide_version)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
         await self._runner.setup()
@@ -149,25 +165,38 @@ class Api:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        refused = refusal(request, self._names, self._token)
+        pages = self._pages
+        signed_in = pages is not None and pages.is_signed_in(request)
+        for_everybody = pages is not None and pages.is_open(request.path)
+        refused = refusal(request, self._names, self._token, signed_in=signed_in, for_everybody=for_everybody)
         if refused is not None:
-            response: web.StreamResponse = answers.error(refused.status, refused.message, refused.hint)
-            if refused.status == 401:
-                response.headers["WWW-Authenticate"] = "Bearer"
-            return response
+            return self._error(request, refused)
+        if is_writing(request) and not for_everybody:
+            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token))
         try:
             with serving(request):
                 return await handler(request)
         except web.HTTPException as error:
+            if error.status < 400:
+                return _redirect(error)
             what = "not found" if error.status == 404 else error.reason.lower()
-            return answers.error(
-                error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths"
-            )
+            text = f"{what}: {request.method} {shorten(request.path)}"
+            return self._error(request, Refusal(error.status, text, "GET / lists all paths"))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s %s failed", request.method, shorten(request.path))
             return answers.error(500, "internal error; see pilotage's log")
+
+    def _error(self, request: web.Request, refused: Refusal) -> web.Response:
+        """Return a page for browsers, JSON for other programs and for paths that never have pages."""
+        if self._pages is not None and prefers_html(request) and not request.path.startswith("/v1/"):
+            response = self._pages.error(request, refused)
+        else:
+            response = answers.error(refused.status, refused.message, refused.hint)
+        if refused.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     # ---- health
 
@@ -192,7 +221,9 @@ class Api:
 
     # ---- state
 
-    async def _index(self, _: web.Request) -> web.Response:
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        if self._pages is not None and prefers_html(request):
+            return await self._pages.home(request)
         return answers.json({"paths": sorted(openapi.document()["paths"])})
 
     async def _openapi(self, _: web.Request) -> web.Response:
@@ -200,28 +231,28 @@ class Api:
 
     async def _containers(self, _: web.Request) -> web.Response:
         listed = [container for snapshot in self.source.discovery.snapshots() for container in snapshot.containers]
-        return answers.json({"containers": [item async for item in answers.in_turns(listed, container_json)]})
+        return answers.json(ContainerList([item async for item in answers.in_turns(listed, describe_container)]))
 
     async def _problems(self, _: web.Request) -> web.Response:
-        return answers.json({"problems": [problem_json(problem) for problem in self.source.problems()]})
+        return answers.json(ProblemList([describe_problem(problem) for problem in self.source.problems()]))
 
     async def _engines(self, _: web.Request) -> web.Response:
-        return answers.json({"engines": engines_json(self.source.discovery)})
+        return answers.json(EngineList(describe_engines(self.source.discovery)))
 
     async def _envoys(self, _: web.Request) -> web.Response:
         version, states = self.source.discovery.table.version, self.source.envoys()
 
-        def convert(alias: str) -> tuple[str, dict[str, Any]]:
-            return alias, route_on_envoys(self.source.route_states(alias))
+        def convert(alias: str) -> tuple[str, dict[str, RouteState]]:
+            return alias, dict(sorted(self.source.route_states(alias).items()))
 
         aliases = sorted(self.source.discovery.table.routes)
         routes = {alias: found async for alias, found in answers.in_turns(aliases, convert) if found}
-        return answers.json({"version": version, "envoys": [envoy_json(state) for state in states], "routes": routes})
+        return answers.json(EnvoyList(version, list(map(describe_envoy, states)), routes))
 
     async def _traffic(self, _: web.Request) -> web.Response:
         traffic = await self.source.traffic()
-        routes = [it async for it in answers.in_turns(traffic, lambda name: (name, traffic_json(traffic[name])))]
-        return answers.json({"routes": dict(routes)})
+        routes = [it async for it in answers.in_turns(traffic, lambda name: (name, route_traffic(traffic[name])))]
+        return answers.json(TrafficList(dict(routes)))
 
     async def _explain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -234,7 +265,7 @@ class Api:
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)
-        return answers.json(msgspec.to_builtins(found))
+        return answers.json(found)
 
     async def _snapshot(self, request: web.Request) -> web.Response:
         if not is_from_socket(request):
@@ -250,6 +281,13 @@ class Api:
         table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
+
+
+def _redirect(found: web.HTTPException) -> web.Response:
+    """Return a redirect without the text of aiohttp. Cookies and other headers stay."""
+    response = web.Response(status=found.status, headers={"Location": found.headers["Location"]})
+    response.cookies.update(found.cookies)
+    return response
 
 
 async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:

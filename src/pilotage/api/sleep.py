@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.api import answers
+from pilotage.api.lists import SleepList
 from pilotage.api.traffic import escape, traffic_metrics
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
@@ -59,7 +60,7 @@ class SleepResource:
     async def _list(self, _: web.Request) -> web.Response:
         sleeper = self._sleeper()
         found = sleeper.statuses() if sleeper is not None else []
-        return answers.json({"units": [msgspec.to_builtins(status) for status in found]})
+        return answers.json(SleepList(found))
 
     async def _wake(self, request: web.Request) -> web.Response:
         return self._command(request, lambda sleeper, alias: sleeper.want(alias))
@@ -80,7 +81,7 @@ class SleepResource:
             act(sleeper, min(unit.aliases))
         except SleepError as refusal:
             return answers.error(409, str(refusal))
-        return answers.json(msgspec.to_builtins(sleeper.status(unit)), status=202)
+        return answers.json(sleeper.status(unit), status=202)
 
 
 def explain_sleep(table: Table, sleeper: Sleeper | None) -> Table:

@@ -1,4 +1,4 @@
-"""Defines what the HTTP API needs to know. The daemon provides it."""
+"""Defines the data that the HTTP API needs. The daemon provides it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Source(Protocol):
 
     @property
     def gateway_ports(self) -> GatewayPorts | None:
-        """Where the gateway serves, for the URLs of routes; ``None`` if the daemon runs no gateway."""
+        """The gateway's addresses and domains, for the URLs of routes; ``None`` if the daemon runs no gateway."""
 
     @property
     def revision(self) -> int:

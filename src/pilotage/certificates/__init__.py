@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         CertificateState,
         CertificateStatus,
         CertificateTotals,
-        EventKind,
     )
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "CertificateTotals",
     "DnsSettings",
     "Entry",
-    "EventKind",
     "KeyType",
     "Method",
     "OptionError",
@@ -74,7 +72,6 @@ __getattr__, __dir__ = lazy_exports(
         "CertificateTotals": "status",
         "DnsSettings": "settings",
         "Entry": "settings",
-        "EventKind": "status",
         "KeyType": "settings",
         "LETS_ENCRYPT": "settings",
         "Method": "settings",

@@ -11,7 +11,7 @@ from pilotage.certificates.settings import Entry  # msgspec reads the annotation
 from pilotage.core.addresses import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pilotage.certificates.storage import Stored
 
@@ -46,10 +46,9 @@ class Job(msgspec.Struct, frozen=True):
     renewal: bool = False
 
 
-def covers(names: Iterable[str], name: str) -> bool:
+def covers(names: Collection[str], name: str) -> bool:
     """Return whether a name is among others, or matches a wildcard among them, which stands for one label."""
-    known, parent = set(names), name.partition(".")[2]
-    return name in known or (f"*.{parent}" in known and not name.startswith("*."))
+    return name in names or (f"*.{name.partition('.')[2]}" in names and not name.startswith("*."))
 
 
 def why_not_public(name: str, *, private: bool = False) -> str:
@@ -131,7 +130,7 @@ def plan(
 
 
 def is_usable(stored: Stored, entry: Entry) -> bool:
-    """Return whether a certificate comes from a CA of an entry, or was taken over from files."""
+    """Return whether a certificate was issued by a CA of an entry, or taken over from files."""
     if entry.method == "internal":
         return stored.directory == INTERNAL
     return stored.directory in {"", *(authority.directory for authority in entry.authorities)}

@@ -270,7 +270,7 @@ def from_docker(
 
 
 def unreadable(config: DockerProviderConfig, error: Exception, container_id: str = "", name: str = "") -> Container:
-    """Return a placeholder for a malformed list entry: a container with an error and whatever name is known."""
+    """Return a placeholder for a malformed list entry: a container with an error and, if known, a name."""
     problem = Problem(
         message=f"the engine's list entry for a container cannot be read: {shorten(error, 160)}",
         provider=config.name,

@@ -46,7 +46,7 @@ _ID: Final = re.compile(r"[a-z0-9]{25}")
 
 
 class SwarmServices(msgspec.Struct, frozen=True):
-    """What an engine reports about the services of its swarm.
+    """The services of an engine's swarm, as the engine reports them.
 
     Anyone can start a container with the labels of a task. Only the engine's own list of tasks proves that a container
     is a task.

@@ -1,4 +1,4 @@
-"""Provides what every package shares: errors, problems, parsers for values and YAML, suggestions, system helpers.
+"""Provides shared helpers: errors, problems, parsers for values and YAML, suggestions, system functions.
 
 Text, files and names go in; typed values, :class:`~pilotage.core.problems.Problem` values and exceptions come out.
 This package imports no other package of pilotage and does not know what a container, a label or a route is.

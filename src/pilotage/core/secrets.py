@@ -72,7 +72,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
 
 
 def clean(text: str) -> str:
-    """Hide what is always secret: passwords in URLs, URL parameters, credentials, private keys and tokens."""
+    """Hide texts that are always secret: passwords in URLs, URL parameters, credentials, private keys and tokens."""
     if "@" in text or "40" in text:
         text = _WORD_WITH_USER.sub(_without_user, text)
     if "=" in text or "%" in text:
@@ -102,7 +102,7 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def clean_value(text: str) -> str:
-    """Hide what :func:`clean` hides, values of headers, and words like keys: long, with letters and digits."""
+    """Hide secrets like :func:`clean`, and also values of headers and long words of letters and digits."""
     return _WORD.sub(_unless_readable, _without_header(clean(text)))
 
 
@@ -150,7 +150,7 @@ class Visibility(msgspec.Struct, frozen=True):
     everything: bool = False
 
     def at(self, path: Iterable[str]) -> Visibility:
-        """Return what may be shown at a path. List indexes, as in ``allow[2]``, are ignored."""
+        """Return the visibility at a path. List indexes, as in ``allow[2]``, are ignored."""
         found = self
         if self.everything:
             return self
@@ -162,7 +162,7 @@ class Visibility(msgspec.Struct, frozen=True):
         return found
 
     def of_item(self, item: object) -> Visibility:
-        """Return what may be shown of a list item."""
+        """Return the visibility of a list item."""
         return (
             msgspec.structs.replace(self, names=False, fields={})
             if self.shown and not isinstance(item, dict)

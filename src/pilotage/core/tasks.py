@@ -14,7 +14,7 @@ __all__ = ["run_until_failure"]
 async def run_until_failure(coroutines: Mapping[str, Coroutine[Any, Any, NoReturn]]) -> NoReturn:
     """Run endless coroutines until one of them fails; then cancel the others and raise the first failure.
 
-    A task group would not do: before Python 3.13, it loses the cancellation of its own task if one of its tasks fails
+    A task group cannot be used: before Python 3.13, it loses the cancellation of its own task if one of its tasks fails
     at the same time. The caller, which expects failures, would then run forever.
 
     Args:

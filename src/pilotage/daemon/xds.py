@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.daemon.change_log import log_problems
+from pilotage.daemon.failed_requests import FailedRequests
 
 if TYPE_CHECKING:
     from pilotage.daemon.settings import DaemonSettings
@@ -28,6 +29,7 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
         GatewayError: the server cannot listen on the unix socket.
 
     """
+    ads.failures.on_failure = FailedRequests().add
     ads.snapshot.problems.listener = log_problems
     ads.envoys.on_silent = lambda problem: log.error("%s", problem)
     try:

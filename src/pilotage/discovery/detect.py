@@ -44,7 +44,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """How a candidate responded.
+    """The response of a candidate.
 
     Attributes:
         found: the engine.
@@ -53,7 +53,7 @@ class Probe(msgspec.Struct, frozen=True):
         api: supported API versions, e.g. ``1.44-1.51``.
         latency: seconds from connecting to the response to ``/version``.
         error: why it did not respond and what to do; ``""`` if it did.
-        warning: what is dangerous about the connection; ``""`` if nothing is.
+        warning: why the connection is dangerous; ``""`` if it is not.
         agent: what the agent in front of the engine reports about itself; ``None`` if there is no agent.
 
     """

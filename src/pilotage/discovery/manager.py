@@ -204,7 +204,7 @@ class DiscoveryManager:
             reserved_ports: ports on this host that the proxy itself uses from now on; as before if omitted.
             policy: what containers may claim from now on; as before if omitted.
 
-        Returns: Descriptions of what was done, for the log; empty if the configuration had not changed.
+        Returns: Descriptions of the changes, for the log; empty if the configuration had not changed.
 
         Raises:
             ConfigError: the address of an engine is invalid. Nothing has changed.

@@ -1,4 +1,4 @@
-"""Applies what the watcher of one engine reports to the route store."""
+"""Applies the reports of one engine's watcher to the route store."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ class DockerProvider:
         self.attempted.set()
 
     def _retire(self) -> DockerProvider:
-        """Ignore what the watcher still reports. Return the provider that owns the engine's routes in the store."""
+        """Ignore further reports of the watcher. Return the provider that owns the engine's routes in the store."""
         self._removed = True
         self._store.set_incomplete(self.name, incomplete=False)
         owner, self._predecessor = self._predecessor or self, None

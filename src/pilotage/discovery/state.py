@@ -32,7 +32,7 @@ _NO_ROUTES: Final = Built()
 
 
 class ListDiff(NamedTuple):
-    """How a list differs from the known state.
+    """The differences between a list and the known state.
 
     Attributes:
         unchanged: IDs of unchanged containers.

@@ -29,7 +29,7 @@ async def update_services(
     *,
     present: Collection[str] | None = None,
 ) -> ServicesChange:
-    """Read what the engine's swarm reports about some containers, if their labels say that they are tasks.
+    """Read the engine's tasks and services for containers whose labels say that they are tasks.
 
     Only unknown tasks are requested, so the cost does not depend on the total number of tasks.
 

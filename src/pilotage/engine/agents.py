@@ -1,4 +1,4 @@
-"""Asks an agent about itself, and defines what agents report (LABELS II.7.2)."""
+"""Asks an agent about itself, and defines the reports of agents (LABELS II.7.2)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _VERSION: Final = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})")
 
 
 class AgentInfo(msgspec.Struct, frozen=True):
-    """What an agent reports about itself.
+    """An agent's report about itself.
 
     Attributes:
         name: the agent's name; ``""`` if the agent has no name or its name cannot be shown.
@@ -64,7 +64,7 @@ class AgentInfo(msgspec.Struct, frozen=True):
 
 
 class AgentHealth(msgspec.Struct, frozen=True):
-    """What an agent reports about a target.
+    """An agent's report about the health of a target.
 
     Attributes:
         healthy: whether the target responds.
@@ -142,7 +142,7 @@ def distinct_name(wanted: str, config: DockerProviderConfig, taken: Container[st
 
 
 def tunnel_header(host: str, port: int, *, probe: bool = False) -> bytes:
-    """Return what a client of a tunnel sends first: version, host, port, flags and checksum, in 275 bytes.
+    """Return the header that begins a tunnel: version, host, port, flags and checksum, in 275 bytes.
 
     Args:
         host: the target, an address or a name of at most 255 bytes.

@@ -14,7 +14,7 @@ _PAUSE_AT: Final = 2**17  # bytes that wait for their reader
 
 
 class _Source(Protocol):
-    """Where the body comes from."""
+    """The source of a body."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -27,7 +27,7 @@ class EngineResponse:
         status: status code.
         reason: the reason phrase after the status code.
         headers: by name in lower case.
-        source: where the body comes from; paused while too much of the body waits for its reader.
+        source: the source of the body; paused while too much of the body waits for its reader.
 
     Attributes:
         status, reason, headers: as above.

@@ -76,7 +76,7 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What an engine showed when :func:`examine` connected to it again.
+    """The certificate and alert that an engine sent when :func:`examine` connected to it again.
 
     Attributes:
         certificate: the engine's certificate; ``None`` if the handshake did not get that far.

@@ -78,7 +78,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Identifies the process of a kept Envoy, and what it was started with.
+    """Identifies the process of a kept Envoy and the settings that it was started with.
 
     Attributes:
         pid, started, boot: Envoy's process ID, its start time in clock ticks since the boot, and the ID of this boot.

@@ -19,7 +19,7 @@ _CGROUPS: Final = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the limit on open files of this process and its children as far as the system allows."""
+    """Raise the limit on open files of this process and its children to the system's maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -24,7 +24,7 @@ _LONGEST_HEAD: Final = 16 * 1024
 
 
 class CapsuleReader:
-    """Reads what Envoy sends on one stream: the head of a request, then capsules with datagrams.
+    """Reads one stream from Envoy: the head of a request, then capsules with datagrams.
 
     Attributes:
         has_begun: whether the head of the request is complete.

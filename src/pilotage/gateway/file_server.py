@@ -1,6 +1,6 @@
 """Serves the files of routes with scheme fileserver to Envoy, over a private unix socket.
 
-Envoy decides who may request what. It sends the alias of the route as the host of each request.
+Envoy controls access to the files. It sends the alias of the route as the host of each request.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class Hangups:
     """Watches sockets, and calls a function once Envoy has closed a connection in both directions.
 
     asyncio reports the end of a stream in the same way whether the peer has closed one direction or both, and reports
-    nothing after that. The kernel tells the two cases apart (EPOLLHUP).
+    nothing after that. The kernel distinguishes the two cases (EPOLLHUP).
     """
 
     def __init__(self) -> None:

@@ -62,7 +62,7 @@ class Launcher(Protocol):
 
     @property
     def next_step(self) -> str:
-        """What pilotage does once Envoy has exited, as words for the log."""
+        """Words for the log that say what pilotage does after Envoy has exited."""
         ...
 
     async def start(self) -> EnvoyProcess:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BUFFERED", "Owner", "TunnelConnection"]
 
 BUFFERED: Final = 64 * 1024
-"""Bytes read at once, and bytes that may wait for a slow reader before no more are read, in each direction."""
+"""Bytes per read, and bytes that may wait for a slow reader in each direction before reading pauses."""
 
 _OPENING: Final = 10.0  # seconds until a tunnel must be open; agents take as long to reach a target
 _WAITING: Final = 30.0  # seconds for that, including the wait for earlier tunnels to the same agent
@@ -155,7 +155,7 @@ class TunnelConnection:
             self._end()
 
     def _hang_up(self) -> None:
-        """End the tunnel because Envoy has closed its connection, but first pass on what Envoy has sent."""
+        """End the tunnel after Envoy has closed its connection, once all data from Envoy has been passed on."""
         self._hung_up = True
         if self._near.has_ended:
             self._end()

@@ -126,7 +126,7 @@ def _line(change: Change, old: Table) -> ChangeLine | None:
 
 
 def describe_change(change: Change, old: Table) -> str:
-    """Return what changed, in a few words; ``""`` if the kind of the change says it all.
+    """Return a few words about a change; ``""`` if its kind says enough.
 
     Args:
         change: the change.

@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.containers.blacklist import is_blacklisted
 from pilotage.containers.container import Container
+from pilotage.containers.image import ContainerImage
 from pilotage.core.gc import gc_paused
 from pilotage.core.problems import Problem, Severity
 from pilotage.core.secrets import SHOWN, redact
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from pilotage.table.snapshot import EngineSnapshot
 
 __all__ = [
+    "ContainerJson",
     "ProblemJson",
     "change_json",
     "container_json",
+    "describe_container",
+    "describe_problem",
     "document",
     "pools_json",
     "problem_json",
@@ -109,40 +113,120 @@ def pools_json(table: Table) -> dict[str, Any]:
     return {name: {"members": list(members)} for name, members in table.pools().items()}
 
 
-def container_json(container: Container) -> dict[str, Any]:
-    """Return a container as plain data.
+class MountJson(msgspec.Struct, frozen=True):
+    """A mount of a container."""
 
-    ``public_ports`` maps public to private ports, ``private_ports`` private to public ones; 0 stands for no port.
+    type: str
+    source: str
+    destination: str
+
+
+class IdleJson(msgspec.Struct, frozen=True, kw_only=True):
+    """How a container sleeps and wakes. Durations are seconds."""
+
+    idle_timeout_s: float
+    wake_timeout_s: float
+    stop_method: str
+    stop_timeout_s: float
+    stop_signal: str
+    start_endpoint: str
+    depends_on: list[str]
+    no_loading_page: bool
+
+
+class ContainerJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A container.
+
+    Attributes:
+        name, id, provider: the container and its engine.
+        aliases: the names of its routes that its labels list.
+        explicit: whether only containers with labels of pilotage are served on its engine.
+        excluded: whether a label excludes it.
+        running, state: its state according to the engine.
+        network: the network through which it is reached.
+        private_hostname, public_hostname: its address in this network, and the address of its published ports.
+        blacklisted: whether it is a database or another service that is not served without labels.
+        image: its image.
+        host_network_mode: whether it uses the network of its host.
+        docker_health: whether its image has a health check.
+        public_ports: published port -> port of the container; 0 for none.
+        private_ports: port of the container -> published port; 0 for none.
+        mounts: its mounts.
+        idlewatcher: how it sleeps and wakes; null if it never sleeps.
+        errors: what is wrong with its labels, as sentences.
+
     """
-    image, ports = container.image, container.port_mapping
-    return {
-        "name": container.container_name,
-        "id": container.container_id,
-        "provider": container.provider,
-        "aliases": list(container.aliases),
-        "explicit": container.is_explicit,
-        "excluded": container.is_excluded,
-        "running": container.running,
-        "state": container.state,
-        "network": redact(container.network, SHOWN),
-        "private_hostname": container.private_hostname,
-        "public_hostname": container.public_hostname,
-        "blacklisted": is_blacklisted(container),
-        "image": msgspec.structs.asdict(image),
-        "host_network_mode": container.is_host_network_mode,
-        "docker_health": container.docker_health,
-        "public_ports": {str(number): entry.PrivatePort for number, entry in sorted(ports.public.items())},
-        "private_ports": {str(number): entry.PublicPort for number, entry in sorted(ports.private.items())},
-        "mounts": [
-            {"type": mount.Type, "source": mount.Source, "destination": mount.Destination} for mount in container.mounts
-        ],
-        "idlewatcher": _idle(container.idlewatcher_config),
-        "errors": [str(problem) for problem in container.errors],
-    }
+
+    name: str
+    id: str
+    provider: str
+    aliases: list[str]
+    explicit: bool
+    excluded: bool
+    running: bool
+    state: str
+    network: str
+    private_hostname: str
+    public_hostname: str
+    blacklisted: bool
+    image: ContainerImage
+    host_network_mode: bool
+    docker_health: bool
+    public_ports: dict[str, int]
+    private_ports: dict[str, int]
+    mounts: list[MountJson]
+    idlewatcher: IdleJson | None
+    errors: list[str]
+
+
+def container_json(container: Container) -> dict[str, Any]:
+    """Return a container as plain data; see :class:`ContainerJson`."""
+    found: dict[str, Any] = msgspec.to_builtins(describe_container(container))
+    return found
+
+
+def describe_container(container: Container) -> ContainerJson:
+    """Return a container as the API and ``--format json`` show it."""
+    ports = container.port_mapping
+    return ContainerJson(
+        name=container.container_name,
+        id=container.container_id,
+        provider=container.provider,
+        aliases=list(container.aliases),
+        explicit=container.is_explicit,
+        excluded=container.is_excluded,
+        running=container.running,
+        state=container.state,
+        network=redact(container.network, SHOWN),
+        private_hostname=container.private_hostname,
+        public_hostname=container.public_hostname,
+        blacklisted=is_blacklisted(container),
+        image=container.image,
+        host_network_mode=container.is_host_network_mode,
+        docker_health=container.docker_health,
+        public_ports={str(number): entry.PrivatePort for number, entry in sorted(ports.public.items())},
+        private_ports={str(number): entry.PublicPort for number, entry in sorted(ports.private.items())},
+        mounts=[MountJson(mount.Type, mount.Source, mount.Destination) for mount in container.mounts],
+        idlewatcher=_idle(container.idlewatcher_config),
+        errors=[str(problem) for problem in container.errors],
+    )
 
 
 class ProblemJson(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem, and its place. The attributes are those of :class:`~pilotage.core.problems.Problem`."""
+    """A problem, and its place.
+
+    Attributes:
+        provider, container, route: the engine, the container and the route.
+        label: key of the label, as written.
+        path: dotted path of the setting inside the label or file, e.g. `healthcheck.interval`.
+        line, column: position in the label's YAML or in the file, from 1; 0 if unknown.
+        message: what is wrong, in one sentence without a full stop.
+        hint: how to fix it; empty if there is no advice.
+        severity: `error` if the value has no effect, `warning` if it may not do what was meant.
+        value: the wrong value, shortened and without secrets.
+        file: the file; empty for labels.
+
+    """
 
     provider: str
     container: str
@@ -160,7 +244,12 @@ class ProblemJson(msgspec.Struct, frozen=True, kw_only=True):
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     """Return a problem as plain data."""
-    return msgspec.structs.asdict(ProblemJson(**problem_properties(problem)))
+    return msgspec.structs.asdict(describe_problem(problem))
+
+
+def describe_problem(problem: Problem) -> ProblemJson:
+    """Return a problem as the API and ``--format json`` show it."""
+    return ProblemJson(**problem_properties(problem))
 
 
 def problem_properties(problem: Problem) -> dict[str, Any]:
@@ -186,8 +275,8 @@ def change_json(change: Change, table: Table) -> dict[str, Any]:
 _SECONDS = ("idle_timeout", "wake_timeout", "stop_timeout")
 
 
-def _idle(config: IdleConfig | None) -> dict[str, Any] | None:
+def _idle(config: IdleConfig | None) -> IdleJson | None:
     if config is None:
         return None
-    plain: dict[str, Any] = msgspec.to_builtins(config)
-    return {f"{name}_s" if name in _SECONDS else name: redact(value, SHOWN) for name, value in plain.items()}
+    plain: dict[str, Any] = msgspec.to_builtins(config) | {"depends_on": list(config.depends_on)}
+    return IdleJson(**{f"{name}_s" if name in _SECONDS else name: redact(it, SHOWN) for name, it in plain.items()})

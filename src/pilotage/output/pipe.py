@@ -18,7 +18,7 @@ __all__ = ["Pipe"]
 
 
 class Pipe(io.StringIO):
-    """Buffers what is printed until :meth:`drain` writes it to a pipe, as fast as the pipe's reader reads.
+    """Buffers printed text until :meth:`drain` writes it to a pipe, as fast as the pipe's reader reads.
 
     The descriptor stays in blocking mode because other processes may share it. It is written to only when the system
     reports it writable, and then with no more than the pipe accepts.

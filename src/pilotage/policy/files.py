@@ -1,6 +1,6 @@
 """Restricts the files named in labels to folders that the operator allows, and reads them.
 
-This module uses the file system, but what it returns for a forbidden path does not reveal whether the file exists.
+This module uses the file system, but its results for a forbidden path do not reveal whether the file exists.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def decider(self, claimant: Claimant) -> str:
-        """Return what decides for a container, as readable text: a rule with its place, or the default."""
+        """Return the rule with its place, or the default, that decides for a container, as readable text."""
         rule = self.rule_for(claimant)
         if rule is not None:
             return f"{rule}: nothing is allowed" if rule.allows_nothing else str(rule)

@@ -54,7 +54,7 @@ _PAGE: Final[Headers] = (
 def accepts_page(asked: Asked) -> bool:
     """Return whether a browser asks for a page, so that it can be redirected to another site.
 
-    Scripts, API clients and WebSockets cannot follow such a redirect. They need a response that says to sign in.
+    Scripts, API clients and WebSockets cannot follow such a redirect. They need a response that asks them to sign in.
     """
     headers = asked.headers
     return (

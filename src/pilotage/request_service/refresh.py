@@ -25,8 +25,8 @@ LONGEST_ACCESS: Final = 3600
 _LONGEST_COOKIE: Final = 3600
 _REMEMBERED: Final = 1000
 _SECONDS: Final = 30.0
-"""How many renewals are remembered, and for how long. A page's requests may all renew a session at the same time, but a
-refresh token may be valid only once."""
+"""Number of renewals to remember, and seconds for which they are remembered. Several requests of a page may renew a
+session at the same time, but a refresh token may be valid only once."""
 
 
 class _Renewal(msgspec.Struct, frozen=True, array_like=True):

@@ -22,7 +22,7 @@ _SECONDS: Final = Duration(0)
 
 
 class FieldFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """How one group of fields, such as the request headers, is logged."""
+    """Settings for logging one group of fields, such as the request headers."""
 
     default: Annotated[str, Field(Choice(("keep", "drop", "redact")), "keep, drop or redact.", "drop")] = "drop"
     config: Annotated[dict[str, Any] | None, Field(FreeMapping(), "The same for individual names.")] = None
@@ -70,7 +70,7 @@ class LogFilters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how a route's requests are logged."""
+    """Settings for logging a route's requests."""
 
     path: Annotated[str, Field(_PATH, "File to log to. Not in effect yet.", "/var/log/app.log")] = ""
     stdout: Annotated[bool, Field(_BOOLEAN, "Log to pilotage's standard output.", "true")] = False

@@ -113,7 +113,7 @@ class ContainerClaims:
         return settings, (self.policy.roots_for if publishes else self.policy.folders_for)(self.claimant)
 
     def not_served(self, alias: str, target: Target) -> str:
-        """Return why a route is not served, whatever the policy says; ``""`` if the policy decides.
+        """Return why a route is not served independently of the policy; ``""`` if the policy decides.
 
         A route that is not served claims nothing.
         """

@@ -1,7 +1,7 @@
 """Reads routes from files: ``alias: {fields}``, with the same fields as labels (LABELS II.6.3). Pure.
 
-As with labels, an error in one route affects only that route. If a file is unreadable, the result has no routes and
-says so (``is_whole``), so that the caller can keep the file's previous routes.
+As with labels, an error in one route affects only that route. If a file is unreadable, the result has no routes, and
+``is_whole`` is false, so that the caller can keep the file's previous routes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Opening = Literal["open", "closed", "failed"]
 
 
 class Gate(msgspec.Struct, frozen=True, gc=False):
-    """What Envoys do with the requests for a route whose containers can sleep.
+    """How Envoys treat the requests for a route whose containers can sleep.
 
     Attributes:
         epoch: number of the current or next period in which the containers are awake; part of the name of the route's

@@ -1,4 +1,4 @@
-"""Fills in how a route is shown on a dashboard, where its labels do not say. Pure.
+"""Completes the dashboard settings of a route that its labels do not set. Pure.
 
 Rule: LABELS II.6.2, without GoDoxy's catalogue of icons.
 """
@@ -22,7 +22,7 @@ _OF_FILES: Final = "Other"
 
 
 class HomepageJson(msgspec.Struct, frozen=True, kw_only=True):
-    """How a route is shown on a dashboard. Secrets are hidden.
+    """The dashboard settings of a route. Secrets are hidden.
 
     Attributes:
         show: whether it is shown.

@@ -189,7 +189,7 @@ def merge_oidc(own: OidcOptions, defaults: OidcOptions) -> tuple[OidcOptions, st
 
 
 def audience(backend: str, options: OidcOptions) -> str:
-    """Return what sessions are valid for: one backend, and what it requires of users.
+    """Return the audience of sessions, which stands for one backend and its sign-in settings.
 
     A session ends when the provider, the client, or a list of users or groups changes.
 

@@ -170,7 +170,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """What is unusual: that it is asleep, or which endpoints are not ready and why; ``""`` if nothing is."""
+        """A note that it is asleep, or which endpoints are not ready and why; ``""`` otherwise."""
         if self.idle_watcher and not self.endpoints and not self.excluded:
             return "asleep" if self.sleeps_with else "asleep; its address is known once it wakes"
         odd = [f"{e.container or e.address}: {e.remark}" for e in self.endpoints if e.remark]

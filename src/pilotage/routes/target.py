@@ -163,7 +163,7 @@ def preferred_port(ports: Mapping[int, Port]) -> tuple[int, str]:
 
 
 class _Reached(NamedTuple):
-    """Where a port is reached: the host and port to connect to, and the container port published there, if any."""
+    """The host and port at which a port is reached, and the container port published there, if any."""
 
     host: str
     port: int

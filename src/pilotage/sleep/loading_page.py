@@ -1,4 +1,4 @@
-"""Renders what browsers show while a service wakes: one HTML page, and the events that update it. Pure.
+"""Renders the loading page that browsers show while a service wakes, and the events that update it. Pure.
 
 The page loads only the service's icon. Without JavaScript, it reloads itself instead of receiving events. This module
 writes all texts, so the page's script only inserts them.

@@ -29,7 +29,7 @@ _SHORTEST_ID: Final = 4
 
 
 class Followed(NamedTuple):
-    """What the caller must do after a change to a route.
+    """The actions required of the caller after a change to a route.
 
     Attributes:
         unit: the unit of the route; ``None`` if its containers do not sleep.

@@ -1,4 +1,4 @@
-"""Limits how many units one engine wakes at once, so that a burst of wake-ups does not overload the machine."""
+"""Limits how many units one engine wakes at the same time, so that many wake-ups do not overload the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_TURN", "MOST_AT_ONCE", "Turns"]
 
 MOST_AT_ONCE: Final = 4
-"""How many units one engine wakes at the same time. The others queue."""
+"""Number of units that one engine wakes at the same time. The others queue."""
 
 LONGEST_TURN: Final = 30.0
 """Seconds after which a unit that is still waking no longer keeps the next one waiting.

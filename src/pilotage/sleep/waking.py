@@ -37,7 +37,7 @@ QUEUES: Final = "waiting for other services to wake"
 """The step of a unit that waits for its turn."""
 
 LONGEST_WAKE: Final = 900.0
-"""Maximum number of seconds that an attempt may take, whatever the label says."""
+"""Maximum number of seconds that an attempt may take, even if the label allows more."""
 
 _LONGEST_CHECK_INTERVAL: Final = 0.5
 _CHECK_SHARE: Final = 0.05
@@ -45,7 +45,8 @@ _CHECK_SHARE: Final = 0.05
 is this share of the time since the container got an address, at most ``_LONGEST_CHECK_INTERVAL`` seconds."""
 
 _CHECKS_AT_ONCE: Final = 16
-"""How many endpoints of a unit are checked at the same time, so that one that does not respond does not delay all."""
+"""Number of a unit's endpoints that are checked at the same time, so that an unresponsive one does not delay the
+others."""
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the engine is asked whether a container that does not answer yet is still running."""

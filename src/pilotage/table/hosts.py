@@ -48,7 +48,7 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostResolution(msgspec.Struct, frozen=True, kw_only=True):
-    """Who serves a host.
+    """The routes that serve a host.
 
     Attributes:
         kind: ``route``, ``pool`` or ``above``: which of the :class:`HostClaims` won; ``""`` if no route serves the

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["Names", "Owner", "Resolved"]
 
 Owner = tuple[str, str]
-"""Who claims an alias: ``(engine, container ID)``, or ``(file, alias)`` for a route from a file."""
+"""The owner of a claim: ``(engine, container ID)``, or ``(file, alias)`` for a route from a file."""
 
 _BATCH: Final = 500  # names resolved before other tasks get a turn; about 2 ms
 
 
 class Resolved(msgspec.Struct):
-    """What changed when names were resolved.
+    """The changes from resolving names.
 
     Attributes:
         routes: alias -> the route that gets the alias, excluded if its host is refused; ``None`` if no route claims the

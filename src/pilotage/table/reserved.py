@@ -26,7 +26,7 @@ __all__ = ["HeldName", "ReservedNames"]
 
 
 class HeldName(msgspec.Struct, frozen=True):
-    """Who held a name when the daemon last ran.
+    """The holder of a name when the daemon last ran.
 
     Attributes:
         engine: name of the engine.

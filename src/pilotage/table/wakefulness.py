@@ -1,4 +1,4 @@
-"""Decides whether a route's containers count as awake. People and programs are shown the result. Pure."""
+"""Defines whether a route's containers are awake, as commands and the API show it. Pure."""
 
 from __future__ import annotations
 

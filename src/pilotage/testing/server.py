@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         self._write(data)
 
     def finish_abruptly(self) -> None:
-        """Close the connection in the middle of a response, after sending what is buffered."""
+        """Close the connection in the middle of a response, after sending the buffered data."""
         if self._transport is not None:
             self._transport.close()
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pilotage.xds.cloudflare import CLOUDFLARE, CLOUDFLARE_LISTS, read_networks, with_networks
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
+    from pilotage.xds.failures import Cause, Failure
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.html_changes import VOID, HtmlChange, Selector
     from pilotage.xds.load_reports import LoadReports, Report
@@ -102,9 +103,11 @@ __all__ = [
     "Backend",
     "Captcha",
     "CaptchaService",
+    "Cause",
     "CertificateFiles",
     "CertificatePair",
     "ClientProfile",
+    "Failure",
     "GatewayCapabilities",
     "GatewayOptions",
     "HtmlChange",
@@ -193,6 +196,8 @@ __getattr__, __dir__ = lazy_exports(
         "GRPC_SUFFIX": "clusters",
         "NO_ENDPOINT": "clusters",
         "LoadReports": "load_reports",
+        "Cause": "failures",
+        "Failure": "failures",
         "PROBED": "clusters",
         "TargetGuard": "target_guard",
         "SHARED": "clusters",

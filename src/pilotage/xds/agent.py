@@ -73,7 +73,7 @@ class Tunnel(msgspec.Struct, frozen=True):
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """How Envoys reach an agent.
+    """The settings with which Envoys reach an agent.
 
     Attributes:
         address: ``host:port`` as configured, which identifies it.

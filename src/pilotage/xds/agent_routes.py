@@ -54,7 +54,7 @@ class AgentRoutes:
         return self.known.get(key) or self.known.get(self._names.get(key, ""))
 
     def apply(self, alias: str, route: Route | None) -> tuple[Route | None, tuple[Problem, ...]]:
-        """Return a route, adapted to what its agent can serve; ``None`` and a problem if the agent cannot serve it.
+        """Return a route with the health that its agent reports; ``None`` and a problem if the agent cannot serve it.
 
         Ready endpoints that the agent reports as unhealthy become unhealthy.
         """

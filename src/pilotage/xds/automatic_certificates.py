@@ -47,7 +47,7 @@ class AutomaticCertificates:
         problems: a problem for each certificate that cannot be served, and for names without certificate.
 
     Args:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         send_changes: sends changed resources to the Envoys.
         envoys: the connected Envoys.
         schedule: calls a function after a number of seconds.

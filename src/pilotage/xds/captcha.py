@@ -118,7 +118,7 @@ def _is_plain(url: str) -> bool:
 
 
 def captcha_audience(backend: str, captcha: Captcha) -> str:
-    """Return what the sessions of visitors are valid for: one backend and one site at the provider.
+    """Return the audience of visitors' sessions, which stands for one backend and one site at the provider.
 
     Args:
         backend: ``route/ALIAS`` or ``pool/NAME``.

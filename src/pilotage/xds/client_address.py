@@ -32,7 +32,7 @@ WILDCARD: Final = "pilotage.wildcard"
 """Name of the filter that looks up wildcards, and also sets the header with the address."""
 
 NEEDS_ADDRESS: Final = "address"
-"""Key of a route's metadata that tells the script for wildcards that the route needs the address."""
+"""Key of a route's metadata: whether the script for wildcards sets the header with the address."""
 
 ADDRESS_SCRIPT: Final = (
     """

@@ -38,7 +38,7 @@ def _read(name: str) -> bytes:
     """Return the certificates in a PEM file.
 
     Raises:
-        OSError, ValueError: it cannot be read, or has something else in it. The message says so.
+        OSError, ValueError: it cannot be read, or contains anything but certificates. The message is readable.
 
     """
     if not name:

@@ -101,7 +101,7 @@ def client_check(profile: ClientProfile) -> Any:
 
 
 def subject_headers(backend: Backend) -> list[Any]:
-    """Return the header that tells a backend with a profile the subject of the client's certificate, if it has one."""
+    """Return the header with the subject of the client's certificate, for a backend with a profile."""
     if not backend.route.settings.inbound_mtls_profile:
         return []
     found = base_pb2.HeaderValueOption(

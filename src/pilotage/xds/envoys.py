@@ -1,7 +1,7 @@
 """Tracks the connected Envoys: how far behind each is, which have stopped answering, and what each has accepted.
 
 An Envoy answers every response with an acknowledgement or a rejection. An Envoy that does not answer, because it is
-stopped or overloaded, must not delay the others. So nothing waits long for such a silent Envoy.
+stopped or overloaded, must not delay the others. Waits for such a silent Envoy are therefore short.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LONGEST_NODE: Final = 100
 
 
 class _Known(msgspec.Struct):
-    """What is remembered about one connection."""
+    """The recorded state of one connection."""
 
     since: float
     heard: float
@@ -51,7 +51,7 @@ class Envoys:
         revision: changes whenever an Envoy connects, disconnects, becomes silent, answers, or gets something to answer.
 
     Args:
-        resources: what every Envoy should have. The owner keeps this mapping current.
+        resources: the resources that every Envoy should have. The owner keeps this mapping current.
 
     """
 
@@ -136,7 +136,7 @@ class Envoys:
         return 0.0 if began is None else max(0.0, _now() - began)
 
     def _watch(self, session: Session) -> None:
-        """If an Envoy has yet to answer, check it again as soon as it counts as silent."""
+        """If an Envoy has not answered yet, check it again when it would count as silent."""
         if session in self._timers or session not in self.sessions:
             return
         known = self._known.get(session)

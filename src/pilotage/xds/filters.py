@@ -117,8 +117,8 @@ _AGENT: Final = "pilotage.agent"
 _HSTS: Final = "pilotage.hsts"
 
 _MOST_GATEWAYS: Final = 8
-"""How many further pilotage gateways a request may pass through. Without a limit, a loop of gateways would use up all
-connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
+"""Number of further pilotage gateways that a request may pass through. Without a limit, a loop of gateways would use up
+all connections. The header CDN-Loop counts them (RFC 8586); clients that set it themselves limit only themselves."""
 
 AUTH_TIMEOUT: Final = 10.0  # seconds that an auth service may take to answer
 _LONGEST_CHECK: Final = 60.0
@@ -203,7 +203,7 @@ def http_filters(options: GatewayOptions, *, https: bool, trusted: bool = False,
 
 
 def _destination() -> Any:
-    """Return the filter that tells the shared clusters the address of a plain route's target.
+    """Return the filter that passes the address of a plain route's target to the shared clusters.
 
     Unlike a header, this address is not sent to the target, and neither clients nor labels can set it.
     """

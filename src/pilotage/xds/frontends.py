@@ -110,8 +110,8 @@ class Frontends:
             backends: key -> backend, of all backends.
             options: the gateway's settings.
             engines: names of the engines in their configured order.
-            lingering: the aliases of removed routes. The table gives a name to one backend; another one of that name
-                only lingers.
+            lingering: the aliases of removed routes whose requests still wait. A new route with the same name takes
+                precedence over them.
 
         """
         wanted = [backends[key] for key in self._scopes[name]]

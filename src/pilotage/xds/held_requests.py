@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["SHORTEST_SLICE", "HeldRequests", "accepts_connections"]
 
 SHORTEST_SLICE: Final = 0.25
-"""Minimum number of seconds that new requests wait for the same cluster. A hold time under a second is extended to it,
-because each new cluster changes the route in all Envoys, as often as a label says."""
+"""Minimum number of seconds that new requests wait for the same cluster. Shorter hold times are extended, because each
+new cluster changes the route in all Envoys."""
 
 _PROBE_INTERVAL: Final = 0.02
 _PROBES_SLOW_DOWN: Final = 1.1
@@ -36,11 +36,11 @@ _PROBE_TIMEOUT: Final = 0.5
 class HeldRequests:
     """Decides how long requests wait for an endpoint. The requests wait in Envoys, so they use no memory here.
 
-    Engines report a container as running before its server listens. So a backend's requests wait until one of its
-    endpoints accepts connections.
+    Engines report a container as running before its server listens. A backend's requests therefore wait until one of
+    its endpoints accepts connections.
 
     Args:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         send: sends changed resources.
         sessions: returns the connected Envoys.
         later: calls a function after a number of seconds.

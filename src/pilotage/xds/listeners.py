@@ -27,6 +27,7 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from pilotage.xds.client_checks import records_profile
 from pilotage.xds.client_limit import add_client_limit
 from pilotage.xds.client_profiles import NO_CLIENTS
+from pilotage.xds.failure_log import failure_log
 from pilotage.xds.filters import http_filters, scope_settings
 from pilotage.xds.local_replies import local_replies
 from pilotage.xds.own_ports import PORT_HEADER
@@ -296,7 +297,7 @@ def _manager(options: GatewayOptions, *, https: bool, trusted: bool = False, sco
         path_with_escaped_slashes_action=_MANAGER.KEEP_UNCHANGED,
         upgrade_configs=upgrade_configs(),
         local_reply_config=local_replies(options),
-        access_log=[*_access_log(options), *route_stats(), *route_logs(), *line_logs()],
+        access_log=[*_access_log(options), *route_stats(), *failure_log(), *route_logs(), *line_logs()],
     )
     if trusted:
         _believe(manager, options)

@@ -36,7 +36,7 @@ def lb_policy(backend: Backend) -> int:
 
 
 def hash_policies(backend: Backend) -> list[Any]:
-    """Return what Envoy hashes to choose an endpoint for an HTTP request; empty if it hashes nothing."""
+    """Return the hash policies by which Envoy chooses an endpoint for an HTTP request; empty if it needs none."""
     balance = backend.route.settings.load_balance
     if backend.backing != "own":
         return []
@@ -57,12 +57,12 @@ def hash_policies(backend: Backend) -> list[Any]:
 
 
 def tcp_hash(backend: Backend) -> list[Any]:
-    """Return what Envoy hashes to choose an endpoint for a tcp connection."""
+    """Return the hash policies by which Envoy chooses an endpoint for a tcp connection."""
     return [hash_policy_pb2.HashPolicy(source_ip=hash_policy_pb2.HashPolicy.SourceIp())] if _hashes(backend) else []
 
 
 def udp_hash(backend: Backend) -> list[Any]:
-    """Return what Envoy hashes to choose an endpoint for the datagrams of a client."""
+    """Return the hash policies by which Envoy chooses an endpoint for the datagrams of a client."""
     return [udp_proxy_pb2.UdpProxyConfig.HashPolicy(source_ip=True)] if _hashes(backend) else []
 
 

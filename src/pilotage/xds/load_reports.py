@@ -14,6 +14,8 @@ import msgspec
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
+from pilotage.xds.resources import socket_text
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -48,7 +50,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """What one Envoy has reported.
+    """The load reports of one Envoy.
 
     Attributes:
         node: its node ID.
@@ -191,7 +193,7 @@ def _take(report: Report, request: Any) -> None:
         found = {address: Load(0, load.issued, load.failed) for address, load in before.items()}
         for locality in cluster.upstream_locality_stats:
             for it in locality.upstream_endpoint_stats or (locality,):
-                address = _address(it.address) if locality.upstream_endpoint_stats else ""
+                address = socket_text(it.address) if locality.upstream_endpoint_stats else ""
                 found[address] = found.get(address, Load()) + Load(
                     it.total_requests_in_progress, it.total_issued_requests, it.total_error_requests
                 )
@@ -201,9 +203,3 @@ def _take(report: Report, request: Any) -> None:
         if found:
             loads[cluster.cluster_name] = found
     report.loads = loads
-
-
-def _address(address: Any) -> str:
-    socket = address.socket_address
-    host = f"[{socket.address}]" if ":" in socket.address else socket.address
-    return f"{host}:{socket.port_value}" if host else address.pipe.path

@@ -30,8 +30,8 @@ _HELD_BYTES: Final = 128 * 1024
 _STREAM_PROTOCOLS: Final = tuple(
     "postgresql mqtt imap pop3 managesieve xmpp-client xmpp-server irc nntp ftp dot".split()
 )
-"""What tcp routes accept if a client asks for it (IANA's registry of ALPN). Some clients, such as those of PostgreSQL
-without its own negotiation of TLS, insist on it. HTTP is missing, because a target may know only one of its versions.
+"""Protocols that tcp routes accept if a client asks for one (ALPN). Some clients, such as those of PostgreSQL without
+its own negotiation of TLS, require this. HTTP is missing, because a target may support only one of its versions.
 """
 
 

@@ -134,7 +134,7 @@ def client_address(policy: RoutePolicy) -> str:
 
 
 def real_ip_metadata(policy: RoutePolicy) -> Mapping[str, str]:
-    """Return what the script has to know, as metadata of a route; empty if it does not run."""
+    """Return the input of the script, as metadata of a route; empty if the script does not run."""
     if policy.address_from is None:
         return {}
     header, networks = policy.address_from
@@ -167,7 +167,7 @@ def real_principal(network: str) -> Any:
 
 
 def real_rate_action() -> Any:
-    """Return the rate limit action that tells real addresses apart. Clients without an address share a limit."""
+    """Return the rate limit action that distinguishes real addresses. Clients without an address share a limit."""
     kind = route_components_pb2.RateLimit.Action
     key = metadata_key_pb2.MetadataKey(key=_CLIENT, path=[metadata_key_pb2.MetadataKey.PathSegment(key="address")])
     return kind(metadata=kind.MetaData(descriptor_key="remote_address", metadata_key=key, default_value="unknown"))

@@ -51,7 +51,7 @@ class Resends:
         return name in self._attempts
 
     def mark(self, name: str, now: float) -> bytes:
-        """Return what to append to a serialized scope.
+        """Return the bytes to append to a serialized scope.
 
         Args:
             name: name of the scope.

@@ -35,6 +35,7 @@ __all__ = [
     "resource",
     "seconds",
     "socket",
+    "socket_text",
     "version_of",
 ]
 
@@ -154,8 +155,8 @@ def led_to(version: str) -> list[str]:
 class Frame:
     """Encodes one field of a message: tag, length, content.
 
-    Bytes appended to a serialized message are parsed as further fields of this message. So content that thousands of
-    messages share needs to be serialized only once.
+    Bytes appended to a serialized message are parsed as further fields of this message. Content that thousands of
+    messages share therefore needs to be serialized only once.
 
     Args:
         message: the message type.
@@ -212,6 +213,13 @@ def socket(host: str, port: int, *, udp: bool = False) -> address_pb2.Address:
     return address_pb2.Address(
         socket_address=address_pb2.SocketAddress(address=host, port_value=port, protocol=protocol)
     )
+
+
+def socket_text(address: Any) -> str:
+    """Return an ``Address`` as ``host:port``, or the path of a unix socket."""
+    found = address.socket_address
+    host = f"[{found.address}]" if ":" in found.address else found.address
+    return f"{host}:{found.port_value}" if host else str(address.pipe.path)
 
 
 def header(name: str, value: str, *, add: bool = False) -> base_pb2.HeaderValueOption:

@@ -1,4 +1,4 @@
-"""Runs the commands of rules for all requests of a case at once. Pure."""
+"""Runs the commands of rules for all requests of a case together. Pure."""
 
 from __future__ import annotations
 

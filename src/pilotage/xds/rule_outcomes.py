@@ -52,7 +52,7 @@ _LONGEST_IN_ALL: Final = 500_000
 
 
 class Case(msgspec.Struct, frozen=True):
-    """What happens to requests for which all tests have the wanted results, unless an earlier case applies."""
+    """The outcome for requests for which all tests have the wanted results, unless an earlier case applies."""
 
     tests: tuple[TestResult, ...]
     outcome: Outcome

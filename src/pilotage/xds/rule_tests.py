@@ -48,9 +48,8 @@ ADDRESS_HEADER: Final = "x-pilotage-address"
 """The request header with the client's address, which a filter sets for routes whose rules need it."""
 
 HOST_HEADER: Final = "x-pilotage-host"
-"""The request header with the client's host, which a filter sets while it looks up the route of a wildcard alias.
-
-Meanwhile, the host is that of the alias.
+"""The request header with the client's host. A filter sets it while it looks up the route of a wildcard alias, because
+it then replaces the host itself.
 """
 
 PROTOCOL_HEADER: Final = "x-pilotage-protocol"

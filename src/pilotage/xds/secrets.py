@@ -23,7 +23,7 @@ __all__ = ["read_certificates"]
 
 
 def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Resource]]:
-    """Return the settings with what the files of certificates contain, and the secrets.
+    """Return the settings, completed with the contents of the certificate files, and the secrets.
 
     The settings then contain the names of the certificates and the problems of the profiles. Without HTTPS, there are
     no secrets.

@@ -17,6 +17,7 @@ from pilotage.xds.checks import SERVICE, refuse, unchanged
 from pilotage.xds.clusters import GRPC_SUFFIX
 from pilotage.xds.envoy_version import requests_of_supported
 from pilotage.xds.envoys import Envoys
+from pilotage.xds.failure_reports import FailureReports
 from pilotage.xds.held_requests import HeldRequests
 from pilotage.xds.load_reports import LoadReports
 from pilotage.xds.nacks import Retries, nack_problems
@@ -54,13 +55,14 @@ class AdsServer:
     It sends nothing before the first :meth:`publish`, so that a running Envoy keeps what it has.
 
     Attributes:
-        snapshot: what every Envoy should have.
+        snapshot: the configuration that every Envoy should have.
         gates: decides whether requests to routes whose containers can sleep pass, wait or are rejected.
         held: the requests that wait for an endpoint.
         targets: resolves and probes the targets in the snapshot.
         envoys: the connected Envoys.
         certificates: the certificates that pilotage obtains, and the challenges of their authorities.
         loads: the load reports of the connected Envoys.
+        failures: their reports of failed requests.
         removals: lets Envoys keep what they had before this process started, until :meth:`release_removals`.
         on_check, on_body: do the work of middlewares that Envoy lacks; by default, refuse requests and keep bodies.
 
@@ -68,7 +70,7 @@ class AdsServer:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
         linger: seconds for which Envoys keep a backend's own cluster for retries after it has moved to the shared one.
-        guard: what no route may reach; by default, the guard for a policy without rules.
+        guard: decides which targets are refused; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
     """
@@ -89,7 +91,7 @@ class AdsServer:
         self._linger = linger
         self.envoys = Envoys(lambda: self.snapshot.resources)
         self._sessions = self.envoys.sessions
-        self.loads = LoadReports()
+        self.loads, self.failures = LoadReports(), FailureReports()
         self._published, self._closed = asyncio.Event(), asyncio.Event()
         self.removals = RemovalHold()
         parts = (self.snapshot, self._send_changes, lambda: tuple(self._sessions))
@@ -120,7 +122,9 @@ class AdsServer:
 
         """
         self._read_settings(self.snapshot.options)
-        server = grpc_server(self._stream, self._check, self.loads.stream, self._process)
+        streams = self.loads.stream, self.failures.stream
+        body = lambda *it: self.on_body(*it)  # noqa: E731, PLW0108  it may change later
+        server = grpc_server(self._stream, self._check, *streams, body)
         bind(server, address, tls)
         await server.start()
         self._servers.append(server)
@@ -130,14 +134,10 @@ class AdsServer:
         at = request.attributes.context_extensions
         return await self.on_check(request) if SERVICE in at else self.gates.check(at.get("page", ""), request)
 
-    def _process(self, requests: AsyncIterator[Any], backend: str) -> AsyncIterator[Any]:
-        return self.on_body(requests, backend)
-
     async def close(self) -> None:
         """Stop serving. Envoys keep what they have."""
-        self.envoys.close()
-        self.loads.close()
-        self.certificates.close()
+        for part in (self.envoys, self.loads, self.failures, self.certificates):
+            part.close()
         await self.targets.close()
         servers, self._servers = self._servers, []
         # Let the calls end first: grpc logs calls that it has to cut off as errors.
@@ -193,10 +193,10 @@ class AdsServer:
 
         Args:
             options: the gateway's settings.
-            guard: what no route may reach; if omitted, the previous guard.
+            guard: decides which targets are refused; if omitted, the previous guard.
 
         Raises:
-            ConfigError: a certificate cannot be read or used; the old settings stay in force.
+            ConfigError: a certificate cannot be read or used. The old settings stay in effect.
 
         """
         changed = self._read_settings(options, guard) | self.targets.follow()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
+from envoy.service.accesslog.v3 import als_pb2
 from envoy.service.auth.v3 import external_auth_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2
@@ -36,6 +37,7 @@ def grpc_server(
     discovery: Stream,
     check: Callable[[Any, Any], Awaitable[Any]],
     loads: Stream,
+    failures: Callable[[AsyncIterator[Any], Any], Awaitable[Any]],
     bodies: Callable[[AsyncIterator[Any], str], AsyncIterator[Any]] = unchanged,
 ) -> grpc.aio.Server:
     """Return a server that does not listen yet.
@@ -44,6 +46,7 @@ def grpc_server(
         discovery: handles a stream of incremental ADS.
         check: decides whether a request may proceed.
         loads: handles a stream of load reports.
+        failures: handles a stream of reports of failed requests.
         bodies: handles Envoy's messages about one response whose body may change. Its second argument is the backend.
 
     """
@@ -63,6 +66,11 @@ def grpc_server(
         request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
         response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
     )
+    logging = grpc.stream_unary_rpc_method_handler(
+        failures,
+        request_deserializer=als_pb2.StreamAccessLogsMessage.FromString,
+        response_serializer=als_pb2.StreamAccessLogsResponse.SerializeToString,
+    )
 
     async def process(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         metadata = dict(context.invocation_metadata() or ())
@@ -78,6 +86,7 @@ def grpc_server(
         "envoy.service.discovery.v3.AggregatedDiscoveryService": {"DeltaAggregatedResources": ads},
         "envoy.service.auth.v3.Authorization": {"Check": authorization},
         "envoy.service.ext_proc.v3.ExternalProcessor": {"Process": processing},
+        "envoy.service.accesslog.v3.AccessLogService": {"StreamAccessLogs": logging},
         "envoy.service.load_stats.v3.LoadReportingService": {"StreamLoadStats": reporting},
     }
     server.add_generic_rpc_handlers(

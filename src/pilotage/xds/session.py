@@ -1,4 +1,4 @@
-"""Tracks one Envoy's ADS session: what Envoy has, what it still needs, and in which order to send it. Pure.
+"""Tracks one Envoy's ADS session: which resources Envoy has or needs, and in which order to send them. Pure.
 
 Clusters are sent before the scopes (route configurations) and listeners that reference them, and removed after them.
 One response of each type is in flight at a time; later changes accumulate. When Envoy rejects a response, the session
@@ -10,8 +10,8 @@ address may belong to another container by now. The other routes of its scope do
 :mod:`~pilotage.xds.scope_parts`).
 
 Envoy does not acknowledge clusters with health checks until it has probed each of their endpoints, which can take as
-long as the slowest probe. It still applies later responses at once. So clusters with health checks are sent last and in
-a response of their own, and until Envoy acknowledges them, further responses follow without waiting.
+long as the slowest probe. It still applies later responses immediately. Clusters with health checks are therefore sent
+last, in a response of their own. Further responses follow without waiting for their acknowledgement.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Session(SessionState):
         now: loop time in seconds, set by the owner before :meth:`next_responses`.
 
     Args:
-        resources: what Envoy should have. The owner keeps this mapping current.
+        resources: the resources that Envoy should have. The owner keeps this mapping current.
         removals: decides which resources must not be removed yet.
 
     """

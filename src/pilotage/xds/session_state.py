@@ -31,7 +31,7 @@ class SessionState:
         led_before: the clusters to which requests were sent before this session, and for which they may have waited.
 
     Args:
-        resources: what Envoy should have. The owner keeps this mapping current.
+        resources: the resources that Envoy should have. The owner keeps this mapping current.
 
     """
 

@@ -30,10 +30,10 @@ PAGES_CLUSTER: Final = "pilotage-pages"
 """Name in Envoy's bootstrap of the cluster that serves the page's events."""
 
 EVENTS_PATH: Final = "/.pilotage/wake-events"
-"""Where the page gets its events, on the host of the service."""
+"""Path of the page's events, on the host of the service."""
 
 ROUTE_HEADER: Final = "x-pilotage-route"
-"""The request header that tells that server the route's alias."""
+"""The request header with the route's alias, for that server."""
 
 _NOT_STARTED: Final = "This service could not be started."
 _NOT_WAKING: Final = "This service is asleep, and only its start page wakes it.\n"

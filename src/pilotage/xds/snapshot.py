@@ -73,7 +73,7 @@ class Snapshot:
         frontends: the scopes and listeners of the backends.
         restarting: aliases whose containers were all told to stop and may come back, until :meth:`settle`.
         agents: the agents, and the routes that use them.
-        listeners: what the HTTP listeners depend on besides the settings.
+        listeners: the certificates and challenges of the HTTP listeners.
         awaited: aliases that began to linger or to restart since the owner last emptied this set.
 
     """

@@ -1,4 +1,4 @@
-"""Tracks an Envoy's subscription to a resource type: what is acknowledged, in flight and pending. Pure."""
+"""Tracks an Envoy's subscription to a resource type: its acknowledged, unanswered and pending resources. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Response(msgspec.Struct):
         removed: names of the resources that this response removes.
         references: for each of these resources, the clusters that it referenced before.
         sent: loop time at which it was made, in seconds.
-        marks: for each of these resources that needs one, what to append to it; see :mod:`pilotage.xds.resends`.
+        marks: the bytes to append to each of these resources that needs some; see :mod:`pilotage.xds.resends`.
 
     """
 

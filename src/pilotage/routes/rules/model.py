@@ -14,7 +14,7 @@ PatternKind = Literal["exact", "glob", "regex"]
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """What a value is compared with.
+    """A pattern that a value is compared with.
 
     Attributes:
         kind: an ``exact`` text, a ``glob`` for the whole text, or a ``regex`` that is searched for.
