@@ -1,4 +1,4 @@
-"""Prepares the pages that list something."""
+"""Prepares the data of the pages with lists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KINDS: Final = "added updated draining removed health wakefulness stale live co
 
 
 class Lists:
-    """Collects what pages show. Each method takes the parameters of the page's address.
+    """Collects the data of pages. Each method takes the parameters of the page's URL.
 
     Args:
         source: what the API serves.

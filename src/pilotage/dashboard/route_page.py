@@ -24,7 +24,7 @@ __all__ = ["explanation_page", "route_page"]
 
 
 def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any]:
-    """Return what the template needs to show a route.
+    """Return the template's data for a route.
 
     Args:
         detail: everything about the route.
@@ -52,7 +52,7 @@ def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any
 
 
 def explanation_page(explanation: Explanation) -> dict[str, Any]:
-    """Return what the template needs to explain a name that is not a route's: that of a container or a pool."""
+    """Return the template's data for the explanation of a container or a pool."""
     return {
         "name": explanation.name,
         "current": None,
