@@ -1,11 +1,11 @@
-"""Prepares the pages that list something."""
+"""Prepares the data of the pages with lists."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.engines import describe_engines
-from pilotage.api.route_detail import route_detail, route_source
+from pilotage.api.route_detail import correction_of, route_detail, route_source
 from pilotage.api.routes import RouteFilter, RouteIndex
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
@@ -31,7 +31,7 @@ _KINDS: Final = "added updated draining removed health wakefulness stale live co
 
 
 class Lists:
-    """Collects what pages show. Each method takes the parameters of the page's address.
+    """Collects the data of pages. Each method takes the parameters of the page's URL.
 
     Args:
         source: what the API serves.
@@ -116,7 +116,7 @@ class Lists:
         errors = sum(it.severity == "error" for it in found)
         chosen = [it for it in found if severity in ("", it.severity)]
         return {
-            "problems": [shown_problem(it) for it in chosen[:_MOST_PROBLEMS]],
+            "problems": [shown_problem(it, correction_of(it)) for it in chosen[:_MOST_PROBLEMS]],
             "more": max(0, len(chosen) - _MOST_PROBLEMS),
             "errors": errors,
             "warnings": len(found) - errors,

@@ -1,4 +1,4 @@
-"""Prepares problems for the pages: where they lead, and the label to write instead. Pure."""
+"""Prepares problems for the pages, with a link and the label to write instead. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ShownProblem(msgspec.Struct, frozen=True):
 
     Attributes:
         severity: ``error`` or ``warning``.
-        message: what is wrong.
+        message: the problem.
         value: the offending value; ``""`` if it is hidden or does not matter.
         place: where it is.
         hint: what to do; ``""`` if there is no advice.

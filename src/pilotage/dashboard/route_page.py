@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from pilotage.api.route_detail import correction_of
 from pilotage.core.problems import Problem
 from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
@@ -23,7 +24,7 @@ __all__ = ["explanation_page", "route_page"]
 
 
 def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any]:
-    """Return what the template needs to show a route.
+    """Return the template's data for a route.
 
     Args:
         detail: everything about the route.
@@ -51,13 +52,13 @@ def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any
 
 
 def explanation_page(explanation: Explanation) -> dict[str, Any]:
-    """Return what the template needs to explain a name that is not a route's: that of a container or a pool."""
+    """Return the template's data for the explanation of a container or a pool."""
     return {
         "name": explanation.name,
         "current": None,
         "address": "",
         "sleep": "",
-        "problems": [shown_problem(it) for it in dict.fromkeys(explanation.problems)],
+        "problems": [shown_problem(it, correction_of(it)) for it in dict.fromkeys(explanation.problems)],
         "endpoints": [],
         "envoys": [],
         "traffic": None,
