@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.engines import describe_engines
-from pilotage.api.route_detail import route_detail, route_source
+from pilotage.api.route_detail import correction_of, route_detail, route_source
 from pilotage.api.routes import RouteFilter, RouteIndex
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
@@ -116,7 +116,7 @@ class Lists:
         errors = sum(it.severity == "error" for it in found)
         chosen = [it for it in found if severity in ("", it.severity)]
         return {
-            "problems": [shown_problem(it) for it in chosen[:_MOST_PROBLEMS]],
+            "problems": [shown_problem(it, correction_of(it)) for it in chosen[:_MOST_PROBLEMS]],
             "more": max(0, len(chosen) - _MOST_PROBLEMS),
             "errors": errors,
             "warnings": len(found) - errors,

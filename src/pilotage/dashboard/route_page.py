@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from pilotage.api.route_detail import correction_of
 from pilotage.core.problems import Problem
 from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
@@ -57,7 +58,7 @@ def explanation_page(explanation: Explanation) -> dict[str, Any]:
         "current": None,
         "address": "",
         "sleep": "",
-        "problems": [shown_problem(it) for it in dict.fromkeys(explanation.problems)],
+        "problems": [shown_problem(it, correction_of(it)) for it in dict.fromkeys(explanation.problems)],
         "endpoints": [],
         "envoys": [],
         "traffic": None,
