@@ -108,7 +108,8 @@ class CertificateKeeper:
 
         if self._table is None:
             return {}
-        found = find_hosts(self._table.routes.values(), self._settings, self._is_served)
+        files = [name for it in self._ads.snapshot.options.certificates for name in it.names]
+        found = find_hosts(self._table.routes.values(), self._settings, self._is_served, files)
         self._host_problems = tuple(found.problems)
         return found.wanted
 
