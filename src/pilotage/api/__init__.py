@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
-    from pilotage.api.route_detail import LabelCorrection, ProblemDetail, RouteDetail, route_detail, route_source
+    from pilotage.api.route_detail import ProblemDetail, RouteDetail, route_detail, route_source
     from pilotage.api.routes import RouteEntry, RouteFilter, RouteIndex
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
@@ -31,7 +31,6 @@ __all__ = [
     "ChangeHistory",
     "CountingConnection",
     "EnvoyMetrics",
-    "LabelCorrection",
     "Listen",
     "Metrics",
     "ProblemDetail",
@@ -57,7 +56,6 @@ __getattr__, __dir__ = lazy_exports(
     {
         "RouteDetail": "route_detail",
         "ProblemDetail": "route_detail",
-        "LabelCorrection": "route_detail",
         "RouteIndex": "routes",
         "RouteFilter": "routes",
         "route_source": "route_detail",
