@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pilotage.core.problems import Problem
 from pilotage.dashboard.problems import shown_problem
-from pilotage.output.correction import LabelCorrection
+from pilotage.output.corrections import LabelCorrection
 
 
 def test_a_problem_leads_to_its_route_and_to_the_label_to_write() -> None:

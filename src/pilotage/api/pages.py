@@ -1,4 +1,4 @@
-"""Defines what the HTTP API needs to know about the pages for people that share its addresses."""
+"""Defines the interface between the HTTP API and the web pages on the same addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Pages", "prefers_html"]
 
 
 class Pages(Protocol):
-    """Pages for people. The API decides who may see them."""
+    """Web pages for people. The API controls access to them."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the paths of the pages, all but ``/``."""
@@ -22,7 +22,7 @@ class Pages(Protocol):
         """Return the page of the path ``/``."""
 
     def is_open(self, path: str) -> bool:
-        """Return whether everybody may use a path who can connect: the page to sign in, and style sheets."""
+        """Return whether a path needs no permission, such as the sign-in page and style sheets."""
 
     def is_signed_in(self, request: web.BaseRequest) -> bool:
         """Return whether a request has the cookie of a browser that has signed in with the API's token."""
@@ -32,5 +32,5 @@ class Pages(Protocol):
 
 
 def prefers_html(request: web.BaseRequest) -> bool:
-    """Return whether a browser sent the request to show a page, and no other program."""
+    """Return whether a browser sent the request to show a page."""
     return "text/html" in request.headers.get("Accept", "")

@@ -13,7 +13,7 @@ import msgspec
 from pilotage.api.history import ChangeFilter, RecordedChange
 from pilotage.api.routes import RouteEntry, RouteSource
 from pilotage.api.traffic import TrafficJson, route_traffic
-from pilotage.output.correction import LabelCorrection, correction_of
+from pilotage.output.corrections import LabelCorrection, correction_of
 from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus

@@ -1,4 +1,4 @@
-"""Carries out what people ask for on the dashboard: wake containers, put them to sleep, reload the configuration."""
+"""Implements the actions of the dashboard: wake containers, put them to sleep, reload the configuration."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_CARDS", "Card", "Group", "card", "grouped"]
 
 MOST_CARDS: Final = 300
-"""Maximum number of cards on the page. With more services, people search."""
+"""Maximum number of cards on the page. Further services can be found with the search."""
 
 _FAVORITES: Final = "Favorites"
 _HUES: Final = 12
@@ -34,7 +34,7 @@ class Card(msgspec.Struct, frozen=True):
         category: the group.
         initial: the character that stands for the service.
         hue: number from 0 to 11 that chooses the color behind the character, the same for the same name.
-        url: where the card leads; ``""`` if the service has no address that a browser can open.
+        url: the URL that the card opens; ``""`` if the service has no URL that a browser can open.
         details: path of the route's page.
         state: the route's state.
         favorite: whether it is among the favorites.

@@ -1,4 +1,4 @@
-"""Builds addresses for the dashboard's links, and drops those that labels may not set. Pure."""
+"""Builds URLs for the dashboard's links, and drops those that labels may not set. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST: Final = 2_000  # characters of a URL; browsers take about as many
 def safe_url(text: str) -> str:
     """Return an ``http`` or ``https`` URL; ``""`` for anything else.
 
-    Labels come from strangers. A ``javascript:`` URL would run in the dashboard's own origin. Browsers ignore control
+    Labels are untrusted. A ``javascript:`` URL would run in the dashboard's own origin. Browsers ignore control
     characters and read a backslash as a slash, so no URL with such a character passes.
     """
     parts = _parts(text)

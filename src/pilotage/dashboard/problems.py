@@ -1,4 +1,4 @@
-"""Prepares problems for the pages: where they lead, and the label to write instead. Pure."""
+"""Prepares problems for the pages, with a link and the label to write instead. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pilotage.dashboard.links import path_of
 
 if TYPE_CHECKING:
     from pilotage.core.problems import Problem
-    from pilotage.output.correction import LabelCorrection
+    from pilotage.output.corrections import LabelCorrection
 
 __all__ = ["ShownProblem", "shown_problem"]
 
@@ -21,7 +21,7 @@ class ShownProblem(msgspec.Struct, frozen=True):
 
     Attributes:
         severity: ``error`` or ``warning``.
-        message: what is wrong.
+        message: the problem.
         value: the offending value; ``""`` if it is hidden or does not matter.
         place: where it is.
         hint: what to do; ``""`` if there is no advice.

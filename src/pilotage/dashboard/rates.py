@@ -1,4 +1,4 @@
-"""Works out how many requests per second routes get, from their counters. Pure: the caller passes in the time."""
+"""Computes the requests per second of routes from their counters. Pure: the caller passes in the time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTH, _HEIGHT = 60, 14
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """How many requests a route gets.
+    """The requests per second of a route.
 
     Attributes:
         words: the latest rate as text, such as ``12`` or ``0.4``.

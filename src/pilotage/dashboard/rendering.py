@@ -26,7 +26,7 @@ class Asset(msgspec.Struct, frozen=True):
         path: its path on the API's addresses.
         body: its content.
         content_type: its media type.
-        version: part of the hash of its content. It is in the addresses of the file, so that browsers may keep it.
+        version: part of the hash of its content. It is in the file's URL, so that browsers can cache the file.
 
     """
 
@@ -74,7 +74,7 @@ def _asset(path: Path) -> Asset:
 
 
 def _readable(value: Any) -> Any:
-    """Make control characters visible, also those that change the direction of the text around them."""
+    """Make control characters visible, including those that change the direction of text."""
     return escape(value) if type(value) is str else value
 
 

@@ -10,6 +10,7 @@ from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.states import endpoint_state, route_state, state_on_envoy
+from pilotage.output.corrections import correction_of
 from pilotage.output.json import ProblemJson
 from pilotage.sleep.status import describe
 
@@ -23,7 +24,7 @@ __all__ = ["explanation_page", "route_page"]
 
 
 def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any]:
-    """Return what the template needs to show a route.
+    """Return the template's data for a route.
 
     Args:
         detail: everything about the route.
@@ -51,13 +52,13 @@ def route_page(detail: RouteDetail, table: Table, rates: Rates) -> dict[str, Any
 
 
 def explanation_page(explanation: Explanation) -> dict[str, Any]:
-    """Return what the template needs to explain a name that is not a route's: that of a container or a pool."""
+    """Return the template's data for the explanation of a container or a pool."""
     return {
         "name": explanation.name,
         "current": None,
         "address": "",
         "sleep": "",
-        "problems": [shown_problem(it) for it in dict.fromkeys(explanation.problems)],
+        "problems": [shown_problem(it, correction_of(it)) for it in dict.fromkeys(explanation.problems)],
         "endpoints": [],
         "envoys": [],
         "traffic": None,

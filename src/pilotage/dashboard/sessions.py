@@ -18,7 +18,7 @@ LIFETIME: Final = 8 * 3600.0
 _MOST: Final = 100
 """Maximum number of sessions. The oldest one ends when another begins."""
 _ATTEMPTS: Final = 10
-"""Wrong tokens that are answered within one minute. Further attempts are refused without looking at the token."""
+"""Maximum number of wrong tokens within one minute. Further attempts are refused without a check."""
 _MINUTE: Final = 60.0
 
 
@@ -26,7 +26,7 @@ class Sessions:
     """Sessions in memory. They end with the daemon.
 
     Args:
-        token: the API's token; if it is empty, nobody can sign in.
+        token: the API's token; if it is empty, no browser can sign in.
         now: returns the time of a monotonic clock, in seconds.
 
     """

@@ -51,9 +51,9 @@ _ASSET_HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
 }
 _LONGEST: Final = 200
-"""Characters of a parameter that are looked at."""
+"""Maximum number of characters of a parameter that are used."""
 _EVERY: Final = 5.0
-"""Seconds between two readings of the request counters, while somebody looks."""
+"""Seconds between two reads of the request counters, while a browser shows pages."""
 _WATCHED: Final = 60.0
 """Seconds after the last page for which the counters are read."""
 
@@ -62,7 +62,7 @@ class Dashboard:
     """The pages, inside an ``async with`` block. They are the ``pages`` of an :class:`~pilotage.api.server.Api`.
 
     Args:
-        source: what the pages show.
+        source: the data that the pages show.
         token: the API's token, with which browsers sign in; ``""`` if there is none.
         reload: requests that the daemon reads its configuration again.
 
@@ -112,7 +112,7 @@ class Dashboard:
         return await self._page(request, "home", "Services", await self._lists.home(_query(request)))
 
     def is_open(self, path: str) -> bool:
-        """Return whether everybody may use a path who can connect: the page to sign in, and style sheets."""
+        """Return whether a path needs no permission, such as the sign-in page and style sheets."""
         return path == "/login" or path.startswith("/assets/")
 
     def is_signed_in(self, request: web.BaseRequest) -> bool:
@@ -243,7 +243,7 @@ class Dashboard:
     # ---- request rates
 
     def _look(self) -> None:
-        """Read the request counters regularly while somebody looks at pages."""
+        """Read the request counters regularly while a browser shows pages."""
         self._looked_at = asyncio.get_running_loop().time()
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(), name="request rates")
@@ -256,5 +256,5 @@ class Dashboard:
 
 
 def _query(request: web.BaseRequest) -> dict[str, str]:
-    """Return the parameters of the address that are not empty, each shortened."""
+    """Return the parameters of the URL that are not empty, each shortened."""
     return {name[:_LONGEST]: value[:_LONGEST] for name, value in request.query.items() if value}

@@ -75,7 +75,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def route_state(route: RouteEntry) -> Shown:
-    """Return the state of a route. A route that is not served says so, and then why."""
+    """Return the state of a route. For a route that is not served, the state includes the reason."""
     if route.state in ("excluded", "refused"):
         return Shown(route.state, "not served", shorten(route.status.removeprefix("not served: "), 160))
     words, _, detail = route.status.partition(", ")

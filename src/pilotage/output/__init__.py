@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.output.banner import Banner, print_banner
     from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change
     from pilotage.output.console import Out, clean, command_name, print_table
-    from pilotage.output.correction import LabelCorrection, correction_of
+    from pilotage.output.corrections import LabelCorrection, correction_of
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import (
         ContainerExplanation,
@@ -113,8 +113,8 @@ __getattr__, __dir__ = lazy_exports(
         "ChangeLine": "changelog",
         "ContainerExplanation": "explain",
         "Explanation": "explain",
-        "LabelCorrection": "correction",
-        "correction_of": "correction",
+        "LabelCorrection": "corrections",
+        "correction_of": "corrections",
         "Fact": "facts",
         "FileExplanation": "explain",
         "GatewayPorts": "urls",
