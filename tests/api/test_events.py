@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tests.support.commandline import Said
 
 
-async def events(caller: Caller) -> AsyncGenerator[tuple[str, Any]]:
-    async with caller.session.get(caller.url + "/v1/events") as answer:
+async def events(caller: Caller, query: str = "") -> AsyncGenerator[tuple[str, Any]]:
+    async with caller.session.get(f"{caller.url}/v1/events{query}") as answer:
         assert answer.content_type == "text/event-stream"
         kind = ""
         async for line in answer.content:
@@ -37,6 +37,14 @@ async def events(caller: Caller) -> AsyncGenerator[tuple[str, Any]]:
                 kind = value
             elif name == "data":
                 yield kind, json.loads(value)
+
+
+async def test_who_wants_only_versions_gets_no_routes() -> None:
+    async with serving() as caller, contextlib.aclosing(events(caller, "?only=table")) as stream:
+        version = caller.source.discovery.table.version
+        assert await anext(stream) == ("table", {"version": version})
+        caller.engine.add("new", labels={"proxy.new.port": "80"})
+        assert await anext(stream) == ("table", {"version": version + 1})
 
 
 async def test_events_begin_with_all_there_is_and_go_on_with_every_change() -> None:

@@ -49,7 +49,7 @@ async def test_a_renewal_names_the_certificate_that_it_replaces(tmp_path: Path) 
 
 @pytest.mark.process
 @pytest.mark.slow
-async def test_a_ca_without_ari_is_told_of_no_predecessor(pebble: Pebble, tmp_path: Path) -> None:
+async def test_a_ca_without_ari_gets_no_predecessor(pebble: Pebble, tmp_path: Path) -> None:
     async with ChallengeServer(pebble) as server, AcmeProxy(pebble, tmp_path) as proxy:
         manager = CertificateManager(settings_for(proxy, HOST), tmp_path / "certificates", server, settle=0)
         async with running(manager):

@@ -14,6 +14,7 @@ from pilotage.api.certificates import explain_certificates
 from pilotage.api.history import ChangeFilter, RecordedChange
 from pilotage.api.routes import RouteEntry, RouteSource
 from pilotage.api.traffic import TrafficJson, route_traffic
+from pilotage.output.corrections import corrected_label
 from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pilotage.api.source import Source
     from pilotage.core.problems import Problem
 
-__all__ = ["LabelCorrection", "ProblemDetail", "RouteDetail", "route_detail", "route_source"]
+__all__ = ["LabelCorrection", "ProblemDetail", "RouteDetail", "correction_of", "route_detail", "route_source"]
 
 _MOST_CHANGES: Final = 50
 
@@ -33,7 +34,7 @@ class LabelCorrection(msgspec.Struct, frozen=True):
 
     Attributes:
         label: key of the label.
-        value: its value.
+        value: its value; empty if the value of the wrong label is right.
 
     """
 
@@ -141,4 +142,10 @@ def _place(problem: Problem) -> tuple[str, str]:
 
 
 def _problem(problem: Problem) -> ProblemDetail:
-    return ProblemDetail(**problem_properties(problem))
+    return ProblemDetail(**problem_properties(problem), correction=correction_of(problem))
+
+
+def correction_of(problem: Problem) -> LabelCorrection | None:
+    """Return the label to write instead of the wrong one; ``None`` if the problem suggests none."""
+    found = corrected_label(problem)
+    return None if found is None else LabelCorrection(*found)

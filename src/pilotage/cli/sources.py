@@ -15,6 +15,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
 from pilotage.policy import Policy
 from pilotage.table.store import build_table
+from pilotage.xds.table_problems import problems_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -120,6 +121,8 @@ def _view(
 ) -> View:
     table = build_table(snapshots, files, policy=policy)
     problems_by_key = dict(table.problems_by_key)
+    if found := problems_of_table(table):
+        problems_by_key["", ""] = found
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)

@@ -17,7 +17,7 @@ from pilotage.core.text import shorten
 __all__ = ["INTERNAL", "CertificateEntry", "CertificateList", "OwnCA"]
 
 INTERNAL: Final = Entry(name="internal", method="internal", auto=True, private=True)
-"""What pilotage's own CA issues for ``gateway.tls: internal``."""
+"""The settings of certificates from pilotage's own CA for ``gateway.tls: internal``."""
 
 _WORD: Final = "internal"
 

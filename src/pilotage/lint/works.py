@@ -38,13 +38,9 @@ __all__ = [
 ]
 
 _PREFIX: Final = "proxy.<alias>."
-_NO_DASHBOARD: Final = "there is no dashboard yet"
 NO_EFFECT: Final[Mapping[str, str]] = {
     "alias": "the alias in the label's key is the route's name",
-    **dict.fromkeys(
-        (f"homepage.{name}" for name in ("show", "category", "description", "url", "favorite", "widget_config")),
-        _NO_DASHBOARD,
-    ),
+    "homepage.widget_config": "the dashboard has no widgets",
 }
 """Fields that nothing reads -> the reason. They are harmless, so only ``alias`` is reported."""
 
