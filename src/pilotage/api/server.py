@@ -303,7 +303,7 @@ class Api:
 
 
 def _redirect(found: web.HTTPException) -> web.Response:
-    """Return a redirect without the text of aiohttp. Cookies and other headers stay."""
+    """Return a redirect without aiohttp's text. It keeps cookies and other headers."""
     response = web.Response(status=found.status, headers={"Location": found.headers["Location"]})
     response.cookies.update(found.cookies)
     return response

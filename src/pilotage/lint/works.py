@@ -144,7 +144,7 @@ def works_by_label() -> dict[str, str]:
 
 
 def has_proof(label: str, proved: frozenset[str] = PROVED) -> bool:
-    """Return whether a test shows the effect of a label, of the field that it is a shortcut for, or of a part of it."""
+    """Return whether a test shows the effect of a label, of its field if it is a shortcut, or of a part of it."""
     path = label.removeprefix(_PREFIX).removeprefix("proxy.")
     if path != label and not label.startswith(_PREFIX):
         path = SHORTCUTS.get(path, path)
