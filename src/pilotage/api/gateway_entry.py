@@ -1,4 +1,4 @@
-"""Recognizes requests that come through the gateway's route to the dashboard. Pure."""
+"""Recognizes requests that come through the gateway's route to the dashboard."""
 
 from __future__ import annotations
 
