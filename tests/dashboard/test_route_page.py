@@ -37,7 +37,7 @@ async def test_requests_and_what_envoys_have_are_shown() -> None:
     rates.add(1.0, {"shop": RouteTraffic(requests=20)})
     found = await page("shop", rates)
     assert found["traffic"] == {
-        "rate": "20", "points": "", "requests": 1200, "errors": 3, "share": "0.2%", "in_progress": 2, "mean": "0.05s",
+        "rate": "20", "points": "", "requests": 1200, "errors": 3, "share": "0.2%", "in_progress": 2, "mean": "50 ms",
     }  # fmt: skip
     assert [(it["node"], it["state"].words) for it in found["envoys"]] == [("edge", "accepted"), ("odd", "rejected")]
     assert found["address"] == "http://shop.localhost:8080"
