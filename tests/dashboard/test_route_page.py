@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pilotage.dashboard.icons import Icons
 from pilotage.dashboard.lists import Lists
 from pilotage.dashboard.rates import Rates
 from pilotage.table.traffic import RouteTraffic
@@ -10,7 +11,7 @@ from tests.support.dashboard import dashboard
 
 async def page(name: str, rates: Rates | None = None) -> dict[str, Any]:
     async with dashboard() as site:
-        found = await Lists(site.source, rates or Rates()).route(name)
+        found = await Lists(site.source, rates or Rates(), Icons()).route(name)
     assert isinstance(found, dict)
     return found
 
