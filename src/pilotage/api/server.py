@@ -15,7 +15,7 @@ from aiohttp import web
 
 from pilotage.api import answers, openapi
 from pilotage.api.access import Refusal, is_from_socket, is_writing, refusal, visitor
-from pilotage.api.certificates import CertificateResource
+from pilotage.api.certificates import CertificateResource, explain_certificates
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import describe_engines
 from pilotage.api.envoys import describe_envoy
@@ -280,7 +280,8 @@ class Api:
         wanted = request.query.get("show_secrets", "") not in FALSE | {""}
         if wanted and not is_from_socket(request):
             return answers.error(403, "secrets are only shown on the unix socket", "remove show_secrets")
-        found = explain_name(name, snapshots, self.source.discovery.table, files, show_secrets=wanted)
+        table = explain_certificates(self.source.discovery.table, self.source.certificates)
+        found = explain_name(name, snapshots, table, files, show_secrets=wanted)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)
@@ -298,6 +299,7 @@ class Api:
             found = answers.in_turns(aliases, lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}
         table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
+        table = explain_certificates(table, self.source.certificates)
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 
