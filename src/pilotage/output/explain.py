@@ -28,7 +28,7 @@ from pilotage.routes.target import resolve_static_target, resolve_target
 from pilotage.table.precedence import Ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.core.secrets import Visibility
@@ -55,6 +55,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
         notes: sentences about replicas, pools, probes and other claims to the alias.
         problems: problems with the route's labels, and with the route in the gateway of a running daemon.
         rules: the route's rules, in their order.
+        rule_file: the file with the rules; ``""`` if they are in the field ``rules``.
         conflicts: problems that say that another container or file owns the alias or host; ``reason`` says the same.
 
     """
@@ -66,6 +67,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
     facts: tuple[Fact, ...] = ()
     rules: tuple[RuleDescription, ...] = ()
+    rule_file: str = ""
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     conflicts: tuple[Problem, ...] = ()
@@ -161,6 +163,7 @@ def explain_name(
     *,
     show_secrets: bool = False,
     only_alias: bool = False,
+    with_rules: Callable[[Route], tuple[Route, tuple[Problem, ...]]] = lambda route: (route, ()),
 ) -> Explanation:
     """Explain a container or an alias.
 
@@ -171,9 +174,10 @@ def explain_name(
         files: all route files.
         show_secrets: whether to show passwords and other values that are hidden otherwise.
         only_alias: whether the name is an alias, and only claims to this alias are explained.
+        with_rules: returns a route with the rules in the file that it names, or the problem with that file.
 
     """
-    explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible)
+    explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible, with_rules)
     named, claiming, host = [], [], ascii_host(name)
     for snapshot in snapshots:
         names = {container.container_id: container.container_name for container in snapshot.containers}
@@ -202,9 +206,14 @@ class _Explainer:
     """Explains containers and files, knowing which routes of other containers and files claim the same aliases."""
 
     def __init__(
-        self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table, visible: Visibility
+        self,
+        snapshots: Iterable[EngineSnapshot],
+        files: Iterable[RouteFile],
+        table: Table,
+        visible: Visibility,
+        with_rules: Callable[[Route], tuple[Route, tuple[Problem, ...]]],
     ) -> None:
-        self._table = table
+        self._table, self._with_rules = table, with_rules
         self._ranking = Ranking(table.engine_order)
         self._visible = visible
         self._claims: dict[str, list[Route]] = {}
@@ -267,6 +276,10 @@ class _Explainer:
         refused = refused_settings((*route.problems, *of_gateway)).get(route.alias)
         if refused is not None and reason in ("", ExclusionReason.ERROR):
             reason, change = f"the gateway refuses {', '.join(refused) or 'it'}", "fix the problems below"
+        ruled, unreadable = self._with_rules(route)
+        notes = [f"its rules are not shown: {it.message}" for it in unreadable if it not in of_gateway]
+        if is_owner and not winner.excluded:
+            notes += self._notes(route, winner)
         return RouteExplanation(
             alias=route.alias,
             target=route.target,
@@ -274,8 +287,9 @@ class _Explainer:
             reason=reason,
             remedy=change,
             facts=facts,
-            rules=describe_rules(read_rules(route.settings.rules)),
-            notes=tuple(self._notes(route, winner)) if is_owner and not winner.excluded else (),
+            rules=describe_rules(read_rules(ruled.settings.rules)),
+            rule_file=route.settings.rule_file.removeprefix("file://") if ruled.settings.rules else "",
+            notes=tuple(notes),
             problems=(*route.problems, *(problem for problem in about if problem.severity != "error"), *of_gateway),
             conflicts=conflicts,
         )

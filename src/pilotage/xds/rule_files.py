@@ -18,6 +18,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.policy import FILE_REFUSED, read_below
 from pilotage.routes.claims import rule_claims
+from pilotage.routes.paths import PRESET
 from pilotage.routes.rules import RuleError, read_rule_text
 from pilotage.table.hosts import route_claimant
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pilotage.policy import Policy
     from pilotage.routes.route import Route
 
-__all__ = ["RuleFiles", "placed_in_file", "refused_places", "rules_field"]
+__all__ = ["RuleFiles", "placed_in_file", "read_rule_file", "refused_places", "rules_field"]
 
 _LARGEST: Final = 64 * 1024
 """Maximum bytes of a file with rules."""
@@ -83,6 +84,15 @@ class RuleFiles:
         if content is not None:
             return _of(route, f"{_shown(path)!r} is larger than {_LARGEST // 1024} KiB", "write fewer rules")
         return _of(route, f"the file {_shown(path)!r} cannot be read", "check that it exists and is readable")
+
+
+def read_rule_file(route: Route) -> tuple[Route, tuple[Problem, ...]]:
+    """Return a route with the rules in its file, if it names one; or the route itself, and the problem with the file.
+
+    See :meth:`RuleFiles.apply`.
+    """
+    named = route.settings.rule_file
+    return (route, ()) if not named or named.startswith(PRESET) else RuleFiles().apply(route)
 
 
 def rules_field(route: Route) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pilotage.xds.label_files import LabelFiles
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["RuledRoutes", "check_route"]
+__all__ = ["RuledRoutes", "check_route", "rule_file_problems"]
 
 
 class RuledRoutes:
@@ -120,3 +120,25 @@ def check_route(
     served = without_stream_hold(route) if servable and not unreadable else None
     problems = placed_in_file(route, problems) if route.settings.rule_file else problems
     return (*unreported(problems, route), *unreadable), served
+
+
+def rule_file_problems(routes: Iterable[Route], policy: Policy) -> tuple[Problem, ...]:
+    """Return the problems with the files with rules that routes name, as a gateway would report them.
+
+    Args:
+        routes: the routes, with different aliases.
+        policy: decides where the rules of containers may send requests, and what the gateway supports.
+
+    """
+    rules = RuledRoutes(0)
+    found: list[Problem] = []
+    named = {route.alias: route for route in routes}
+    rules.follow(named, named, policy)
+    for route in named.values():
+        ruled, problems = rules.read(route)
+        found += problems
+        if policy.gateway is not None and ruled is not route:
+            usual, _ = policy.gateway(route)
+            others, _ = policy.gateway(ruled)
+            found += placed_in_file(route, (it for it in others if it not in usual))
+    return tuple(found)
