@@ -100,7 +100,7 @@ def test_every_problem_of_a_case_names_its_place(case: Case) -> None:
 
 
 def test_the_command_line_prints_the_outcome_of_every_case(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pilotage", "routes", "--format", "json"]
+    command = [sys.executable, "-m", "pilotage", "routes", "--strict", "--format", "json"]
     for case in CASES:
         file = tmp_path / f"{case['id']}.json"
         file.write_bytes(recording_of(case))

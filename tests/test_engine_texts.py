@@ -36,9 +36,7 @@ def settled(engine: Puppet, state: str, *, has_events: bool) -> bool:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_no_text_of_an_engine_is_reported_whole_or_taken_for_an_error_of_ours(
-    attack: str, log: io.StringIO
-) -> None:
+async def test_texts_of_an_engine_are_cut_and_never_taken_for_errors_of_pilotage(attack: str, log: io.StringIO) -> None:
     usual = {"json": json_answer([listed()]), "events": events()}
     async with puppet(behave(**(usual | ATTACKS[attack]))) as engine:
         config = DockerProviderConfig(engine.url, name="hostile")

@@ -83,7 +83,7 @@ def test_ps_routes_and_explain_work_behind_a_proxy_that_allows_no_more(
     engine.run("on-host", "pilotage/web:1", {}, "--network", "host")
     with socket_proxy(folder, engine.socket) as url:
         for command in (["ps"], ["routes"], ["explain", "shop"]):
-            status = run([*command, "--engine", f"local={url}"])
+            status = run([*command, "--strict", "--engine", f"local={url}"])
             said = capsys.readouterr()
             assert "shop" in said.out
             assert "Traceback" not in said.out + said.err

@@ -49,7 +49,7 @@ def service(name: str, *labels: str, more: str = "") -> str:
     )
 
 
-def test_a_listener_that_is_missing_is_said_before_anything_starts(check: Check) -> None:
+def test_a_missing_listener_is_reported_before_anything_starts(check: Check) -> None:
     text = service("db", "proxy.db.scheme: tcp", "proxy.db.port: 3306")
     status, lines = check({"compose.yml": text})
     assert status == 1

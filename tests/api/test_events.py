@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tests.support.commandline import Said
 
 
-async def events(caller: Caller) -> AsyncGenerator[tuple[str, Any]]:
-    async with caller.session.get(caller.url + "/v1/events") as answer:
+async def events(caller: Caller, query: str = "") -> AsyncGenerator[tuple[str, Any]]:
+    async with caller.session.get(f"{caller.url}/v1/events{query}") as answer:
         assert answer.content_type == "text/event-stream"
         kind = ""
         async for line in answer.content:
@@ -37,6 +37,14 @@ async def events(caller: Caller) -> AsyncGenerator[tuple[str, Any]]:
                 kind = value
             elif name == "data":
                 yield kind, json.loads(value)
+
+
+async def test_who_wants_only_versions_gets_no_routes() -> None:
+    async with serving() as caller, contextlib.aclosing(events(caller, "?only=table")) as stream:
+        version = caller.source.discovery.table.version
+        assert await anext(stream) == ("table", {"version": version})
+        caller.engine.add("new", labels={"proxy.new.port": "80"})
+        assert await anext(stream) == ("table", {"version": version + 1})
 
 
 async def test_events_begin_with_all_there_is_and_go_on_with_every_change() -> None:
@@ -105,10 +113,9 @@ async def test_certificates_are_renewed_on_request_and_every_stream_says_so(
     async with FakeEngine() as engine:
         engine.add("nas", labels={"proxy.aliases": "nas.home.lan", "proxy.#1.port": "80"})
         config = tmp_path / "pilotage.yml"
-        settings = f"autocert: {{provider: internal, domains: auto, folder: {tmp_path}/certificates}}\n"
-        config.write_text(daemons.configured(engine, more=settings))
+        config.write_text(daemons.configured(engine, more="gateway: {tls: internal}\n"))
         flags = Flags(choice=EngineChoice(config=str(config)), gateway=False)
-        async with daemons.serving(flags, tmp_path):
+        async with daemons.serving(flags, tmp_path, STATE_DIRECTORY=str(tmp_path)):
             connector = aiohttp.UnixConnector(f"{tmp_path}/api.sock")
             async with aiohttp.ClientSession("http://pilotage", connector=connector) as session:
                 async with asyncio.timeout(30), session.get("/v1/events") as answer:

@@ -10,7 +10,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from pilotage.certificates.authority import ROOT, InternalAuthority
 from pilotage.certificates.errors import CertificateError
-from tests.support.certificates import opened
+from tests.support.certificates import DAY, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +42,11 @@ def test_a_damaged_root_is_an_error_and_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="damaged"):
         InternalAuthority(storage).issue(["a.lan"], "ec256", time.time())
     assert (storage.folder / ROOT).read_text() == "damaged"
+
+
+def test_a_root_that_is_not_valid_is_reported(tmp_path: Path) -> None:
+    storage, now = opened(tmp_path), time.time()
+    InternalAuthority(storage).issue(["a.lan"], "ec256", now)
+    for wrong in (now - 30 * 365 * DAY, now + 11 * 365 * DAY):
+        with pytest.raises(CertificateError, match=r"is only valid from .* UTC; check this machine's clock"):
+            InternalAuthority(storage).issue(["a.lan"], "ec256", wrong)

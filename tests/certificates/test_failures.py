@@ -66,6 +66,24 @@ def test_problems_on_the_way_are_explained(error: Exception, message: str) -> No
     assert message in failure_of(error, Source()).what
 
 
+def test_a_certificate_of_the_ca_that_seems_expired_can_be_due_to_our_clock() -> None:
+    for why in ("certificate has expired", "certificate is not yet valid"):
+        error = failure_of(requests.exceptions.SSLError(OSError(why)), Source())
+        assert "check this machine's clock, which shows 20" in error.hint
+    error = failure_of(requests.exceptions.SSLError(OSError("self-signed certificate")), Source())
+    assert error.hint == "add the CA's own CA to ca_certs"
+
+
+def test_a_status_without_a_problem_document_is_explained() -> None:
+    response = requests.Response()
+    response.status_code, response.reason = 429, "Too Many Requests"
+    error = failure_of(errors.ClientError(response), Source())
+    assert error.what == "ca.example.com responded with the status 429 Too Many Requests"
+    assert (error.retry_after, error.elsewhere) == (3600.0, True)
+    response.status_code = 502
+    assert failure_of(errors.ClientError(response), Source()).retry_after == 0.0
+
+
 def test_failed_validations_say_what_to_check() -> None:
     error = failure_of_names({"a.example.com": refused("connection", "Timeout")}, Source(), "http-01")
     assert error.what == "ca.example.com could not validate a.example.com: Timeout (connection)"

@@ -80,3 +80,11 @@ def test_hosts_that_no_certificate_covers_are_found_with_the_reason() -> None:
         ("c.lan", "it is a local name"),
         ("*.example.com", "a wildcard needs a DNS provider"),
     ]
+
+
+def test_hosts_with_another_certificate_need_none() -> None:
+    listed = entry("a.example.com", "*.example.net", name="listed")
+    own = entry(name="internal", method="internal", private=True)
+    routes = [route(name) for name in ("a.example.com", "b.example.net", "c.lan", "d.lan")]
+    found = find_hosts(routes, AutocertSettings((listed, own)), served, ["C.lan"])
+    assert found.wanted == {"internal": ["d.lan"]}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def opened(folder: Path) -> Keeper:
     keeper = Keeper(folder / "certificates")
-    assert await keeper.ready((), time.time())
+    assert await keeper.ready(())
     return keeper
 
 
@@ -62,7 +62,7 @@ async def test_our_own_limit_stops_orders_before_a_ca_does(tmp_path: Path) -> No
     authority = Authority(directory=f"https://127.0.0.1:{free_port()}/dir")
     entry = Entry(domains=("a.example.com",), authorities=(authority,))
     for _ in range(4):
-        keeper.state.limits.record(now, authority.directory, entry.domains, renewal=True, issued=True)
+        keeper.state.limits.begin(now, authority.directory, entry.domains, renewal=True)()
     issuer = Issuer(keeper, ChallengeServer(None))  # type: ignore[arg-type]  # nothing is validated
     with pytest.raises(CertificateError, match="its own limit of 4 certificates for the same names") as caught:
         await issuer.issue(Job(entry, entry.domains, "a", renewal=True), now)

@@ -19,10 +19,17 @@ def test_each_name_gets_the_valid_certificate_that_expires_last(tmp_path: Path) 
     assert found == {frozenset({"a.example.com"}): new.chain, frozenset({"b.example.com"}): old.chain}
 
 
-def test_expired_certificates_and_those_that_no_name_needs_are_left_out(tmp_path: Path) -> None:
+def test_certificates_that_are_not_valid_are_served_only_if_there_is_no_other(tmp_path: Path) -> None:
     expired = stored(tmp_path, "a.example.com", now=NOW - 40 * DAY)
-    needless = stored(tmp_path, "b.example.com", now=NOW)
-    assert served_certificates([expired, needless], ["a.example.com"], NOW) == []
+    early = stored(tmp_path, "a.example.com", now=NOW + 40 * DAY)
+    valid = stored(tmp_path, "a.example.com", now=NOW)
+    for found, best in (([expired, early, valid], valid), ([expired, early], early), ([expired], expired)):
+        (served,) = served_certificates(found, ["a.example.com"], NOW)
+        assert served.pair.chain_pem == best.chain
+
+
+def test_certificates_that_no_name_needs_are_left_out(tmp_path: Path) -> None:
+    assert served_certificates([stored(tmp_path, "b.example.com", now=NOW)], ["a.example.com"], NOW) == []
 
 
 def test_a_wildcard_is_served_for_names_below_it(tmp_path: Path) -> None:

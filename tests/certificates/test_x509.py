@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from pilotage.certificates.x509 import alpn_certificate, make_key, make_request, pem_of_key, read_leaf, read_pair
+from pilotage.certificates.x509 import (
+    alpn_certificate,
+    make_key,
+    make_request,
+    pem_of_key,
+    read_leaf,
+    read_pair,
+    renewal_id,
+)
+from pilotage.core.certificate_builder import new_certificate
 from tests.support.certificates import stored
 
 if TYPE_CHECKING:
@@ -57,3 +68,15 @@ def test_the_answer_to_tls_alpn_01_is_as_the_rfc_demands() -> None:
 def test_the_issuer_is_readable(tmp_path: Path) -> None:
     assert "internal CA" in read_leaf(stored(tmp_path, "a.example.com").chain).issuer
     assert b"PRIVATE KEY" in pem_of_key(make_key("ec256"))
+
+
+def test_the_identifier_for_renewals_is_that_of_the_rfc() -> None:
+    signer, when = make_key("ec256"), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    builder = new_certificate(x509.Name([]), x509.Name([]), signer.public_key(), when, when + dt.timedelta(days=1))
+    without = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    assert renewal_id(without) == ""
+    issuer = x509.AuthorityKeyIdentifier(bytes.fromhex("69885B6B87464041E1B37B847BA0AE2CDE01C8D4"), None, None)
+    numbered = builder.add_extension(issuer, critical=False)
+    numbered._serial_number = 0x87654321  # the example of RFC 9773, appendix A
+    found = numbered.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    assert renewal_id(found) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"

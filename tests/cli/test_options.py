@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from pilotage.cli.options import (
     NOTHING,
@@ -143,7 +144,10 @@ def test_the_exit_status_depends_on_all_views(tmp_path: Path) -> None:
     fine = view(tmp_path, recording([one("web")]))
     faulty = view(tmp_path, recording([one("web", {"proxy.web.prot": "1"})]))
     (gone,) = views_of(**HERE | {"engines": (f"gone=unix://{tmp_path}/gone.sock",)})
-    assert [status_of(views) for views in ([fine], [fine, faulty], [fine, gone])] == [OK, PROBLEMS, NOTHING]
+    partly = replace(fine, errors=gone.errors)
+    for strict, of_labels in ((False, OK), (True, PROBLEMS)):
+        found = [status_of(it, strict=strict) for it in ([fine], [fine, faulty], [fine, partly], [fine, gone])]
+        assert found == [OK, of_labels, PROBLEMS, NOTHING]
 
 
 def test_json_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

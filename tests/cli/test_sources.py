@@ -58,6 +58,16 @@ def test_a_view_says_what_the_gateway_does_not_support(tmp_path: Path) -> None:
     assert not seen.is_sound
 
 
+def test_a_view_says_which_routes_cannot_be_served_together(tmp_path: Path) -> None:
+    port = {"scheme": "tcp", "port": "7001:80"}
+    labels = [{f"proxy.{name}.{key}": text for key, text in port.items()} for name in ("one", "two")]
+    guarded = {"proxy.guarded.middlewares.forwardauth.route": "nobody"}
+    containers = [one("one", labels[0]), one("two", labels[1]), one("guarded", guarded)]
+    seen = recorded(recording_file(tmp_path, recording(containers)))
+    assert seen.refused == {"two": ("port",), "guarded": ("middlewares.forwardauth",)}
+    assert not seen.is_sound
+
+
 def test_several_engines_in_one_file_share_one_table(tmp_path: Path) -> None:
     two = [recording([one("web", age=age)], name) for age, name in ((0, "near"), (9, "far"))]
     seen = recorded(recording_file(tmp_path, *two))

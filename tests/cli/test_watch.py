@@ -141,7 +141,7 @@ async def test_tables_follow_one_another_in_a_pipe(fake: FakeEngine) -> None:
     assert "\x1b" not in written(out)
 
 
-async def test_a_terminal_is_drawn_anew_and_left_as_it_was(fake: FakeEngine, terminal: Out) -> None:
+async def test_a_terminal_is_redrawn_and_restored(fake: FakeEngine, terminal: Out) -> None:
     task = asyncio.create_task(redraw(named(fake), {}, terminal))
     await until(lambda: "1 route, no problems" in written(terminal))
     for number in range(9):

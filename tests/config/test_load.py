@@ -282,7 +282,7 @@ def test_a_section_of_godoxy_that_keeps_nobody_out_is_a_warning(text: str) -> No
         lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["url", "tls", "host"]), inner),
     )
 )
-def test_whatever_the_file_holds_the_answer_is_a_configuration_or_problems_with_places(value: object) -> None:
+def test_any_file_gives_a_configuration_or_problems_with_places(value: object) -> None:
     problems: list[Problem] = []
     for tree in (
         value,

@@ -172,7 +172,7 @@ def test_one_place_needs_no_list(folder: Path) -> None:
         ("gateway: {max_connections_per_client: -1}", "is out of range; write a number of at least 0"),
         ("gateway: {max_udp_clients: 0}", "is out of range; write a number of at least 1"),
         ("gateway: {tls: [7]}", "gateway.tls[0]: each of tls must be a mapping, not a number"),
-        ("gateway: {tls: yes}", "gateway.tls: tls must be a list, not 'yes'"),
+        ("gateway: {tls: yes}", "gateway.tls: 'yes' is not a certificate"),
         ("gateway: {https: 443}", "gateway.https: HTTPS needs a certificate; add autocert to obtain"),
         (
             "gateway: {redirect_to_https: true}",

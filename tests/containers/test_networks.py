@@ -201,7 +201,7 @@ def test_a_container_that_started_after_its_network_owner_is_reachable(
     assert found.unreachable is None
 
 
-def test_while_either_does_not_run_nothing_is_said_about_restarts() -> None:
+def test_no_restart_is_reported_while_either_is_not_running() -> None:
     user, owner = started(container("side1", Id="2" * 64), 5.0), started(container("base1"), 6.0)
     stopped = started(container("side1", State="exited"), 5.0)
     assert with_network_of(stopped, owner).unreachable is None

@@ -217,7 +217,7 @@ def test_only_running_containers_are_running_and_have_trusted_addresses(state: s
         ({"proxy.": ""}, True),
     ],
 )
-def test_any_label_of_ours_makes_a_container_explicit(labels: dict[str, str], explicit: bool) -> None:
+def test_any_pilotage_label_makes_a_container_explicit(labels: dict[str, str], explicit: bool) -> None:
     assert container(labels=labels).is_explicit is explicit
 
 

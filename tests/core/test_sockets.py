@@ -38,7 +38,7 @@ def _bind_twice(made: socket.socket, path: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", [0o600, 0o660])
-def test_permissions_hold_for_what_is_created_meanwhile_and_end_with_an_error(tmp_path: Path, wanted: int) -> None:
+def test_permissions_apply_inside_the_context_and_end_with_an_error(tmp_path: Path, wanted: int) -> None:
     before = os.umask(0o022)
     try:
         with socket.socket(socket.AF_UNIX) as made, pytest.raises(OSError, match="in use"), permissions(wanted):

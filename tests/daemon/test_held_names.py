@@ -88,7 +88,7 @@ async def test_without_a_folder_nothing_is_written() -> None:
 
 
 @pytest.mark.process
-async def test_after_a_restart_no_other_engine_takes_the_name_of_an_engine_that_is_away(tmp_path: Path) -> None:
+async def test_after_a_restart_no_other_engine_takes_the_name_of_an_unreachable_engine(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     env = {"STATE_DIRECTORY": str(tmp_path / "state")}
     async with web_server() as port, FakeEngine() as near, FakeEngine() as far:

@@ -138,7 +138,7 @@ async def test_an_invalid_configuration_is_rejected_and_the_old_one_stays(
             assert not any("gatewey" in problem.message for problem in served.daemon.problems())
 
 
-async def test_whatever_a_reload_raises_the_daemon_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_daemon_survives_any_exception_of_a_reload(caplog: pytest.LogCaptureFixture) -> None:
     settings = DaemonSettings(engines=(), with_gateway=False)
     failures: list[Exception] = [PermissionError(13, "Permission denied"), PilotageError("in use"), ZeroDivisionError()]
 

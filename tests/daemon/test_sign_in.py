@@ -69,7 +69,7 @@ async def test_several_gateways_can_have_the_same_secret(tmp_path: Path) -> None
     assert one != await begun(TABLE, session_key="x" * 40)
 
 
-async def test_without_a_folder_the_secret_is_temporary_and_that_is_said(
+async def test_without_a_folder_the_secret_is_temporary_and_a_warning_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await begun(TABLE) != await begun(TABLE)

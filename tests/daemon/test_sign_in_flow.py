@@ -217,7 +217,7 @@ def test_only_what_bypasses_the_login_passes_without_it(place: Place, host: str)
     assert place.ask(host, "/public/x", method="POST").status == 401
 
 
-def test_a_user_without_access_is_told_so_and_gets_no_session(place: Place) -> None:
+def test_a_user_without_access_sees_the_reason_and_gets_no_session(place: Place) -> None:
     refused = place.signed_in("bob")
     assert refused.status == 403
     assert "signed in as bob" in refused.body

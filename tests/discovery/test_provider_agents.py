@@ -45,7 +45,7 @@ async def test_a_name_from_the_configuration_stays(tmp_path: Path) -> None:
         assert snapshot.config.name == "mine"
 
 
-async def test_two_agents_of_one_name_are_told_apart(tmp_path: Path) -> None:
+async def test_two_agents_with_one_name_get_different_names(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     async with (
         FakeEngine() as engine,
@@ -62,7 +62,7 @@ async def test_two_agents_of_one_name_are_told_apart(tmp_path: Path) -> None:
         assert {snapshot.config.name for snapshot in scanned} < {"far", f"far@{one.agent}", f"far@{two.agent}"}
 
 
-async def test_an_agent_gets_no_names_of_another_that_is_away_by_naming_itself_like_it(tmp_path: Path) -> None:
+async def test_an_agent_gets_no_names_of_an_unreachable_one_by_using_its_name(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     async with (
         FakeEngine() as mine,

@@ -186,7 +186,7 @@ def test_versions_are_compared_as_numbers(version: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [("free", "free"), ("one", "one@h:1"), ("one!", "one@h:1!")])
-def test_two_agents_of_one_name_are_told_apart(wanted: str, expected: str) -> None:
+def test_two_agents_with_one_name_get_different_names(wanted: str, expected: str) -> None:
     config: Any = DockerProviderConfig("agent://h:1")
     assert distinct_name(wanted, config, {"one", "one!"}) == expected
 

@@ -30,7 +30,7 @@ def test_the_usual_paths_are_rootless_also_through_a_link(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("root")
-def test_where_the_system_does_not_tell_who_listens_the_owner_decides(
+def test_the_owner_decides_if_the_system_does_not_report_the_listener(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(socket, "SO_PEERCRED")

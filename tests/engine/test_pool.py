@@ -177,7 +177,7 @@ async def test_only_the_last_release_starts_the_idle_time(pool: Pool) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_request_after_the_idle_time_connects_anew(pool: Pool) -> None:
+async def test_a_request_after_the_idle_time_opens_a_new_connection(pool: Pool) -> None:
     await (await pool.get(A)).close()
     await pass_time(11)
     await (await pool.get(A)).close()

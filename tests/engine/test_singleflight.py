@@ -94,7 +94,7 @@ async def test_a_caller_during_the_end_of_a_cancelled_run_starts_a_new_one() -> 
     assert await run.result() == 2
 
 
-async def test_cancelling_the_run_tells_its_waiters() -> None:
+async def test_cancelling_the_run_wakes_its_waiters() -> None:
     work = Work()
     run = SingleFlight(work)
     waiter = asyncio.create_task(run.result())

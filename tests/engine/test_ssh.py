@@ -121,7 +121,7 @@ async def test_an_unknown_host_key_is_explained(sshd: Sshd) -> None:
     assert f"accept the machine's key: run `ssh -p {sshd.port} {sshd.user}@127.0.0.1` once by hand" in message
 
 
-async def test_a_changed_host_key_is_told_apart_from_an_unknown_one(sshd: Sshd) -> None:
+async def test_a_changed_host_key_and_an_unknown_one_have_different_messages(sshd: Sshd) -> None:
     sshd.trust("stranger")
     message = await failure(sshd.url)
     assert "has changed" in message.lower()

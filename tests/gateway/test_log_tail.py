@@ -55,7 +55,7 @@ async def test_a_file_is_followed(tmp_path: Path) -> None:
     following.cancel()
 
 
-def test_a_pipe_that_nobody_reads_makes_nobody_wait(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_does_not_block(tmp_path: Path) -> None:
     make_pipe(tmp_path / "out")
     make_pipe(tmp_path / "out")
     writer = os.open(tmp_path / "out", os.O_RDWR | os.O_NONBLOCK)

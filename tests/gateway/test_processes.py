@@ -43,7 +43,7 @@ async def test_the_end_of_a_child_is_awaited_with_its_status() -> None:
         process.kill()  # has no effect, whoever has the ID now
 
 
-async def test_the_status_of_somebody_elses_child_is_unknown() -> None:
+async def test_the_status_of_another_processs_child_is_unknown() -> None:
     program = (
         f"import os, sys; print(os.posix_spawn({_CHILD[0]!r}, {_CHILD!r}, os.environ), flush=True); sys.stdin.read()"
     )

@@ -171,7 +171,7 @@ def test_containers_of_all_engines_are_there() -> None:
     ]
 
 
-def test_no_name_of_a_strangers_container_makes_a_problem_long() -> None:
+def test_no_name_of_another_container_makes_a_problem_long() -> None:
     long = "n" * 20_000
     problem = Problem(message="m", provider=long, container=long, route=long, label=long, path=long)
     shown = problem_json(problem)

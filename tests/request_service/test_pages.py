@@ -26,7 +26,7 @@ def test_only_page_loads_can_be_redirected(headers: dict[str, str], page: bool) 
     assert accepts_page(asked(**headers)) is page
 
 
-def test_texts_of_strangers_are_escaped() -> None:
+def test_untrusted_texts_are_escaped() -> None:
     page = error_page(asked(accept="text/html"), 403, "<b>", "<i>", link=('/"x', "<u>")).denied_response
     assert page.status.code == 403
     assert not [it for it in ("<b>", "<i>", "<u>", '"/"x"') if it in page.body]

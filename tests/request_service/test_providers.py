@@ -104,7 +104,7 @@ async def test_a_code_becomes_the_claims_of_a_verified_token() -> None:
         {"key": None, "algorithm": "none"},
     ],
 )
-async def test_a_token_for_somebody_else_is_refused(changed: dict[str, Any]) -> None:
+async def test_a_token_for_another_client_is_refused(changed: dict[str, Any]) -> None:
     async with provider() as (site, it):
         site.tokens = {"id_token": site.token(**changed)}
         with pytest.raises(ProviderError):

@@ -48,7 +48,7 @@ def test_errors_of_a_container_are_reported_and_it_gets_no_routes() -> None:
     ("name", "explicit_only", "count"),
     [("local", None, 1), ("local!", None, 0), ("local!", False, 1), ("local", True, 0)],
 )
-def test_explicit_only_engines_skip_containers_without_labels_of_ours(
+def test_explicit_only_engines_skip_containers_without_pilotage_labels(
     name: str, explicit_only: bool | None, count: int
 ) -> None:
     config = DockerProviderConfig(url="unix:///var/run/docker.sock", name=name)

@@ -103,7 +103,7 @@ def test_a_route_of_no_known_origin_may_name_no_file() -> None:
         ("8080:80", "pilotage itself listens on port 8080"),
     ],
 )
-def test_streams_take_no_port_of_ours_of_ssh_or_of_engines(port: str, message: str) -> None:
+def test_streams_take_no_port_of_pilotage_ssh_or_engines(port: str, message: str) -> None:
     labels = {"proxy.web.port": port}
     (route,) = build_routes(container(labels=labels), reserved_ports=frozenset({8080})).routes
     (problem,) = route.problems

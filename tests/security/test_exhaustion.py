@@ -330,7 +330,7 @@ def test_few_allowed_connections_are_freed_though_there_are_descriptors(tmp_path
 # ---- what lasts -----------------------------------------------------------------------------------------------------
 
 
-def test_silent_websockets_and_event_streams_end_after_bodies_that_never_come_and_tcp_connections_do_not(
+def test_idle_limits_differ_for_bodies_event_streams_and_tcp_connections(
     tmp_path: Path,
 ) -> None:
     tcp = free_port()

@@ -95,7 +95,7 @@ async def test_a_refused_authority_closes_the_route_instead_of_trusting_any(tmp_
             await refused(command, "thief")
 
 
-async def test_a_link_in_an_allowed_folder_leads_to_no_other_file_not_even_when_it_is_swapped_in(
+async def test_a_link_in_an_allowed_folder_leads_to_no_other_file_even_if_created_later(
     tmp_path: Path,
 ) -> None:
     allowed = tmp_path / "allowed"
@@ -132,7 +132,7 @@ async def test_a_link_in_an_allowed_folder_leads_to_no_other_file_not_even_when_
                     assert (await command.ask("later.localhost"))[1] != "all containers"
 
 
-async def test_nothing_tells_whether_a_file_exists(tmp_path: Path) -> None:
+async def test_nothing_reveals_whether_a_file_exists(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     (tmp_path / "closed").write_text("x")
     (tmp_path / "closed").chmod(0)

@@ -77,7 +77,7 @@ def test_headers_with_underscores_are_dropped_from_http2_too(place: Place) -> No
     assert place.app.last().headers["x-good"] == "1"
 
 
-def test_what_only_a_proxy_may_say_is_removed_from_others(place: Place) -> None:
+def test_headers_that_only_a_proxy_may_set_are_removed_from_others(place: Place) -> None:
     seen = place.seen("app", dict.fromkeys([*_FORGED, *_ENVOYS, "Proxy"], "forged"))
     assert "forged" not in seen.values(), seen
     assert {name for name in seen if name.startswith("x-")} == {"x-forwarded-for", "x-forwarded-proto"}
@@ -108,7 +108,7 @@ def test_a_trusted_proxy_keeps_its_word_except_what_is_envoys(place: Place) -> N
     assert [name for name in [*_ENVOYS, "proxy"] if name in seen] == []
 
 
-def test_what_an_auth_service_returns_comes_from_nobody_else(place: Place) -> None:
+def test_only_the_auth_service_sets_the_headers_that_it_returns(place: Place) -> None:
     forged = dict.fromkeys(_RETURNED, "forged")
     for source in ("127.0.0.1", "127.0.0.9"):
         seen = place.seen("guarded", forged, source=source)

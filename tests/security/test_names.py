@@ -273,7 +273,7 @@ async def test_another_engine_joins_neither_the_replicas_nor_the_pool_of_a_servi
     assert await it.answered("pool.localhost") == {"mine"}
 
 
-async def test_a_name_in_force_stays_over_a_lost_engine_and_a_reload(tmp_path: Path) -> None:
+async def test_a_held_name_survives_a_lost_engine_and_a_reload(tmp_path: Path) -> None:
     async with arena(tmp_path) as it:
         await it.place(labels=compose("one"), created=2_000_000_000)
         await it.intrude("shop", created=1, engine=it.hostile)

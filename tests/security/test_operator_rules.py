@@ -92,7 +92,7 @@ async def test_a_project_cannot_take_the_hosts_of_another(tmp_path: Path) -> Non
             assert any("team-b-shop" in message for message in await command.problems("linked"))
 
 
-async def test_a_project_name_is_no_pattern_and_no_empty_one_counts(tmp_path: Path) -> None:
+async def test_a_project_name_is_never_a_pattern(tmp_path: Path) -> None:
     async with site("a") as a, FakeEngine() as engine:
         for number, project in enumerate(["team-*", "team-b.x", "team-?", "team-b-shop", "TEAM-b", "", "other"]):
             start(engine, f"thief{number}", a, f"team-b-shop, {number}.team-b.example.com", project)

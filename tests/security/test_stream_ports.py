@@ -68,7 +68,7 @@ async def greets(port: int, host: str = "127.0.0.1") -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_no_label_listens_on_a_port_of_ours_of_ssh_or_of_an_engine(tmp_path: Path) -> None:
+async def test_no_label_listens_on_a_port_of_pilotage_ssh_or_an_engine(tmp_path: Path) -> None:
     api, xds, free = free_port(), free_port(), free_port()
     async with greeter() as target, FakeEngine() as engine:
         config = f"gateway:\n  xds: {{listen: 127.0.0.1:{xds}, tls: {json.dumps(xds_files(tmp_path))}}}"
@@ -115,7 +115,7 @@ async def test_labels_listen_only_on_addresses_of_the_gateway(tmp_path: Path) ->
             assert await greeting(outside) == b""
 
 
-async def test_a_rule_may_open_one_more_port_but_none_of_ours(tmp_path: Path) -> None:
+async def test_a_rule_may_open_another_port_but_none_of_pilotage(tmp_path: Path) -> None:
     port = free_port()
     async with greeter() as target, FakeEngine() as engine:
         listen(engine, "ours", f"{port}:{target}")
@@ -131,7 +131,7 @@ policy:
             assert (await command.route_of("thief", "thief"))["excluded"]
 
 
-async def test_no_newcomer_takes_the_port_of_a_running_stream_whatever_it_says(tmp_path: Path) -> None:
+async def test_no_newcomer_takes_the_port_of_a_running_stream(tmp_path: Path) -> None:
     port = free_port()
     async with greeter() as mine, greeter(b"intruder") as other, FakeEngine() as first, FakeEngine() as second:
         listen(second, "holder", f"{port}:{mine}", bind="127.0.0.1")

@@ -54,7 +54,7 @@ async def becomes(ask: Callable[[], Awaitable[Any]], condition: Callable[[Any], 
     return found
 
 
-async def test_only_tasks_of_a_service_are_handed_its_labels(own_engine: Engine, tmp_path: Path) -> None:
+async def test_only_tasks_of_a_service_get_its_labels(own_engine: Engine, tmp_path: Path) -> None:
     start_service(own_engine)
     async with pilotage_serve(tmp_path, SimpleNamespace(url=own_engine.host)) as served:
 

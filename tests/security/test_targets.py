@@ -222,7 +222,7 @@ def another_address() -> str:
     return found[0]
 
 
-async def test_a_name_that_is_bound_anew_to_loopback_is_not_followed(tmp_path: Path) -> None:
+async def test_a_name_that_later_resolves_to_loopback_is_not_followed(tmp_path: Path) -> None:
     lan = another_address()
     async with stand_in() as secret, stand_in(lan, secret.port) as first, attacked(tmp_path) as it:
         it.resolve(evil_example=[lan])
@@ -245,7 +245,7 @@ async def test_a_name_that_is_bound_anew_to_loopback_is_not_followed(tmp_path: P
         assert secret.connections == 0
 
 
-async def test_a_ring_is_refused_and_takes_nothing_down(tmp_path: Path) -> None:
+async def test_a_loop_is_refused_and_affects_nothing_else(tmp_path: Path) -> None:
     lan = another_address()
     file = "nas: {host: localhost, port: 1}\n"
     async with stand_in() as honest, attacked(tmp_path, files=file) as it:
@@ -272,7 +272,7 @@ async def test_a_ring_is_refused_and_takes_nothing_down(tmp_path: Path) -> None:
         assert len(it.served.envoys()) == 1
 
 
-async def test_a_ring_through_a_container_that_sends_requests_back_ends_after_a_few_rounds(tmp_path: Path) -> None:
+async def test_a_loop_through_a_container_that_sends_requests_back_ends_after_nine_rounds(tmp_path: Path) -> None:
     async with attacked(tmp_path) as it, stand_in() as honest:
         rounds = 0
 

@@ -385,5 +385,5 @@ def test_events_have_the_names_of_godoxy(before: WakeStatus | None, status: Wake
         (but(WAKING, phase=Phase.READY), 1),
     ],
 )
-def test_clients_without_events_are_told_when_to_ask_again(status: WakeStatus, seconds: int) -> None:
+def test_clients_without_events_get_a_time_to_ask_again(status: WakeStatus, seconds: int) -> None:
     assert retry_after(status) == seconds

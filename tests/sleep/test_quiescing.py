@@ -107,7 +107,7 @@ async def test_an_auth_service_that_always_answers_somebody_is_waited_for_as_lon
 
 @pytest.mark.parametrize("accepts", [True, False])
 @pytest.mark.looptime
-async def test_nobody_can_tell_while_an_envoy_is_silent(*, accepts: bool) -> None:
+async def test_activity_is_unknown_while_an_envoy_is_silent(*, accepts: bool) -> None:
     evening = Evening()
     if not accepts:
         evening.keeper.accepts.clear()

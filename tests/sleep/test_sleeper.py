@@ -117,7 +117,7 @@ async def test_a_request_in_progress_delays_the_stop() -> None:
         await night.until_state("asleep")
 
 
-async def test_a_request_cancels_the_sleep_before_the_engine_is_told() -> None:
+async def test_a_request_cancels_the_sleep_before_the_engine_stops_the_container() -> None:
     async with FakeEngine([web("running")]) as engine, sleeping(engine) as night:
         await night.until_state("ready")
         night.keeper.accepts.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 import tempfile
 from pathlib import Path
@@ -12,15 +14,16 @@ from aiohttp import web
 from pilotage.certificates.settings import Authority, AutocertSettings, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from pilotage.certificates.manager import CertificateManager
     from pilotage.certificates.status import CertificateStatus
     from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
+    from tests.support.acme_proxy import AcmeProxy
     from tests.support.pebble import Pebble
 
-__all__ = ["ChallengeServer", "entry_for", "settings_for", "status_of"]
+__all__ = ["ChallengeServer", "entry_for", "running", "settings_for", "status_of"]
 
 
 class ChallengeServer:
@@ -115,16 +118,28 @@ def _context(pair: CertificatePair) -> ssl.SSLContext:
     return context
 
 
-def entry_for(pebble: Pebble, *domains: str, **fields: object) -> Entry:
-    """Return an entry for domains, or for ``auto`` if there are none, with Pebble as its CA."""
+def entry_for(pebble: Pebble | AcmeProxy, *domains: str, **fields: object) -> Entry:
+    """Return an entry for domains, or for ``auto`` if there are none, with Pebble or a proxy as its CA."""
     authority = Authority(directory=pebble.directory, ca_certs=(pebble.ca_file,), email="admin@example.com")
     values = {"authorities": (authority,), "auto": not domains, "domains": tuple(sorted(domains)), **fields}
     return Entry(**values)  # type: ignore[arg-type]
 
 
-def settings_for(pebble: Pebble, *domains: str, **fields: object) -> AutocertSettings:
+def settings_for(pebble: Pebble | AcmeProxy, *domains: str, **fields: object) -> AutocertSettings:
     """Return settings with one entry; see :func:`entry_for`."""
     return AutocertSettings((entry_for(pebble, *domains, **fields),))
+
+
+@contextlib.asynccontextmanager
+async def running(manager: CertificateManager) -> AsyncIterator[CertificateManager]:
+    """Let a manager obtain certificates while the context is active."""
+    task = asyncio.create_task(manager.run())
+    try:
+        yield manager
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def status_of(manager: CertificateManager, name: str) -> CertificateStatus:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from tests.support.install import EngineUnavailable, cache_directory
+from tests.support.npm import npm_folder
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
@@ -38,38 +35,6 @@ USERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def _installed() -> Path:
-    """Install the provider once for each version, and return its folder.
-
-    Raises:
-        EngineUnavailable: there is no node and npm, or the installation failed.
-
-    """
-    if not (shutil.which("node") and shutil.which("npm")):
-        raise EngineUnavailable("no OpenID provider for tests: install node and npm")
-    lock = (_FILES / "package-lock.json").read_bytes()
-    folder = cache_directory() / f"openid-{hashlib.sha256(lock).hexdigest()[:12]}"
-    if not (folder / "provider.mjs").exists():
-        made = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json", "provider.mjs"):
-            shutil.copy(_FILES / name, made)
-        done = subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=made,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise EngineUnavailable(f"no OpenID provider for tests: npm failed: {done.stderr[-300:]}")
-        with contextlib.suppress(OSError):  # another process was first
-            made.rename(folder)
-    shutil.copy(_FILES / "provider.mjs", folder)
-    return folder
-
-
 @contextlib.contextmanager
 def openid_provider(clients: list[dict[str, Any]], port: int = 0, **settings: Any) -> Iterator[str]:
     """Run a provider with these clients and :data:`USERS`, and yield its issuer URL.
@@ -80,7 +45,7 @@ def openid_provider(clients: list[dict[str, Any]], port: int = 0, **settings: An
         settings: more settings of ``provider.mjs``.
 
     """
-    folder = _installed()
+    folder = npm_folder(_FILES, "provider.mjs")
     port = port or free_port()
     issuer = f"http://127.0.0.1:{port}"
     given = {"issuer": issuer, "port": port, "clients": clients, "users": USERS, **settings}

@@ -86,7 +86,7 @@ def test_containers_without_a_project_share_a_pool_of_their_engine_but_not_that_
     assert aliases(resolve(pooled=(member("one", 1, project="shop"), member("two", 2))).routes) == ["one"]
 
 
-def test_a_rule_of_the_policy_admits_a_stranger() -> None:
+def test_a_policy_rule_admits_a_container_of_another_project() -> None:
     rule = PolicyRule(engine=("far",), pools=("shop",))
     rules = HostRules(ranking=RULES.ranking, policy=Policy(rules=(rule,)))
     found = resolve(rules, pooled=(member("one", 2), member("two", 1, provider="far")))
@@ -100,7 +100,7 @@ def test_a_refusal_by_a_rule_says_which() -> None:
     assert "rule 7" in problem.message
 
 
-def test_the_rule_in_a_hint_quotes_what_a_stranger_chose() -> None:
+def test_the_rule_in_a_hint_quotes_untrusted_names() -> None:
     problem = resolve(pooled=(member("one"), member("two", project='x"}, may: nothing'))).refused["two"]
     assert problem is not None
     assert r'project: "x\"}, may: nothing"' in problem.hint
@@ -202,7 +202,7 @@ def test_a_draining_pool_keeps_its_name_while_no_other_is_ready() -> None:
     assert aliases(resolve(pooled=(draining, waiting)).routes) == ["old"]
 
 
-def test_thousands_of_strangers_cost_one_comparison_each() -> None:
+def test_thousands_of_refused_containers_cost_one_comparison_each() -> None:
     asked = 0
 
     class Counting(Policy, frozen=True):

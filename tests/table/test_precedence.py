@@ -40,7 +40,7 @@ def test_a_file_outranks_a_holder_because_it_is_the_operators() -> None:
 
 
 @pytest.mark.parametrize("created", [0, -1, -(1 << 62)])
-def test_a_time_that_is_none_makes_no_container_older(created: int) -> None:
+def test_an_invalid_time_makes_no_container_older(created: int) -> None:
     assert RANKING.rank(claim("new", 2_000_000_000)) < RANKING.rank(claim("odd", created))
 
 

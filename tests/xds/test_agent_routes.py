@@ -22,7 +22,7 @@ def routes(*agents: Agent) -> AgentRoutes:
     return made
 
 
-def test_a_route_without_an_agent_is_none_of_its_business() -> None:
+def test_a_route_without_an_agent_is_ignored() -> None:
     plain = route("app", 80)
     assert routes(FAR).apply("app", plain) == (plain, ())
     assert routes(FAR).apply("app", None) == (None, ())

@@ -129,7 +129,7 @@ async def test_characters_outside_of_ascii_in_a_path_are_encoded(envoy: Envoy) -
         assert (await _spoken(http, asked)).startswith(b"HTTP/1.1 400")
 
 
-async def test_what_an_untrusted_client_says_of_its_way_is_removed_whatever_the_header(envoy: Envoy) -> None:
+async def test_headers_about_the_way_of_a_request_are_removed_from_untrusted_clients(envoy: Envoy) -> None:
     names = "Prefix Ssl Scheme By Path User Email Protocol Host Port Server Tls-Client-Cert".split()
     forged = {f"X-Forwarded-{name}": "/evil" for name in names} | {"X-Original-Forwarded-For": "6.6.6.6"}
     async with target() as it, envoy() as gw:

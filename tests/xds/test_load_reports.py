@@ -64,7 +64,7 @@ async def test_reports_are_added_up_over_time_and_over_envoys() -> None:
     assert loads.reports == []
 
 
-async def test_envoys_are_told_what_to_report_again_when_that_changes() -> None:
+async def test_envoys_get_new_report_settings_when_these_change() -> None:
     loads = LoadReports(7.0)
     peer = Peer(loads)
     first = await anext(peer.stream)

@@ -326,7 +326,7 @@ async def test_grpc_clients_get_a_status_and_the_sentence(envoy: Envoy) -> None:
             assert (caught.value.code(), caught.value.details()) == (code, sentence)
 
 
-async def test_a_grpc_service_whose_scheme_is_http_is_told_apart(envoy: Envoy) -> None:
+async def test_a_grpc_service_whose_scheme_is_http_is_recognized(envoy: Envoy) -> None:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

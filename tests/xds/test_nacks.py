@@ -69,7 +69,7 @@ def test_the_delays_between_retries_double_up_to_five_minutes() -> None:
     assert retries.add(Nack(Resource(CLUSTER, "route/web", "1", b""), "odd")) == (5, True)
 
 
-def test_there_is_one_retry_at_a_time_for_a_resource_however_often_and_of_whatever_it_is_rejected() -> None:
+def test_a_resource_has_one_retry_at_a_time() -> None:
     retries = Retries()
     scope = Resource(SCOPE, "app", "1", b"")
     found = [retries.add(Nack(scope, "odd", host)) for host in ("a", "b", "a")]
@@ -238,7 +238,7 @@ def test_only_a_listener_cannot_listen() -> None:
     assert message == f"Envoy edge rejected this route, which answers 503: {said}"
 
 
-def test_the_delay_stays_at_five_minutes_and_begins_anew_after_success() -> None:
+def test_the_delay_stays_at_five_minutes_and_is_reset_after_success() -> None:
     retries = Retries()
     nack = Nack(Resource(CLUSTER, "route/app", "1", b""), "odd")
     delays = []

@@ -66,7 +66,7 @@ def test_a_successor_reports_only_the_differences(
     assert reported == [([A], []), ([B], [])]
 
 
-def test_without_a_listener_nothing_is_told_later() -> None:
+def test_changes_without_a_listener_are_not_reported_later() -> None:
     found = ReportedProblems()
     found.report("route/a", [A])
     found.report_changes()

@@ -363,7 +363,7 @@ def test_routes_without_rules_are_left_as_they_are() -> None:
     assert with_rules(sample_backend("app", "127.0.0.1", 80, "own"), routes) is routes
 
 
-async def test_middlewares_that_keep_people_out_apply_whatever_the_rules_do(envoy: Envoy) -> None:
+async def test_protective_middlewares_apply_before_all_rules(envoy: Envoy) -> None:
     rules = "path /a { error 404 x }\npath /b { redirect /a }\npath /c { pass }\nremote 127.0.0.1 { proxy /d }"
     closed = {"cidr_whitelist": {"allow": ["10.0.0.0/8"]}}
     async with target() as it, envoy() as gw:

@@ -211,7 +211,7 @@ async def test_an_envoy_that_is_silent_is_among_the_problems() -> None:
 
 
 @pytest.mark.looptime
-async def test_an_envoy_is_told_at_once_that_a_request_has_waited_for_the_hold_time() -> None:
+async def test_requests_are_rejected_as_soon_as_they_have_waited_for_the_hold_time() -> None:
     async with AdsServer(GatewayOptions()) as ads:
         envoy = Recorder(ads)
         ads.publish(Table({"app": route("app", endpoints=(), hold=4.0)}))

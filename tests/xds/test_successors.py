@@ -115,7 +115,7 @@ def test_a_service_whose_new_container_has_a_shorter_alias_succeeds_its_old_one(
     assert not snapshot.lingering
 
 
-def test_a_route_that_comes_and_goes_again_is_awaited_anew() -> None:
+def test_requests_wait_again_for_a_route_that_returned_and_was_removed() -> None:
     snapshot = _leave(route("shop.example.com", 80))
     _apply(snapshot, route("shop.example.com", 80), route("shop", 81))
     _apply(snapshot, _draining("shop.example.com", 80), route("shop", 81))

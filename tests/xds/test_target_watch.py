@@ -42,7 +42,7 @@ async def test_the_first_table_waits_for_the_addresses_of_its_names() -> None:
     assert snapshot.targets.resolved == {}
 
 
-async def test_an_address_that_is_found_later_is_told_with_its_table() -> None:
+async def test_an_address_that_is_found_later_is_published_with_its_table() -> None:
     snapshot = Snapshot(GatewayOptions())
     watcher = TargetWatcher(snapshot, lambda _: None, lookup=lambda _: ("10.0.0.1",))
     told: list[tuple[Table, set[str], int]] = []

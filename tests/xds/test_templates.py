@@ -20,7 +20,7 @@ def test_a_text_that_contains_a_sample_is_left_as_it_is() -> None:
     assert made.fill(b"1.1.1.1", b"9.9.9.9") == b"1.1.1.1 9.9.9.9"
 
 
-def test_a_text_that_cannot_be_told_from_the_rest_has_no_template() -> None:
+def test_a_text_that_occurs_elsewhere_in_the_message_has_no_template() -> None:
     assert template(lambda name: b"q" + name.encode(), name_samples(1)) is None
     assert template(lambda name: b"-" + name.encode(), name_samples(1)) is not None
 

@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.api.access import Refusal, is_from_socket
     from pilotage.api.certificates import CertificateMetrics
+    from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
+    from pilotage.api.route_detail import (
+        LabelCorrection,
+        ProblemDetail,
+        RouteDetail,
+        correction_of,
+        route_detail,
+        route_source,
+    )
+    from pilotage.api.routes import RouteEntry, RouteFilter, RouteIndex
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
+    from pilotage.api.source import Source
 
 __all__ = [
     "SNAPSHOT_PATH",
@@ -26,11 +38,24 @@ __all__ = [
     "ChangeHistory",
     "CountingConnection",
     "EnvoyMetrics",
+    "LabelCorrection",
     "Listen",
     "Metrics",
+    "ProblemDetail",
+    "Refusal",
+    "RouteDetail",
+    "RouteEntry",
+    "RouteFilter",
+    "RouteIndex",
     "Snapshot",
+    "Source",
+    "correction_of",
+    "describe_engines",
+    "is_from_socket",
     "parse_listen",
     "port_error",
+    "route_detail",
+    "route_source",
     "socket_candidates",
     "unpack",
 ]
@@ -38,6 +63,19 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "RouteDetail": "route_detail",
+        "correction_of": "route_detail",
+        "ProblemDetail": "route_detail",
+        "LabelCorrection": "route_detail",
+        "RouteIndex": "routes",
+        "RouteFilter": "routes",
+        "route_source": "route_detail",
+        "route_detail": "route_detail",
+        "describe_engines": "engines",
+        "Source": "source",
+        "is_from_socket": "access",
+        "Refusal": "access",
+        "RouteEntry": "routes",
         "CertificateMetrics": "certificates",
         "ChangeHistory": "history",
         "EnvoyMetrics": "envoys",

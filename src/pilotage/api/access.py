@@ -19,7 +19,7 @@ from pilotage.core.text import shorten
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["Refusal", "is_from_socket", "refusal"]
+__all__ = ["Refusal", "is_from_socket", "is_writing", "refusal", "visitor"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing else
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -46,25 +46,43 @@ def is_from_socket(request: web.BaseRequest) -> bool:
     return transport is not None and isinstance(transport.get_extra_info("sockname"), str | bytes)
 
 
-def refusal(request: web.BaseRequest, names: frozenset[str], token: bytes) -> Refusal | None:
+def is_writing(request: web.BaseRequest) -> bool:
+    """Return whether a request may change something."""
+    return request.method not in _READING
+
+
+def refusal(
+    request: web.BaseRequest,
+    names: frozenset[str],
+    token: bytes,
+    *,
+    signed_in: bool = False,
+    for_everybody: bool = False,
+) -> Refusal | None:
     """Return why a request is refused; ``None`` if the request is allowed.
 
     Args:
         request: the request to check.
         names: the host names in the addresses on which the API listens, in lower case.
         token: the API's bearer token; empty if no token is configured.
+        signed_in: whether the request comes from a browser that has signed in with the token.
+        for_everybody: whether the path is for everybody who can connect, such as the page to sign in.
 
     """
-    is_writing = request.method not in _READING
-    if request.path in _OPEN and not is_writing:
+    writing = is_writing(request)
+    if request.path in _OPEN and not writing:
         return None
-    if is_writing and (found := _foreign_page(request)) is not None:
+    if writing and (found := _foreign_page(request)) is not None:
         return found
     if is_from_socket(request) or _has_token(request, token):
+        return None
+    if signed_in and (not writing or _is_own_page(request)):
         return None
     transport = request.transport
     name = transport.get_extra_info("sockname") if transport is not None else None
     if name is None or not is_loopback(name[0]):
+        if for_everybody:
+            return None
         if token:
             return Refusal(
                 401, "the header Authorization: Bearer TOKEN is missing or wrong", "the token is in api.token_file"
@@ -73,10 +91,18 @@ def refusal(request: web.BaseRequest, names: frozenset[str], token: bytes) -> Re
     # A web page whose host name resolves to this address (DNS rebinding) sends that name in Host.
     if not _is_own_name(_host(request.host), names):
         return Refusal(403, f"{shorten(request.host)!r} is not a host name of this API", "use 127.0.0.1 or localhost")
-    if is_writing:
+    if writing and not for_everybody:
         hint = "use the unix socket, or send the token of api.token_file as Authorization: Bearer TOKEN"
         return Refusal(403, "local programs without the token may only read", hint)
     return None
+
+
+def visitor(request: web.BaseRequest, token: bytes) -> str:
+    """Return who sent a request that is allowed, for the log."""
+    if is_from_socket(request):
+        return "through the unix socket"
+    kind = "with the token" if _has_token(request, token) else "by a browser"
+    return f"{kind} from {request.remote}"
 
 
 def _has_token(request: web.BaseRequest, token: bytes) -> bool:
@@ -91,6 +117,11 @@ def _foreign_page(request: web.BaseRequest) -> Refusal | None:
     if site not in ("none", "same-origin") or (origin and origin.partition("://")[2] != request.host):
         return Refusal(403, "web pages from other sites may not change anything")
     return None
+
+
+def _is_own_page(request: web.BaseRequest) -> bool:
+    """Return whether a browser says that one of our own pages sent the request; :func:`_foreign_page` has passed."""
+    return bool(request.headers.get("Origin")) or request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 
 def _host(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Builds JSON responses, also long ones while other tasks run."""
+"""Builds JSON responses. Long ones are built in parts, so that other tasks can run."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class CertificateSource(Protocol):
         """The latest events, the newest last."""
 
     def renew(self, name: str) -> tuple[CertificateStatus, ...]:
-        """Replace the certificates for a host name soon. Return their status before; empty without ``autocert``.
+        """Replace the certificates for a host name soon. Return their previous status; empty without ``autocert``.
 
         Raises:
             RenewalRefusedError: the request is refused.
@@ -164,7 +164,8 @@ class CertificateResource:
                 response.headers["Retry-After"] = str(math.ceil(refusal.wait))
             return response
         if not found:
-            return answers.error(404, "pilotage obtains no certificates", "add autocert to the configuration")
+            hint = "add autocert or gateway.tls: internal to the configuration"
+            return answers.error(404, "pilotage obtains no certificates", hint)
         return answers.json(RenewalJson(list(map(describe_certificate, found))), status=202)
 
     async def _root(self, _: web.Request) -> web.Response:
@@ -176,7 +177,7 @@ class CertificateResource:
         except StorageError as error:
             return answers.error(503, str(error), "give pilotage access to the folder for certificates")
         if pem is None:
-            hint = "set provider: internal in autocert; the root is made with the first certificate"
+            hint = "set gateway.tls: internal; the root is made with the first certificate"
             return answers.error(404, "pilotage's own CA has issued no certificate", hint)
         return web.Response(body=pem, content_type="application/x-pem-file")
 

@@ -73,7 +73,13 @@ class EventResource:
         self._tasks.add(task)
         try:
             await response.prepare(request)
-            await _Stream(self._source, response, with_traffic="traffic" in request.query).run()
+            stream = _Stream(
+                self._source,
+                response,
+                with_traffic="traffic" in request.query,
+                only_versions=request.query.get("only") == "table",
+            )
+            await stream.run()
         except ConnectionError:  # the client disconnected
             pass
         finally:
@@ -87,10 +93,13 @@ class EventResource:
 
 
 class _Stream:
-    """One client's stream: all routes, then changes; with statistics if the client asks for them."""
+    """One client's stream: all routes, then changes; with statistics, or only versions, if the client asks for them."""
 
-    def __init__(self, source: EventSource, response: web.StreamResponse, *, with_traffic: bool) -> None:
+    def __init__(
+        self, source: EventSource, response: web.StreamResponse, *, with_traffic: bool, only_versions: bool
+    ) -> None:
         self._source = source
+        self._only_versions = only_versions
         self._response = response
         self._known: Mapping[str, RouteTraffic] = {}
         self._due = asyncio.get_running_loop().time() if with_traffic else math.inf
@@ -133,11 +142,14 @@ class _Stream:
             self._source.discovery.unsubscribe(subscription)
 
     def _add(self, event: CertificateEvent) -> None:
+        if self._only_versions:
+            return
         self._certificates.append(event)
         self._has_certificates.set()
 
     async def _write_update(self, update: Update) -> None:
-        async for event in answers.in_turns(update.changes, _event_of(update.new)):
+        changes = () if self._only_versions else update.changes
+        async for event in answers.in_turns(changes, _event_of(update.new)):
             await self._response.write(event)
         await self._response.write(_event("table", {"version": update.new.version}, update.new.version))
 

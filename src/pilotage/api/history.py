@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_CHANGES", "ChangeFilter", "ChangeHistory", "RecordedChange"]
 
 MOST_CHANGES: Final = 1_000
-"""How many changes are remembered."""
+"""Maximum number of changes to remember."""
 
 
 class RecordedChange(msgspec.Struct, frozen=True, gc=False):
@@ -37,12 +37,12 @@ class RecordedChange(msgspec.Struct, frozen=True, gc=False):
         id: consecutive number of the change, from 1.
         time: Unix time in seconds when it was recorded.
         version: version of the table that the change led to.
-        kind: what happened; see :class:`~pilotage.table.diff.Change`.
+        kind: the kind of change; see :class:`~pilotage.table.diff.Change`.
         alias: the route; ``""`` for engines, and for problems that are not about one route.
         engine: the engine, or the file that defines the route.
-        fields: what differs in the route, for ``updated`` and ``draining``.
+        fields: names of the changed fields of the route, for ``updated`` and ``draining``.
         cause: the event that led to it; ``""`` if unknown.
-        text: what changed, for people.
+        text: the change as readable text.
         problem: the problem that appeared or was resolved.
 
     """
@@ -60,7 +60,7 @@ class RecordedChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChangeFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which changes to return. An empty attribute does not restrict the result.
+    """Selects changes. An empty attribute does not restrict the result.
 
     Attributes:
         since: only changes that led to a later version of the table than this one.
@@ -78,7 +78,7 @@ class ChangeFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0
 
     def matches(self, change: RecordedChange) -> bool:
-        """Return whether a change is wanted, apart from its version."""
+        """Return whether a change matches the filter, apart from its version."""
         return (
             self.alias in ("", change.alias)
             and self.engine in ("", change.engine)
@@ -109,7 +109,7 @@ class ChangeHistory:
         return len(self._changes)
 
     def add(self, update: Update) -> None:
-        """Record the changes in an update. If there are too many to remember, only the last ones are recorded."""
+        """Record the changes in an update. If there are too many, record only the last ones."""
         now = time.time()
         surplus = max(0, len(update.changes) - self._most)
         self.last_id += surplus
@@ -122,7 +122,7 @@ class ChangeHistory:
             self._forgotten = update.new.version
 
     def is_complete(self, since: int, version: int) -> bool:
-        """Return whether all changes are known that led from one version of the table to another.
+        """Return whether all changes between two versions of the table are still remembered.
 
         Args:
             since: the earlier version.
@@ -132,7 +132,7 @@ class ChangeHistory:
         return self._forgotten <= since <= version
 
     def select(self, wanted: ChangeFilter = ChangeFilter()) -> Iterator[RecordedChange]:  # noqa: B008  # immutable
-        """Yield the changes that are wanted, the newest first."""
+        """Yield the changes that match a filter, the newest first."""
         found = self._newer(wanted.since)
         return islice((change for change in found if wanted.matches(change)), wanted.limit or None)
 

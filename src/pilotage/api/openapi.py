@@ -16,11 +16,11 @@ from pilotage.api.queries import CHANGE_QUERY, ROUTE_QUERY, Parameter
 from pilotage.api.route_detail import ProblemDetail, RouteDetail
 from pilotage.api.route_resource import ChangeList, RouteList
 from pilotage.api.routes import RouteEntry
+from pilotage.output.explain import Explanation
+from pilotage.sleep.status import SleepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from pilotage.output.explain import Explanation
-from pilotage.sleep.status import SleepStatus
 
 __all__ = ["document"]
 
@@ -84,7 +84,8 @@ _PATHS: Final[dict[str, _Path]] = {
         other={"404": "No container or alias has this name"},
     ),
     "/v1/events": _Path(
-        "Server-sent events: first all routes, then every change. A `table` event ends each batch",
+        "Server-sent events: first all routes, then every change. A `table` event ends each batch; with `?only=table`, "
+        "there are no other events",
         kind="text/event-stream",
         schema=_TEXT,
     ),
@@ -157,7 +158,8 @@ def document() -> dict[str, Any]:
         for base in struct.__mro__[1:]:
             if base.__module__.startswith("pilotage."):
                 inherited = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
-                components[struct.__name__]["description"] += f"\n{inherited}"
+                own = inspect.cleandoc(components[struct.__name__]["description"])
+                components[struct.__name__]["description"] = f"{own}\n{inherited}"
     for schema in components.values():
         _describe(schema)
     entry = components[RouteEntry.__name__]
@@ -192,7 +194,8 @@ _ROLE: Final = re.compile(r":\w+:`~?(?:\w+\.)*(\w+)`")
 
 def _describe(schema: dict[str, Any]) -> None:
     """Turn the documentation of a struct into a description of the object, and one of each property."""
-    text = _ROLE.sub(r"`\1`", schema.pop("description", "")).replace("``", "`")
+    text = inspect.cleandoc(schema.pop("description", ""))  # before Python 3.13, it is still indented
+    text = _ROLE.sub(r"`\1`", text).replace("``", "`")
     about, _, attributes = text.partition("Attributes:\n")
     if about.strip():
         schema["description"] = " ".join(about.split())

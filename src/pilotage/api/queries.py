@@ -77,10 +77,10 @@ CHANGE_QUERY: Final[Mapping[str, Parameter]] = {
 
 
 class QueryError(ValueError):
-    """A parameter is wrong.
+    """A parameter is unknown, or its value is invalid.
 
     Attributes:
-        message: what is wrong, without a full stop.
+        message: the problem, without a full stop.
         hint: what to write instead.
 
     """

@@ -1,7 +1,7 @@
 """Gathers everything about one route, for ``/v1/routes/NAME`` and the dashboard.
 
 :func:`route_detail` takes the source of the API and the name of a route. It returns a :class:`RouteDetail`, or ``None``
-if there is no such route. :meth:`RouteDetail.to_json` is what the API sends.
+if there is no such route. The API sends the result of :meth:`RouteDetail.to_json`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from pilotage.api.history import ChangeFilter, RecordedChange
 from pilotage.api.routes import RouteEntry, RouteSource
 from pilotage.api.traffic import TrafficJson, route_traffic
+from pilotage.output.corrections import corrected_label
 from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pilotage.api.source import Source
     from pilotage.core.problems import Problem
 
-__all__ = ["LabelCorrection", "ProblemDetail", "RouteDetail", "route_detail", "route_source"]
+__all__ = ["LabelCorrection", "ProblemDetail", "RouteDetail", "correction_of", "route_detail", "route_source"]
 
 _MOST_CHANGES: Final = 50
 
@@ -33,7 +34,7 @@ class LabelCorrection(msgspec.Struct, frozen=True):
 
     Attributes:
         label: key of the label.
-        value: its value.
+        value: its value; empty if the value of the wrong label is right.
 
     """
 
@@ -142,4 +143,10 @@ def _place(problem: Problem) -> tuple[str, str]:
 
 
 def _problem(problem: Problem) -> ProblemDetail:
-    return ProblemDetail(**problem_properties(problem))
+    return ProblemDetail(**problem_properties(problem), correction=correction_of(problem))
+
+
+def correction_of(problem: Problem) -> LabelCorrection | None:
+    """Return the label to write instead of the wrong one; ``None`` if the problem suggests none."""
+    found = corrected_label(problem)
+    return None if found is None else LabelCorrection(*found)

@@ -65,10 +65,9 @@ class ChangeList(msgspec.Struct, frozen=True, kw_only=True):
     """The latest changes, the newest first.
 
     Attributes:
-        instance: differs after each restart of the daemon, when versions begin anew.
+        instance: a text that differs after each restart of the daemon. Versions then start again.
         version: version of the table.
-        complete: whether all changes since the version in the parameter `since` are known, and so, except for the
-            effect of other parameters, listed.
+        complete: whether all changes since the version in the parameter `since` are still remembered.
         changes: the changes.
 
     """
@@ -125,7 +124,7 @@ class RouteResource:
         return _tagged(answers.json(flat), tag)
 
     def _tag(self, source: RouteSource) -> str:
-        """Return the version of everything that lists of routes consist of."""
+        """Return the version of all data in lists of routes."""
         history = self._source.history
         others = hash((source.problems, self._source.gateway_ports)) & 0xFFFFFFFF
         return f"{source.table.version}-{self._source.revision}-{others:x}-{history.instance}"

@@ -8,8 +8,8 @@ route::
     entries = [source.entry(alias) for alias in page.aliases]
     following = index.page(source, RouteFilter(..., after=page.next))
 
-The index remembers what it has worked out about each route. So a page costs a few milliseconds with 10,000 routes, and
-only the routes on the page are converted.
+The index caches an entry for each route, so a page costs a few milliseconds with 10,000 routes. Only the routes on the
+page are converted to JSON.
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
     Attributes:
         state: the state in one word; see :data:`~pilotage.output.status.StatusState`.
         status: the state in a few words; for a route that is not served, the reason.
-        url: where people reach it; null if it is not served, or if the daemon runs no gateway.
-        envoy_state: whether the connected Envoys have accepted it, the worst of their answers; null if it is not
-            served, or if no Envoy is connected.
+        url: its URL; null if it is not served, or if the daemon runs no gateway.
+        envoy_state: the worst answer of the connected Envoys; null if it is not served, or if no Envoy is connected.
         stale_since: Unix time in seconds when its engine became unreachable; null if it is reachable.
         homepage: how a dashboard shows it, with the defaults filled in.
         fields: the fields that labels set, by name. In JSON, they are properties of the route itself.
@@ -79,7 +78,7 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
 
 
 class RouteFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which routes to list. An empty attribute does not restrict the result.
+    """Selects routes. An empty attribute does not restrict the result.
 
     Attributes:
         states: only routes in one of these states.
@@ -130,7 +129,7 @@ class RouteSource:
     Args:
         table: the table.
         problems: all problems, including those that are not in the table.
-        gateway: where the gateway serves; ``None`` if there is none.
+        gateway: the gateway's addresses and domains; ``None`` if there is no gateway.
         states: returns node ID -> state of a route, for each connected Envoy.
 
     Attributes:
@@ -174,7 +173,7 @@ class RouteSource:
         return msgspec.structs.replace(found, text=self._reason(route, found))
 
     def _reason(self, route: Route, status: RouteStatus) -> str:
-        """Return why a route with errors is not served. Lists of problems are not always beside the status here."""
+        """Return why a route with errors is not served, because the status may be shown without the problems."""
         errors = [problem for problem in route.problems if problem.severity == "error"]
         errors += [problem for problem in self.problems if problem.route == route.alias and problem.refused]
         if route.excluded_reason != ExclusionReason.ERROR and status.state == "excluded":
@@ -231,7 +230,7 @@ class _Known:
 
     @property
     def words(self) -> str:
-        """The texts in which words are looked for, apart from the status."""
+        """The texts that are searched for words, apart from the status."""
         if not self._words:
             route, shown = self.route, homepage_json(self.route)
             texts = [route.alias, route.pool, route.target or "", route.provider, route.container]
@@ -243,7 +242,7 @@ class _Known:
 class RouteIndex:
     """Finds routes. Keep one for the lifetime of the table, because it caches an entry for each route.
 
-    A change of the table costs nothing here. The next call works out anew only the routes that have changed.
+    A change of the table costs nothing until the next call, which updates only the routes that have changed.
     """
 
     def __init__(self) -> None:
@@ -289,7 +288,7 @@ class RouteIndex:
             yield known, status.state
 
     def _refresh(self, table: Table) -> None:
-        """Work out anew the routes that have changed since the last call."""
+        """Update the entries of the routes that have changed since the last call."""
         seen = (table.routes, table.health, table.wakefulness)
         if self._seen is not None and all(one is other for one, other in zip(seen, self._seen, strict=True)):
             return

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from pilotage.api import answers, openapi
-from pilotage.api.access import is_from_socket, refusal
+from pilotage.api.access import Refusal, is_from_socket, is_writing, refusal, visitor
 from pilotage.api.certificates import CertificateResource
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import describe_engines
@@ -23,6 +23,7 @@ from pilotage.api.events import EventResource
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, TrafficList
 from pilotage.api.metrics import CONTENT_TYPE
+from pilotage.api.pages import prefers_html
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
@@ -39,6 +40,7 @@ from pilotage.xds import read_rule_file
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from pilotage.api.pages import Pages
     from pilotage.api.source import Source
     from pilotage.table.envoys import RouteState
 
@@ -55,6 +57,7 @@ class Api:
         listen: the addresses to listen on.
         token: bearer token; ``""`` for none. Addresses that are not local require a token.
         if_free: whether to log a warning for an address that cannot be used, instead of failing.
+        pages: pages for people on the same addresses; ``None`` for none.
 
     Attributes:
         places: the addresses on which the API listens; port 0 is replaced with the actual port.
@@ -64,8 +67,17 @@ class Api:
 
     """
 
-    def __init__(self, source: Source, listen: Iterable[Listen], *, token: str = "", if_free: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        listen: Iterable[Listen],
+        *,
+        token: str = "",
+        if_free: bool = False,
+        pages: Pages | None = None,
+    ) -> None:
         self.source = source
+        self._pages = pages
         self.places: list[Listen] = []
         self._listen = tuple(listen)
         self._if_free = if_free
@@ -99,6 +111,8 @@ class Api:
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
+        if self._pages is not None:
+            self._pages.add_to(app.router)
         app.on_response_prepare.append(_hide_version)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
         await self._runner.setup()
@@ -152,25 +166,38 @@ class Api:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        refused = refusal(request, self._names, self._token)
+        pages = self._pages
+        signed_in = pages is not None and pages.is_signed_in(request)
+        for_everybody = pages is not None and pages.is_open(request.path)
+        refused = refusal(request, self._names, self._token, signed_in=signed_in, for_everybody=for_everybody)
         if refused is not None:
-            response: web.StreamResponse = answers.error(refused.status, refused.message, refused.hint)
-            if refused.status == 401:
-                response.headers["WWW-Authenticate"] = "Bearer"
-            return response
+            return self._error(request, refused)
+        if is_writing(request) and not for_everybody:
+            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token))
         try:
             with serving(request):
                 return await handler(request)
         except web.HTTPException as error:
+            if error.status < 400:
+                return _redirect(error)
             what = "not found" if error.status == 404 else error.reason.lower()
-            return answers.error(
-                error.status, f"{what}: {request.method} {shorten(request.path)}", "GET / lists all paths"
-            )
+            text = f"{what}: {request.method} {shorten(request.path)}"
+            return self._error(request, Refusal(error.status, text, "GET / lists all paths"))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s %s failed", request.method, shorten(request.path))
             return answers.error(500, "internal error; see pilotage's log")
+
+    def _error(self, request: web.Request, refused: Refusal) -> web.Response:
+        """Return a page for browsers, JSON for other programs and for paths that never have pages."""
+        if self._pages is not None and prefers_html(request) and not request.path.startswith("/v1/"):
+            response = self._pages.error(request, refused)
+        else:
+            response = answers.error(refused.status, refused.message, refused.hint)
+        if refused.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     # ---- health
 
@@ -195,7 +222,9 @@ class Api:
 
     # ---- state
 
-    async def _index(self, _: web.Request) -> web.Response:
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        if self._pages is not None and prefers_html(request):
+            return await self._pages.home(request)
         return answers.json({"paths": sorted(openapi.document()["paths"])})
 
     async def _openapi(self, _: web.Request) -> web.Response:
@@ -254,6 +283,13 @@ class Api:
         table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
+
+
+def _redirect(found: web.HTTPException) -> web.Response:
+    """Return a redirect without aiohttp's text. It keeps cookies and other headers."""
+    response = web.Response(status=found.status, headers={"Location": found.headers["Location"]})
+    response.cookies.update(found.cookies)
+    return response
 
 
 async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:

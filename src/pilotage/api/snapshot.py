@@ -1,7 +1,7 @@
 """Serializes the snapshot that a daemon serves to ``pilotage routes|ps|explain``, and finds the daemon's unix socket.
 
 The JSON of the HTTP API is for people and other programs. Commands of the same pilotage version as the daemon get the
-daemon's own data structures instead. So these commands print the same output whether they ask a daemon or the engines.
+daemon's own data structures instead, so they print the same output whether they ask a daemon or the engines.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class TrafficJson(msgspec.Struct, frozen=True):
         requests: number of requests.
         errors: requests that were answered with status 500 or higher.
         in_progress: requests that are not complete.
-        duration_s: how long requests took.
+        duration_s: the durations of requests.
 
     """
 

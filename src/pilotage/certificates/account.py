@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import requests
-from acme import client, errors, messages
+from acme import errors, messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy import errors as jose_errors
 from josepy import jwa, jwk
-from requests.adapters import HTTPAdapter
 
+from pilotage.certificates.client import AcmeClient, AcmeNetwork, TrustingAdapter
 from pilotage.certificates.errors import CertificateError, StorageError
 from pilotage.certificates.failures import failure_of
 from pilotage.certificates.storage import write_file
@@ -44,9 +44,8 @@ class Account:
     """Our account with one CA, registered or looked up on first use.
 
     Attributes:
-        client: the ACME client; ``None`` before :meth:`connect`.
+        client: the :class:`~pilotage.certificates.client.AcmeClient`; ``None`` before :meth:`connect`.
         key: the account key.
-        skew: seconds by which the CA's clock is ahead of ours; 0 if it is less than an hour.
 
     """
 
@@ -55,11 +54,13 @@ class Account:
 
     def __init__(self, authority: Authority, storage: Storage) -> None:
         self.authority = authority
-        self.skew = 0.0
+        self._offset: float | None = None  # the CA's time minus the time since the start of this machine
         self.client = None
         self._storage = storage
         self._retry_after = 0.0
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()  # two orders that begin at once must not make two account keys
+        self._closed: tuple[float, CertificateError] | None = None  # until when, by the monotonic clock, and why
 
     @property
     def name(self) -> str:
@@ -89,6 +90,17 @@ class Account:
         raise AssertionError("unreachable")
 
     @property
+    def skew(self) -> float | None:
+        """Seconds by which the CA's clock is ahead of ours; 0 if it is less than an hour.
+
+        ``None`` before the CA has responded. Setting our clock corrects it at once.
+        """
+        if self._offset is None:
+            return None
+        ahead = self._offset + _uptime() - time.time()
+        return ahead if abs(ahead) > _SKEW else 0.0
+
+    @property
     def retry_after(self) -> float:
         """Seconds to wait, according to the last response; 0 if the response contained no time."""
         return self._retry_after
@@ -100,24 +112,46 @@ class Account:
             CertificateError: the CA cannot be reached or refuses the account, or the account key cannot be saved.
 
         """
-        if self.client is not None:
+        with self._connecting:
+            if self.client is not None:
+                return
+            self._check_closed()
+            try:
+                self._connect()
+            except CertificateError as error:
+                if error.retry_after > 0:
+                    self._closed = time.monotonic() + error.retry_after, error
+                raise
+
+    def _check_closed(self) -> None:
+        """Raise the CA's refusal again for as long as the CA wants no requests: it concerns every order."""
+        if self._closed is None:
             return
+        until, error = self._closed
+        wait = until - time.monotonic()
+        if wait > 0:
+            raise CertificateError(error.what, error.hint, retry_after=wait)
+        self._closed = None
+
+    def _connect(self) -> None:
         self.key = jwk.JWKRSA(key=key) if isinstance(key := self._key(), rsa.RSAPrivateKey) else jwk.JWKEC(key=key)
-        net = client.ClientNetwork(
-            self.key, alg=_algorithm(key), user_agent="pilotage (acme-python)", timeout=_REQUEST_TIMEOUT
-        )
-        net.session.mount("https://", _Adapter(self._trust()))
+        net = AcmeNetwork(self.key, alg=_algorithm(key), user_agent="pilotage (acme-python)", timeout=_REQUEST_TIMEOUT)
+        net.session.mount("https://", TrustingAdapter(self._trust()))
         net.session.hooks["response"].append(self._observe)
-        directory = self.call(lambda: client.ClientV2.get_directory(self.authority.directory, net))
-        found = client.ClientV2(directory, net)
+        directory = self.call(lambda: AcmeClient.get_directory(self.authority.directory, net))
+        found = AcmeClient(directory, net)
         self._register(found)
         self.client = found
+
+    def forget_refusal(self) -> None:
+        """Ask the CA again, even if it wants no requests yet."""
+        self._closed = None
 
     def forget(self) -> None:
         """Register again before the next order, because the CA no longer knows the account."""
         self.client = None
 
-    def _register(self, found: client.ClientV2) -> None:
+    def _register(self, found: AcmeClient) -> None:
         binding = None
         if self.authority.eab_kid:
             binding = self.call(
@@ -194,10 +228,16 @@ class Account:
         header = response.headers.get("Retry-After", "")
         self._retry_after = seconds_until(header)
         try:
-            ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+            sent = parsedate_to_datetime(response.headers["Date"]).timestamp()
+            sent += float(response.headers.get("Age", 0))  # caches keep the date
         except (KeyError, ValueError, TypeError, OverflowError):
             return
-        self.skew = ahead if abs(ahead) > _SKEW else 0.0
+        self._offset = sent - _uptime()
+
+
+def _uptime() -> float:
+    """Return the seconds since this machine started, including those asleep where the system counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class _AlreadyRegistered(Exception):
@@ -206,22 +246,11 @@ class _AlreadyRegistered(Exception):
         super().__init__(location)
 
 
-def _new_account(found: client.ClientV2, request: messages.NewRegistration) -> None:
+def _new_account(found: AcmeClient, request: messages.NewRegistration) -> None:
     try:
         found.new_account(request)
     except errors.ConflictError as conflict:
         raise _AlreadyRegistered(conflict.location) from conflict
-
-
-class _Adapter(HTTPAdapter):  # type: ignore[misc]  # requests has no types
-    """Verifies servers with given CAs."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
-        return super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
 
 
 def seconds_until(header: str) -> float:

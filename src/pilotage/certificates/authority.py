@@ -55,6 +55,11 @@ class InternalAuthority:
 
         """
         root, signer = self._root(now)
+        if not root.not_valid_before_utc.timestamp() <= now < root.not_valid_after_utc.timestamp():
+            span = f"from {root.not_valid_before_utc:%Y-%m-%d %H:%M} to {root.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            folder = self._storage.folder / "internal"
+            hint = f"check this machine's clock; if it is right, remove {folder} to make a new root"
+            raise CertificateError(f"the root of the internal CA is only valid {span}", hint)
         key = make_key(key_type)
         when = dt.datetime.fromtimestamp(now, dt.UTC)
         end = min(when + dt.timedelta(days=_LEAF_DAYS), root.not_valid_after_utc)

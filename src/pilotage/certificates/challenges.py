@@ -192,6 +192,7 @@ async def _call(action: Callable[[], _T], provider: str) -> _T:
 
 async def remove_record(editor: DnsZoneEditor, record: Record, journal: RecordJournal) -> None:
     """Remove a DNS record. If that fails, it stays in the journal and is removed later."""
+    journal.leave(record)
     try:
         await _call(partial(editor.delete, record.name, record.value), record.provider)
         journal.remove(record)

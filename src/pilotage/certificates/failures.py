@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
 import requests
@@ -66,13 +68,32 @@ def failure_of(error: Exception, source: Source) -> CertificateError:
     if isinstance(error, (errors.TimeoutError, requests.Timeout)):
         return CertificateError(f"{source.name} did not respond in time", "pilotage tries again")
     if isinstance(error, requests.exceptions.SSLError):
-        hint = "add the CA's own CA to ca_certs, and check this machine's clock"
-        return CertificateError(f"the certificate of {source.name} is not trusted: {_reason(error)}", hint)
+        why = _reason(error)
+        return CertificateError(f"the certificate of {source.name} is not trusted: {why}", _hint_of_distrust(why))
     if isinstance(error, requests.RequestException):
         hint = "check ca_dir_url and this machine's connection; pilotage tries again"
         return CertificateError(f"cannot reach {source.name}: {_reason(error)}", hint)
+    response = error.args[0] if error.args and isinstance(error, errors.ClientError) else None
+    if isinstance(response, requests.Response) and response.status_code >= HTTPStatus.TOO_MANY_REQUESTS:
+        return _overloaded(response, source)
     message = f"{source.name} sent an invalid response: {_reason(error)}"
     return CertificateError(message, "check that ca_dir_url is an ACME directory", retry_after=source.retry_after)
+
+
+def _hint_of_distrust(why: str) -> str:
+    if "expired" not in why and "not yet valid" not in why:
+        return "add the CA's own CA to ca_certs"
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return f"check this machine's clock, which shows {shown}; if it is right, the CA has to renew its own certificate"
+
+
+def _overloaded(response: requests.Response, source: Source) -> CertificateError:
+    """Return the error for a status that a server in front of the CA sends, without a problem document."""
+    status = f"{response.status_code} {response.reason or ''}".strip()
+    limited = response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    hint = _HINTS["rateLimited"] if limited else "pilotage tries again; see the CA's status page"
+    wait = source.retry_after or (_HOUR if limited else 0.0)
+    return CertificateError(f"{source.name} responded with the status {status}", hint, retry_after=wait)
 
 
 def _refusal(error: messages.Error, source: Source) -> CertificateError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pilotage.certificates.plan import why_not_public
+from pilotage.certificates.plan import covers, why_not_public
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.routes.hosts import DEFAULT, is_host, served_name
@@ -37,19 +37,23 @@ class HostList:
         self.problems: list[Problem] = []
 
 
-def find_hosts(routes: Iterable[Route], settings: AutocertSettings, is_served: Callable[[str], bool]) -> HostList:
+def find_hosts(
+    routes: Iterable[Route], settings: AutocertSettings, is_served: Callable[[str], bool], other: Iterable[str] = ()
+) -> HostList:
     """Return the host names of the served routes for which certificates are to be obtained.
 
     Args:
         routes: the routes of the table. Names that the policy denies to a container are not among them.
         settings: the certificates to obtain.
         is_served: takes an alias and returns whether the gateway serves its route.
+        other: names in certificates from files. They, and the names that an entry lists, need no other certificate.
 
     """
     found = HostList()
     automatic = [entry for entry in settings.entries if entry.auto]
     if not automatic:
         return found
+    covered = _listed_names(settings, other)
     chosen: dict[str, set[str]] = {entry.name: set() for entry in automatic}
     counted: Counter[tuple[str, str]] = Counter()
     limited: set[tuple[str, str]] = set()
@@ -59,7 +63,7 @@ def find_hosts(routes: Iterable[Route], settings: AutocertSettings, is_served: C
             continue
         owner = (route.provider, route.container)
         for entry, host in _choices(name, automatic, settings.match_domains):
-            if host in chosen[entry.name]:
+            if host in chosen[entry.name] or covers(covered, host):
                 continue
             if not route.is_static and counted[owner] >= MOST_OF_ONE:
                 if owner not in limited:
@@ -127,7 +131,7 @@ def uncovered(
         other: names in certificates from files.
 
     """
-    names = {name.lower() for name in other} | {name for entry in settings.entries for name in entry.domains}
+    names = _listed_names(settings, other)
     automatic = [entry for entry in settings.entries if entry.auto]
     for route in routes:
         name = served_name(route)
@@ -135,11 +139,15 @@ def uncovered(
             continue
         hosts = [name] if "." in name else [f"{name}.{domain}" for domain in settings.match_domains]
         for host in hosts:
-            if host in names or (not host.startswith("*.") and f"*.{host.partition('.')[2]}" in names):
+            if covers(names, host):
                 continue
             why = _why_uncovered(host, automatic)
             if why:
                 yield route, shorten(host), why
+
+
+def _listed_names(settings: AutocertSettings, other: Iterable[str]) -> set[str]:
+    return {name.lower() for name in other} | {name for entry in settings.entries for name in entry.domains}
 
 
 def _why_uncovered(host: str, automatic: Sequence[Entry]) -> str:

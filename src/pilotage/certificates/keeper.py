@@ -38,7 +38,7 @@ class Keeper:
 
     Args:
         folder: where they are kept.
-        on_event: called for each certificate that is taken over from files, or comes from another process.
+        on_event: called for each certificate that is taken over from files or from another process.
 
     Attributes:
         storage: the folder.
@@ -78,7 +78,7 @@ class Keeper:
         """Allow another process to renew certificates."""
         self.storage.close()
 
-    async def ready(self, entries: Sequence[Entry], now: float) -> bool:
+    async def ready(self, entries: Sequence[Entry]) -> bool:
         """Open the folder, and return whether this process may obtain certificates now.
 
         Without the folder, it may not, because an account whose key is lost cannot be used again.
@@ -89,7 +89,7 @@ class Keeper:
                 self.leads = await self._on_disk(self.storage.lock)
                 await self._load()
                 if self.leads:
-                    await self._begin(entries, now)
+                    await self._begin(entries)
             await self._save_again()
         except StorageError as error:
             self._report("folder", f"the folder for certificates cannot be used: {error}")
@@ -112,9 +112,9 @@ class Keeper:
                 self._on_event("received", stored)
         self._was_loaded = True
 
-    async def _begin(self, entries: Sequence[Entry], now: float) -> None:
+    async def _begin(self, entries: Sequence[Entry]) -> None:
         try:
-            await self._on_disk(lambda: self.state.load(self.storage, now))
+            await self._on_disk(lambda: self.state.load(self.storage))
         except StorageError as error:
             self._report("state", f"cannot read earlier failures: {error}")
         for entry in entries:
@@ -197,15 +197,19 @@ class Keeper:
         else:
             self._forget("state")
 
-    async def tidy(self, managed: Iterable[str], before: float) -> None:
-        """Remove certificates that expired before a time, if no name needs them."""
+    async def tidy(self, managed: Iterable[str], before: float, *, clock_is_right: bool) -> None:
+        """Remove certificates that expired before a time, if no name needs them.
+
+        Unless the clock is known to be right, remove only those of our own CA, which are easily replaced.
+        """
         names = set(managed)
-        for it in [it for it in self._stored.values() if it.leaf.not_after < before and not names & set(it.names)]:
+        expired = [it for it in self._stored.values() if it.leaf.not_after < before and not names & set(it.names)]
+        for it in [it for it in expired if clock_is_right or it.directory == INTERNAL]:
             await self._on_disk(partial(self.storage.remove, it.lineage))
             del self._stored[it.lineage]
 
     async def read(self, name: str) -> bytes | None:
-        """Return what a file of the folder contains; ``None`` if there is no such file.
+        """Return the content of a file in the folder; ``None`` if there is no such file.
 
         Raises:
             StorageError: it cannot be read.

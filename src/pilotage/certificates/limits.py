@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Limits", "registered_domain"]
+__all__ = ["CLOCK_ERROR", "Limits", "registered_domain"]
+
+CLOCK_ERROR: Final = 60.0  # seconds by which a recorded time may be ahead of now
 
 _HOUR: Final = 3600.0
 _WEEK: Final = 7 * 86_400.0
@@ -33,6 +35,10 @@ class _Order(msgspec.Struct, frozen=True):
     issued: bool = False
 
 
+def _issued(order: _Order) -> _Order:
+    return msgspec.structs.replace(order, issued=True)
+
+
 def registered_domain(name: str) -> str:
     """Return the last two labels of a name, which stand for the domain whose certificates a CA counts.
 
@@ -43,22 +49,21 @@ def registered_domain(name: str) -> str:
 
 
 class Limits:
-    """Counts orders.
-
-    Attributes:
-        changed: whether orders have been recorded since the state was last saved.
-
-    """
+    """Counts orders. Those from the future, recorded while the clock was wrong, count once their time has come."""
 
     def __init__(self) -> None:
         self._orders: list[_Order] = []
-        self.changed = False
 
-    def record(self, now: float, directory: str, names: Iterable[str], *, renewal: bool, issued: bool) -> None:
-        """Record an order that was begun."""
+    def begin(self, now: float, directory: str, names: Iterable[str], *, renewal: bool) -> Callable[[], None]:
+        """Record an order that begins. Return a function that records that its certificate was issued."""
+        begun = _Order(now, directory, tuple(sorted(names)), renewal)
         self._orders = [order for order in self._orders if order.at > now - _WEEK]
-        self._orders.append(_Order(now, directory, tuple(sorted(names)), renewal, issued))
-        self.changed = True
+        self._orders.append(begun)
+
+        def issued() -> None:
+            self._orders = [_issued(order) if order is begun else order for order in self._orders]
+
+        return issued
 
     def wait(self, now: float, directory: str, names: Iterable[str], *, renewal: bool) -> tuple[float, str]:
         """Return how many seconds an order must wait, and the reason; ``(0, "")`` if it may begin.
@@ -71,7 +76,7 @@ class Limits:
 
         """
         wanted = tuple(sorted(names))
-        ours = [order for order in self._orders if order.directory == directory and order.at > now - _WEEK]
+        ours = [it for it in self._orders if it.directory == directory and now - _WEEK < it.at <= now + CLOCK_ERROR]
         waits = [self._until(now, [order.at for order in ours if order.at > now - 3 * _HOUR], _ORDERS, 3 * _HOUR)]
         reasons = [f"{_ORDERS} orders in 3 hours"]
         same = [order.at for order in ours if order.issued and order.names == wanted]
@@ -94,14 +99,13 @@ class Limits:
 
     def dump(self) -> list[_Order]:
         """Return the orders as plain data, for :meth:`load`."""
-        self.changed = False
         return list(self._orders)
 
-    def load(self, orders: object, now: float) -> None:
-        """Take over the orders of an earlier process. Orders in the future, after a wrong clock, are dropped.
+    def load(self, orders: object) -> None:
+        """Take over the orders of an earlier process.
 
         Raises:
             msgspec.ValidationError: they have another form.
 
         """
-        self._orders = [order for order in msgspec.convert(orders, list[_Order]) if now - _WEEK < order.at <= now + 60]
+        self._orders = msgspec.convert(orders, list[_Order])

@@ -58,9 +58,11 @@ _IDLE: Final = 3600.0
 _RETRY: Final = 30.0
 """Maximum seconds until the next check. Also the pause while the folder is unusable or another process renews."""
 
+_LONGEST_WAIT: Final = 86_460.0  # seconds until a CA is asked again for a renewal window, as it wishes
 _ASK_AGAIN: Final = 6 * 3600.0  # seconds until a CA is asked again for a renewal window, after an error
 _MOST_EVENTS: Final = 200
 _KEPT: Final = 30 * 86_400.0  # seconds for which an expired certificate is kept
+_CLEAN: Final = 900.0  # seconds between two attempts to remove DNS records that were left behind
 
 
 class CertificateManager:
@@ -75,7 +77,7 @@ class CertificateManager:
         settle: seconds to wait for more names after the first new one.
 
     Attributes:
-        totals: what has happened since the start.
+        totals: counts of events since the start.
         events: the latest events, the newest last.
         on_event: functions that are called with each event.
 
@@ -110,7 +112,8 @@ class CertificateManager:
         self._woken = asyncio.Event()
         self._published: object = None
         self._valid: set[str] = set()  # serial numbers of the certificates that were valid at the last look
-        self._cleaned = False
+        self._clean_at = 0.0  # by the event loop's clock
+        self._asked_time = False
 
     @property
     def now(self) -> float:
@@ -154,6 +157,7 @@ class CertificateManager:
         found = [it for it in self._keeper.stored if not chosen or chosen & set(it.names)]
         for it in found:
             self._renewals[it.lineage] = (it.leaf.serial, Renewal(0.0, self.now + _ASK_AGAIN))
+        self._issuer.forget_refusals()
         self._keeper.state.retry([name for name in self.failures if not chosen or name in chosen], self.now)
         self.wake()
         return len(found)
@@ -199,13 +203,11 @@ class CertificateManager:
     async def _look(self) -> float:
         """Begin all orders that are due; return the time of the next check, in seconds since 1970."""
         self._wanted = dict(self._hosts())
-        if not await self._keeper.ready(self._settings.entries, self.now):
+        if not await self._keeper.ready(self._settings.entries):
             self._note_expired(self.now)
             self._publish()
             return self.now + _RETRY
-        if not self._cleaned:
-            self._cleaned = True
-            self._start("records", self._issuer.remove_old_records(self._settings))
+        self._remove_records()
         self._ask_cas()
         now = self.now
         self._note_expired(now)
@@ -221,11 +223,31 @@ class CertificateManager:
             now=now,
         )
         self._publish()
+        if jobs and not (self._asked_time or self._issuer.knows_time):
+            if "time" not in self._tasks:
+                self._start("time", self._ask_time())
+            return now + _RETRY  # or as soon as the time is known
+        self._asked_time = False
         for job in jobs:
             self._ordering[job.lineage] = job
             self._start(f"order {job.lineage}", self._order(job))
-        await self._keeper.tidy(self.managed_names, now - _KEPT)
+        await self._keeper.tidy(self.managed_names, now - _KEPT, clock_is_right=self._issuer.knows_time)
         return self._next(now)
+
+    async def _ask_time(self) -> None:
+        """Ask a CA for the time before the first orders: with a wrong clock, all certificates can seem to be due."""
+        try:
+            await self._issuer.ask_time()
+        finally:
+            self._asked_time = True
+            self._woken.set()
+
+    def _remove_records(self) -> None:
+        """Remove DNS records that an earlier process or a failed removal left behind, in the background."""
+        time = asyncio.get_running_loop().time()
+        if time >= self._clean_at and "records" not in self._tasks:
+            self._clean_at = time + _CLEAN
+            self._start("records", self._issuer.remove_old_records(self._settings))
 
     def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine, name=name)
@@ -243,14 +265,14 @@ class CertificateManager:
 
     async def prepare(self) -> None:
         """Serve the stored certificates before the host names of routes are known."""
-        await self._keeper.ready(self._settings.entries, self.now)
+        await self._keeper.ready(self._settings.entries)
         self._publish()
 
     def _publish(self) -> None:
-        # Certificates are served until they expire, even while no route needs them: after a restart, Envoys still have
-        # routes of engines that have not been listed yet.
-        stored = {name for it in self._keeper.stored if it.is_valid(self.now) for name in it.names}
-        names = self.managed_names | stored
+        # Certificates are served even while no route needs them: after a restart, Envoys still have routes of engines
+        # that have not been listed yet.
+        known = [it for it in self._keeper.stored if it.leaf.not_after > self.now or not self._issuer.knows_time]
+        names = self.managed_names | {name for it in known for name in it.names}
         served = served_certificates(self._keeper.stored, names, self.now)
         state = (names, [(it.names, it.pair) for it in served])
         if state != self._published:
@@ -271,7 +293,10 @@ class CertificateManager:
 
     def _ask_cas(self) -> None:
         """Ask CAs when to renew certificates (ARI), one after the other, in the background."""
-        asking = [it for it in self._keeper.stored if 0 < self.renewal_of(it).ask_again <= self.now]
+        now = self.now
+        times = [(it, self.renewal_of(it).ask_again) for it in self._keeper.stored]
+        # A time further ahead than a CA can ask for was noted while the clock was wrong.
+        asking = [it for it, at in times if at and not now < at <= now + _LONGEST_WAIT]
         if asking and "ask" not in self._tasks:
             self._start("ask", self._ask(asking))
 
@@ -279,22 +304,19 @@ class CertificateManager:
         for it in asking:
             account = self._issuer.account_of(it)
             renewal = self.renewal_of(it)
-            at, again = None, self.now + _ASK_AGAIN
+            at, wait = None, _ASK_AGAIN
             try:
                 if account is not None:
-                    at, again = await renewal_window(account, it.chain)
+                    at, wait = await renewal_window(account, it.chain)
             except (CertificateError, TimeoutError) as error:
                 log.debug("no renewal window for %s: %s", it.lineage, error)
+            again = self.now + max(wait, 60)
             own = renewal_time(it.leaf.not_before, it.leaf.not_after, jitter_of(it.leaf.serial))
             if renewal.at == 0.0:  # requested by the operator meanwhile
                 own, at = 0.0, None
             # A CA that names a window after the certificate's end must not leave the name without a certificate.
             latest = it.leaf.not_after - (it.leaf.not_after - it.leaf.not_before) * 0.1
-            when = (
-                Renewal(min(at, latest), max(again, self.now + 60), by_ca=True)
-                if at is not None
-                else Renewal(own, again)
-            )
+            when = Renewal(min(at, latest), again, by_ca=True) if at is not None else Renewal(own, again)
             self._renewals[it.lineage] = (it.leaf.serial, when)
         self._woken.set()
 

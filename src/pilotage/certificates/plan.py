@@ -11,7 +11,7 @@ from pilotage.certificates.settings import Entry  # msgspec reads the annotation
 from pilotage.core.addresses import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pilotage.certificates.storage import Stored
 
@@ -21,7 +21,7 @@ INTERNAL: Final = "internal"
 """Stands for the directory of our own CA."""
 
 _MOST_IN_BATCH: Final = 25
-"""Maximum host names of routes in one certificate. CAs allow 100, but a bad name then delays more of the others."""
+"""Maximum host names of routes in one certificate. CAs allow 100, but with more names, a bad one delays more others."""
 
 _LOCAL: Final = ("localhost", "local", "lan", "home", "internal", "intranet", "private", "corp", "test", "example")
 _LOCAL_SUFFIXES: Final = (*_LOCAL, "invalid", "onion", "home.arpa", "localdomain", "alt")
@@ -46,10 +46,9 @@ class Job(msgspec.Struct, frozen=True):
     renewal: bool = False
 
 
-def covers(names: Iterable[str], name: str) -> bool:
+def covers(names: Collection[str], name: str) -> bool:
     """Return whether a name is among others, or matches a wildcard among them, which stands for one label."""
-    known, parent = set(names), name.partition(".")[2]
-    return name in known or (f"*.{parent}" in known and not name.startswith("*."))
+    return name in names or (f"*.{name.partition('.')[2]}" in names and not name.startswith("*."))
 
 
 def why_not_public(name: str, *, private: bool = False) -> str:

@@ -30,11 +30,17 @@ class RecordJournal:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._records: list[Record] | None = None
+        self._in_use: set[Record] = set()
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The records that exist, or may exist."""
         return tuple(self._read())
+
+    @property
+    def left_behind(self) -> tuple[Record, ...]:
+        """The records that no order of this process needs: an earlier process, or a failed removal, left them."""
+        return tuple(record for record in self._read() if record not in self._in_use)
 
     def add(self, record: Record) -> None:
         """Add a record to the file.
@@ -44,6 +50,11 @@ class RecordJournal:
 
         """
         self._write([*self._read(), record])
+        self._in_use.add(record)
+
+    def leave(self, record: Record) -> None:
+        """Record that no order needs a record any more. The journal keeps it until it is removed."""
+        self._in_use.discard(record)
 
     def remove(self, record: Record) -> None:
         """Forget a record that no longer exists."""

@@ -1,4 +1,4 @@
-"""Lets operators request new certificates, but not more often than CAs accept."""
+"""Lets operators request new certificates, within the limits of CAs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RenewalRequests:
             name: one of their names, or a name that a wildcard among them covers.
 
         Returns:
-            Their status before.
+            Their previous status.
 
         Raises:
             RenewalRefusedError: no route needs a certificate for the name, another process obtains the certificates, or

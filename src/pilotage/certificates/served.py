@@ -15,10 +15,11 @@ __all__ = ["served_certificates"]
 
 
 def served_certificates(stored: Iterable[Stored], managed: Iterable[str], now: float) -> list[ServedCertificate]:
-    """Return the valid certificates with the names for which each is served.
+    """Return the certificates with the names for which each is served.
 
-    If several certificates are valid for a name, the one that expires last is served. A certificate that no managed
-    name needs is left out.
+    If there are several for a name, a valid one is served, and of these the one that expires last. Others are better
+    than none: this machine's clock can be wrong, and browsers like a self-signed certificate no more than an expired
+    one. A certificate that no managed name needs is left out.
 
     Args:
         stored: the certificates.
@@ -30,9 +31,7 @@ def served_certificates(stored: Iterable[Stored], managed: Iterable[str], now: f
     parents = {name.partition(".")[2] for name in wanted}
     taken: set[str] = set()
     found = []
-    for it in sorted(stored, key=lambda it: (-it.leaf.not_after, it.lineage)):
-        if not it.is_valid(now):
-            continue
+    for it in sorted(stored, key=lambda it: (not it.is_valid(now), -it.leaf.not_after, it.lineage)):
         names = {name for name in it.names if name in wanted or (name[:2] == "*." and name[2:] in parents)} - taken
         if names:
             taken |= names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pilotage.certificates.errors import StorageError
-from pilotage.certificates.limits import Limits
+from pilotage.certificates.limits import CLOCK_ERROR, Limits
 from pilotage.certificates.renewal import back_off
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ class State:
                 self.failures[name] = msgspec.structs.replace(failure, until=now)
 
     def held(self, now: float) -> set[str]:
-        """Return the names that must not be requested now."""
-        return {name for name, failure in self.failures.items() if failure.until > now}
+        """Return the names that must not be requested now. Failures from the future (a wrong clock) do not count."""
+        return {name for name, it in self.failures.items() if it.at - CLOCK_ERROR <= now < it.until}
 
-    def load(self, storage: Storage, now: float) -> None:
-        """Read the file. Failures and orders from the future, after a wrong clock, are dropped.
+    def load(self, storage: Storage) -> None:
+        """Read the file.
 
         Raises:
             StorageError: it cannot be read. The state is then empty.
@@ -95,11 +95,10 @@ class State:
             return
         try:
             found = msgspec.json.decode(content, type=dict[str, Any])
-            self.limits.load(found.get("orders", []), now)
-            failures = msgspec.convert(found.get("failures", {}), dict[str, Failure])
+            self.limits.load(found.get("orders", []))
+            self.failures = msgspec.convert(found.get("failures", {}), dict[str, Failure])
         except (msgspec.MsgspecError, RecursionError) as error:
             raise StorageError(f"{storage.folder / _FILE} is damaged: {error}") from error
-        self.failures = {name: failure for name, failure in failures.items() if failure.at <= now + 60}
         self._written = content
 
     def save(self, storage: Storage) -> None:

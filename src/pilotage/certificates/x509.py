@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
     from pilotage.certificates.settings import KeyType
 
-__all__ = ["EARLY", "Leaf", "alpn_certificate", "make_key", "make_request", "pem_of_key", "read_leaf", "read_pair"]
+__all__ = [
+    "EARLY",
+    "Leaf",
+    "alpn_certificate",
+    "make_key",
+    "make_request",
+    "pem_of_key",
+    "read_leaf",
+    "read_pair",
+    "renewal_id",
+]
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -91,6 +102,26 @@ def read_leaf(chain: bytes) -> Leaf:
         _name_of(certificate.issuer),
         f"{certificate.serial_number:x}",
     )
+
+
+def renewal_id(chain: bytes) -> str:
+    """Return how a CA identifies a certificate that is renewed (RFC 9773, section 4.1).
+
+    Args:
+        chain: PEM chain; its first certificate counts.
+
+    Returns:
+        The identifier; ``""`` if the certificate does not name its issuer's key.
+
+    """
+    certificate = x509.load_pem_x509_certificates(chain)[0]
+    try:
+        issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return ""
+    serial = certificate.serial_number
+    parts = (issuer or b"", serial.to_bytes(serial.bit_length() // 8 + 1, "big"))  # DER needs a zero before a set bit
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) if issuer else ""
 
 
 def _name_of(name: x509.Name) -> str:

@@ -131,7 +131,7 @@ def certificates_of(env: Mapping[str, str]) -> list[CertificateStatus]:
 
 
 def renew_certificates(env: Mapping[str, str], name: str) -> list[CertificateStatus]:
-    """Tell the daemon to replace the certificates for a host name soon. Return their status before.
+    """Tell the daemon to replace the certificates for a host name soon. Return their previous status.
 
     Raises:
         Refused: the daemon refuses the request, or no daemon can be reached.

@@ -3,8 +3,8 @@
 To keep ``--help`` fast, this module and :mod:`pilotage.cli.commands` import only click. A command imports everything
 else when it runs.
 
-Exit status: 0 success; 1 problems with labels, routes or one of several engines; 2 wrong usage, or no engine could be
-reached; 70 a bug in pilotage; 130 interrupted.
+Exit status: 0 success; 1 problems with one of several engines or, with --strict, with labels or routes; 2 wrong usage,
+or no engine could be reached; 70 a bug in pilotage; 130 interrupted.
 """
 
 from __future__ import annotations

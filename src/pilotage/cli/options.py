@@ -30,6 +30,7 @@ __all__ = [
     "print_json",
     "source_options",
     "status_of",
+    "strict_option",
     "views_of",
     "warn_if_unverified",
 ]
@@ -219,12 +220,29 @@ def _called(config: DockerProviderConfig, why: str) -> str:
     return config.name if in_reason else f"{config.name} ({without_secrets(config.url)})"
 
 
-def status_of(views: Iterable[View]) -> int:
-    """Return ``NOTHING`` if all engines of a view failed, ``OK`` if all views are sound, otherwise ``PROBLEMS``."""
+def strict_option(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the option ``--strict`` to a command."""
+    text = "Exit with status 1 if labels, routes or the configuration have errors."
+    return click.option("--strict", is_flag=True, help=text)(function)
+
+
+def status_of(views: Iterable[View], *, strict: bool = False) -> int:
+    """Return the exit status of a command that has shown these views.
+
+    Args:
+        views: the views.
+        strict: whether errors in labels, routes and the configuration count.
+
+    Returns:
+        ``NOTHING`` if all engines of a view failed; ``PROBLEMS`` if one failed or, with ``strict``, there are errors;
+        otherwise ``OK``.
+
+    """
     views = list(views)
     if any(view.errors and not view.snapshots for view in views):
         return NOTHING
-    return OK if all(view.is_sound for view in views) else PROBLEMS
+    sound = all(view.is_sound if strict else not view.errors for view in views)
+    return OK if sound else PROBLEMS
 
 
 def print_json(value: Any) -> None:

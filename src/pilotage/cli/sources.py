@@ -15,6 +15,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
 from pilotage.policy import Policy
 from pilotage.table.store import build_table
+from pilotage.xds.table_problems import problems_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -121,11 +122,13 @@ def _view(
 ) -> View:
     table = build_table(snapshots, files, policy=policy)
     problems_by_key = dict(table.problems_by_key)
+    found = problems_of_table(table)
     if is_local and policy is not None and any(route.settings.rule_file for route in table.routes.values()):
         from pilotage.xds import rule_file_problems
 
-        of_gateway = problems_by_key.get(("", ""), ())
-        problems_by_key["", ""] = (*of_gateway, *rule_file_problems(table.routes.values(), policy))
+        found += rule_file_problems(table.routes.values(), policy)
+    if found:
+        problems_by_key["", ""] = found
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)

@@ -14,6 +14,7 @@ from pilotage.certificates.providers import OptionError, read_dns_options
 from pilotage.certificates.settings import LETS_ENCRYPT, Authority, AutocertSettings, DnsSettings, Entry
 from pilotage.config.autocert_section import Autocert, AutocertEntry, AutocertSection
 from pilotage.config.secret_files import Unset, secret_in_file
+from pilotage.config.tls_section import INTERNAL
 from pilotage.core.hostnames import ascii_host
 from pilotage.core.secrets import fold
 from pilotage.core.text import shorten
@@ -57,21 +58,29 @@ _WITHOUT_DNS: Final = {"http-01": "http-01", "tls-alpn-01": "tls-alpn-01", "cust
 
 
 def read_autocert(
-    section: AutocertSection,
+    section: AutocertSection | None,
     match_domains: tuple[str, ...],
     path: Callable[[str], Path],
     add_problem: AddProblem,
+    *,
+    own_ca: bool = False,
 ) -> Autocert:
     """Return the settings of the section.
 
     Args:
-        section: the section.
+        section: the section; ``None`` if there is none.
         match_domains: the operator's own domains.
         path: takes a file name and returns its path, relative to the configuration file's folder.
         add_problem: reports an error.
+        own_ca: whether pilotage's own CA issues certificates for the other host names of routes.
 
     """
-    return _Reader(match_domains, path, add_problem).read(section)
+    none = Autocert(AutocertSettings(match_domains=match_domains))
+    found = _Reader(match_domains, path, add_problem).read(section) if section is not None else none
+    if not own_ca:
+        return found
+    entries = (*found.settings.entries, INTERNAL)
+    return msgspec.structs.replace(found, settings=msgspec.structs.replace(found.settings, entries=entries))
 
 
 class _Reader:

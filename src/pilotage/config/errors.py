@@ -49,6 +49,8 @@ def message_and_hint(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
     key = _display_name(details["loc"])
     if kind == "extra_forbidden":
         known = sorted(_model_at(model, details["loc"][:-1]).model_fields)
+        if len(details["loc"]) == 1 and (section := _section_with(model, key)):
+            return f"unknown key {key!r}", f"write it under {section}"
         return f"unknown key {key!r}", did_you_mean(key, known) or f"the valid keys are {', '.join(known)}"
     if kind == "literal_error":
         known = re.findall("'([^']+)'", str(context.get("expected", "")))
@@ -93,3 +95,13 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
         choices = (annotation, *get_args(annotation))
         model = next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))
     return model
+
+
+def _section_with(model: type[BaseModel], key: str) -> str:
+    """Return the name of the only section of a file that has a key; ``""`` if there is none, or several have it."""
+    found = []
+    for name, field in model.model_fields.items():
+        choices = (field.annotation, *get_args(field.annotation))
+        models = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
+        found += [name for it in models if key in it.model_fields]
+    return found[0] if len(found) == 1 else ""

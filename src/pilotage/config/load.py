@@ -1,7 +1,7 @@
 """Reads ``pilotage.yml`` and reports all errors in it together, each with its position and a remedy.
 
 The rules are those in LABELS II.7.1, with the corrections in part I; ``docs/reference/configuration.md`` documents
-them. This module imports pydantic, which is slow to import. So import this module only where a configuration is read.
+them. Import this module only where a configuration is read, because it imports pydantic, which is slow.
 """
 
 from __future__ import annotations
@@ -262,11 +262,12 @@ class _Reader:
         return isinstance(tree, dict) and isinstance(tree.get("policy"), list)
 
     def autocert(self, sections: _File) -> Autocert:
-        if sections.autocert is None:
+        section, domains = sections.autocert, tuple(sections.match_domains)
+        if section is None and not sections.uses_own_ca:
             return Autocert()
         from pilotage.config.autocert import read_autocert  # noqa: PLC0415  # most files have no such section
 
-        return read_autocert(sections.autocert, tuple(sections.match_domains), self.path, self.add_problem)
+        return read_autocert(section, domains, self.path, self.add_problem, own_ca=sections.uses_own_ca)
 
     def policy(self, sections: _File, options: GatewayOptions, compositions: Compositions) -> Policy:
         """Return the policy, which says what containers may claim."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from pilotage.config.tls_section import CertificateList, OwnCA
 from pilotage.config.trusted_proxies import with_known_proxies
 from pilotage.config.validation import config_error, list_of_one
 from pilotage.core.hostnames import ascii_host
@@ -207,12 +208,6 @@ LabelFolder = Annotated[str, BeforeValidator(_label_folder)]
 Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
 
 
-class _Certificate(Section):
-    cert_file: str
-    key_file: str
-    default: bool = False
-
-
 class _XdsTLS(Section):
     ca_file: str
     cert_file: str
@@ -231,7 +226,7 @@ _SETTINGS: Final = GatewaySettings()
 class _Gateway(Section):
     http: Listener = (_OPTIONS.http_address, _OPTIONS.http_port)
     https: Listener | None = None
-    tls: list[_Certificate] = []
+    tls: CertificateList = []
     public_https_port: Port | None = None
     redirect_to_https: bool = _OPTIONS.redirect_to_https
     hsts: Seconds = _OPTIONS.hsts_max_age
@@ -282,6 +277,11 @@ class ServeSections(Section):
     match_domains: list[Domain] = []
     debug: bool = False
 
+    @property
+    def uses_own_ca(self) -> bool:
+        """Whether ``gateway.tls`` asks for certificates of pilotage's own CA."""
+        return self.gateway is not None and any(isinstance(it, OwnCA) for it in self.gateway.tls)
+
     def gateway_options(
         self,
         file: FileOf,
@@ -305,7 +305,7 @@ class ServeSections(Section):
         has_certificates = bool(section.tls or files or automatic)
         https = section.https or (_OPTIONS.https_address, HTTPS_PORT if has_certificates else 0)
         if section.https is not None and section.https[1] and not has_certificates:
-            hint = "add autocert to obtain certificates, or gateway.tls with cert_file and key_file"
+            hint = "add autocert to obtain certificates, or gateway.tls with files or the word internal"
             add_problem(("gateway", "https"), "HTTPS needs a certificate", hint)
         if section.redirect_to_https and not https[1] and not section.public_https_port:
             message = "HTTPS is not enabled, so there is nothing to redirect to"
@@ -325,6 +325,7 @@ class ServeSections(Section):
                     default=pair.default,
                 )
                 for number, pair in enumerate(section.tls)
+                if not isinstance(pair, OwnCA)
             ),
             redirect_to_https=section.redirect_to_https,
             hsts_max_age=section.hsts,

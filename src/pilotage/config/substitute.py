@@ -1,7 +1,7 @@
 """Parses a configuration file, substitutes variables, and keeps the position of each value. Pure.
 
-Variables are substituted in the values of the parsed document, not in its text. So the content of a variable needs no
-quotes and never changes the structure of the document.
+Variables are substituted in the values of the parsed document, not in its text. The content of a variable therefore
+needs no quotes and never changes the structure of the document.
 """
 
 from __future__ import annotations

@@ -47,9 +47,9 @@ def socket_tempdir(prefix: str, longest: str) -> tempfile.TemporaryDirectory[str
 def owned_tempdir(prefix: str, longest: str) -> Iterator[Path]:
     """Create a directory like :func:`socket_tempdir`. First remove those that this user's killed processes left.
 
-    The owner holds a lock in its directory, and the kernel releases the lock when the process ends. So a directory
-    whose lock is free has no owner. A process ID could not show whether the owner still runs, because each container
-    numbers its processes separately. Directories without a lock are left alone.
+    The owner holds a lock in its directory, and the kernel releases the lock when the process ends. A directory whose
+    lock is free therefore has no owner. A process ID could not show whether the owner still runs, because each
+    container numbers its processes separately. Directories without a lock are left alone.
 
     Raises:
         OSError: the directory cannot be created.
@@ -113,8 +113,8 @@ def _remove_abandoned(folder: Path) -> None:
 def private_folder_of(path: str) -> None:
     """Make sure that only this user can reach the directory of a socket. Create the directory if it is missing.
 
-    A socket's own mode is set only after the socket exists, and some systems ignore the mode. So the directory protects
-    the socket.
+    The directory protects the socket, because a socket's own mode is set only after the socket exists, and some systems
+    ignore it.
 
     Args:
         path: path of the socket.

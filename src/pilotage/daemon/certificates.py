@@ -108,7 +108,8 @@ class CertificateKeeper:
 
         if self._table is None:
             return {}
-        found = find_hosts(self._table.routes.values(), self._settings, self._is_served)
+        files = [name for it in self._ads.snapshot.options.certificates for name in it.names]
+        found = find_hosts(self._table.routes.values(), self._settings, self._is_served, files)
         self._host_problems = tuple(found.problems)
         return found.wanted
 
@@ -123,7 +124,7 @@ class CertificateKeeper:
 
     @property
     def totals(self) -> CertificateTotals:
-        """What has happened since the start."""
+        """Counts of events since the start."""
         return self._manager.totals if self._manager is not None else CertificateTotals()
 
     @property

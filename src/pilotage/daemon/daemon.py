@@ -35,6 +35,7 @@ from pilotage.daemon.sign_in import SignInKeeper, start_sign_in
 from pilotage.daemon.sleep import start_sleeper
 from pilotage.daemon.systemd import Systemd
 from pilotage.daemon.xds import start_xds
+from pilotage.dashboard.site import Dashboard
 from pilotage.discovery.host_addresses import HostAddresses
 from pilotage.discovery.manager import discover
 from pilotage.engine.pool import Pool
@@ -158,7 +159,7 @@ class Daemon:
 
     @property
     def gateway_ports(self) -> GatewayPorts | None:
-        """Where the gateway serves, for the URLs of routes; ``None`` if the daemon runs no Envoy."""
+        """The gateway's addresses and domains, for the URLs of routes; ``None`` if the daemon runs no Envoy."""
         return gateway_ports(self.settings.options) if self.settings.with_gateway else None
 
     @property
@@ -235,7 +236,8 @@ class Daemon:
             self._agents = await start_agents(self.discovery, self.ads, stack, folder, tunnels=settings.with_gateway)
             pages = f"{folder}/{PAGES_SOCKET}"
             self.sleeper = await start_sleeper(self.discovery, self.ads, pages, stack, self._agents.tunnels)
-            api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free)
+            people = await stack.enter_async_context(Dashboard(self, token=settings.token, reload=self.reload))
+            api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free, pages=people)
             self.api = await stack.enter_async_context(api)
             if self.gateway is not None:
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)

@@ -25,7 +25,7 @@ _MOST: Final = 1_000
 
 
 class _Kept(msgspec.Struct):
-    """How many failures have not been logged yet, and the last of them."""
+    """The number of failures that have not been logged yet, and the last one."""
 
     number: int = 0
     last: Failure | None = None

@@ -1,4 +1,4 @@
-"""Determines where the gateway serves, for the URLs of routes. Pure."""
+"""Determines the addresses and domains of the gateway, for the URLs of routes. Pure."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def uncovered_hosts(
     for route, host, why in uncovered(routes, autocert, names):
         yield Problem(
             message=f"no certificate will cover {host}: {why}",
-            hint="add it to autocert.domains, or use provider internal for names without public DNS",
+            hint="add it to autocert.domains, or add internal to gateway.tls for names without public DNS",
             severity="warning",
             container=route.container,
             route=route.alias,

@@ -38,13 +38,9 @@ __all__ = [
 ]
 
 _PREFIX: Final = "proxy.<alias>."
-_NO_DASHBOARD: Final = "there is no dashboard yet"
 NO_EFFECT: Final[Mapping[str, str]] = {
     "alias": "the alias in the label's key is the route's name",
-    **dict.fromkeys(
-        (f"homepage.{name}" for name in ("show", "category", "description", "url", "favorite", "widget_config")),
-        _NO_DASHBOARD,
-    ),
+    "homepage.widget_config": "the dashboard has no widgets",
 }
 """Fields that nothing reads -> the reason. They are harmless, so only ``alias`` is reported."""
 
@@ -148,7 +144,7 @@ def works_by_label() -> dict[str, str]:
 
 
 def has_proof(label: str, proved: frozenset[str] = PROVED) -> bool:
-    """Return whether a test shows the effect of a label, of the field that it is a shortcut for, or of a part of it."""
+    """Return whether a test shows the effect of a label, of its field if it is a shortcut, or of a part of it."""
     path = label.removeprefix(_PREFIX).removeprefix("proxy.")
     if path != label and not label.startswith(_PREFIX):
         path = SHORTCUTS.get(path, path)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.output.banner import Banner, print_banner
     from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change
     from pilotage.output.console import Out, clean, command_name, print_table
+    from pilotage.output.corrections import corrected_label
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import (
         ContainerExplanation,
@@ -71,6 +72,7 @@ __all__ = [
     "change_json",
     "clean",
     "command_name",
+    "corrected_label",
     "describe_change",
     "describe_container",
     "describe_problem",
@@ -102,6 +104,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "corrected_label": "corrections",
         "print_services": "text.policy",
         "judge_service": "policy",
         "JudgedService": "policy",

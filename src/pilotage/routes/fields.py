@@ -280,12 +280,12 @@ class Duration(Kind):
 
 
 class Choice(Kind):
-    """One of a few words, in exactly this spelling.
+    """One of the given words, in exactly the given spelling.
 
     Args:
         words: the words.
         fold: whether case makes no difference.
-        meant: words that people write by mistake, in lower case -> the word that they mean.
+        meant: wrong word in lower case -> the word to suggest instead.
 
     """
 

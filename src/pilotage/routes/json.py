@@ -162,10 +162,15 @@ def route_fields(
     if fields is None:
         fields = known[key] = dict(
             ROUTE.fields[name].kind.dump(name, getattr(route.settings, name))
-            for name in route.labelled
+            for name in (*route.labelled, *_set_by_the_gateway(route))
             if name not in _SHOWN_ANYWAY
         )
     return fields
+
+
+def _set_by_the_gateway(route: Route) -> tuple[str, ...]:
+    """Return the field that routes also have without a label, because the gateway requires it of all."""
+    return ("inbound_mtls_profile",) if route.settings.inbound_mtls_profile else ()
 
 
 def _endpoint(endpoint: Endpoint, health: EndpointHealth | None) -> EndpointJson:

@@ -263,7 +263,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         Homepage,
         Field(
             StructKind(Homepage),
-            "How the route is shown. Only name and icon (a path) have an effect, on the page of a sleeping service.",
+            "How the dashboard shows the route. The page of a sleeping service shows name and icon (a path), too.",
             "{name: Photos}",
         ),
     ] = Homepage()

@@ -2,8 +2,8 @@
 
 A :class:`SleepState` describes the containers that sleep and wake together: one container, or the replicas of a
 service. Requests wait inside Envoy while their route names a cluster that Envoy does not have. Envoy asks for each
-cluster name only once, even if the cluster is removed later. So each sleep has its own number, called the epoch, as
-part of the cluster's name.
+cluster name only once, even if the cluster is removed later. Each sleep therefore has its own number, called the epoch,
+as part of the cluster's name.
 
 All times are in seconds of a monotonic clock.
 """

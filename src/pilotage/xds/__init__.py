@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
     from pilotage.xds.sleeping_routes import EVENTS_PATH, ROUTE_HEADER
+    from pilotage.xds.table_problems import problems_of_table
     from pilotage.xds.target_guard import TargetGuard
 
 __all__ = [
@@ -134,6 +135,7 @@ __all__ = [
     "look_up",
     "options_of",
     "pool_gate",
+    "problems_of_table",
     "read_bypass",
     "read_networks",
     "read_profile",
@@ -151,6 +153,7 @@ __getattr__, __dir__ = lazy_exports(
         "ServedCertificate": "served_certificates",
         "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
+        "problems_of_table": "table_problems",
         "options_of": "login",
         "SESSION_ISSUER": "login",
         "SESSION_COOKIE": "login",

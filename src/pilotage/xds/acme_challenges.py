@@ -1,7 +1,7 @@
 """Builds the Envoy configuration that answers the challenges of a certificate authority (RFC 8555). Pure.
 
-Challenges come and go while requests are served, and a changed listener closes connections. So the filter that answers
-HTTP-01 challenges is a resource of its own, which Envoy replaces without touching the listener.
+Challenges come and go while requests are served, and a changed listener closes connections. The filter that answers
+HTTP-01 challenges is therefore a separate resource, which Envoy replaces without changing the listener.
 """
 
 from __future__ import annotations

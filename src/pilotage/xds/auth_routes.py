@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.xds.middlewares import route_policy
-from pilotage.xds.problems import auth_route_behind_agent, auth_route_not_served, auth_route_restricted
+from pilotage.xds.problems import as_refused, auth_route_behind_agent, auth_route_not_served, auth_route_restricted
 from pilotage.xds.rule_outcomes import route_rules
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def auth_checked(key: str, backend: Backend, routes: Mapping[str, Route], proble
     """
     auth = backend.route_policy.auth
     problem = auth_problem(backend.route, auth.route, routes.get(auth.route), auth.middleware) if auth else None
-    problems.report(f"auth/{key}", [problem] if problem is not None else ())
+    problems.report(f"auth/{key}", as_refused([problem] if problem is not None else ()))
     return backend if problem is None else without_auth_route(backend)
 
 

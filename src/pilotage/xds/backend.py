@@ -291,6 +291,7 @@ def pool_backend(
                 container=route.container,
                 route=route.alias,
                 path="load_balance.link",
+                refused=True,
             )
         )
     waits = bool(leader.settings.hold)

@@ -1,9 +1,9 @@
 """Assigns certificates to the secrets of a few filter chains. Pure.
 
-A filter chain costs Envoy about 1 MB, and closing one closes its connections. So the certificates that pilotage obtains
-share chains, each with a fixed number of secrets, the slots. Envoy chooses among them by server name. A new certificate
-goes into a free slot, which changes no chain. If too few slots are free, more chains replace the present ones, which
-happens three times at most.
+A filter chain takes about 1 MB of Envoy's memory, and closing one closes its connections. The certificates that
+pilotage obtains therefore share chains, each with a fixed number of secrets, the slots. Envoy chooses among them by
+server name. A new certificate goes into a free slot, which changes no chain. If too few slots are free, a larger set of
+chains replaces the current one. This happens at most three times.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ SAFE_SUFFIX: Final = "/safe"
 
 _NO_LIMIT: Final = 1_000_000
 _BUFFERED: Final = 256 * 1024
-"""Maximum bytes of a response that wait for the client. With Envoy's recommended 32 KiB, a download would take twice
-the CPU time."""
+"""Maximum bytes of a response that are buffered for the client. With Envoy's recommended 32 KiB, a download would take
+twice the CPU time."""
 _IDLE: Final = 4.0  # below 5 s, the usual keep-alive timeout of application servers
 _NOWHERE: Final = "/dev/null/no-endpoint"
 _TLS: Final = common_pb2.TlsParameters
@@ -102,8 +102,8 @@ _NAMED: Final = cluster_pb2.Cluster.CustomClusterType(
     name="envoy.cluster.dns",
     typed_config=packed(dns_cluster_pb2.DnsCluster(dns_lookup_family=dns_pb2.ALL, respect_dns_ttl=True)),
 )
-"""Discovery for host names in routes from files: every address of the name is an endpoint, for as long as the name
-server says. pilotage resolves names from labels itself and checks every address (:mod:`pilotage.xds.target_guard`)."""
+"""Discovery for host names in routes from files: every address of the name is an endpoint, for the time that the name
+server gives. pilotage resolves names from labels itself and checks every address (:mod:`pilotage.xds.target_guard`)."""
 
 _SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 

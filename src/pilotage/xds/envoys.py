@@ -1,7 +1,7 @@
 """Tracks the connected Envoys: how far behind each is, which have stopped answering, and what each has accepted.
 
 An Envoy answers every response with an acknowledgement or a rejection. An Envoy that does not answer, because it is
-stopped or overloaded, must not delay the others. So nothing waits long for such a silent Envoy.
+stopped or overloaded, must not delay the others. Waits for such a silent Envoy are therefore short.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Numbers the clusters that requests wait for. Pure.
 
 Envoy asks for a cluster only once. After it has been told that the cluster does not exist, or the cluster has been
-removed, it never asks for that name again. So a name must not be reused while any Envoy that has seen it is running.
+removed, it never asks for that name again. A name must therefore not be reused while an Envoy that has seen it is
+running.
 """
 
 from __future__ import annotations

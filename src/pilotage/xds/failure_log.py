@@ -1,4 +1,4 @@
-"""Lets Envoys report requests that failed because of an odd message of a target or a client. Pure.
+"""Lets Envoys report requests that failed because of an invalid message from a target or a client. Pure.
 
 Every listener has an access log that sends such requests to the control plane. For all other requests, Envoy only
 compares flags, which it keeps anyway.
@@ -23,7 +23,7 @@ ROUTE_TAG: Final = "route"
 """The tag with the name of the route's backend."""
 
 _INTERVAL: Final = 1.0
-"""Seconds after which each thread of Envoy sends what it has."""
+"""Seconds after which each thread of Envoy sends its reports."""
 _FLAGS: Final = ("UPE", "UC", "UR", "UT", "SI", "DT", "UMSDR", "DPE")
 _FILTER: Final = accesslog_pb2.AccessLogFilter
 

@@ -1,7 +1,7 @@
 """Serves Envoy's access log service (ALS), through which all connected Envoys report failed requests.
 
-Each message of an Envoy is read only after a pause. What an Envoy cannot send meanwhile, it drops. So failing requests
-cost this process little time, however many there are.
+This process reads each message of an Envoy only after a pause. An Envoy drops reports that it cannot send in the
+meantime, so even many failing requests cost this process little time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Says in words why requests failed because of an odd message of a target or a client. Pure."""
+"""Describes why requests failed, for failures caused by an invalid message from a target or a client. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["CAUSES", "Cause", "Failure", "read_failure"]
 
 _LONGEST: Final = 100
-"""Maximum characters of what a client or target has sent."""
+"""Maximum characters of a text from a client or target."""
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Cause(msgspec.Struct, frozen=True):
 
     @property
     def is_clients(self) -> bool:
-        """Whether the client, not the target, sent the odd message."""
+        """Whether the client, not the target, sent the invalid message."""
         return self.words.startswith("a client")
 
 
@@ -47,8 +47,8 @@ class Failure(msgspec.Struct, frozen=True):
         request: method, host and path, without the query; ``""`` if Envoy could not read them.
         client: the client's address, without its port.
         target: the target's address; ``""`` if there is none.
-        status: what the client got; 0 if nothing.
-        reason: what Envoy says about the TLS handshake with the target; ``""`` otherwise.
+        status: the status that the client got; 0 if it got none.
+        reason: Envoy's message about a failed TLS handshake with the target; ``""`` otherwise.
 
     """
 

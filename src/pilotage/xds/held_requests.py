@@ -36,8 +36,8 @@ _PROBE_TIMEOUT: Final = 0.5
 class HeldRequests:
     """Decides how long requests wait for an endpoint. The requests wait in Envoys, so they use no memory here.
 
-    Engines report a container as running before its server listens. So a backend's requests wait until one of its
-    endpoints accepts connections.
+    Engines report a container as running before its server listens. A backend's requests therefore wait until one of
+    its endpoints accepts connections.
 
     Args:
         snapshot: the configuration that every Envoy should have.

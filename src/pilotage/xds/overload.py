@@ -60,8 +60,8 @@ def limits_for(
 
     Clients get half of the descriptors, because each of their requests also needs a connection to a target. One target
     can take at most a quarter of the other half, so it cannot keep Envoy from connecting to other targets. One client
-    gets an eighth of the connections. So it cannot keep other clients out, and even one request on each of its
-    connections cannot use up a target's limit.
+    gets an eighth of the connections, so it cannot keep other clients out. Even with one request on each connection, it
+    cannot use up a target's limit.
 
     Args:
         descriptors: how many files and sockets Envoy may have open.

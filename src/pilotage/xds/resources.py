@@ -155,8 +155,8 @@ def led_to(version: str) -> list[str]:
 class Frame:
     """Encodes one field of a message: tag, length, content.
 
-    Bytes appended to a serialized message are parsed as further fields of this message. So content that thousands of
-    messages share needs to be serialized only once.
+    Bytes appended to a serialized message are parsed as further fields of this message. Content that thousands of
+    messages share therefore needs to be serialized only once.
 
     Args:
         message: the message type.

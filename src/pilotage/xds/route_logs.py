@@ -1,9 +1,9 @@
 """Makes Envoy log the requests of individual routes to standard output. Pure.
 
-Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. So every
-listener has one access log for each format. At the beginning of a request, the route's configuration of the filter that
-restricts access (RBAC) decides whether the request may be logged, and in which format. At the end of the request, the
-access log compares the status with the statuses to log.
+Listeners must not change with routes, because Envoy closes the connections of a listener that it replaces. Every
+listener therefore has one access log for each format. At the beginning of a request, the route's configuration of the
+filter that restricts access (RBAC) decides whether the request may be logged, and in which format. At the end of the
+request, the access log compares the status with the statuses to log.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Makes Envoy count the requests and errors of each route, and measure how long requests take. Pure.
 
 A virtual cluster in each virtual host counts requests, which does not make them slower. With Envoy's statistics of
-errors and durations, every request would take 5 to 9 % more CPU instructions. So errors are counted when they occur,
-and durations are recorded for a random sample of the requests.
+errors and durations, every request would take 5 to 9 % more CPU instructions. Errors are therefore counted when they
+occur, and durations are recorded for a random sample of the requests.
 """
 
 from __future__ import annotations

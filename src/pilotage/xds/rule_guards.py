@@ -1,6 +1,6 @@
 """Writes conditions about responses for the script in Envoy, and defines the functions that test them. Pure.
 
-The script runs ``["if", COUNT, CHECK…]`` before the commands of a rule: unless the checks hold, it skips so many
+The script runs ``["if", COUNT, CHECK…]`` before the commands of a rule: unless the checks hold, it skips COUNT
 commands. A check is ``=s`` (status) or ``=h`` (header) with a sign, and ``=&`` separates parts that must all hold.
 Patterns are written in Polish notation, and matched in bounded time by following all positions at once.
 """

@@ -1,8 +1,8 @@
 """Writes the patterns of rules as regular expressions for Envoy, which match the whole of a header. Pure.
 
-GoDoxy compares decoded values. Envoy has the request as it was sent: paths and queries are percent-encoded. So each
-character of a pattern also matches its encoded forms. Otherwise a client could write ``/%61dmin`` to get past a rule
-about ``/admin``.
+GoDoxy compares decoded values. Envoy has the request as it was sent: paths and queries are percent-encoded. Each
+character of a pattern therefore also matches its encoded forms. Otherwise a client could write ``/%61dmin`` to get past
+a rule about ``/admin``.
 
 Paths are compared without their parameters, such as ``;x`` in ``/admin;x/users``, because many targets ignore them:
 those that use Java servlets, for example (RFC 3986, section 3.3).

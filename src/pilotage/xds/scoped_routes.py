@@ -202,8 +202,8 @@ def _references(backend: Backend) -> frozenset[str]:
 def _share_hosts(backends: list[Backend], options: GatewayOptions) -> Iterator[tuple[Backend, list[str]]]:
     """Yield each backend with its domains, none of them twice, because Envoy rejects duplicate domains.
 
-    The table gives each full name to one route, and excludes other routes with that name. So a backend with a full name
-    gets the host of that name, and the backend with the short alias gets all other hosts.
+    The table gives each full name to one route, and excludes other routes with that name. A backend with a full name
+    therefore gets the host of that name, and the backend with the short alias gets all other hosts.
     """
     if backends[0].route.has_listener:
         shared = {it.name: domains(it.name, options.match_domains) for it in backends}

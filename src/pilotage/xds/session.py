@@ -10,8 +10,8 @@ address may belong to another container by now. The other routes of its scope do
 :mod:`~pilotage.xds.scope_parts`).
 
 Envoy does not acknowledge clusters with health checks until it has probed each of their endpoints, which can take as
-long as the slowest probe. It still applies later responses at once. So clusters with health checks are sent last and in
-a response of their own, and until Envoy acknowledges them, further responses follow without waiting.
+long as the slowest probe. It still applies later responses immediately. Clusters with health checks are therefore sent
+last, in a response of their own. Further responses follow without waiting for their acknowledgement.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ class SleepGates:
         """Handle the clusters for which an Envoy has asked: wake containers, or say that a cluster does not exist.
 
         Envoy asks for a cluster only once. When it connects, it lists all clusters for which it has asked. Requests may
-        be waiting for such a cluster, or the cluster may have been removed long ago. So containers are woken only if
-        Envoy's routes still use the cluster.
+        be waiting for such a cluster, or the cluster may have been removed long ago. Containers are therefore woken
+        only if Envoy's routes still use the cluster.
         """
         if not session.has_subscribed:
             return

@@ -21,8 +21,12 @@ def test_a_name_is_explained(pilotage: Callable[..., Said], tmp_path: Path) -> N
     assert "\nRoute whoami → http://172.17.0.5:80\n" in said.out
 
 
-def test_problems_of_the_explained_name_give_status_1(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    assert pilotage("explain", "shop", "--replay", recording_file(tmp_path)).status == 1
+def test_errors_of_the_explained_name_give_status_1_only_if_strict(
+    pilotage: Callable[..., Said], tmp_path: Path
+) -> None:
+    for name, status in (("shop", 1), ("whoami", 0)):
+        assert pilotage("explain", name, "--replay", recording_file(tmp_path)).status == 0
+        assert pilotage("explain", name, "--strict", "--replay", recording_file(tmp_path)).status == status
 
 
 @pytest.mark.parametrize(("name", "hint"), [("shpo", "did you mean 'shop'?"), ("zzzzzz", "known names are admin, api")])

@@ -83,9 +83,12 @@ def test_all_is_well_with_status_0(pilotage: Callable[..., Said], tmp_path: Path
     assert said.out.endswith("\n\n2 routes, 1 excluded, no problems\n")
 
 
-def test_problems_give_status_1_and_stand_below_the_table(pilotage: Callable[..., Said], tmp_path: Path) -> None:
-    said = pilotage("ps", "--replay", recording_file(tmp_path))
-    assert said.status == 1
+@pytest.mark.parametrize(("args", "status"), [((), 0), (("--strict",), 1)])
+def test_errors_stand_below_the_table_and_give_status_1_only_if_strict(
+    pilotage: Callable[..., Said], tmp_path: Path, args: tuple[str, ...], status: int
+) -> None:
+    said = pilotage("ps", *args, "--replay", recording_file(tmp_path))
+    assert said.status == status
     assert "\nerror: local/shop: proxy.admin.pot" in said.out
     assert said.out.index("CONTAINER") < said.out.index("error:") < said.out.index("14 containers")
 
@@ -98,7 +101,7 @@ def test_a_pipe_gets_one_line_for_each_row_whatever_its_length(pilotage: Callabl
 
 def test_json_is_the_document(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     for command in ("routes", "ps"):
-        said = pilotage(command, "--format", "json", "--replay", recording_file(tmp_path))
+        said = pilotage(command, "--format", "json", "--strict", "--replay", recording_file(tmp_path))
         assert said.status == 1
         document = json.loads(said.out)
         assert list(document) == ["containers", "routes", "pools", "problems"]
@@ -188,7 +191,7 @@ async def test_a_new_user_sees_routes_and_slips_of_a_real_engine(
     engine.run("cli-db", "pilotage/web:1", None, "--expose", "5432")
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     routes = await asyncio.to_thread(pilotage, "routes")
-    assert routes.status == 1
+    assert routes.status == 0
     assert routes.err == f"Using local: DOCKER_HOST is {engine.host}.\n"
     (shop,) = [line for line in routes.out.splitlines() if line.startswith("shop ")]
     assert shop.split()[1] == f"https://{engine.inspect('cli-shop')['NetworkSettings']['IPAddress']}:80"

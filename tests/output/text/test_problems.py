@@ -25,7 +25,7 @@ def test_no_problems_take_no_line() -> None:
     assert printed(out) == ""
 
 
-def test_no_name_of_a_strangers_container_makes_a_problem_long() -> None:
+def test_no_name_of_another_container_makes_a_problem_long() -> None:
     long = "n" * 20_000
     out = Out(io.StringIO())
     print_problems(out, [Problem(message="m", container=long, route=long, path=long)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from pilotage.core.problems import Problem
 from pilotage.output.console import Out
 from pilotage.output.text.routes import print_routes, route_status, summary
 from pilotage.output.view import View
@@ -113,3 +114,10 @@ def test_a_pool_has_a_row_and_its_members_say_that_they_answer_under_its_name(ou
     assert "b1, c1" in lines[0]
     assert lines[0].endswith("pool, 2 of 2 ready")
     assert [line.endswith("ready, answers as all") for line in lines] == [False, True, True, False]
+    refused = Problem(message="it differs", route="c1", path="load_balance.link", refused=True)
+    table = msgspec.structs.replace(build_table(snapshots), problems_by_key={("", ""): (refused,)})
+    print_routes(out, View(snapshots, table))
+    lines = printed(out).splitlines()[len(lines) + 2 :]
+    assert lines[0].endswith("pool, 1 of 1 ready")
+    assert "c1" not in lines[0]
+    assert lines[2].endswith("not served: load_balance.link")

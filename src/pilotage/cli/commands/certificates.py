@@ -40,7 +40,7 @@ _TRUST: Final = (
 def certificates(context: click.Context, *, form: str) -> int:
     """List certificates: names, issuer, expiry, next renewal and the last error.
 
-    Needs a running daemon with the section autocert. Exit status 1 if a name has no valid certificate.
+    Needs a running daemon that obtains certificates. Exit status 1 if a name has no valid certificate.
     """
     import msgspec
 
@@ -57,7 +57,7 @@ def certificates(context: click.Context, *, form: str) -> int:
     if form == "json":
         click.echo(msgspec.json.encode([msgspec.to_builtins(status) for status in found]).decode())
     elif not found:
-        out.line("no certificates; add the section autocert to the configuration")
+        out.line("no certificates; add the section autocert or gateway.tls: internal to the configuration")
     else:
         for status in found:
             for line in _lines(status):

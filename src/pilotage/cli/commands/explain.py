@@ -16,6 +16,7 @@ from pilotage.cli.options import (
     print_json,
     source_options,
     status_of,
+    strict_option,
     views_of,
 )
 
@@ -38,8 +39,9 @@ __all__ = ["explain"]
 @click.argument("name")
 @source_options
 @format_option("text", "json")
+@strict_option
 @click.option("--show-secrets", is_flag=True, help="Show passwords, tokens and other values that are hidden otherwise.")
-def explain(name: str, form: str, *, show_secrets: bool, **where: Any) -> int:
+def explain(name: str, form: str, *, show_secrets: bool, strict: bool, **where: Any) -> int:
     """Explain a container or an alias.
 
     Shows which label sets each field and what that label overrides, which defaults apply, why a route is excluded and
@@ -82,10 +84,14 @@ def explain(name: str, form: str, *, show_secrets: bool, **where: Any) -> int:
         else:
             print_explanation(out, explanation)
     sound = all(
-        view.is_demo or (not view.errors and not any(problem.severity == "error" for problem in explanation.problems))
+        view.is_demo or not (view.errors or (strict and _has_errors(explanation)))
         for view, explanation in zip(views, found, strict=True)
     )
     return OK if sound else PROBLEMS
+
+
+def _has_errors(explanation: Explanation) -> bool:
+    return any(problem.severity == "error" for problem in explanation.problems)
 
 
 def _unknown_name(name: str, views: Iterable[View]) -> None:

@@ -16,6 +16,7 @@ from pilotage.cli.options import (
     print_json,
     source_options,
     status_of,
+    strict_option,
     views_of,
 )
 
@@ -35,10 +36,11 @@ __all__ = ["ps", "routes"]
     ),
 )
 @source_options
+@strict_option
 @format_option("table", "json")
-def ps(form: str, **where: Any) -> int:
+def ps(form: str, *, strict: bool, **where: Any) -> int:
     """List containers with their aliases and targets."""
-    return _report("containers", form, where)
+    return _report("containers", form, where, strict=strict)
 
 
 @click.command(
@@ -55,13 +57,16 @@ def ps(form: str, **where: Any) -> int:
 @click.option("--or-demo", is_flag=True, help="Use the demonstration if no engine responds.")
 @click.option("--wide", is_flag=True, help="Show which Envoy has accepted each route; asks the running daemon.")
 @click.option("--watch", is_flag=True, help="Update the list until interrupted.")
+@strict_option
 @format_option("table", "json")
-def routes(form: str, *, watch: bool, wide: bool, **where: Any) -> int:
+def routes(form: str, *, watch: bool, wide: bool, strict: bool, **where: Any) -> int:
     """List aliases and their targets, or why an alias has no target."""
     if wide and watch:
         raise click.UsageError("--wide cannot be combined with --watch.")
+    if strict and watch:
+        raise click.UsageError("--strict cannot be combined with --watch, which only ends when interrupted.")
     if not watch:
-        return _report("routes", form, {**where, "wide": wide})
+        return _report("routes", form, {**where, "wide": wide}, strict=strict)
     if form == "json":
         raise click.UsageError("--watch prints tables; use 'pilotage watch --format json'.")
     unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
@@ -79,7 +84,7 @@ def routes(form: str, *, watch: bool, wide: bool, **where: Any) -> int:
     return OK
 
 
-def _report(what: str, form: str, where: dict[str, Any]) -> int:
+def _report(what: str, form: str, where: dict[str, Any], *, strict: bool) -> int:
     if form == "json":
         views = views_of(**where)
         from pilotage.output.json import document
@@ -87,7 +92,7 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
         _require_envoys(views, where)
         for view in views:
             print_json(document(view.snapshots, view.table, view.on_envoys))
-        return status_of(views)
+        return status_of(views, strict=strict)
     early: list[View] = []
 
     def show(view: View) -> None:
@@ -101,7 +106,7 @@ def _report(what: str, form: str, where: dict[str, Any]) -> int:
     elif len(views[0].snapshots) > len(early[0].snapshots):  # an engine that was slow has changed the table
         click.echo()
         _print(what, views)
-    return status_of(views)
+    return status_of(views, strict=strict)
 
 
 def _require_envoys(views: Iterable[View], where: dict[str, Any]) -> None:

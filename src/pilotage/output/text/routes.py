@@ -12,7 +12,7 @@ from pilotage.output.console import print_table
 from pilotage.output.status import clock, describe_route
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pilotage.output.console import Cell, Out
     from pilotage.output.status import StatusState
@@ -63,7 +63,7 @@ def print_routes(out: Out, view: View) -> None:
         health, wakefulness = view.table.health_of(alias), view.table.wakefulness.get(alias)
         text, style = route_status(route, health, wakefulness, refused=refused.get(alias))
         listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.place}" if route.listen else "")
-        listen += f", answers as {route.pool}" if route.pool else ""
+        listen += f", answers as {route.pool}" if route.pool and alias not in refused else ""
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
             listen += f", stale since {clock(since)}"
@@ -79,7 +79,8 @@ def print_routes(out: Out, view: View) -> None:
                 (text + listen, style),
             ]
         )
-    rows += [_pool_row(view, name, members) for name, members in view.table.pools().items()]
+    for name, aliases in view.table.pools().items():
+        rows.append(_pool_row(view, name, [alias for alias in aliases if alias not in refused]))
     rows.sort(key=lambda row: row[0][0])
     heads, give_way = ["ALIAS", "TARGET", "CONTAINER", "ENGINE", "STATUS"], [2, 0, 3, 4, 1]
     if view.on_envoys is not None:
@@ -114,8 +115,8 @@ def _accepted(states: Mapping[str, RouteState]) -> Cell:
     return "; ".join(f"{', '.join(nodes)}: {text}" for text, nodes in ordered), style
 
 
-def _pool_row(view: View, name: str, members: tuple[str, ...]) -> list[Cell]:
-    """Return the table row of a pool."""
+def _pool_row(view: View, name: str, members: Sequence[str]) -> list[Cell]:
+    """Return the table row of a pool with the members that the gateway serves."""
     routes = [view.table.routes[alias] for alias in members]
     ready = sum(any(endpoint.state == "ready" for endpoint in route.endpoints) for route in routes)
     engines = ", ".join(dict.fromkeys(route.provider for route in routes))

@@ -1,0 +1,60 @@
+"""Prepares problems for the pages, with a link and the label to write instead. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotage.core.secrets import HIDDEN
+from pilotage.dashboard.links import path_of
+
+if TYPE_CHECKING:
+    from pilotage.api.route_detail import LabelCorrection
+    from pilotage.core.problems import Problem
+
+__all__ = ["ShownProblem", "shown_problem"]
+
+
+class ShownProblem(msgspec.Struct, frozen=True):
+    """A problem as the pages show it.
+
+    Attributes:
+        severity: ``error`` or ``warning``.
+        message: the problem.
+        value: the offending value; ``""`` if it is hidden or does not matter.
+        place: where it is.
+        hint: what to do; ``""`` if there is no advice.
+        corrected: the label to write instead; ``""`` if it is unknown.
+        about: the route or container that it concerns; ``""`` if it concerns none.
+        path: path of the page about that; ``""`` if there is none.
+
+    """
+
+    severity: str
+    message: str
+    value: str
+    place: str
+    hint: str
+    corrected: str
+    about: str
+    path: str
+
+
+def shown_problem(problem: Problem, correction: LabelCorrection | None = None) -> ShownProblem:
+    """Return a problem as the pages show it. ``correction`` is the label to write instead, if it is known."""
+    shown = problem.shown
+    about = shown.route or shown.container
+    corrected = ""
+    if correction is not None:
+        corrected = f"{correction.label}: {correction.value}" if correction.value else correction.label
+    return ShownProblem(
+        severity=shown.severity,
+        message=shown.message,
+        value="" if shown.value == HIDDEN else shown.value,
+        place=shown.place,
+        hint=shown.hint,
+        corrected=corrected,
+        about=about,
+        path=path_of("routes", problem.route or problem.container) if about else "",
+    )
