@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pilotage.xds.middlewares import route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
+    from pilotage.xds.own_ports import listening_address, port_of
     from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
@@ -132,9 +133,11 @@ __all__ = [
     "host_of",
     "is_probed",
     "limits_for",
+    "listening_address",
     "look_up",
     "options_of",
     "pool_gate",
+    "port_of",
     "problems_of_table",
     "read_bypass",
     "read_networks",
@@ -153,6 +156,8 @@ __getattr__, __dir__ = lazy_exports(
         "ServedCertificate": "served_certificates",
         "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
+        "listening_address": "own_ports",
+        "port_of": "own_ports",
         "problems_of_table": "table_problems",
         "options_of": "login",
         "SESSION_ISSUER": "login",
