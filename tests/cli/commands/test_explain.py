@@ -64,7 +64,7 @@ def test_rules_in_a_file_are_explained_and_every_command_reports_their_errors(
     ):
         rules.write_text(text)
         problem = f"rule_file: '{rules}': {message}"
-        said = pilotage("explain", "shop")
+        said = pilotage("explain", "shop", "--strict")
         assert (said.status, problem in " ".join(said.out.split())) == (1, True)
         assert "Route shop is not served: the gateway refuses rule_file" in said.out
         assert "not served: rule_file" in pilotage("routes").out
@@ -72,4 +72,4 @@ def test_rules_in_a_file_are_explained_and_every_command_reports_their_errors(
         assert (checked.status, problem in " ".join((checked.out + checked.err).split())) == (1, True)
     rules.unlink()
     assert pilotage("check").status == 0  # pilotage may run on another machine
-    assert pilotage("explain", "shop").status == 1
+    assert pilotage("explain", "shop", "--strict").status == 1
