@@ -51,7 +51,7 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
         state: the state in one word; see :data:`~pilotage.output.status.StatusState`.
         status: the state in a few words; for a route that is not served, the reason.
         url: its URL; null if it is not served, or if the daemon runs no gateway.
-        envoy_state: the worst answer of the connected Envoys; null if it is not served, or if no Envoy is connected.
+        envoy_state: the worst answer of the connected Envoys; null if it is excluded, or if no Envoy is connected.
         stale_since: Unix time in seconds when its engine became unreachable; null if it is reachable.
         homepage: how a dashboard shows it, with the defaults filled in.
         fields: the fields that labels set, by name. In JSON, they are properties of the route itself.
@@ -73,8 +73,7 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
         written = fields.get("homepage")
         if isinstance(written, dict):
             found["homepage"] = written | found["homepage"]
-        all_fields: dict[str, Any] = fields | found
-        return all_fields
+        return found | {name: value for name, value in fields.items() if name not in found}
 
 
 class RouteFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,12 +15,14 @@ from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.text import format_duration
-from pilotage.output.exclusion import remedy
+from pilotage.output.exclusion import remedy, why_no_routes
 from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
+from pilotage.output.status import describe_route
 from pilotage.routes.build import decode_labels
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.hosts import caught_by, served_name
+from pilotage.routes.json import EndpointJson, describe_endpoints
 from pilotage.routes.rules import RuleDescription, describe_rules, read_rules
 from pilotage.routes.schema import ROUTE
 from pilotage.routes.support import refused_settings
@@ -48,6 +50,8 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         alias: the route's name.
         target: the target as a URL; ``None`` while its host is unknown.
+        status: its state in a few words, such as ``healthy``; ``""`` if it is not served.
+        endpoints: the containers that take its requests, with the results of the gateway's probes.
         served: whether the route is in use: it is not excluded, and it owns its alias.
         reason: why the route is not served; ``""`` if it is served.
         remedy: how to get the route served; ``""`` if it is served or no remedy is known.
@@ -63,6 +67,8 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     target: str | None
     served: bool
+    status: str = ""
+    endpoints: list[EndpointJson] = []
     reason: str = ""
     remedy: str = ""
     facts: tuple[Fact, ...] = ()
@@ -239,7 +245,7 @@ class _Explainer:
             state=container.state,
             status=container.status,
             facts=(*container_facts(container, names), *agent_facts(container, agent), *_deciding_rule(built)),
-            notes=() if built.routes else (_why_no_routes(container),),
+            notes=() if built.routes else (why_no_routes(container),),
             routes=tuple(self._container_route(container, route, decoded.find(route.alias)) for route in routes),
             problems=tuple(problem for problem in built.problems if problem not in of_routes),
         )
@@ -280,10 +286,14 @@ class _Explainer:
         notes = [f"its rules are not shown: {it.message}" for it in unreadable if it not in of_gateway]
         if is_owner and not winner.excluded:
             notes += self._notes(route, winner)
+        health, since = self._table.health_of(route.alias), self._table.stale_since(winner)
+        wakefulness = self._table.wakefulness.get(route.alias)
         return RouteExplanation(
             alias=route.alias,
             target=route.target,
             served=not reason,
+            status="" if reason else describe_route(winner, health, wakefulness, stale_since=since).text,
+            endpoints=[] if reason else describe_endpoints(winner, health),
             reason=reason,
             remedy=change,
             facts=facts,
@@ -387,14 +397,3 @@ def _deciding_rule(built: Built) -> Iterator[Fact]:
         if route.claimant is not None:
             yield Fact("policy", route.claimant.decider)
             return
-
-
-def _why_no_routes(container: Container) -> str:
-    if container.errors:
-        return "no routes until the problems below are fixed"
-    if not container.container_name:
-        return "no routes: the container has no name because it is being removed"
-    return (
-        f"no routes: {container.provider} ends in '!', so only containers with proxy labels are served; "
-        f"add one, e.g. proxy.aliases: {container.container_name}"
-    )
