@@ -20,6 +20,7 @@ from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import describe_engines
 from pilotage.api.envoys import describe_envoy
 from pilotage.api.events import EventResource
+from pilotage.api.gateway_entry import GatewayEntry
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, TrafficList
 from pilotage.api.metrics import CONTENT_TYPE
@@ -61,6 +62,7 @@ class Api:
 
     Attributes:
         places: the addresses on which the API listens; port 0 is replaced with the actual port.
+        entry: the port for requests that come through the gateway.
 
     Raises:
         ConfigError: an address is not local and ``token`` is empty, or the API cannot listen on an address.
@@ -79,6 +81,7 @@ class Api:
         self.source = source
         self._pages = pages
         self.places: list[Listen] = []
+        self.entry = GatewayEntry()
         self._listen = tuple(listen)
         self._if_free = if_free
         self._token = token.encode()
@@ -129,6 +132,21 @@ class Api:
             raise
         return self
 
+    async def open_entry(self, *, may_read: bool) -> None:
+        """Open the port for requests that come through the gateway, unless it is open.
+
+        Args:
+            may_read: whether the gateway lets only users pass who may see the dashboard.
+
+        Raises:
+            ConfigError: no port is available.
+
+        """
+        assert self._runner is not None  # noqa: S101  # the API is running
+        if not self.entry.port:
+            self.entry.port = (await self._start(self._runner.server, Listen(host="127.0.0.1"))).port
+        self.entry.may_read = may_read
+
     async def __aexit__(self, *_: object) -> None:
         await self._close()
         for place in self.places:
@@ -169,11 +187,12 @@ class Api:
         pages = self._pages
         signed_in = pages is not None and pages.is_signed_in(request)
         for_everybody = pages is not None and pages.is_open(request.path)
-        refused = refusal(request, self._names, self._token, signed_in=signed_in, for_everybody=for_everybody)
+        known = {"signed_in": signed_in, "for_everybody": for_everybody}
+        refused = refusal(request, self._names, self._token, **known, entry=self.entry)
         if refused is not None:
             return self._error(request, refused)
         if is_writing(request) and not for_everybody:
-            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token))
+            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token, self.entry))
         try:
             with serving(request):
                 return await handler(request)
