@@ -18,7 +18,7 @@ from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus
 from pilotage.table.envoys import RouteState
-from pilotage.xds import read_rule_file
+from pilotage.xds.rule_files import read_rule_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
