@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.api.certificates import explain_certificates
 from pilotage.api.history import ChangeFilter, RecordedChange
 from pilotage.api.routes import RouteEntry, RouteSource
 from pilotage.api.traffic import TrafficJson, route_traffic
@@ -76,7 +77,8 @@ class RouteDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 def route_source(source: Source) -> RouteSource:
     """Return the routes of the API's source at this moment."""
-    return RouteSource(source.discovery.table, source.problems(), source.gateway_ports, source.route_states)
+    table = explain_certificates(source.discovery.table, source.certificates)
+    return RouteSource(table, source.problems(), source.gateway_ports, source.route_states)
 
 
 async def route_detail(source: Source, name: str) -> RouteDetail | None:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from pilotage.api import answers, openapi
 from pilotage.api.access import Refusal, is_from_socket, is_writing, refusal, visitor
-from pilotage.api.certificates import CertificateResource
+from pilotage.api.certificates import CertificateResource, explain_certificates
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import describe_engines
 from pilotage.api.envoys import describe_envoy
@@ -281,7 +281,7 @@ class Api:
         wanted = request.query.get("show_secrets", "") not in FALSE | {""}
         if wanted and not is_from_socket(request):
             return answers.error(403, "secrets are only shown on the unix socket", "remove show_secrets")
-        table = self.source.discovery.table
+        table = explain_certificates(self.source.discovery.table, self.source.certificates)
         found = explain_name(name, snapshots, table, files, show_secrets=wanted, with_rules=read_rule_file)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
@@ -300,6 +300,7 @@ class Api:
             found = answers.in_turns(aliases, lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}
         table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
+        table = explain_certificates(table, self.source.certificates)
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 

@@ -324,6 +324,8 @@ class _Explainer:
             woke = f"; the last time, waking took {format_duration(awake.last_wake)}" if awake.last_wake else ""
             planned = f"; sleeps at {_clock(awake.sleeps_at)} without a request" if awake.sleeps_at else ""
             yield f"{awake.remark} since {_clock(awake.since)}{planned}{woke}"
+        if (temporary := self._table.self_signed.get(winner.alias)) is not None:
+            yield temporary.remark
         if link := route.pool:
             pooled = self._table.pool_members.get(link, ())
             others = [alias for alias in pooled if alias != route.alias]
