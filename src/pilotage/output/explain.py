@@ -16,7 +16,7 @@ from pilotage.core.problems import Problem
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.text import format_duration
 from pilotage.output.exclusion import remedy, why_no_routes
-from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
+from pilotage.output.facts import Fact, agent_facts, container_facts, deciding_rule, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.output.status import describe_route
 from pilotage.routes.build import decode_labels
@@ -244,7 +244,7 @@ class _Explainer:
             image=str(container.image),
             state=container.state,
             status=container.status,
-            facts=(*container_facts(container, names), *agent_facts(container, agent), *_deciding_rule(built)),
+            facts=(*container_facts(container, names), *agent_facts(container, agent), *deciding_rule(built)),
             notes=() if built.routes else (why_no_routes(container),),
             routes=tuple(self._container_route(container, route, decoded.find(route.alias)) for route in routes),
             problems=tuple(problem for problem in built.problems if problem not in of_routes),
@@ -391,11 +391,3 @@ def _clock(at: float) -> str:
 
 def _is_about(problem: Problem, route: Route) -> bool:
     return (problem.provider or problem.file, problem.container) == (route.provider, route.container)
-
-
-def _deciding_rule(built: Built) -> Iterator[Fact]:
-    """Yield which rule, or the default, decides what a container may claim; nothing if there are no rules."""
-    for route in built.routes:
-        if route.claimant is not None:
-            yield Fact("policy", route.claimant.decider)
-            return
