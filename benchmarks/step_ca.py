@@ -34,7 +34,7 @@ _HOST = "nas.home.lan"
 
 async def _ask(https: int, context: ssl.SSLContext) -> str:
     url = f"https://127.0.0.1:{https}/"
-    asking = {"ssl": context, "server_hostname": _HOST, "headers": {"Host": _HOST}}
+    asking: dict[str, Any] = {"ssl": context, "server_hostname": _HOST, "headers": {"Host": _HOST}}
     async with aiohttp.ClientSession() as session, session.get(url, **asking) as answer:
         await answer.read()
         return str(answer.status)
