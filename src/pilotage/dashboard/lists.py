@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.engines import describe_engines
-from pilotage.api.route_detail import correction_of, route_detail, route_source
+from pilotage.api.route_detail import route_detail, route_source
 from pilotage.api.routes import RouteFilter, RouteIndex
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
@@ -13,6 +13,7 @@ from pilotage.dashboard.cards import MOST_CARDS, Card, card, grouped
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.route_page import explanation_page, route_page
 from pilotage.dashboard.states import CERTIFICATES, ENGINES, NAMES, envoy_state, route_state
+from pilotage.output.corrections import correction_of
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.label_reference import entries, matching
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pilotage.api.route_detail import correction_of
 from pilotage.core.problems import Problem
 from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.states import endpoint_state, route_state, state_on_envoy
+from pilotage.output.corrections import correction_of
 from pilotage.output.json import ProblemJson
 from pilotage.sleep.status import describe
 

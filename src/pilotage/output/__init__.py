@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.output.banner import Banner, print_banner
     from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change
     from pilotage.output.console import Out, clean, command_name, print_table
-    from pilotage.output.corrections import corrected_label
+    from pilotage.output.corrections import LabelCorrection, correction_of
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import (
         ContainerExplanation,
@@ -61,6 +61,7 @@ __all__ = [
     "FileExplanation",
     "GatewayPorts",
     "JudgedService",
+    "LabelCorrection",
     "Out",
     "Pipe",
     "ProblemJson",
@@ -72,7 +73,7 @@ __all__ = [
     "change_json",
     "clean",
     "command_name",
-    "corrected_label",
+    "correction_of",
     "describe_change",
     "describe_container",
     "describe_problem",
@@ -104,7 +105,6 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "corrected_label": "corrections",
         "print_services": "text.policy",
         "judge_service": "policy",
         "JudgedService": "policy",
@@ -113,6 +113,8 @@ __getattr__, __dir__ = lazy_exports(
         "ChangeLine": "changelog",
         "ContainerExplanation": "explain",
         "Explanation": "explain",
+        "LabelCorrection": "corrections",
+        "correction_of": "corrections",
         "Fact": "facts",
         "FileExplanation": "explain",
         "GatewayPorts": "urls",
