@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -16,11 +15,9 @@ from aiohttp import web
 
 from pilotage.gateway.binary import find_envoy
 from pilotage.xds.held_requests import accepts_connections
-from tests.support.certified import certified
 from tests.support.commandline import a_process
 from tests.support.daemon_process import HOST, Served, serving, status_of
 from tests.support.envoy import web_server
-from tests.support.gateway import becomes
 from tests.support.images import WEB
 from tests.support.ports import free_port
 from tests.support.service import run_app, run_python
@@ -389,25 +386,3 @@ async def test_a_request_that_its_auth_service_approves_late_reaches_the_contain
         finally:
             approved.set()
             await served.stop()
-
-
-async def test_names_of_sleeping_and_changed_containers_get_certificates(engine: Engine, tmp_path: Path) -> None:
-    await start(engine, aliases=HOST)
-    await asyncio.to_thread(engine.docker, "stop", "-t", "1", NAME)
-    async with certified(tmp_path, docker=engine.host) as it:
-        await it.served.start()
-        first = await it.reaches("valid")
-        assert state_of(engine) == "exited"  # Envoy answered the CA, and nobody woke the container
-        await it.serves(first["serial"])
-        assert await it.ask() == 200
-        assert (state_of(engine), starts(engine)) == ("running", 2)
-
-        await asyncio.to_thread(engine.rm, NAME)
-        await start(engine, aliases="blog.example.org")
-        await it.serves((await it.reaches("valid", "blog.example.org"))["serial"], "blog.example.org")
-        assert await it.ask("blog.example.org") == 200
-
-        await asyncio.to_thread(engine.rm, NAME)
-        await becomes(partial(it.ask, "blog.example.org"), 404)  # with a certificate, but without a route
-        assert it.orders == 2
-        assert {(await it.certificate(host))["state"] for host in (HOST, "blog.example.org")} == {"valid"}
