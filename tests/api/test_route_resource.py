@@ -65,7 +65,9 @@ async def test_one_route_is_explained_with_everything_about_it() -> None:
         assert (found["traffic"]["requests"], found["traffic"]["errors"]) == (9, 2)
         assert found["envoys"] == {"edge": {"state": "waiting", "version": 1}}
         assert (found["sleep"], [change["kind"] for change in found["changes"]]) == (None, ["problem", "added"])
-        assert [problem["label"] for problem in found["problems"]] == ["proxy.web.sheme"]
+        (problem,) = found["problems"]
+        assert problem["label"] == "proxy.web.sheme"
+        assert problem["correction"]["line"] == 'proxy.web.scheme: "http"'
         error = await caller.json("/v1/routes/wep", 404)
         assert error == {"error": "no route is called 'wep'", "hint": "did you mean 'web'?"}
         assert (await caller.json("/v1/routes/WEB"))["route"]["alias"] == "web"

@@ -132,7 +132,8 @@ async def test_named_files_get_each_new_certificate(tmp_path: Path) -> None:
     await keeper.keep(*job_for(one, **files), "https://ca.example.com/dir")
     assert (tmp_path / "my.crt").read_bytes() == one.chain
     assert (tmp_path / "my.key").stat().st_mode & 0o777 == 0o600
-    nowhere = {**files, "cert_path": str(tmp_path / "none" / "my.crt")}
+    (tmp_path / "file").write_text("")
+    nowhere = {**files, "cert_path": str(tmp_path / "file" / "my.crt")}
     await keeper.keep(*job_for(one, **nowhere), "https://ca.example.com/dir")
     assert "my.crt cannot be written" in keeper.problems[0]
     keeper.close()

@@ -90,6 +90,8 @@ def test_a_provider_that_only_lexicon_knows_has_lexicons_options() -> None:
             "zone_token of cloudflare is not supported; set zone_id",
         ),
         ("inwx", {"username": "a", "password": "b", "shared_secret": "c"}, "without two-factor authentication"),
+        ("ovh", {"api_endpoint": "ovh-eu", "oauth2_config": ""}, "create an application key"),
+        ("route53", {**EXAMPLES["route53"], "session_token": "x"}, "use the permanent keys"),
         ("desec", {"token": "x", "ttl": "soon"}, "ttl: "),
         ("desec", {"token": "x", "ttl": "48h"}, "ttl is out of range"),
         ("rfc2136", {"nameserver": "192.0.2.1"}, "rfc2136 needs the option tsig_key"),

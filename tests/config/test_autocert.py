@@ -43,6 +43,33 @@ def test_an_example_of_godoxy_is_read() -> None:
     assert not entry.keep_files
 
 
+def test_documented_options_of_godoxy_are_read_or_explained() -> None:
+    text = """\
+autocert:
+  provider: route53
+  domains: ["*.example.com"]
+  options: {accesskeyid: id, secretaccesskey: secret, region: us-east-1, hostedzoneid: zone}
+"""
+    dns = read(text).entries[0].dns
+    assert dns is not None
+    assert dict(dns.options) == {"auth_access_key": "id", "auth_access_secret": "secret", "zone_id": "zone"}
+    options = "{api_endpoint: ovh-eu, oauth2_config: {client_id: id, client_secret: canary}}"
+    with pytest.raises(ConfigError, match="oauth2_config of ovh is not supported; create an application key") as caught:
+        read(f"autocert: {{provider: ovh, domains: [example.com], options: {options}}}")
+    assert "canary" not in str(caught.value)
+
+
+def test_new_files_are_where_godoxy_looks_for_them(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "certs").mkdir()
+    text = CLOUDFLARE + "  cert_path: certs/new.crt\n  key_path: certs/new.key\n"
+    (entry,) = read(text, tmp_path / "config", CF_API_TOKEN="secret").entries
+    assert Path(entry.cert_path).resolve() == tmp_path / "certs" / "new.crt"
+    (tmp_path / "config" / "certs").mkdir()
+    (entry,) = read(text, tmp_path / "config", CF_API_TOKEN="secret").entries
+    assert Path(entry.key_path) == tmp_path / "config" / "certs" / "new.key"
+
+
 def test_https_is_on_without_other_certificates() -> None:
     options = config(CLOUDFLARE, CF_API_TOKEN="secret").options
     assert options.automatic_certificates

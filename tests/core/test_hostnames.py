@@ -26,6 +26,8 @@ from pilotage.core.hostnames import ascii_host
         ("ü" * 300, "ü" * 300),
         ("a\u2488b", "a\u2488b"),  # not allowed in a name
         ("https://x", "https://x"),
+        ("https://Bücher.example.com/x", "https://bücher.example.com/x"),
+        ("ä|ö", "ä|ö"),
     ],
 )
 def test_names_are_spelled_as_clients_request_them(written: str, requested: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotage.core.suggest import did_you_mean, edit_distance, nearest
+from pilotage.core.suggest import did_you_mean, edit_distance, nearest, suggestion_in
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,8 @@ def test_the_nearest_name_wins_and_ties_go_by_byte_order(word: str, candidates: 
 def test_a_suggestion_is_a_question_or_nothing() -> None:
     assert did_you_mean("sheme", ["scheme"]) == "did you mean 'scheme'?"
     assert did_you_mean("xyz", ["scheme"]) == ""
+
+
+def test_the_suggestion_can_be_read_from_the_hint() -> None:
+    assert suggestion_in(did_you_mean("sheme", ["scheme"])) == "scheme"
+    assert suggestion_in("write true or false") == ""

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp import web
 
+from pilotage.certificates.x509 import read_pair
 from pilotage.config.engines import EngineChoice
 from pilotage.daemon.settings import Flags
 from pilotage.testing import FakeEngine
 from tests.support import serving as daemon
+from tests.support.dns_server import DnsServer
+from tests.support.envoy import web_server
 from tests.support.gateway import becomes
+from tests.support.handshakes import shown
 from tests.support.pebble import Pebble
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -101,6 +107,90 @@ async def test_a_host_gets_a_trusted_certificate(
         await it.trusted()
         (status,) = it.served.daemon.certificates.status()
         assert (status.state, status.names) == ("valid", (HOST,))
+
+
+_AS_GODOXY_WRITES_IT = """\
+autocert:
+  provider: rfc2136
+  email: admin@example.com
+  domains:
+    - "*.example.com"
+    - "example.com"
+  ca_dir_url: {directory}
+  ca_certs:
+    - certs/roots.pem
+  resolvers:
+    - {dns}:53
+  cert_path: certs/example.com.crt
+  key_path: certs/example.com.key
+  options:
+    nameserver: {dns}:53
+    tsigalgorithm: hmac-sha256.
+    tsigkey: update-key
+    tsigsecret: {secret}
+    pollinginterval: 1s
+  extra:
+    - domains: ["*.api.example.com", api.example.com]
+      cert_path: certs/api.example.com.crt
+      key_path: certs/api.example.com.key
+"""
+_REST = """\
+entrypoint:
+  support_proxy_protocol: false
+defaults:
+  healthcheck: {interval: 5s, timeout: 15s, retries: 3}
+providers:
+  docker:
+    local: $DOCKER_HOST
+match_domains:
+  - example.com
+homepage:
+  use_default_categories: true
+timeout_shutdown: 5
+"""
+
+
+async def test_configurations_of_godoxy_are_served_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    https, certs = free_port(), tmp_path / "certs"
+    monkeypatch.setattr("pilotage.config.serve.HTTPS_PORT", https)  # the file names no ports
+    (tmp_path / "config").mkdir()
+    certs.mkdir()
+    existing = trustme.CA().issue_cert("*.example.com")  # GoDoxy's own, with `provider: local`
+    existing.cert_chain_pems[0].write_to_path(certs / "cert.crt")
+    existing.private_key_pem.write_to_path(certs / "priv.key")
+    file = tmp_path / "config" / "config.yml"
+    file.write_text(f"autocert:\n  provider: local\n{_REST}")
+    async with contextlib.AsyncExitStack() as stack:
+        dns = stack.enter_context(DnsServer().running())
+        pebble = stack.enter_context(Pebble(tmp_path / "pebble", dns=f"{dns.address}:53").running())
+        shutil.copy(pebble.ca_file, certs / "roots.pem")
+        upstream = await stack.enter_async_context(web_server())
+        engine = await stack.enter_async_context(FakeEngine())
+        engine.add("app", networks=(), ports=(f"{upstream}:{upstream}",), labels={"proxy.app.port": str(upstream)})
+        env = {"DOCKER_HOST": engine.url, "XDG_STATE_HOME": str(tmp_path), "STATE_DIRECTORY": str(tmp_path)}
+        flags = Flags(choice=EngineChoice(config=str(file)))
+        served = await stack.enter_async_context(daemon.serving(flags, tmp_path, **env))
+
+        async def name_and_issuer(host: str) -> tuple[str, str] | None:
+            found = await asyncio.to_thread(shown, https, host)
+            return (found.name, found.issuer) if found is not None else None
+
+        await becomes(partial(name_and_issuer, "app.example.com"), ("*.example.com", "trustme"))
+        file.write_text(
+            _AS_GODOXY_WRITES_IT.format(directory=pebble.directory, dns=dns.address, secret=dns.secret) + _REST
+        )
+        served.daemon.reload()
+        await becomes(partial(name_and_issuer, "app.example.com"), ("*.example.com", "Pebble"))
+        await becomes(partial(name_and_issuer, "v1.api.example.com"), ("*.api.example.com", "Pebble"))
+        for name in ("example.com", "api.example.com"):
+            leaf = read_pair((certs / f"{name}.crt").read_bytes(), (certs / f"{name}.key").read_bytes())
+            assert set(leaf.names) == {name, f"*.{name}"}
+        context = ssl.create_default_context(cadata=pebble.root().decode())
+        url = f"https://127.0.0.1:{https}/"
+        host = "app.example.com"
+        async with served.session.get(url, ssl=context, server_hostname=host, headers={"Host": host}) as answer:
+            assert (answer.status, await answer.text()) == (200, "hello\n")
+        assert not any(dns.records.values())
 
 
 async def test_no_request_is_lost_when_a_certificate_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ async def test_problems_are_filtered_by_severity_and_words(source: Shown) -> Non
     assert found["errors"] == len(source.problems())
     assert (await lists(source).problems({"severity": "warning"}))["problems"] == []
     (one,) = (await lists(source).problems({"q": "sheme"}))["problems"]
-    assert (one.about, one.hint) == ("plain", "did you mean 'scheme'?")
+    assert (one.about, one.hint, one.corrected) == ("plain", "did you mean 'scheme'?", "proxy.plain.scheme")
 
 
 async def test_events_are_the_latest_changes(source: Shown) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from pilotage.api.route_detail import LabelCorrection
 from pilotage.core.problems import Problem
 from pilotage.dashboard.problems import shown_problem
+from pilotage.output.corrections import LabelCorrection
 
 
 def test_a_problem_leads_to_its_route_and_to_the_label_to_write() -> None:
@@ -10,9 +10,9 @@ def test_a_problem_leads_to_its_route_and_to_the_label_to_write() -> None:
         message="unknown field", hint="did you mean 'scheme'?", provider="local", container="web", route="web",
         label="proxy.web.sheme", path="sheme", value="<hidden>",
     )  # fmt: skip
-    found = shown_problem(problem, LabelCorrection("proxy.web.scheme", "https"))
+    found = shown_problem(problem, LabelCorrection("proxy.web.scheme", "https", 'proxy.web.scheme: "https"'))
     assert (found.about, found.path, found.value) == ("web", "/routes/web", "")
-    assert found.corrected == "proxy.web.scheme: https"
+    assert found.corrected == 'proxy.web.scheme: "https"'
     assert found.place == "local/web: proxy.web.sheme"
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pilotage.lint.names import ClaimedNames
+from pilotage.routes.port_syntax import PortPair
 from pilotage.routes.schema import LoadBalance
 from tests.support.gateway import route
 
@@ -48,3 +49,22 @@ def test_streams_and_excluded_routes_claim_no_host() -> None:
     stream = route("shop", 80, scheme="tcp")
     assert said(("a", stream), ("b", route("shop.a.com", 80))) == []
     assert said(("a", route("shop", 80, excluded=True)), ("b", route("shop.a.com", 80))) == []
+
+
+def on_port(alias: str, **fields: Any) -> Route:
+    return route(alias, 80, port=PortPair(7001, 80), **fields)
+
+
+def test_a_port_of_two_services_is_reported_unless_they_can_share_it() -> None:
+    expected = ["service 'a' also listens on tcp port 7001"]
+    db, other = on_port("db", scheme="tcp"), on_port("other", scheme="tcp")
+    assert said(("a", db), ("b", other)) == said(("a", db), ("b", on_port("web"))) == expected
+    assert said(("a", on_port("one", bind="10.0.0.1", scheme="tcp")), ("b", on_port("web"))) == expected
+    assert said(("a", on_port("one", bind="10.0.0.1")), ("b", on_port("web", bind="10.0.0.2"))) == []
+    assert said(("a", on_port("one", bind="10.0.0.1")), ("b", on_port("web", bind="::"))) == []
+    assert said(("a", on_port("one")), ("b", on_port("web"))) == []
+    assert said(("a", db), ("b", on_port("dns", scheme="udp"))) == []
+    pool = LoadBalance(link="db")
+    members = [on_port(name, scheme="tcp", load_balance=pool) for name in ("one", "two")]
+    assert said(("a", members[0]), ("b", members[1])) == []
+    assert said(("a", db), ("b", on_port("gone", scheme="tcp", excluded=True))) == []

@@ -166,6 +166,9 @@ def test_probe_results_have_their_time_and_concern_this_container_alone() -> Non
     (said,) = (note for note in first.routes[0].notes if "probe" in note)
     assert re.fullmatch(r"10\.0\.0\.1:80 fails the gateway's probe, since 197\d-\d\d-\d\d \d\d:\d\d:\d\d", said)
     assert "10.0.0.2:80 has not been probed yet" in second.routes[0].notes
+    assert second.routes[0].status.startswith("1 of 2 ready, probes failing since ")
+    found_health = [it.health.state for it in second.routes[0].endpoints if it.health is not None]
+    assert found_health == ["unhealthy", "pending"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,9 @@ def test_domains_lose_dots_and_case_and_repetitions() -> None:
         ("`shop`", "has quotes", "remove the quotes"),
         ("[a", "has a bracket, which does not belong in a list of names", "separate the names with commas: a, b"),
         ("b]", "has a bracket, which does not belong in a list of names", "separate the names with commas: a, b"),
+        ("ä|ö", "'ä|ö' is not one name", "separate the names with commas: a, b"),
+        ("https://bücher.example.com/x", "is a URL", "write xn--bcher-kva.example.com"),
+        ("match:", "no client can request the host 'match:'", "write a name of letters"),
         ("a|b", "is not one name", "separate the names with commas: a, b"),
         ("a;b", "is not one name", "separate the names with commas: a, b"),
         (

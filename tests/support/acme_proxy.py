@@ -13,6 +13,7 @@ import trustme
 from aiohttp import web
 
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
     from tests.support.pebble import Pebble
 
-__all__ = ["ACCOUNT", "DIRECTORY", "FINALIZE", "NONCE", "ORDER", "AcmeProxy"]
+__all__ = ["ACCOUNT", "AUTHORIZATION", "CHALLENGE", "DIRECTORY", "FINALIZE", "NONCE", "ORDER", "AcmeProxy"]
 
 DIRECTORY: Final = "dir"
 NONCE: Final = "nonce-plz"
 ACCOUNT: Final = "sign-me-up"
 ORDER: Final = "order-plz"
+CHALLENGE: Final = "chalZ"
+AUTHORIZATION: Final = "authZ"
 FINALIZE: Final = "finalize-order"
 """The first parts of Pebble's paths."""
 
@@ -41,6 +44,8 @@ class AcmeProxy:
     Attributes:
         ca_file: its own CA.
         seen: the requests: the first part of the path, and the payload of its JWS, if any.
+        tokens: the tokens of HTTP-01 challenges in authorizations that were read, the newest last.
+        held: while it is set, answers to challenges wait.
 
     """
 
@@ -51,6 +56,8 @@ class AcmeProxy:
         self._port = free_port()
         self._refusals: dict[str, deque[web.Response]] = defaultdict(deque)
         self.seen: list[tuple[str, Any]] = []
+        self.tokens: list[str] = []
+        self.held = False
         ca = trustme.CA()
         self.ca_file = str(folder / "proxy-ca.pem")
         ca.cert_pem.write_to_path(self.ca_file)
@@ -102,10 +109,15 @@ class AcmeProxy:
             return self._refusals[kind].popleft()
         headers = {name: request.headers[name] for name in ("Host", "Content-Type") if name in request.headers}
         url = self._pebble.directory.removesuffix("/dir") + request.path
+        if kind == CHALLENGE:
+            await until(lambda: not self.held)
         async with self._session.request(request.method, url, headers=headers, data=body) as answer:
             kept = ("Replay-Nonce", "Location", "Link", "Retry-After", "Content-Type", "Date")
             found = [(name, value) for name, value in answer.headers.items() if name in kept]
-            return web.Response(status=answer.status, headers=found, body=await answer.read())
+            content = await answer.read()
+            if kind == AUTHORIZATION and answer.ok:
+                self.tokens += [it["token"] for it in json.loads(content)["challenges"] if it["type"] == "http-01"]
+            return web.Response(status=answer.status, headers=found, body=content)
 
 
 def _payload(body: bytes) -> Any:

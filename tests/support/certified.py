@@ -18,7 +18,7 @@ from tests.support.pebble import Pebble
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 __all__ = ["HOST", "Certified", "certified"]
@@ -101,7 +101,12 @@ class Certified:
 
 @contextlib.asynccontextmanager
 async def certified(
-    folder: Path, *, gateway: dict[str, Any] | None = None, autocert: dict[str, Any] | None = None, **pebble: Any
+    folder: Path,
+    *,
+    gateway: dict[str, Any] | None = None,
+    autocert: dict[str, Any] | None = None,
+    ca: Callable[[Pebble], Awaitable[dict[str, str]]] | None = None,
+    **pebble: Any,
 ) -> AsyncIterator[Certified]:
     """Run an engine and a CA for a daemon that obtains certificates for the host names of its routes.
 
@@ -109,21 +114,23 @@ async def certified(
         folder: for the files of all of them.
         gateway: further settings of the section ``gateway``.
         autocert: further settings of the section ``autocert``; by default, ``http-01`` is used.
+        ca: takes the running CA, and returns further settings of the section ``autocert``.
         pebble: settings of :class:`~tests.support.pebble.Pebble`.
 
     """
     http, https = free_port(), free_port()
     async with web_server() as upstream, FakeEngine() as engine:
-        with Pebble(folder / "pebble", http_port=http, tls_port=https, **pebble).running() as ca:
+        with Pebble(folder / "pebble", http_port=http, tls_port=https, **pebble).running() as server:
             section = {"provider": "http-01", "domains": "auto", "email": "admin@example.com"}
-            section |= {"ca_dir_url": ca.directory, "ca_certs": ca.ca_file, "folder": str(folder / "certificates")}
+            section |= {"ca_dir_url": server.directory, "ca_certs": server.ca_file}
+            section |= {"folder": str(folder / "certificates")} | (await ca(server) if ca is not None else {})
             configuration = {
                 "providers": {"docker": {"local": engine.url}},
                 "gateway": {"http": f"127.0.0.1:{http}", "https": f"127.0.0.1:{https}", **(gateway or {})},
                 "autocert": section | (autocert or {}),
             }
             served = Served(folder, http, configuration)
-            found = Certified(served, engine, ca, https, upstream)
+            found = Certified(served, engine, server, https, upstream)
             found.add(HOST)
             try:
                 yield found

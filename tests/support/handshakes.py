@@ -22,6 +22,7 @@ class Shown(NamedTuple):
     name: str
     serial: int
     protocol: str | None
+    issuer: str
 
 
 def context(*protocols: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
@@ -58,7 +59,12 @@ def shown(port: int, name: str | None, *protocols: str) -> Shown | None:
     assert der is not None
     found = x509.load_der_x509_certificate(der)
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return Shown(names.get_values_for_type(x509.DNSName)[0], found.serial_number, protocol)
+    return Shown(names.get_values_for_type(x509.DNSName)[0], found.serial_number, protocol, _word(found.issuer))
+
+
+def _word(name: x509.Name) -> str:
+    """Return the first word of a name."""
+    return next((str(attribute.value).split()[0] for attribute in name), "")
 
 
 def status(port: int, settings: ssl.SSLContext, name: str | None, host: str, *headers: str) -> int:

@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from pilotage.api.certificates import CertificateMetrics
     from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
+    from pilotage.api.gateway_entry import ENTRY_HEADER
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
-    from pilotage.api.route_detail import LabelCorrection, ProblemDetail, RouteDetail, route_detail, route_source
+    from pilotage.api.route_detail import ProblemDetail, RouteDetail, route_detail, route_source
     from pilotage.api.routes import RouteEntry, RouteFilter, RouteIndex
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
     from pilotage.api.source import Source
 
 __all__ = [
+    "ENTRY_HEADER",
     "SNAPSHOT_PATH",
     "Api",
     "CertificateMetrics",
     "ChangeHistory",
     "CountingConnection",
     "EnvoyMetrics",
-    "LabelCorrection",
     "Listen",
     "Metrics",
     "ProblemDetail",
@@ -55,9 +56,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ENTRY_HEADER": "gateway_entry",
         "RouteDetail": "route_detail",
         "ProblemDetail": "route_detail",
-        "LabelCorrection": "route_detail",
         "RouteIndex": "routes",
         "RouteFilter": "routes",
         "route_source": "route_detail",

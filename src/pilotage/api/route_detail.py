@@ -10,34 +10,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.api.certificates import explain_certificates
 from pilotage.api.history import ChangeFilter, RecordedChange
 from pilotage.api.routes import RouteEntry, RouteSource
 from pilotage.api.traffic import TrafficJson, route_traffic
+from pilotage.output.corrections import LabelCorrection, correction_of
 from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus
 from pilotage.table.envoys import RouteState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
     from pilotage.api.source import Source
     from pilotage.core.problems import Problem
+    from pilotage.table.snapshot import EngineSnapshot
 
-__all__ = ["LabelCorrection", "ProblemDetail", "RouteDetail", "route_detail", "route_source"]
+__all__ = ["ProblemDetail", "RouteDetail", "route_detail", "route_source"]
 
 _MOST_CHANGES: Final = 50
-
-
-class LabelCorrection(msgspec.Struct, frozen=True):
-    """The label to write instead of a wrong one.
-
-    Attributes:
-        label: key of the label.
-        value: its value.
-
-    """
-
-    label: str
-    value: str
 
 
 class ProblemDetail(ProblemJson, frozen=True, kw_only=True):
@@ -84,7 +76,8 @@ class RouteDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 def route_source(source: Source) -> RouteSource:
     """Return the routes of the API's source at this moment."""
-    return RouteSource(source.discovery.table, source.problems(), source.gateway_ports, source.route_states)
+    table = explain_certificates(source.discovery.table, source.certificates)
+    return RouteSource(table, source.problems(), source.gateway_ports, source.route_states)
 
 
 async def route_detail(source: Source, name: str) -> RouteDetail | None:
@@ -111,7 +104,7 @@ async def route_detail(source: Source, name: str) -> RouteDetail | None:
         traffic=None if counted is None else route_traffic(counted),
         sleep=_sleep(source, name),
         changes=tuple(source.history.select(ChangeFilter(alias=name, limit=_MOST_CHANGES))),
-        problems=tuple(_problem(problem) for problem in _problems(routes, name, explanation)),
+        problems=tuple(_corrected(discovery.snapshots(), _problems(routes, name, explanation))),
     )
 
 
@@ -138,5 +131,15 @@ def _place(problem: Problem) -> tuple[str, str]:
     return problem.provider, problem.container
 
 
-def _problem(problem: Problem) -> ProblemDetail:
-    return ProblemDetail(**problem_properties(problem))
+def _corrected(snapshots: Iterable[EngineSnapshot], problems: Collection[Problem]) -> Iterator[ProblemDetail]:
+    """Yield each problem with the label to write instead, if it is known."""
+    places = set(map(_place, problems))
+    labels = {
+        place: container.actual_labels
+        for snapshot in snapshots
+        for container in snapshot.containers
+        if (place := (container.provider, container.container_name)) in places
+    }
+    for problem in problems:
+        correction = correction_of(problem, labels.get(_place(problem), {}))
+        yield ProblemDetail(**problem_properties(problem), correction=correction)

@@ -179,6 +179,7 @@ class Keeper:
     async def _copy(self, entry: Entry, issued: Issued) -> None:
         def write() -> None:
             for path, content in ((entry.key_path, issued.key), (entry.cert_path, issued.chain)):
+                Path(path).parent.mkdir(mode=0o700, exist_ok=True)
                 write_file(Path(path), content)
 
         try:

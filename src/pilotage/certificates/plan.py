@@ -21,7 +21,7 @@ INTERNAL: Final = "internal"
 """Stands for the directory of our own CA."""
 
 _MOST_IN_BATCH: Final = 25
-"""Maximum host names of routes in one certificate. CAs allow 100, but a bad name then delays more of the others."""
+"""Maximum host names of routes in one certificate. CAs allow 100, but with more names, a bad one delays more others."""
 
 _LOCAL: Final = ("localhost", "local", "lan", "home", "internal", "intranet", "private", "corp", "test", "example")
 _LOCAL_SUFFIXES: Final = (*_LOCAL, "invalid", "onion", "home.arpa", "localdomain", "alt")

@@ -143,6 +143,16 @@ _PROVIDERS: Final[dict[str, _Provider]] = {
         "route53",
         {"access_key_id": "auth_access_key", "secret_access_key": "auth_access_secret", "hosted_zone_id": "zone_id"},
         (("access_key_id", "secret_access_key"),),
+        unused={
+            "region": "Route 53 has no regions",
+            "max_retries": "pilotage tries again by itself",
+            "wait_for_record_sets_changed": "pilotage asks the name servers",
+        },
+        unsupported={
+            "session_token": "use the permanent keys of a user that may edit the zone",
+            "assume_role_arn": "use the keys of a user that may edit the zone",
+            "external_id": "use the keys of a user that may edit the zone",
+        },
     ),
     "scaleway": _Provider(
         "scaleway",

@@ -53,7 +53,7 @@ class RecordJournal:
         self._in_use.add(record)
 
     def leave(self, record: Record) -> None:
-        """Note that no order needs a record any more. It stays written down until it is removed."""
+        """Record that no order needs a record any more. The journal keeps it until it is removed."""
         self._in_use.discard(record)
 
     def remove(self, record: Record) -> None:

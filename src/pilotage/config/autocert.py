@@ -142,8 +142,13 @@ class _Reader:
     def _found(self, name: str) -> Path:
         """Return the path of a file. GoDoxy's working directory is the parent of the folder of its configuration."""
         path = self._path(name)
-        above = path if name.startswith(("/", "~")) else self._path(f"../{name}")
-        return above if not path.exists() and above.exists() else path
+        if name.startswith(("/", "~")):
+            return path
+        above = self._path(f"../{name}")
+        for here, there in ((path, above), (path.parent, above.parent)):
+            if here.exists() != there.exists():
+                return path if here.exists() else above
+        return path
 
     def _files(self, part: AutocertEntry, place: DocumentPath, *, default: bool) -> CertificateFiles:
         found = []

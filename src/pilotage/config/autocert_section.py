@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from pilotage.certificates.settings import AutocertSettings
 from pilotage.config.serve import Section
 from pilotage.config.validation import list_of_one
+from pilotage.core.secrets import fold
 from pilotage.xds.options import CertificateFiles
 
 __all__ = ["Autocert", "AutocertEntry", "AutocertSection"]
@@ -21,8 +22,13 @@ __all__ = ["Autocert", "AutocertEntry", "AutocertSection"]
 def _options(value: Any) -> Any:
     """Return the options of a provider as texts."""
     if isinstance(value, dict):
-        return {key: _text(item) for key, item in value.items()}
+        return {key: _text("" if _is_nested(key, item) else item) for key, item in value.items()}
     return value
+
+
+def _is_nested(key: Any, value: Any) -> bool:
+    """Return whether an option is a mapping in GoDoxy. Such options are not supported, and their provider says why."""
+    return isinstance(value, dict) and fold(str(key)) == "oauth2config"
 
 
 def _text(value: Any) -> Any:

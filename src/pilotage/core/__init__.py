@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         without,
     )
     from pilotage.core.sockets import bind_private, permissions, share_of_descriptors
-    from pilotage.core.suggest import did_you_mean, edit_distance, nearest
+    from pilotage.core.suggest import did_you_mean, edit_distance, nearest, suggestion_in
     from pilotage.core.tasks import run_until_failure
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, lock_file, owned_tempdir, private_folder_of, socket_tempdir
     from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
@@ -130,6 +130,7 @@ __all__ = [
     "shown_name",
     "shown_text",
     "socket_tempdir",
+    "suggestion_in",
     "watch_files",
     "watch_matching",
     "without",
@@ -189,6 +190,7 @@ __getattr__, __dir__ = lazy_exports(
         "new_certificate": "certificate_builder",
         "kind_name": "yaml",
         "nearest": "suggest",
+        "suggestion_in": "suggest",
         "parse_duration": "values",
         "parse_yaml": "yaml",
         "pause_between_attempts": "pacing",

@@ -8,18 +8,20 @@ __all__ = ["ascii_host"]
 
 _LONGEST: Final = 253
 """Maximum characters of a host name (RFC 1035)."""
+_FOREIGN: Final = frozenset("|;&/\\:'\"`(){}<>$%#@=+,~^ ")
 
 
 def ascii_host(name: str) -> str:
     """Return a host name as clients request it, or a wildcard or glob for such names.
 
     Labels with letters outside ASCII become A-labels: ``bücher.example.com`` becomes ``xn--bcher-kva.example.com``.
-    The mapping is that of browsers (UTS #46, nontransitional). A name that cannot be mapped is only lower-cased.
+    The mapping is that of browsers (UTS #46, nontransitional). A name that cannot be mapped or has a character that no
+    name or glob may have is only lower-cased, so that messages show it as it was written.
     """
     name = name.lower()
     if len(name) > 1 and name[-1] == "." and name[-2] != ".":
         name = name[:-1]
-    if name.isascii() or len(name) > _LONGEST:
+    if name.isascii() or len(name) > _LONGEST or not _FOREIGN.isdisjoint(name):
         return name
     import idna  # noqa: PLC0415  # few names need it
 

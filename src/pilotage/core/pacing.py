@@ -11,7 +11,7 @@ _LONGEST: Final = 0.5
 """Limits of a pause, in seconds."""
 
 _SHARE: Final = 0.001
-"""A pause, as a share of the time waited so far: a server that needs 30 s is found ready at most 30 ms late."""
+"""A pause, as a share of the time waited so far. If a server needs 30 s, this is noticed at most 30 ms late."""
 
 _EACH: Final = 0.005
 """Seconds of a pause for each server that is starting: 200 refused connections a second take 1 % of a core."""

@@ -5,13 +5,14 @@ Rule: decision 28.
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "edit_distance", "nearest"]
+__all__ = ["did_you_mean", "edit_distance", "nearest", "suggestion_in"]
 
 _LONGEST: Final = 64  # characters; the time grows with the square of the length, and no known name is longer
 _MOST_NAMES: Final = 500
@@ -81,3 +82,12 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return a question such as ``"did you mean 'scheme'?"``; ``""`` if no candidate is close."""
     name = nearest(word, candidates)
     return f"did you mean {name!r}?" if name else ""
+
+
+_QUESTION: Final = re.compile(r"did you mean '([^']+)'\?")
+
+
+def suggestion_in(hint: str) -> str:
+    """Return the name that a hint from :func:`did_you_mean` suggests; ``""`` if the hint says anything else."""
+    found = _QUESTION.fullmatch(hint)
+    return found[1] if found is not None else ""

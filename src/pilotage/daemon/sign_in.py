@@ -86,7 +86,7 @@ class SignInKeeper:
         return msgspec.structs.replace(options, session_keys=self._keys.public) if self._keys is not None else options
 
     def follow(self, table: Table, aliases: Iterable[str]) -> None:
-        """Start signing users in soon, if one of these routes needs it."""
+        """Start the sign-in soon, if one of these routes needs it."""
         if self._keys is not None or self._failure:
             return
         routes = (table.routes.get(alias) for alias in aliases)

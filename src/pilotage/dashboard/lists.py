@@ -13,6 +13,7 @@ from pilotage.dashboard.cards import MOST_CARDS, Card, card, grouped
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.route_page import explanation_page, route_page
 from pilotage.dashboard.states import CERTIFICATES, ENGINES, NAMES, envoy_state, route_state
+from pilotage.output.corrections import correction_of
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.label_reference import entries, matching
 
@@ -116,7 +117,7 @@ class Lists:
         errors = sum(it.severity == "error" for it in found)
         chosen = [it for it in found if severity in ("", it.severity)]
         return {
-            "problems": [shown_problem(it) for it in chosen[:_MOST_PROBLEMS]],
+            "problems": [shown_problem(it, correction_of(it)) for it in chosen[:_MOST_PROBLEMS]],
             "more": max(0, len(chosen) - _MOST_PROBLEMS),
             "errors": errors,
             "warnings": len(found) - errors,

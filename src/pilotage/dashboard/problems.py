@@ -10,8 +10,8 @@ from pilotage.core.secrets import HIDDEN
 from pilotage.dashboard.links import path_of
 
 if TYPE_CHECKING:
-    from pilotage.api.route_detail import LabelCorrection
     from pilotage.core.problems import Problem
+    from pilotage.output.corrections import LabelCorrection
 
 __all__ = ["ShownProblem", "shown_problem"]
 
@@ -47,7 +47,7 @@ def shown_problem(problem: Problem, correction: LabelCorrection | None = None) -
     about = shown.route or shown.container
     corrected = ""
     if correction is not None:
-        corrected = f"{correction.label}: {correction.value}" if correction.value else correction.label
+        corrected = correction.line or correction.label
     return ShownProblem(
         severity=shown.severity,
         message=shown.message,

@@ -10,6 +10,7 @@ from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.states import endpoint_state, route_state, state_on_envoy
+from pilotage.output.corrections import correction_of
 from pilotage.output.json import ProblemJson
 from pilotage.sleep.status import describe
 
@@ -57,7 +58,7 @@ def explanation_page(explanation: Explanation) -> dict[str, Any]:
         "current": None,
         "address": "",
         "sleep": "",
-        "problems": [shown_problem(it) for it in dict.fromkeys(explanation.problems)],
+        "problems": [shown_problem(it, correction_of(it)) for it in dict.fromkeys(explanation.problems)],
         "endpoints": [],
         "envoys": [],
         "traffic": None,

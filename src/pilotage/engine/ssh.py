@@ -112,7 +112,7 @@ class _Process(asyncio.SubprocessProtocol):
 
 
 class _Tunnel:
-    """An ssh process and its stream. When one ends, so does the other.
+    """An ssh process and its stream, which end together.
 
     Attributes:
         process: the process.

@@ -276,7 +276,8 @@ class _Project:
         place = labels.get(ALIASES)
         found = self.names.add(service, built.routes, _profiles(definition))
         for problem in (*found, *uncovered_hosts(built.routes, self.site.autocert, self.site.options.certificates)):
-            yield self._placed(problem, file, service, place)
+            at = _label_of(problem.label, problem.route, labels) if problem.label else None
+            yield self._placed(problem.at(label=at or ""), file, service, labels[at] if at else place)
 
     def _swarm_service(self, service: str, layers: list[Layer], labels: dict[str, Label]) -> Iterator[Problem]:
         """Yield the problems of the labels that a swarm would give to a service, as if its containers had them."""

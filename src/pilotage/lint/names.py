@@ -1,11 +1,13 @@
-"""Finds services of one Compose project that claim the same alias or host. Pure."""
+"""Finds services of one Compose project that claim the same alias, host or port. Pure."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pilotage.core.problems import Problem
 from pilotage.routes.hosts import clean_domains, first_label, served_name
+from pilotage.xds.own_ports import listening_address, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ClaimedNames"]
 
 _OLDER = "the older container gets it; give one of them another alias with proxy.aliases"
+_PORT = "port"
 
 
 class ClaimedNames:
@@ -31,9 +34,12 @@ class ClaimedNames:
         self._aliases: dict[str, str] = {}  # alias -> service
         self._hosts: dict[str, tuple[str, bool]] = {}  # host -> service, and whether it is the name of its pool
         self._below: dict[str, list[str]] = {}  # first label -> full names
+        self._ports: dict[str, list[tuple[str, Route]]] = {}  # port -> services and routes that listen on it
 
     def add(self, service: str, routes: Iterable[Route], profiles: frozenset[str] = frozenset()) -> Iterator[Problem]:
-        """Add the routes of a service; yield a warning for each name that an earlier service also claims.
+        """Add the routes of a service; yield a warning for each name or port that an earlier service also claims.
+
+        A problem with a port names its route and the path ``port``.
 
         Args:
             service: name of the service.
@@ -50,6 +56,8 @@ class ClaimedNames:
                 yield _warning(f"service {owner!r} also uses the alias {route.alias!r}", _OLDER)
             elif name := served_name(route):
                 yield from self._add_host(service, name, is_pool=name != route.alias or name == route.pool)
+            if route.has_listener and not route.excluded:
+                yield from self._add_port(service, route)
 
     def _add_host(self, service: str, name: str, *, is_pool: bool) -> Iterator[Problem]:
         other, was_pool = self._hosts.setdefault(name, (service, is_pool))
@@ -71,6 +79,16 @@ class ClaimedNames:
                 hint = "the older container gets it; use another alias, or list your domains in match_domains"
                 yield _warning(message, hint)
 
+    def _add_port(self, service: str, route: Route) -> Iterator[Problem]:
+        port = port_of(route)
+        claims = self._ports.setdefault(port, [])
+        for owner, other in claims:
+            if owner != service and not self._are_alternatives(owner, service) and _collide(route, other):
+                message = f"service {owner!r} also listens on {port.replace('/', ' port ')}"
+                hint = "the older container gets it; choose another listening port for one of them"
+                yield _warning(message, hint).at(route=route.alias, label=_PORT)
+        claims.append((service, route))
+
     def _are_alternatives(self, one: str, other: str) -> bool:
         """Return whether two services never run together, according to their profiles."""
         mine, theirs = self._profiles.get(one, frozenset()), self._profiles.get(other, frozenset())
@@ -79,6 +97,19 @@ class ClaimedNames:
     def _covers(self, name: str) -> bool:
         """Return whether an alias that equals a full name's first label also answers for the full name."""
         return not self._domains or name.partition(".")[2] in self._domains
+
+
+def _collide(one: Route, other: Route) -> bool:
+    """Return whether two routes with the same listening port cannot both have it."""
+    same_address = listening_address(one) == listening_address(other)
+    if same_address and not (one.is_stream or other.is_stream):
+        return False  # the host of a request selects the route
+    if same_address and one.pool and one.pool == other.pool:
+        return False
+    addresses = {ip_address(it.bind or "0.0.0.0") for it in (one, other)}  # noqa: S104
+    return len(addresses) == 1 or any(
+        it.is_unspecified and it.version == other.version for it in addresses for other in addresses - {it}
+    )
 
 
 def _warning(message: str, hint: str) -> Problem:

@@ -13,8 +13,9 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.output.banner import Banner, print_banner
-    from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change
+    from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change, problem_line
     from pilotage.output.console import Out, clean, command_name, print_table
+    from pilotage.output.corrections import LabelCorrection, correction_of
     from pilotage.output.engines import engine_json, print_engines
     from pilotage.output.explain import (
         ContainerExplanation,
@@ -60,6 +61,7 @@ __all__ = [
     "FileExplanation",
     "GatewayPorts",
     "JudgedService",
+    "LabelCorrection",
     "Out",
     "Pipe",
     "ProblemJson",
@@ -71,6 +73,7 @@ __all__ = [
     "change_json",
     "clean",
     "command_name",
+    "correction_of",
     "describe_change",
     "describe_container",
     "describe_problem",
@@ -93,6 +96,7 @@ __all__ = [
     "print_services",
     "print_table",
     "problem_json",
+    "problem_line",
     "problem_properties",
     "summary",
     "to_json",
@@ -107,9 +111,12 @@ __getattr__, __dir__ = lazy_exports(
         "JudgedService": "policy",
         "Banner": "banner",
         "ChangeFormatter": "changelog",
+        "problem_line": "changelog",
         "ChangeLine": "changelog",
         "ContainerExplanation": "explain",
         "Explanation": "explain",
+        "LabelCorrection": "corrections",
+        "correction_of": "corrections",
         "Fact": "facts",
         "FileExplanation": "explain",
         "GatewayPorts": "urls",

@@ -18,9 +18,11 @@ from pilotage.core.text import format_duration
 from pilotage.output.exclusion import remedy
 from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
+from pilotage.output.status import describe_route
 from pilotage.routes.build import decode_labels
 from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.hosts import caught_by, served_name
+from pilotage.routes.json import EndpointJson, describe_endpoints
 from pilotage.routes.rules import RuleDescription, describe_rules, read_rules
 from pilotage.routes.schema import ROUTE
 from pilotage.routes.support import refused_settings
@@ -48,6 +50,8 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         alias: the route's name.
         target: the target as a URL; ``None`` while its host is unknown.
+        status: its state in a few words, such as ``healthy``; ``""`` if it is not served.
+        endpoints: the containers that take its requests, with the results of the gateway's probes.
         served: whether the route is in use: it is not excluded, and it owns its alias.
         reason: why the route is not served; ``""`` if it is served.
         remedy: how to get the route served; ``""`` if it is served or no remedy is known.
@@ -62,6 +66,8 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     target: str | None
     served: bool
+    status: str = ""
+    endpoints: list[EndpointJson] = []
     reason: str = ""
     remedy: str = ""
     facts: tuple[Fact, ...] = ()
@@ -267,10 +273,14 @@ class _Explainer:
         refused = refused_settings((*route.problems, *of_gateway)).get(route.alias)
         if refused is not None and reason in ("", ExclusionReason.ERROR):
             reason, change = f"the gateway refuses {', '.join(refused) or 'it'}", "fix the problems below"
+        health, since = self._table.health_of(route.alias), self._table.stale_since(winner)
+        wakefulness = self._table.wakefulness.get(route.alias)
         return RouteExplanation(
             alias=route.alias,
             target=route.target,
             served=not reason,
+            status="" if reason else describe_route(winner, health, wakefulness, stale_since=since).text,
+            endpoints=[] if reason else describe_endpoints(winner, health),
             reason=reason,
             remedy=change,
             facts=facts,
@@ -300,6 +310,8 @@ class _Explainer:
             woke = f"; the last time, waking took {format_duration(awake.last_wake)}" if awake.last_wake else ""
             planned = f"; sleeps at {_clock(awake.sleeps_at)} without a request" if awake.sleeps_at else ""
             yield f"{awake.remark} since {_clock(awake.since)}{planned}{woke}"
+        if (temporary := self._table.self_signed.get(winner.alias)) is not None:
+            yield temporary.remark
         if link := route.pool:
             pooled = self._table.pool_members.get(link, ())
             others = [alias for alias in pooled if alias != route.alias]

@@ -108,7 +108,7 @@ def _facts(container: Container, others: Mapping[str, str]) -> Iterator[Fact]:
 
 
 def agent_facts(container: Container, found: FoundAgent | None) -> Iterator[Fact]:
-    """Yield facts about the agent through which a container is reached, and about the path that requests take.
+    """Yield facts about the agent of a container, and about the path of its requests.
 
     Args:
         container: the container.

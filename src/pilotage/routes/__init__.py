@@ -33,7 +33,14 @@ if TYPE_CHECKING:
         served_name,
     )
     from pilotage.routes.idlewatcher import IDLEWATCHER, Idlewatcher
-    from pilotage.routes.json import RouteJson, route_fields, route_json, route_properties
+    from pilotage.routes.json import (
+        EndpointJson,
+        RouteJson,
+        describe_endpoints,
+        route_fields,
+        route_json,
+        route_properties,
+    )
     from pilotage.routes.mappings import StructKind
     from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
@@ -122,6 +129,7 @@ __all__ = [
     "Edge",
     "Endpoint",
     "EndpointHealth",
+    "EndpointJson",
     "EndpointState",
     "ExclusionReason",
     "FieldFilter",
@@ -162,6 +170,7 @@ __all__ = [
     "caught_by",
     "clean_domains",
     "decode_labels",
+    "describe_endpoints",
     "describe_rules",
     "ends",
     "first_label",
@@ -305,7 +314,9 @@ __getattr__, __dir__ = lazy_exports(
         "resolve_static_target": "target",
         "resolve_target": "target",
         "HomepageJson": "homepage",
+        "EndpointJson": "json",
         "RouteJson": "json",
+        "describe_endpoints": "json",
         "homepage_json": "homepage",
         "route_fields": "json",
         "route_json": "json",

@@ -1,4 +1,4 @@
-"""Decides whether a valid route is served, and if not, why. Pure.
+"""Decides whether a valid route is served, or why it is not. Pure.
 
 Rules: LABELS part I and II.1.5.
 """

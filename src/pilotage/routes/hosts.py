@@ -90,6 +90,7 @@ def caught_by(name: str) -> str:
 
 
 _TRAEFIK: Final = re.compile(r"[A-Za-z]+\([`'\"]?([^`'\")]*).*", re.DOTALL)
+_WITH_PORT: Final = re.compile(r"[^:]+:[0-9]+")
 _HOST_PART: Final = re.compile(r"(?:[^:/]*://)?([^/:?#]*)")
 
 
@@ -122,7 +123,7 @@ def _mistakes(name: str) -> Iterator[tuple[str, str]]:
         yield f"{shown} is not one name", "separate the names with commas: a, b"
     if "/" in name:
         yield f"{shown} has a path, but requests are routed by their host alone", instead
-    if ":" in name:
+    if _WITH_PORT.fullmatch(name):
         yield f"{shown} has a port, but a host name has none", f"{instead}; the label port sets the target's port"
     if name.startswith(".") and is_host(name[1:]):
         yield f"{shown} begins with a dot", f"write {name[1:]}, or *{name} for the names below it"
@@ -135,5 +136,5 @@ def _mistakes(name: str) -> Iterator[tuple[str, str]]:
 def _host_in(text: str) -> str:
     """Return the host in a URL or in a host with port or path; ``""`` if there is none."""
     found = _HOST_PART.match(text)
-    host = found[1] if found is not None else ""
+    host = ascii_host(found[1]) if found is not None else ""
     return shorten(host) if host and is_host(host) else ""

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from pilotage.routes.route import Endpoint, EndpointHealth, Route
 
-__all__ = ["EndpointJson", "HealthJson", "PortJson", "RouteJson", "route_fields", "route_json", "route_properties"]
+__all__ = [
+    "EndpointJson",
+    "HealthJson",
+    "PortJson",
+    "RouteJson",
+    "describe_endpoints",
+    "route_fields",
+    "route_json",
+    "route_properties",
+]
 
 
 class HealthJson(msgspec.Struct, frozen=True):
@@ -141,7 +150,7 @@ def route_properties(
         "port": PortJson(route.port.listening, route.port.proxy),
         "listen": route.listen,
         "target": route.target,
-        "endpoints": [_endpoint(endpoint, health.get(endpoint.address)) for endpoint in route.endpoints],
+        "endpoints": describe_endpoints(route, health),
         "excluded": route.excluded,
         "excluded_reason": str(route.excluded_reason),
         "refused": None if refused is None else list(refused),
@@ -171,6 +180,11 @@ def route_fields(
 def _set_by_the_gateway(route: Route) -> tuple[str, ...]:
     """Return the field that routes also have without a label, because the gateway requires it of all."""
     return ("inbound_mtls_profile",) if route.settings.inbound_mtls_profile else ()
+
+
+def describe_endpoints(route: Route, health: Mapping[str, EndpointHealth]) -> list[EndpointJson]:
+    """Return the endpoints of a route. ``health`` is as for :func:`route_json`."""
+    return [_endpoint(endpoint, health.get(endpoint.address)) for endpoint in route.endpoints]
 
 
 def _endpoint(endpoint: Endpoint, health: EndpointHealth | None) -> EndpointJson:

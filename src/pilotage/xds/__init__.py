@@ -50,9 +50,10 @@ if TYPE_CHECKING:
         SESSION_ISSUER,
         options_of,
     )
-    from pilotage.xds.middlewares import route_policy
+    from pilotage.xds.middlewares import known_options, route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
+    from pilotage.xds.own_ports import listening_address, port_of
     from pilotage.xds.resolver import look_up
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
@@ -129,10 +130,13 @@ __all__ = [
     "gate_of",
     "host_of",
     "is_probed",
+    "known_options",
     "limits_for",
+    "listening_address",
     "look_up",
     "options_of",
     "pool_gate",
+    "port_of",
     "problems_of_table",
     "read_bypass",
     "read_networks",
@@ -149,6 +153,9 @@ __getattr__, __dir__ = lazy_exports(
         "ServedCertificate": "served_certificates",
         "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
+        "listening_address": "own_ports",
+        "known_options": "middlewares",
+        "port_of": "own_ports",
         "problems_of_table": "table_problems",
         "options_of": "login",
         "SESSION_ISSUER": "login",

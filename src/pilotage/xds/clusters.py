@@ -65,8 +65,8 @@ SAFE_SUFFIX: Final = "/safe"
 
 _NO_LIMIT: Final = 1_000_000
 _BUFFERED: Final = 256 * 1024
-"""Maximum bytes of a response that wait for the client. With Envoy's recommended 32 KiB, a download would take twice
-the CPU time."""
+"""Maximum bytes of a response that are buffered for the client. With Envoy's recommended 32 KiB, a download would take
+twice the CPU time."""
 _IDLE: Final = 4.0  # below 5 s, the usual keep-alive timeout of application servers
 _NOWHERE: Final = "/dev/null/no-endpoint"
 _TLS: Final = common_pb2.TlsParameters

@@ -271,8 +271,8 @@ _SHOWN: Final = (
 ).split()
 
 _HIDDEN: Final = ("x-envoy-", PORT_HEADER, "x-original-", "x-rewrite-url")
-"""Prefixes of Envoy's and the gateway's headers, and of those in which an auth service could find a path that was not
-requested."""
+"""Prefixes of headers that auth services do not get: Envoy's, the gateway's, and those that could contain a path that
+was not requested."""
 
 
 # ---- per-route configuration -----------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def scope_settings(*, plain: bool) -> dict[str, Any]:
 
 
 def mark(route: Any, backend: Backend) -> None:
-    """Name a route, which tells the Lua filters that it was found, and record which checks it needs."""
+    """Name a route, so that the Lua filters know that it was found, and record which checks it needs."""
     # If a filter answers, the name tells which route the error belongs to: only the router assigns a virtual cluster.
     may_answer = backend.measured and (backend.is_closed or backend.route_policy.is_protected)
     route.name = route.name or (backend.name if may_answer else FOUND)

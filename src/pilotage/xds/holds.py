@@ -32,7 +32,8 @@ _MOST_BEFORE: Final = 8
 """Maximum number of clusters that are kept for requests in progress while a container restarts repeatedly."""
 
 LINGER: Final = 30.0
-"""Seconds for which a cluster stays after requests have waited for it. By then, none of these is retried any more."""
+"""Seconds for which a cluster is kept after requests have waited for it. After that, none of these requests is
+retried."""
 
 
 class _Hold(msgspec.Struct):

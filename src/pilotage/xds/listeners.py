@@ -181,7 +181,7 @@ def _chains(
 
 
 def encrypt(chain: Any, group: NameGroup, protocols: Iterable[str], profile: str = "") -> None:
-    """Let a filter chain end TLS. See :meth:`NameGroup.transport_socket` for the other arguments."""
+    """Make a filter chain terminate TLS. See :meth:`NameGroup.transport_socket` for the other arguments."""
     chain.transport_socket.CopyFrom(group.transport_socket(protocols, profile))
     chain.transport_socket_connect_timeout.CopyFrom(seconds(_SLOWEST_HEADERS))
 
@@ -339,7 +339,7 @@ def _scoped(name: str, separator: str = "") -> Any:
 
 
 def _believe(manager: Any, options: GatewayOptions) -> None:
-    """Configure a connection manager to take the client's address from the headers of trusted proxies."""
+    """Configure a connection manager to read the client's address from the headers of trusted proxies."""
     trusted = xff_pb2.XffTrustedCidrs(cidrs=_networks(options))
     message = xff_pb2.XffConfig(xff_trusted_cidrs=trusted, skip_xff_append=OFF)
     manager.original_ip_detection_extensions.append(

@@ -37,7 +37,7 @@ _AT_ONCE: Final = 8
 """Maximum number of lookups at a time. Each takes a thread, which a silent name server can keep for half a minute."""
 
 _REPORTS_AT_ONCE: Final = 20
-"""Names beyond the limits that are reported in one go, so that thousands of them do not hold up the event loop."""
+"""Names beyond the limits that are reported together, so that thousands of them do not block the event loop."""
 
 _MAX_ADDRESSES: Final = 64
 """Maximum number of addresses per name; further ones are ignored."""
@@ -191,7 +191,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """Set aside a name of the owner with the most names, if ``owner`` then still has fewer; return success."""
+        """Set aside a name of the owner with the most names, unless ``owner`` would then have more; return success."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))

@@ -56,7 +56,7 @@ PROTOCOL_HEADER: Final = "x-pilotage-protocol"
 """The request header with the client's HTTP version, such as ``HTTP/2``. The filter that sets the address sets it."""
 
 RESULTS_HEADER: Final = "x-pilotage-checks"
-"""The request header with the identifiers of the checks that hold, of those in :data:`ASKED`; set by this process."""
+"""The request header in which this process lists the identifiers of the checks (:data:`ASKED`) that hold."""
 
 OWN_HEADERS: Final = (ADDRESS_HEADER, HOST_HEADER, PROTOCOL_HEADER, RESULTS_HEADER)
 """Headers that only the gateway may set, and that no target sees."""
@@ -121,7 +121,7 @@ def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: 
         changes: what earlier commands have changed.
 
     Raises:
-        RuleError: Envoy cannot do a test, or there are too many ways.
+        RuleError: Envoy cannot do a test, or there are too many combinations.
 
     """
     found: Ways = _ALWAYS

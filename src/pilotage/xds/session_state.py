@@ -1,4 +1,4 @@
-"""Tracks which resources one Envoy has, which it has yet to acknowledge or reject, and which it rejects. Pure."""
+"""Tracks which resources one Envoy has, has not answered yet, and rejects. Pure."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def usual_cluster(
 def _cluster_template(
     name: int, host: int, port: int, options: GatewayOptions, serialize: Callable[[Backend, GatewayOptions], bytes]
 ) -> Template | None:
-    """Return the template for clusters of backends with this port and with names and hosts of these lengths."""
+    """Return the template for clusters of backends with the given port and the given lengths of name and host."""
     return template(
         lambda alias, address: serialize(sample_backend(alias, address, port, "own"), options),
         name_samples(name),

