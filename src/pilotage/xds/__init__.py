@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         SESSION_ISSUER,
         options_of,
     )
-    from pilotage.xds.middlewares import route_policy
+    from pilotage.xds.middlewares import known_options, route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
     from pilotage.xds.own_ports import listening_address, port_of
@@ -132,6 +132,7 @@ __all__ = [
     "gate_of",
     "host_of",
     "is_probed",
+    "known_options",
     "limits_for",
     "listening_address",
     "look_up",
@@ -157,6 +158,7 @@ __getattr__, __dir__ = lazy_exports(
         "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
         "listening_address": "own_ports",
+        "known_options": "middlewares",
         "port_of": "own_ports",
         "problems_of_table": "table_problems",
         "options_of": "login",
