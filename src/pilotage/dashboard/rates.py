@@ -43,7 +43,7 @@ class Rates:
         self._rates: dict[str, deque[float]] = {}
 
     def add(self, now: float, traffic: Mapping[str, RouteTraffic]) -> None:
-        """Add the counters of a moment. A counter that has become smaller belongs to a new Envoy, and counts from 0.
+        """Add counters read at one time. A counter that has become smaller belongs to a new Envoy and started at 0.
 
         Args:
             now: the time of a monotonic clock, in seconds.
