@@ -19,7 +19,11 @@ _WITHOUT_EFFECT = {
 }
 """Options that are reported to have no effect."""
 
-OPTIONS = {f"middlewares.{name}.{option}" for name in set(MIDDLEWARES.values()) for option in known_options(name)}
+COMMON = {"middlewares.bypass", "middlewares.priority"}
+"""Options of all middlewares."""
+OPTIONS = COMMON | {
+    f"middlewares.{name}.{option}" for name in set(MIDDLEWARES.values()) for option in known_options(name)
+}
 
 
 def test_the_list_contains_exactly_the_fields_with_a_proof() -> None:

@@ -36,6 +36,7 @@ from pilotage.core.text import shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import describe_container, describe_problem
+from pilotage.xds import read_rule_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -281,7 +282,7 @@ class Api:
         if wanted and not is_from_socket(request):
             return answers.error(403, "secrets are only shown on the unix socket", "remove show_secrets")
         table = explain_certificates(self.source.discovery.table, self.source.certificates)
-        found = explain_name(name, snapshots, table, files, show_secrets=wanted)
+        found = explain_name(name, snapshots, table, files, show_secrets=wanted, with_rules=read_rule_file)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)
