@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
     from pilotage.api.source import Source
+    from pilotage.api.table_updates import LENGTH, UPDATES_PATH, TableCopy
 
 __all__ = [
+    "LENGTH",
     "SNAPSHOT_PATH",
+    "UPDATES_PATH",
     "Api",
     "CertificateMetrics",
     "ChangeHistory",
@@ -41,6 +44,7 @@ __all__ = [
     "RouteIndex",
     "Snapshot",
     "Source",
+    "TableCopy",
     "describe_engines",
     "is_from_socket",
     "parse_listen",
@@ -71,7 +75,10 @@ __getattr__, __dir__ = lazy_exports(
         "Listen": "listen",
         "parse_listen": "listen",
         "port_error": "listen",
+        "LENGTH": "table_updates",
         "SNAPSHOT_PATH": "snapshot",
+        "TableCopy": "table_updates",
+        "UPDATES_PATH": "table_updates",
         "Snapshot": "snapshot",
         "socket_candidates": "snapshot",
         "unpack": "snapshot",
