@@ -37,7 +37,7 @@ def routes(name: str, aliases: str, port: int) -> tuple[Route, ...]:
     return tuple(msgspec.structs.replace(it, folders=None, endpoints=local if it.endpoints else ()) for it in found)
 
 
-@pytest.mark.proves("aliases", "port")
+@pytest.mark.proves("aliases")
 async def test_names_are_served_as_clients_request_them(tmp_path: Path) -> None:
     async with target("named") as named, target("other") as other, gateway(tmp_path) as gw:
         odd = "https://url.lan, path.lan/app, port.lan:80, [a, b], c|d, 'e', Host(`f.lan`)"

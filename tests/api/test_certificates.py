@@ -7,9 +7,16 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from pilotage.api.certificates import CertificateMetrics, CertificateResource, describe_certificate
+from pilotage.api.certificates import (
+    CertificateMetrics,
+    CertificateResource,
+    describe_certificate,
+    explain_certificates,
+)
 from pilotage.certificates.errors import RenewalRefusedError, StorageError
 from pilotage.certificates.status import CertificateEvent, CertificateStatus, CertificateTotals
+from pilotage.table.self_signed import SelfSigned
+from pilotage.table.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,6 +40,9 @@ class Source:
         if name == "elsewhere":
             raise RenewalRefusedError("another one renews", "ask it", reason="elsewhere")
         return self.found
+
+    def self_signed(self) -> dict[str, SelfSigned]:
+        return {"app": SelfSigned(names=("app.example.com",), since=5.0)} if self.found else {}
 
     async def root(self) -> bytes | None:
         if self.pem == b"":
@@ -83,6 +93,14 @@ async def test_refused_renewals_and_an_unreadable_root_say_why() -> None:
         source.pem = b""
         async with session.get("/v1/certificates/root") as answer:
             assert (answer.status, (await answer.json())["error"]) == (503, "disk on fire")
+
+
+def test_a_table_says_which_routes_have_only_a_self_signed_certificate() -> None:
+    table = Table(version=3)
+    assert explain_certificates(table, None) is table
+    assert explain_certificates(table, Source()) is table
+    found = explain_certificates(table, Source(MISSING))
+    assert (found.version, set(found.self_signed)) == (3, {"app"})
 
 
 def test_metrics_show_expiry_failures_and_totals() -> None:

@@ -20,6 +20,19 @@ def test_the_same_names_are_certified_at_most_four_times_a_week() -> None:
     assert limits.wait(7 * DAY + 5, CA, ["a.example.com"], renewal=True) == (0.0, "")
 
 
+def test_certificates_for_a_day_are_renewed_for_weeks() -> None:
+    limits, now = Limits(), 0.0
+    for _ in range(40):
+        now += DAY * 2 / 3
+        assert limits.wait(now, CA, ["nas.lan"], renewal=True, lifetime=DAY) == (0.0, "")
+        limits.begin(now, CA, ["nas.lan"], renewal=True)()
+    for _ in range(4):
+        limits.begin(now, CA, ["nas.lan"], renewal=True)()
+    wait, why = limits.wait(now, CA, ["nas.lan"], renewal=True, lifetime=DAY)
+    assert wait == 2 * DAY
+    assert "twice their lifetime" in why
+
+
 def test_new_names_below_one_domain_leave_room_for_renewals() -> None:
     limits = Limits()
     for number in range(40):

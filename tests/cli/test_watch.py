@@ -75,6 +75,21 @@ async def test_changes_are_printed_as_they_happen(fake: FakeEngine) -> None:
     assert lines[-1].endswith("of web)")
 
 
+async def test_problems_from_the_start_and_between_routes_are_printed(fake: FakeEngine) -> None:
+    out = Out(io.StringIO())
+    fake.add("typo", labels={"proxy.typo.prot": "81"})
+    fake.add("many", labels={f"proxy.many.field{number}": "x" for number in range(25)})
+    for name in ("one", "two"):
+        fake.add(name, labels={f"proxy.{name}.scheme": "tcp", f"proxy.{name}.port": "7001:80"})
+    async with following(fake, text_printer(out, ["local"])):
+        await until(lambda: "port 0.0.0.0:7001 belongs to" in written(out))
+        assert "and 6 more; 'pilotage routes' lists all" in written(out)
+        fake.remove("one")
+        await until(lambda: "resolved" in written(out))
+    lines = [line for line in written(out).splitlines() if "7001 belongs to" in line]
+    assert [line.split()[2] for line in lines] == ["problem", "resolved"]
+
+
 async def test_machines_get_an_object_a_line_and_everything_at_first(fake: FakeEngine) -> None:
     out = Out(io.StringIO())
     async with following(fake, json_printer(out)):

@@ -12,6 +12,9 @@ from pilotage import DockerProviderConfig, from_docker
 from pilotage.request_service.bodies import BodyService
 from pilotage.routes import build_routes
 from pilotage.routes.route import Endpoint
+from pilotage.testing import FakeEngine
+from tests.support.command import pilotage_serve
+from tests.support.envoy import web_server
 from tests.support.gateway import gateway, target
 from tests.support.waiting import until
 
@@ -63,6 +66,29 @@ async def test_the_label_chooses_the_network_whose_address_is_used(tmp_path: Pat
             (endpoint,) = found.endpoints
             await gw.publish(*local([found], ports[endpoint.host]))
             assert (await gw.ask("app")).by == by
+
+
+@pytest.mark.proves("host", "port")
+async def test_the_port_and_the_host_of_the_target_are_those_of_the_labels(tmp_path: Path) -> None:
+    def says(name: str) -> Any:
+        async def answer(_request: web.BaseRequest) -> web.Response:
+            return web.Response(text=name)
+
+        return answer
+
+    async with (
+        web_server(says("one")) as one,
+        web_server(says("two")) as two,
+        web_server(says("far"), host="127.0.0.2") as far,
+        FakeEngine() as engine,
+    ):
+        published = (f"{one}:{one}", f"{two}:{two}")
+        for name, port in (("first", one), ("second", two)):
+            engine.add(name, networks=(), ports=published, labels={f"proxy.{name}.port": str(port)})
+        (tmp_path / "routes.yml").write_text(f"far: {{host: 127.0.0.2, port: {far}}}")
+        async with pilotage_serve(tmp_path, engine, config="  files: [routes.yml]") as command:
+            for host, text in (("first", "one"), ("second", "two"), ("far", "far")):
+                await command.answers(host, (200, text))
 
 
 @pytest.mark.proves("healthcheck.disable")

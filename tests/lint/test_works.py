@@ -9,6 +9,7 @@ from pilotage.lint.works import MIDDLEWARE_SAMPLES, NO_EFFECT, SAMPLES, sample_l
 from pilotage.output.label_reference import LabelEntry, entries
 from pilotage.routes.middlewares import MIDDLEWARES
 from pilotage.routes.schema import Homepage
+from pilotage.xds.middlewares import known_options
 
 FIELDS = [entry for entry in entries() if entry.scope == "route"]
 SOURCE = Path(__file__).parents[2] / "src" / "pilotage"
@@ -25,8 +26,12 @@ def sample_of(entry: LabelEntry) -> str:
 
 def test_every_label_and_middleware_has_an_answer() -> None:
     found = works_by_label()
-    assert set(found) == {entry.label for entry in entries()} | {f"middlewares.{name}" for name in MIDDLEWARES.values()}
-    assert [label for label, answer in found.items() if not re.match(r"yes$|(partly|no): .", answer)] == []
+    names = set(MIDDLEWARES.values())
+    options = {f"middlewares.{name}.{option}" for name in names for option in known_options(name)}
+    assert set(found) == {entry.label for entry in entries()} | {f"middlewares.{name}" for name in names} | options
+    reasons = {label: answer for label, answer in found.items() if label not in options}
+    assert [label for label, answer in reasons.items() if not re.match(r"yes$|(partly|no): .", answer)] == []
+    assert (found["middlewares.oidc.scopes"], found["middlewares.real_ip.recursive"]) == ("yes", "no")
 
 
 @pytest.mark.parametrize("entry", FIELDS, ids=path_of)

@@ -137,6 +137,20 @@ async def test_a_server_that_does_not_listen_yet_gets_the_datagrams_later(site: 
         await until(lambda: len(set(server.received)) == 3)
 
 
+async def test_an_answer_does_not_end_the_resending_of_a_datagram_that_was_refused(site: Site, client: Client) -> None:
+    one = client()
+    one.sendto(b"early", site.address)
+    await until(lambda: site.wanted)
+    async with serving() as (_, site.port):
+        pass
+    await until(lambda: is_free(site.port))
+    site.relays.open("dns", "open")
+    await refused(site)
+    async with serving(site.port) as (server, _):
+        one.sendto(b"later", site.address)
+        await until(lambda: set(server.received) == {b"early", b"later"})
+
+
 async def test_a_session_outlives_a_restart_of_its_server(site: Site, client: Client) -> None:
     one = client()
     async with serving() as (_, site.port):

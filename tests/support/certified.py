@@ -103,6 +103,7 @@ class Certified:
 async def certified(
     folder: Path,
     *,
+    docker: str = "",
     gateway: dict[str, Any] | None = None,
     autocert: dict[str, Any] | None = None,
     ca: Callable[[Pebble], Awaitable[dict[str, str]]] | None = None,
@@ -112,6 +113,7 @@ async def certified(
 
     Args:
         folder: for the files of all of them.
+        docker: address of an engine to use instead of a fake one with a container for :data:`HOST`.
         gateway: further settings of the section ``gateway``.
         autocert: further settings of the section ``autocert``; by default, ``http-01`` is used.
         ca: takes the running CA, and returns further settings of the section ``autocert``.
@@ -125,13 +127,14 @@ async def certified(
             section |= {"ca_dir_url": server.directory, "ca_certs": server.ca_file}
             section |= {"folder": str(folder / "certificates")} | (await ca(server) if ca is not None else {})
             configuration = {
-                "providers": {"docker": {"local": engine.url}},
+                "providers": {"docker": {"local": docker or engine.url}},
                 "gateway": {"http": f"127.0.0.1:{http}", "https": f"127.0.0.1:{https}", **(gateway or {})},
                 "autocert": section | (autocert or {}),
             }
             served = Served(folder, http, configuration)
             found = Certified(served, engine, server, https, upstream)
-            found.add(HOST)
+            if not docker:
+                found.add(HOST)
             try:
                 yield found
             finally:

@@ -17,6 +17,7 @@ from pilotage.engine.config import DockerProviderConfig
 from pilotage.sleep.engine_actions import SleepError
 from pilotage.sleep.status import SleepStatus
 from pilotage.table.envoys import EnvoyState, RouteState
+from pilotage.table.self_signed import SelfSigned
 from pilotage.table.traffic import RouteTraffic
 from pilotage.table.wakefulness import Wakefulness
 from pilotage.testing import FakeEngine
@@ -51,6 +52,9 @@ class Certificates:
             ),
             CertificateStatus(names=("new.example.com",), state="failed", error=HOSTILE, hint="check DNS", failures=2),
         )
+
+    def self_signed(self) -> dict[str, SelfSigned]:
+        return {"new": SelfSigned(names=("new.example.com",), since=1e9, error=HOSTILE, next_attempt=2e9)}
 
     @property
     def events(self) -> Sequence[CertificateEvent]:

@@ -5,11 +5,13 @@ Nothing here starts a service: test engines are child processes of the tests wit
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -62,17 +64,20 @@ def debian_packages(programs: dict[str, str]) -> None:
             "no container engine for tests: starting one needs root; "
             "name a running one with PILOTAGE_TEST_ENGINE or DOCKER_HOST",
         )
-    missing = sorted({package for program, package in programs.items() if not _is_installed(program)})
-    if not missing:
+    if not _missing(programs):
         return
     if shutil.which("apt-get") is None:
         raise EngineUnavailable(
-            f"no container engine for tests: {', '.join(missing)} missing, and there is no apt-get to install it; "
-            "name a running engine with PILOTAGE_TEST_ENGINE or DOCKER_HOST",
+            f"no container engine for tests: {', '.join(_missing(programs))} missing, and there is no apt-get to "
+            "install it; name a running engine with PILOTAGE_TEST_ENGINE or DOCKER_HOST",
         )
     options = ["-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-unsafe-io"]
-    _apt(["apt-get", *options, "update"])
-    _apt(["apt-get", *options, "--yes", "--no-install-recommends", "install", *missing])
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with (cache_directory() / "apt.lock").open("w") as lock:  # one test process at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if missing := _missing(programs):  # another process may just have installed them
+            _apt(["apt-get", *options, "update"])
+            _apt(["apt-get", *options, "--yes", "--no-install-recommends", "install", *missing])
 
 
 def dockerd_path(generation: str) -> Path:
@@ -145,6 +150,10 @@ def version_of(program: Path, how: str = "--version") -> str:
     return said[1]
 
 
+def _missing(programs: dict[str, str]) -> list[str]:
+    return sorted({package for program, package in programs.items() if not _is_installed(program)})
+
+
 def _is_installed(program: str) -> bool:
     if program == "busybox":  # only Debian's static one is sure to have the web server
         path = Path("/bin/busybox")
@@ -154,9 +163,21 @@ def _is_installed(program: str) -> bool:
 
 def _apt(command: list[str], cwd: Path | None = None) -> None:
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=600
-    )
+    until = time.monotonic() + 300
+    while True:  # apt itself waits for the lock of its packages, but not for that of its lists
+        done = subprocess.run(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        if "Could not get lock" not in done.stderr or time.monotonic() > until:
+            break
+        time.sleep(1)
     if done.returncode != 0:
         raise EngineUnavailable(f"{' '.join(command[:1] + command[-2:])} failed: {done.stderr.strip()[-400:]}")
 

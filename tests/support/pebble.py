@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trustme
 
-from tests.support.install import EngineUnavailable, cache_directory, debian_packages
+from tests.support.go import go_program
+from tests.support.install import debian_packages
 from tests.support.ports import free_port
 from tests.support.required import required
 from tests.support.waiting import wait_until
@@ -39,19 +39,7 @@ def new_pebble() -> Path:
         EngineUnavailable: Go is missing, or cannot build it.
 
     """
-    kept = cache_directory() / "pebble-2.10" / "pebble"
-    if not kept.exists():
-        go = shutil.which("go") or "/usr/local/go/bin/go"
-        if not Path(go).exists():
-            raise EngineUnavailable("no Pebble with profiles and ARI: building it needs Go")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        env = os.environ | {"GOBIN": str(kept.parent)}
-        done = subprocess.run(
-            [go, "install", _MODULE], env=env, capture_output=True, text=True, check=False, timeout=900
-        )
-        if done.returncode:
-            raise EngineUnavailable(f"Pebble cannot be built: {done.stderr[-300:]}")
-    return kept
+    return go_program("pebble-2.10", "pebble", _MODULE)
 
 
 class Pebble:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["LIST", "Proof", "found_proofs", "source_of_list"]
 
 _TESTS: Final = Path(__file__).parents[1]
 LIST: Final = _TESTS.parent / "src" / "pilotage" / "lint" / "proved.py"
-_STARTS_ENVOY: Final = frozenset({"gateway", "front_door", "serving", "Envoy", "Gateway", "Served"})
-"""Names that a test file imports or defines if its tests start a real Envoy."""
+_STARTS_ENVOY: Final = frozenset({"gateway", "front_door", "serving", "Envoy", "Gateway", "Served", "pilotage_serve"})
+"""Names that a test uses, perhaps through fixtures, if it starts a real Envoy."""
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -47,14 +47,26 @@ def _in_file(path: Path) -> Iterator[Proof]:
     if "mark.proves(" not in text:
         return
     tree = ast.parse(text)
-    names = {alias.name for it in ast.walk(tree) if isinstance(it, ast.ImportFrom) for alias in it.names}
-    for it in tree.body:
-        if isinstance(it, ast.FunctionDef | ast.AsyncFunctionDef):
-            fields = tuple(field for decorator in it.decorator_list for field in _fields(decorator))
-            if fields:
-                test = f"{path.relative_to(_TESTS.parent)}::{it.name}"
-                of_dashboard = "dashboard" in names and all(field.startswith("homepage.") for field in fields)
-                yield Proof(test, fields, of_dashboard or not _STARTS_ENVOY.isdisjoint(names))
+    own = {it.name: it for it in tree.body if isinstance(it, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    for it in own.values():
+        fields = tuple(field for decorator in it.decorator_list for field in _fields(decorator))
+        if fields:
+            yield Proof(
+                f"{path.relative_to(_TESTS.parent)}::{it.name}", fields, not _STARTS_ENVOY.isdisjoint(_used(it, own))
+            )
+
+
+def _used(it: ast.AST, own: Mapping[str, ast.AST]) -> set[str]:
+    """Return the names that a test uses, also through the fixtures, functions and classes of its file."""
+    found: set[str] = set()
+    waiting = [it]
+    while waiting:
+        names = set()
+        for node in ast.walk(waiting.pop()):
+            names |= {node.id} if isinstance(node, ast.Name) else {node.arg} if isinstance(node, ast.arg) else set()
+        waiting += [own[name] for name in names - found if name in own]
+        found |= names
+    return found
 
 
 def _fields(decorator: ast.expr) -> Iterator[str]:

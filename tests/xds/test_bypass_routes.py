@@ -40,7 +40,7 @@ def test_requests_that_bypass_the_sign_in_are_not_checked() -> None:
     assert not usual.typed_per_filter_config
 
 
-@pytest.mark.proves("middlewares.cidr_whitelist", "middlewares.rate_limit")
+@pytest.mark.proves("middlewares.bypass", "middlewares.cidr_whitelist", "middlewares.rate_limit")
 async def test_middlewares_apply_to_all_requests_but_those_that_bypass_them(envoy: Envoy) -> None:
     async def deny(_request: web.Request) -> web.Response:
         return web.Response(status=401)

@@ -123,7 +123,6 @@ async def test_websockets_pass_to_https_targets(envoy: Envoy, authority: trustme
             assert await socket.receive_str() == "HELLO"
 
 
-@pytest.mark.proves("host")
 async def test_targets_can_be_host_names(envoy: Envoy) -> None:
     async with target() as it, envoy() as gw:
         await gw.publish(route("app", endpoints=(Endpoint("localhost", it.port),)))

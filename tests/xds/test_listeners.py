@@ -82,7 +82,7 @@ async def _shouter() -> tuple[asyncio.Server, int]:
     return server, server.sockets[0].getsockname()[1]
 
 
-@pytest.mark.proves("bind", "relay_proxy_protocol_header")
+@pytest.mark.proves("relay_proxy_protocol_header")
 async def test_a_tcp_route_has_its_own_listener(envoy: Envoy) -> None:
     server, port = await _shouter()
     mine = free_port()

@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from pilotage.routes.hosts import ANY_LABEL
@@ -172,6 +173,7 @@ async def test_a_port_speaks_https_if_the_gateway_does(envoy: Envoy, tmp_path: P
         assert await by(gw, "app", port) == ""  # plain HTTP
 
 
+@pytest.mark.proves("bind")
 async def test_a_route_with_only_an_address_answers_at_this_address_alone(envoy: Envoy) -> None:
     async with envoy(http_address="0.0.0.0") as gw, target("app") as app:
         inside = {"cidr_whitelist": {"allow": ["127.0.0.0/8"]}}

@@ -145,6 +145,7 @@ async def _only_the_wrong_header_is_left_out(gw: Gateway) -> None:
     assert "x-a" not in said["headers"]
 
 
+@pytest.mark.proves("middlewares.priority")
 async def test_a_list_from_a_file_applies_to_requests(envoy: Envoy) -> None:
     text = """\
 lan: [{use: cidr_whitelist, allow: [127.0.0.0/8]}, {use: response, set_headers: {X-A: "1", X-B: "1"}}]

@@ -26,7 +26,7 @@ async def test_beyond_the_limit_requests_are_rejected_at_once_and_the_others_are
         await until(lambda: sum(task.done() for task in asking) == 10)
         rejected = [task.result() for task in asking if task.done()]
         assert {answer.status for answer in rejected} == {503}
-        assert all(b"Too many requests wait for this service" in answer.body for answer in rejected)
+        assert all(b"Too many requests are waiting for this service" in answer.body for answer in rejected)
         assert all(answer.headers["Retry-After"] for answer in rejected)
         others = [asyncio.create_task(gw.ask("other")) for _ in range(5)]
         await gw.publish(route("app", it.port, hold=60.0), route("other", it.port, hold=60.0))
@@ -60,7 +60,7 @@ async def test_the_requests_that_wait_for_all_routes_have_a_limit_and_leave_room
         await until(lambda: sum(task.done() for task in asking) == 10)
         rejected = [task.result() for task in asking if task.done()]
         assert {answer.status for answer in rejected} == {503}
-        assert all(b"Too many requests wait for services" in answer.body for answer in rejected)
+        assert all(b"Too many requests are waiting for services" in answer.body for answer in rejected)
         waiting = [task for task in asking if not task.done()]
         for task in waiting[:5]:
             task.cancel()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilotage.api.certificates import CertificateMetrics
     from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
+    from pilotage.api.gateway_entry import ENTRY_HEADER
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pilotage.api.table_updates import LENGTH, UPDATES_PATH, TableCopy
 
 __all__ = [
+    "ENTRY_HEADER",
     "LENGTH",
     "SNAPSHOT_PATH",
     "UPDATES_PATH",
@@ -58,6 +60,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ENTRY_HEADER": "gateway_entry",
         "RouteDetail": "route_detail",
         "ProblemDetail": "route_detail",
         "RouteIndex": "routes",

@@ -19,6 +19,8 @@ from pilotage.core.text import shorten
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from pilotage.api.gateway_entry import GatewayEntry
+
 __all__ = ["Refusal", "is_from_socket", "is_writing", "refusal", "visitor"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing else
@@ -58,6 +60,7 @@ def refusal(
     *,
     signed_in: bool = False,
     for_everybody: bool = False,
+    entry: GatewayEntry | None = None,
 ) -> Refusal | None:
     """Return why a request is refused; ``None`` if the request is allowed.
 
@@ -67,9 +70,12 @@ def refusal(
         token: the API's bearer token; empty if no token is configured.
         signed_in: whether the request comes from a browser that has signed in with the token.
         for_everybody: whether the path is for everybody who can connect, such as the page to sign in.
+        entry: the port for requests that come through the gateway.
 
     """
-    writing = is_writing(request)
+    writing, through_gateway = is_writing(request), entry is not None and entry.received(request)
+    if through_gateway and entry is not None and not entry.is_genuine(request):
+        return Refusal(403, "this port is only for the gateway", "use an address of api.listen")
     if request.path in _OPEN and not writing:
         return None
     if writing and (found := _foreign_page(request)) is not None:
@@ -80,8 +86,8 @@ def refusal(
         return None
     transport = request.transport
     name = transport.get_extra_info("sockname") if transport is not None else None
-    if name is None or not is_loopback(name[0]):
-        if for_everybody:
+    if name is None or through_gateway or not is_loopback(name[0]):
+        if for_everybody or (through_gateway and entry is not None and entry.may_read and not writing):
             return None
         if token:
             return Refusal(
@@ -97,12 +103,19 @@ def refusal(
     return None
 
 
-def visitor(request: web.BaseRequest, token: bytes) -> str:
+def visitor(request: web.BaseRequest, token: bytes, entry: GatewayEntry | None = None) -> str:
     """Return who sent a request that is allowed, for the log."""
     if is_from_socket(request):
         return "through the unix socket"
     kind = "with the token" if _has_token(request, token) else "by a browser"
-    return f"{kind} from {request.remote}"
+    return f"{kind} from {client_of(request, entry)}"
+
+
+def client_of(request: web.BaseRequest, entry: GatewayEntry | None = None) -> str:
+    """Return the address of the client. For a request through the gateway, it is the one that the gateway has seen."""
+    if entry is not None and entry.received(request):
+        return shorten(request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()) or "the gateway"
+    return request.remote or "the unix socket"
 
 
 def _has_token(request: web.BaseRequest, token: bytes) -> bool:

@@ -14,11 +14,13 @@ from pilotage.api import answers
 from pilotage.certificates.status import CertificateEvent, CertificateState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
     from pilotage.certificates.status import CertificateStatus, CertificateTotals
+    from pilotage.table.self_signed import SelfSigned
+    from pilotage.table.table import Table
 
 __all__ = [
     "CertificateJson",
@@ -28,6 +30,7 @@ __all__ = [
     "CertificateSource",
     "RenewalJson",
     "describe_certificate",
+    "explain_certificates",
 ]
 
 _REFUSED: Final = {"unknown": 404, "elsewhere": 409, "early": 429}  # reason -> HTTP status
@@ -64,6 +67,9 @@ class CertificateSource(Protocol):
 
         """
 
+    def self_signed(self) -> Mapping[str, SelfSigned]:
+        """Return alias -> which of its host names have only a self-signed certificate."""
+
     @property
     def on_event(self) -> list[Callable[[CertificateEvent], object]]:
         """Functions that are called with each event."""
@@ -76,7 +82,7 @@ class CertificateJson(msgspec.Struct, frozen=True, kw_only=True):
         names: its host names.
         state: `valid`; `expired`; without a valid certificate: `requested` while an order is under way, `failed` after
             a failed attempt, and `waiting` otherwise.
-        entry: the section of `autocert` that it is for: `main` or `extra[N]`.
+        entry: what it is for: the section of `autocert`, `main` or `extra[N]`; or `internal` for `gateway.tls`.
         method: how the CA validates the names; `local` for files that another program renews.
         issuer: who issued it.
         serial: its serial number, in hexadecimal.
@@ -180,6 +186,12 @@ class CertificateResource:
             hint = "set gateway.tls: internal; the root is made with the first certificate"
             return answers.error(404, "pilotage's own CA has issued no certificate", hint)
         return web.Response(body=pem, content_type="application/x-pem-file")
+
+
+def explain_certificates(table: Table, source: CertificateSource | None) -> Table:
+    """Return a table that also says which routes have only a self-signed certificate."""
+    found = source.self_signed() if source is not None else {}
+    return msgspec.structs.replace(table, self_signed=found) if found else table
 
 
 class CertificateMetrics(Collector):

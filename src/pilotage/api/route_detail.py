@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.api.certificates import explain_certificates
 from pilotage.api.history import ChangeFilter, RecordedChange
 from pilotage.api.routes import RouteEntry, RouteSource
 from pilotage.api.traffic import TrafficJson, route_traffic
@@ -18,6 +19,7 @@ from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus
 from pilotage.table.envoys import RouteState
+from pilotage.xds.rule_files import read_rule_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -75,7 +77,8 @@ class RouteDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 def route_source(source: Source) -> RouteSource:
     """Return the routes of the API's source at this moment."""
-    return RouteSource(source.discovery.table, source.problems(), source.gateway_ports, source.route_states)
+    table = explain_certificates(source.discovery.table, source.certificates)
+    return RouteSource(table, source.problems(), source.gateway_ports, source.route_states)
 
 
 async def route_detail(source: Source, name: str) -> RouteDetail | None:
@@ -93,7 +96,9 @@ async def route_detail(source: Source, name: str) -> RouteDetail | None:
     route = routes.entry(name)
     counted = traffic.get(route.pool or name) or traffic.get(name)
     discovery = source.discovery
-    explanation = explain_name(name, discovery.snapshots(), routes.table, discovery.files(), only_alias=True)
+    explanation = explain_name(
+        name, discovery.snapshots(), routes.table, discovery.files(), only_alias=True, with_rules=read_rule_file
+    )
     return RouteDetail(
         version=routes.table.version,
         route=route,

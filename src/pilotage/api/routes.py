@@ -26,6 +26,7 @@ from pilotage.routes.exclusion import ExclusionReason
 from pilotage.routes.homepage import HomepageJson, homepage_json
 from pilotage.routes.json import RouteJson, route_fields, route_properties
 from pilotage.routes.support import refused_settings
+from pilotage.table.self_signed import SelfSigned  # noqa: TC001  # msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,6 +54,7 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
         url: its URL; null if it is not served, or if the daemon runs no gateway.
         envoy_state: the worst answer of the connected Envoys; null if it is excluded, or if no Envoy is connected.
         stale_since: Unix time in seconds when its engine became unreachable; null if it is reachable.
+        self_signed: which of its host names have only a self-signed certificate so far; null if none has.
         homepage: how a dashboard shows it, with the defaults filled in.
         fields: the fields that labels set, by name. In JSON, they are properties of the route itself.
 
@@ -63,6 +65,7 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
     url: str | None
     envoy_state: EnvoysState | None
     stale_since: float | None
+    self_signed: SelfSigned | None
     homepage: HomepageJson
     fields: dict[str, Any]
 
@@ -204,6 +207,7 @@ class RouteSource:
             url=url_of(route, self._gateway) if is_served and self._gateway is not None else None,
             envoy_state=None if route.excluded else _worst(self._states(alias)),
             stale_since=self.table.stale_since(route),
+            self_signed=self.table.self_signed.get(alias),
             homepage=homepage_json(route),
             fields=route_fields(route, self._fields),
         )

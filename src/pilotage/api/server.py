@@ -15,11 +15,12 @@ from aiohttp import web
 
 from pilotage.api import answers, openapi
 from pilotage.api.access import Refusal, is_from_socket, is_writing, refusal, visitor
-from pilotage.api.certificates import CertificateResource
+from pilotage.api.certificates import CertificateResource, explain_certificates
 from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import describe_engines
 from pilotage.api.envoys import describe_envoy
 from pilotage.api.events import EventResource
+from pilotage.api.gateway_entry import GatewayEntry
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, TrafficList
 from pilotage.api.metrics import CONTENT_TYPE
@@ -37,6 +38,7 @@ from pilotage.core.text import shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import describe_container, describe_problem
+from pilotage.xds import read_rule_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -62,6 +64,7 @@ class Api:
 
     Attributes:
         places: the addresses on which the API listens; port 0 is replaced with the actual port.
+        entry: the port for requests that come through the gateway.
 
     Raises:
         ConfigError: an address is not local and ``token`` is empty, or the API cannot listen on an address.
@@ -80,6 +83,7 @@ class Api:
         self.source = source
         self._pages = pages
         self.places: list[Listen] = []
+        self.entry = GatewayEntry()
         self._listen = tuple(listen)
         self._if_free = if_free
         self._token = token.encode()
@@ -133,6 +137,21 @@ class Api:
             raise
         return self
 
+    async def open_entry(self, *, may_read: bool) -> None:
+        """Open the port for requests that come through the gateway, unless it is open.
+
+        Args:
+            may_read: whether the gateway lets only users pass who may see the dashboard.
+
+        Raises:
+            ConfigError: no port is available.
+
+        """
+        assert self._runner is not None  # noqa: S101  # the API is running
+        if not self.entry.port:
+            self.entry.port = (await self._start(self._runner.server, Listen(host="127.0.0.1"))).port
+        self.entry.may_read = may_read
+
     async def __aexit__(self, *_: object) -> None:
         await self._close()
         for place in self.places:
@@ -173,11 +192,12 @@ class Api:
         pages = self._pages
         signed_in = pages is not None and pages.is_signed_in(request)
         for_everybody = pages is not None and pages.is_open(request.path)
-        refused = refusal(request, self._names, self._token, signed_in=signed_in, for_everybody=for_everybody)
+        known = {"signed_in": signed_in, "for_everybody": for_everybody}
+        refused = refusal(request, self._names, self._token, **known, entry=self.entry)
         if refused is not None:
             return self._error(request, refused)
         if is_writing(request) and not for_everybody:
-            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token))
+            log.info("%s %s %s", request.method, shorten(request.path), visitor(request, self._token, self.entry))
         try:
             with serving(request):
                 return await handler(request)
@@ -266,7 +286,8 @@ class Api:
         wanted = request.query.get("show_secrets", "") not in FALSE | {""}
         if wanted and not is_from_socket(request):
             return answers.error(403, "secrets are only shown on the unix socket", "remove show_secrets")
-        found = explain_name(name, snapshots, self.source.discovery.table, files, show_secrets=wanted)
+        table = explain_certificates(self.source.discovery.table, self.source.certificates)
+        found = explain_name(name, snapshots, table, files, show_secrets=wanted, with_rules=read_rule_file)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)
@@ -284,6 +305,7 @@ class Api:
             found = answers.in_turns(aliases, lambda alias: (alias, self.source.route_states(alias)))
             on_envoys = {alias: dict(states) async for alias, states in found if states}
         table, files = explain_sleep(discovery.table, self.source.sleeper), discovery.files()
+        table = explain_certificates(table, self.source.certificates)
         body = pack(discovery.snapshots(), table, others, files=files, file=file, on_envoys=on_envoys)
         return web.Response(body=body, content_type="application/msgpack")
 

@@ -18,6 +18,7 @@ from pilotage.core.yaml import Located
 from pilotage.routes.file import RouteFile
 from pilotage.routes.route import EndpointHealth, Route
 from pilotage.table.envoys import RouteState
+from pilotage.table.self_signed import SelfSigned
 from pilotage.table.snapshot import EngineSnapshot
 from pilotage.table.table import EngineStatus, Table
 from pilotage.table.wakefulness import Wakefulness
@@ -39,8 +40,8 @@ class Snapshot(msgspec.Struct, frozen=True):
         file: absolute path of the configuration file; ``""`` if there is none.
         snapshots: engines and their containers.
         files: route files.
-        routes, problems_by_key, engines, table_version, health, pool_members, engine_order, wakefulness: fields of a
-            :class:`~pilotage.Table`.
+        routes, problems_by_key, engines, table_version, health, pool_members, engine_order, wakefulness, self_signed:
+            fields of a :class:`~pilotage.Table`.
         on_envoys: alias -> node ID -> state of the route on this Envoy; empty unless the command asked for it.
 
     """
@@ -58,6 +59,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     pool_members: dict[str, tuple[str, ...]] = {}
     engine_order: tuple[str, ...] = ()
     wakefulness: dict[str, Wakefulness] = {}
+    self_signed: dict[str, SelfSigned] = {}
     on_envoys: dict[str, dict[str, RouteState]] = {}
 
     @property
@@ -73,6 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True):
             self.pool_members,
             self.engine_order,
             self.wakefulness,
+            self.self_signed,
         )
 
 
@@ -118,6 +121,7 @@ def pack(
         dict(table.pool_members),
         table.engine_order,
         dict(table.wakefulness),
+        dict(table.self_signed),
         dict(on_envoys or {}),
     )
     return msgspec.msgpack.encode(snapshot)

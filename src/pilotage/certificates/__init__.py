@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.certificates.errors import RenewalRefusedError, StorageError
-    from pilotage.certificates.hosts import find_hosts, uncovered
+    from pilotage.certificates.hosts import find_hosts, self_signed_routes, uncovered
     from pilotage.certificates.manager import CertificateManager
     from pilotage.certificates.packages import check_packages
     from pilotage.certificates.plan import why_not_public
@@ -55,6 +55,7 @@ __all__ = [
     "check_packages",
     "find_hosts",
     "read_dns_options",
+    "self_signed_routes",
     "uncovered",
     "why_not_public",
 ]
@@ -82,6 +83,7 @@ __getattr__, __dir__ = lazy_exports(
         "check_packages": "packages",
         "find_hosts": "hosts",
         "read_dns_options": "providers",
+        "self_signed_routes": "hosts",
         "why_not_public": "plan",
     },
 )

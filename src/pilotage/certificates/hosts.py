@@ -9,14 +9,16 @@ from pilotage.certificates.plan import covers, why_not_public
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.routes.hosts import DEFAULT, is_host, served_name
+from pilotage.table.self_signed import SelfSigned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pilotage.certificates.settings import AutocertSettings, Entry
+    from pilotage.certificates.state import Failure
     from pilotage.routes.route import Route
 
-__all__ = ["HostList", "find_hosts", "names_of", "uncovered"]
+__all__ = ["HostList", "find_hosts", "names_of", "self_signed_routes", "uncovered"]
 
 MOST_OF_ONE: Final = 50
 """Maximum number of host names of one container that get certificates, so that labels cannot use up a CA's rate
@@ -158,3 +160,34 @@ def _why_uncovered(host: str, automatic: Sequence[Entry]) -> str:
     if why := why_not_public(host, private=automatic[0].private):
         return why
     return "a wildcard needs a DNS provider"
+
+
+def self_signed_routes(
+    routes: Iterable[Route], settings: AutocertSettings, since: Mapping[str, float], failures: Mapping[str, Failure]
+) -> dict[str, SelfSigned]:
+    """Return alias -> which of its host names have only a self-signed certificate.
+
+    Args:
+        routes: the served routes.
+        settings: what certificates are obtained for.
+        since: host name -> since when it has only a self-signed certificate, in seconds since 1970.
+        failures: host name -> its failed attempts.
+
+    """
+    found = {}
+    for route in routes:
+        name = served_name(route)
+        hosts = {host for entry in settings.entries for host in names_of(name, settings.match_domains, entry)}
+        names = tuple(sorted(host for host in hosts if host in since))
+        if route.is_stream or not names:
+            continue
+        wildcards = [f"*.{host.partition('.')[2]}" for host in names]
+        failed = [failure for host in (*names, *wildcards) if (failure := failures.get(host)) is not None]
+        last = max(failed, key=lambda failure: failure.at, default=None)
+        found[route.alias] = SelfSigned(
+            names=names,
+            since=min(since[host] for host in names),
+            error=last.message if last is not None else "",
+            next_attempt=last.until if last is not None else None,
+        )
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final
 
 from pilotage.certificates.account import Account
@@ -136,7 +137,9 @@ class Issuer:
 
     async def _from_ca(self, job: Job, authority: Authority, now: float) -> Issued:
         limits = self._keeper.state.limits
-        wait, why = limits.wait(now, authority.directory, job.names, renewal=job.renewal)
+        replaced = next((it for it in self._keeper.stored if _is_replaced(it, job, authority)), None)
+        lifetime = replaced.leaf.not_after - replaced.leaf.not_before if replaced is not None else math.inf
+        wait, why = limits.wait(now, authority.directory, job.names, renewal=job.renewal, lifetime=lifetime)
         if wait > 0:
             message = f"pilotage requests no further certificates for now: it has reached its own limit of {why}"
             hint = "check which containers claim so many names; this limit is below those of CAs"
@@ -145,8 +148,8 @@ class Issuer:
         solver = Solver(job.entry.method, self._gateway, job.entry.dns, self._keeper.journal)
         succeeded = limits.begin(now, authority.directory, job.names, renewal=job.renewal)
         await self._keeper.save_state()  # before the CA counts the order, because this process may be killed
-        replaced = next((it.chain for it in self._keeper.stored if _is_replaced(it, job, authority)), b"")
-        issued = await obtain(account, job.names, job.entry.method, solver, job.entry.key_type, replaced=replaced)
+        chain = replaced.chain if replaced is not None else b""
+        issued = await obtain(account, job.names, job.entry.method, solver, job.entry.key_type, replaced=chain)
         succeeded()
         return issued
 

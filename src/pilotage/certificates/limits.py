@@ -22,7 +22,7 @@ _WEEK: Final = 7 * 86_400.0
 
 _ORDERS: Final = 100  # in 3 hours, for each CA
 _FOR_DOMAIN: Final = 40  # in a week, for the first names below one domain
-_FOR_SAME: Final = 4  # in a week, for the same set of names
+_FOR_SAME: Final = 4  # in a week, or in twice the lifetime of a certificate, for the same set of names
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -65,7 +65,9 @@ class Limits:
 
         return issued
 
-    def wait(self, now: float, directory: str, names: Iterable[str], *, renewal: bool) -> tuple[float, str]:
+    def wait(
+        self, now: float, directory: str, names: Iterable[str], *, renewal: bool, lifetime: float = _WEEK
+    ) -> tuple[float, str]:
         """Return how many seconds an order must wait, and the reason; ``(0, "")`` if it may begin.
 
         Args:
@@ -73,15 +75,18 @@ class Limits:
             directory: the CA's directory.
             names: the host names of the order.
             renewal: whether it replaces a certificate for names that had one.
+            lifetime: seconds for which that certificate is valid. Private CAs issue certificates for a day.
 
         """
         wanted = tuple(sorted(names))
         ours = [it for it in self._orders if it.directory == directory and now - _WEEK < it.at <= now + CLOCK_ERROR]
         waits = [self._until(now, [order.at for order in ours if order.at > now - 3 * _HOUR], _ORDERS, 3 * _HOUR)]
         reasons = [f"{_ORDERS} orders in 3 hours"]
-        same = [order.at for order in ours if order.issued and order.names == wanted]
-        waits.append(self._until(now, same, _FOR_SAME, _WEEK))
-        reasons.append(f"{_FOR_SAME} certificates for the same names in a week")
+        window = min(_WEEK, 2 * lifetime)
+        same = [order.at for order in ours if order.issued and order.names == wanted and order.at > now - window]
+        waits.append(self._until(now, same, _FOR_SAME, window))
+        span = "a week" if window == _WEEK else "twice their lifetime"
+        reasons.append(f"{_FOR_SAME} certificates for the same names in {span}")
         for domain in () if renewal else {registered_domain(name) for name in wanted}:
             times = [
                 order.at

@@ -84,7 +84,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One section of ``autocert``: the main one, or one in ``extra``.
 
     Attributes:
-        name: ``main`` or ``extra[N]``, for messages.
+        name: ``main`` or ``extra[N]``, or ``internal`` for ``gateway.tls``.
         method: how the CA validates names; ``internal`` for our own CA.
         auto: whether certificates are for the host names of the routes.
         private: whether the CA may issue certificates for local names, such as ``nas.lan``.

@@ -164,7 +164,7 @@ def _ask_daemon(*, with_envoys: bool) -> View | None:
     for error in errors:
         Out(sys.stderr).error(clean(str(error)))
     on_envoys = snapshot.on_envoys if with_envoys else None
-    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files, on_envoys=on_envoys)
+    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files, on_envoys=on_envoys, is_local=True)
 
 
 def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:

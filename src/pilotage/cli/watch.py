@@ -17,20 +17,20 @@ from rich.text import Text
 from pilotage.cli.running import daemon_updates
 from pilotage.core.text import safe_json
 from pilotage.discovery.manager import discover
-from pilotage.output.changelog import ChangeFormatter
+from pilotage.output.changelog import ChangeFormatter, ChangeLine, problem_line
 from pilotage.output.console import Out, clean
 from pilotage.output.json import change_json
 from pilotage.output.text.problems import print_problems
 from pilotage.output.text.routes import print_routes, summary
 from pilotage.output.view import View
+from pilotage.xds.table_problems import problems_of_table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 
     from pilotage.config.engines import ChosenEngines
     from pilotage.core.problems import Problem
     from pilotage.discovery.update import Update
-    from pilotage.output.changelog import ChangeLine
     from pilotage.output.pipe import Pipe
     from pilotage.table.table import Table
 
@@ -147,14 +147,39 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
         problems: problems with the configuration, printed immediately.
 
     """
-    columns, formatter = Columns(out, engines), ChangeFormatter()
+    columns, formatter, found = Columns(out, engines), ChangeFormatter(), _Problems()
     print_problems(out, tuple(problems), apart=False)
 
     def show(update: Update) -> None:
-        columns.print(formatter.format(update), time.time())
+        lines = formatter.format(update)
+        columns.print((*lines, *found.lines(lines, update.new)), time.time())
         out.file.flush()
 
     return show
+
+
+_MOST_AT_START: Final = 20
+
+
+class _Problems:
+    """Finds the problems that are not among the changes of an update."""
+
+    def __init__(self) -> None:
+        self._listed: set[str] = set()  # engines whose first list has been printed
+        self._joint: dict[Problem, None] = {}  # problems between routes
+
+    def lines(self, printed: Iterable[ChangeLine], table: Table) -> Iterator[ChangeLine]:
+        """Yield the problems with which an engine begins, and new and resolved problems between routes."""
+        for name in [line.engine for line in printed if line.kind == "live" and line.engine not in self._listed]:
+            self._listed.add(name)
+            first = [it for it in table.problems if it.provider == name and (it.container or it.route)]
+            yield from (problem_line("problem", it) for it in first[:_MOST_AT_START])
+            if len(first) > _MOST_AT_START:
+                text = f"and {len(first) - _MOST_AT_START} more; 'pilotage routes' lists all"
+                yield ChangeLine("problem", name, detail=text)
+        before, self._joint = self._joint, dict.fromkeys(problems_of_table(table))
+        yield from (problem_line("resolved", it) for it in before if it not in self._joint)
+        yield from (problem_line("problem", it) for it in self._joint if it not in before)
 
 
 def json_printer(out: Out) -> Callable[[Update], None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.config.dashboard import DashboardSettings
     from pilotage.config.engines import DEFAULT_POLICY, ChosenEngines, EngineChoice, choose_engines, find_config_file
     from pilotage.config.load import Config, load_config
     from pilotage.config.oidc_env import oidc_of_env, policy_of_env
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_PORTS",
     "ChosenEngines",
     "Config",
+    "DashboardSettings",
     "EngineChoice",
     "GatewaySettings",
     "choose_engines",
@@ -36,6 +38,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "DashboardSettings": "dashboard",
         "policy_of_env": "oidc_env",
         "oidc_of_env": "oidc_env",
         "DEFAULT_POLICY": "engines",

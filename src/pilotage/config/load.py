@@ -17,6 +17,7 @@ from pilotage.config.autocert_section import Autocert, AutocertSection
 from pilotage.config.captcha import CaptchaSection, captcha_service
 from pilotage.config.client_profiles import ProfileSection, client_profiles, common_profile
 from pilotage.config.cloudflare import CloudflareSection, cloudflare_lists
+from pilotage.config.dashboard_section import DashboardSections
 from pilotage.config.engine_section import EngineEntry, TLSEntry
 from pilotage.config.error_pages import error_pages_folder
 from pilotage.config.errors import message_and_hint
@@ -25,7 +26,7 @@ from pilotage.config.host_names import is_host
 from pilotage.config.middlewares import read_middlewares
 from pilotage.config.oidc import OidcSection, oidc_defaults
 from pilotage.config.policy import PolicySection
-from pilotage.config.serve import ApiSettings, GatewaySettings, Section, ServeSections
+from pilotage.config.serve import ApiSettings, GatewaySettings, Section
 from pilotage.config.substitute import dotted, is_below, read_document
 from pilotage.config.unused import local_settings, unused_settings
 from pilotage.config.validation import list_of_one
@@ -65,8 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         api: settings of the daemon's HTTP API.
         policy: what containers may claim.
         problems: warnings about settings that have no effect.
-        agent_problems: errors with agents and their certificates. Each error makes only the engine behind that agent
-            unreachable.
+        agent_problems: errors with agents and their certificates; each affects only the engine behind that agent.
         local_settings: names of settings in the file that have no effect if pilotage runs no Envoy.
 
     """
@@ -101,7 +101,7 @@ class _Providers(Section):
     middlewares: Annotated[list[str] | None, BeforeValidator(list_of_one)] = None
 
 
-class _File(ServeSections):
+class _File(DashboardSections):
     autocert: AutocertSection | None = None
     providers: _Providers | None = None
     policy: PolicySection | None = None
@@ -180,6 +180,7 @@ class _Reader:
         sections = self.sections(tree)
         files, middleware_files = (tuple(self.file_names(sections, key)) for key in ("files", "middlewares"))
         autocert, places = self.autocert(sections), (self.file, self.add_problem, self.path)
+        gateway, api = sections.gateway_settings(*places[:2]), sections.api_settings(*places[:2])
         options = sections.gateway_options(*places, autocert.files, automatic=bool(autocert.settings.entries))
         options = msgspec.structs.replace(
             options,
@@ -191,7 +192,6 @@ class _Reader:
         )
         profile = common_profile(key, profile, options, self.add_problem)
         options = msgspec.structs.replace(options, client_profile=profile)
-        gateway, api = sections.gateway_settings(self.file, self.add_problem), sections.api_settings(self.file)
         compositions, warnings = read_middlewares(middleware_files)
         self.problems += warnings
         policy = self.policy(sections, options, compositions)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from pilotage.config.dashboard import DashboardSettings
 from pilotage.config.tls_section import CertificateList, OwnCA
 from pilotage.config.trusted_proxies import with_known_proxies
 from pilotage.config.validation import config_error, list_of_one
@@ -96,11 +97,13 @@ class ApiSettings(msgspec.Struct, frozen=True):
     Attributes:
         listen: addresses as :func:`pilotage.api.listen.parse_listen` takes them; ``None`` for the default address.
         token_file: file with the bearer token that clients on other machines must send; ``""`` for none.
+        dashboard: how the gateway serves the dashboard.
 
     """
 
     listen: tuple[str, ...] | None = None
     token_file: str = ""
+    dashboard: DashboardSettings = DashboardSettings()
 
     @property
     def ports(self) -> frozenset[int]:
@@ -383,8 +386,8 @@ class ServeSections(Section):
         )
         return XdsSettings(path, host, port, tls)
 
-    def api_settings(self, file: FileOf) -> ApiSettings:
-        """Return the settings of the API."""
+    def api_settings(self, file: FileOf, _: AddProblem) -> ApiSettings:
+        """Return the settings of the API. The arguments are those of :meth:`gateway_options`."""
         section = self.api or _Api()
         token_file = file(section.token_file, ("api", "token_file"))
         return ApiSettings(None if section.listen is None else tuple(section.listen), token_file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pilotage.config.dashboard_section import DashboardSections
     from pilotage.config.serve import ServeSections
     from pilotage.config.substitute import Path as DocumentPath
     from pilotage.xds.options import GatewayOptions
@@ -16,10 +17,11 @@ __all__ = ["local_settings", "unused_settings"]
 _LOCAL: Final = ("drain", "envoy", "workers", "max_connections", "log_level")
 
 
-def local_settings(sections: ServeSections) -> tuple[str, ...]:
+def local_settings(sections: DashboardSections) -> tuple[str, ...]:
     """Return the names of the settings in the file that affect only an Envoy run by pilotage itself."""
     given = sections.gateway.model_fields_set if sections.gateway is not None else ()
-    return tuple(f"gateway.{name}" for name in _LOCAL if name in given)
+    found = [f"gateway.{name}" for name in _LOCAL if name in given]
+    return (*found, "dashboard.host") if sections.dashboard is not None and sections.dashboard.host else tuple(found)
 
 
 def unused_settings(sections: ServeSections, options: GatewayOptions) -> Iterator[tuple[DocumentPath, str, str]]:

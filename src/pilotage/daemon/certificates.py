@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pilotage.certificates.status import CertificateEvent, CertificateStatus
     from pilotage.core.problems import Problem
     from pilotage.daemon.settings import DaemonSettings
+    from pilotage.table.self_signed import SelfSigned
     from pilotage.table.table import Table
     from pilotage.xds.server import AdsServer
 
@@ -131,6 +132,16 @@ class CertificateKeeper:
     def events(self) -> Sequence[CertificateEvent]:
         """The latest events, the newest last."""
         return self._manager.events if self._manager is not None else ()
+
+    def self_signed(self) -> Mapping[str, SelfSigned]:
+        """Return alias -> which of its host names have only a self-signed certificate."""
+        since = self._ads.certificates.self_signed_names
+        if not since or self._manager is None or self._table is None:
+            return {}
+        from pilotage.certificates.hosts import self_signed_routes  # noqa: PLC0415
+
+        served = (route for route in self._table.routes.values() if self._is_served(route.alias))
+        return self_signed_routes(served, self._settings, since, self._manager.failures)
 
     def renew(self, name: str) -> tuple[CertificateStatus, ...]:
         """Replace the certificates for a host name soon; see :meth:`RenewalRequests.request`."""

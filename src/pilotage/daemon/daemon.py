@@ -24,6 +24,7 @@ from pilotage.daemon.agents import AgentKeeper, start_agents
 from pilotage.daemon.certificates import CertificateKeeper, start_certificates
 from pilotage.daemon.change_log import log_changes
 from pilotage.daemon.cloudflare import CloudflareNetworks
+from pilotage.daemon.dashboard import DashboardRoute
 from pilotage.daemon.envoy import NODE, PAGES_SOCKET, envoy_folder, free_ports, make_gateway, shut_down, xds_address
 from pilotage.daemon.files import options_with_files, start_file_server
 from pilotage.daemon.gateway_ports import gateway_ports
@@ -239,6 +240,9 @@ class Daemon:
             people = await stack.enter_async_context(Dashboard(self, token=settings.token, reload=self.reload))
             api = Api(self, settings.listen, token=settings.token, if_free=settings.listen_if_free, pages=people)
             self.api = await stack.enter_async_context(api)
+            self._dashboard_route = DashboardRoute(folder if settings.with_gateway else None)
+            if routes := await self._dashboard_route.configure(settings.dashboard, self.api):
+                await self.discovery.use_files((*settings.files, *routes))
             if self.gateway is not None:
                 self._health = HealthPoller(self.gateway, self.ads.snapshot.backend, self.discovery.set_health)
                 self.ads.targets.on_touched.append(self._health.follow)
@@ -364,8 +368,9 @@ class Daemon:
         self.ads.configure(self._cloudflare.complete(self._sign_in.complete(settings.options)), self._guard(settings))
 
     async def _apply(self, old: DaemonSettings, new: DaemonSettings) -> None:
+        routes = await self._dashboard_route.configure(new.dashboard, self.api)
         done = await self.discovery.apply_config(
-            new.engines, new.files, reserved_ports=new.reserved_ports, policy=new.policy
+            new.engines, (*new.files, *routes), reserved_ports=new.reserved_ports, policy=new.policy
         )
         self._agents.update()
         self.certificates.configure(new)

@@ -53,7 +53,7 @@ class FailedRequests:
         asyncio.get_running_loop().call_later(_INTERVAL, self._report, key)
 
     def _report(self, key: tuple[str, Cause]) -> None:
-        """Log how many failures have followed. If there were none, the next one is logged at once."""
+        """Log the number of failures since the last line. If there were none, log the next one immediately."""
         kept = self._kept.pop(key)
         if kept.last is not None:
             followed = f"at least {count(kept.number, 'more request')} in {format_duration(_INTERVAL)}"

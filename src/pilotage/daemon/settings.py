@@ -15,6 +15,7 @@ from pilotage.api.listen import Listen, parse_listen, port_error
 from pilotage.api.snapshot import socket_candidates
 from pilotage.certificates.packages import check_packages
 from pilotage.certificates.settings import AutocertSettings
+from pilotage.config.dashboard import DashboardSettings
 from pilotage.config.engines import ChosenEngines, EngineChoice, choose_engines, find_config_file
 from pilotage.config.load import Config, load_config
 from pilotage.config.oidc_env import oidc_of_env, policy_of_env
@@ -89,6 +90,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         listen: addresses of the API.
         listen_if_free: whether to skip addresses that are in use; true if ``listen`` has the default addresses.
         token: the bearer token for API clients on other machines.
+        dashboard: how the gateway serves the dashboard.
         policy: what containers may claim.
         problems: warnings about the configuration.
         held_ports: ports on which the daemon still listens although a reload has changed them in the settings.
@@ -110,6 +112,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Listen, ...] = ()
     listen_if_free: bool = False
     token: str = ""
+    dashboard: DashboardSettings = DashboardSettings()
     policy: Policy = NO_POLICY
     problems: tuple[Problem, ...] = ()
     held_ports: frozenset[int] = frozenset()
@@ -188,6 +191,7 @@ def build_settings(flags: Flags, env: Mapping[str, str]) -> DaemonSettings:
         listen=listen,
         listen_if_free=texts is None,
         token=_token(config.api.token_file),
+        dashboard=config.api.dashboard,
         policy=policy,
         middleware_files=config.middleware_files,
     )

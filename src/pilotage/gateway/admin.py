@@ -19,8 +19,8 @@ __all__ = ["AdminClient", "component_levels", "parse_stats"]
 _ACTIVE: Final = r"^(http\..*\.downstream_rq_active|tcp\..*\.downstream_cx_active)$"
 _ADMIN: Final = 'envoy_http_conn_manager_prefix="admin"'  # includes the request that reads the statistics
 _STATS_PATH: Final = "/stats/prometheus"
-"""``/stats`` sorts the scopes of all routes, three times for each request. With 10,000 routes, that takes Envoy's main
-thread 140 ms, and this path 6 ms."""
+"""With 10,000 routes, this path takes Envoy's main thread 6 ms. ``/stats`` takes 140 ms, because it sorts the scopes of
+all routes three times."""
 _SAMPLE: Final = re.compile(rb"^(envoy_\w+\{.*\}) (\d+)$", re.MULTILINE)
 
 

@@ -20,6 +20,7 @@ from pilotage.routes.schema import UNSUPPORTED
 from pilotage.xds.capabilities import GatewayCapabilities
 from pilotage.xds.client_profiles import ClientProfile
 from pilotage.xds.cloudflare import CLOUDFLARE
+from pilotage.xds.middlewares import known_options
 from pilotage.xds.options import CertificateFiles, GatewayOptions
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ _GATEWAY: Final = GatewayCapabilities.of_options(
 
 
 def works_by_label() -> dict[str, str]:
-    """Return label, or ``middlewares.NAME`` -> ``yes``, or ``partly`` or ``no`` with a colon and the reason."""
+    """Return label, or ``middlewares.NAME`` -> ``yes``, or ``partly`` or ``no`` with a colon and the reason.
+
+    For an option of a middleware (``middlewares.NAME.OPTION``), the answer is ``yes`` or ``no``.
+    """
     found: dict[str, str] = {}
     for entry in entries():
         path = entry.label.removeprefix(_PREFIX)
@@ -137,10 +141,14 @@ def works_by_label() -> dict[str, str]:
         found[f"proxy.{shortcut}"] = found.get(f"{_PREFIX}{field}") or f"no: {UNSUPPORTED[field][0]}"
     for name in sorted(set(MIDDLEWARES.values())):
         found[f"middlewares.{name}"] = _answer(f"middlewares.{name}", MIDDLEWARE_SAMPLES[name])
-    return {
+    answers = {
         label: answer if answer.startswith("no") or has_proof(label) else "no: no test shows its effect"
         for label, answer in found.items()
     }
+    for name in set(MIDDLEWARES.values()):
+        options = (f"middlewares.{name}.{option}" for option in known_options(name))
+        answers |= {option: "yes" if option in PROVED else "no" for option in options}
+    return answers
 
 
 def has_proof(label: str, proved: frozenset[str] = PROVED) -> bool:

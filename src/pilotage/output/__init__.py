@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.output.banner import Banner, print_banner
-    from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change
+    from pilotage.output.changelog import ChangeFormatter, ChangeLine, describe_change, problem_line
     from pilotage.output.console import Out, clean, command_name, print_table
     from pilotage.output.corrections import LabelCorrection, correction_of
     from pilotage.output.engines import engine_json, print_engines
@@ -96,6 +96,7 @@ __all__ = [
     "print_services",
     "print_table",
     "problem_json",
+    "problem_line",
     "problem_properties",
     "summary",
     "to_json",
@@ -110,6 +111,7 @@ __getattr__, __dir__ = lazy_exports(
         "JudgedService": "policy",
         "Banner": "banner",
         "ChangeFormatter": "changelog",
+        "problem_line": "changelog",
         "ChangeLine": "changelog",
         "ContainerExplanation": "explain",
         "Explanation": "explain",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
 
-__all__ = ["ChangeFormatter", "ChangeLine", "describe_change", "describe_changes"]
+__all__ = ["ChangeFormatter", "ChangeLine", "describe_change", "describe_changes", "problem_line"]
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class ChangeFormatter:
                 if line is not None:
                     lines.append(line)
             elif change.problem is not None and change.problem.file:
-                lines.append(_problem(change, change.problem))
+                lines.append(problem_line(change.kind, change.problem))
         return lines
 
     def _engine(self, change: Change, table: Table) -> ChangeLine:
@@ -116,7 +116,7 @@ def _problems_of(table: Table, engine: str) -> int:
 
 def _line(change: Change, old: Table) -> ChangeLine | None:
     if change.problem is not None:
-        return _problem(change, change.problem) if not _is_about_engine(change.problem) else None
+        return problem_line(change.kind, change.problem) if not _is_about_engine(change.problem) else None
     route = change.route
     if route is None:
         return None
@@ -134,7 +134,7 @@ def describe_change(change: Change, old: Table) -> str:
 
     """
     if change.problem is not None:
-        return _problem(change, change.problem).detail
+        return problem_line(change.kind, change.problem).detail
     if change.route is None:
         return change.cause
     return _detail(change, change.route, old.routes.get(change.alias))[0]
@@ -167,18 +167,25 @@ def _is_about_engine(problem: Problem) -> bool:
     return not (problem.container or problem.route or problem.file)
 
 
-def _problem(change: Change, problem: Problem) -> ChangeLine:
+def problem_line(kind: str, problem: Problem) -> ChangeLine:
+    """Return the line for a problem.
+
+    Args:
+        kind: ``problem``, ``conflict`` or ``resolved``.
+        problem: the problem.
+
+    """
     problem = problem.shown
     place = problem.label or (problem.path if problem.path != problem.route else "")
     if problem.line:
         where = f"line {problem.line}, column {problem.column}"
         place = f"{place} ({where})" if place else where
     text = f"{place}: {problem.message}" if place else problem.message
-    if problem.hint and change.kind != "resolved":
+    if problem.hint and kind != "resolved":
         text = f"{text}; {problem.hint}"
-    if change.kind == "conflict":
+    if kind == "conflict":
         text = f"{problem.container or problem.file}: {text}"
-    kind = "warning" if change.kind == "problem" and problem.severity == "warning" else change.kind
+    kind = "warning" if kind == "problem" and problem.severity == "warning" else kind
     return ChangeLine(kind, problem.provider or problem.file, problem.route or problem.container, text)
 
 

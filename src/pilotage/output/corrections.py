@@ -40,7 +40,7 @@ class LabelCorrection(msgspec.Struct, frozen=True):
 
     Attributes:
         label: key of the label.
-        value: its value; null if it stays as it is but cannot be shown, because it contains secrets or is not known.
+        value: its value; null if it does not change and cannot be shown, because it may be secret or is unknown.
         line: the label as a line of a Compose file; empty if the value is null.
 
     """

@@ -139,8 +139,8 @@ class ContainerJson(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name, id, provider: the container and its engine.
-        aliases: the names of its routes that its labels list.
-        explicit: whether only containers with labels of pilotage are served on its engine.
+        aliases: the aliases that its labels list.
+        explicit: whether its engine serves only containers with pilotage labels.
         excluded: whether a label excludes it.
         running, state: its state according to the engine.
         network: the network through which it is reached.

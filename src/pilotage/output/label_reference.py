@@ -271,7 +271,8 @@ def markdown(works: Mapping[str, str]) -> str:
     """Return the text of ``docs/reference/labels.md``.
 
     Args:
-        works: label, or ``middlewares.NAME`` -> whether it has an effect, as in :attr:`LabelEntry.works`.
+        works: label, ``middlewares.NAME`` or ``middlewares.NAME.OPTION`` -> whether it has an effect, as in
+            :attr:`LabelEntry.works`.
 
     """
     found, _ = matching("", works)
@@ -287,10 +288,13 @@ def markdown(works: Mapping[str, str]) -> str:
         parts += [_markdown_row(entry) for entry in found if entry.scope == scope]
     parts.append(
         "\n## Middlewares\n\nThese names go below `proxy.<alias>.middlewares`, each with a mapping of its options. "
-        "[Middlewares](middlewares.md) describes them:\n\n"
+        "[Middlewares](middlewares.md) describes them. All have the options `priority` and `bypass`, too.\n\n"
     )
-    parts.append("| Middleware | Works |\n| --- | --- |\n")
-    parts += [f"| `{name}` | {works[f'middlewares.{name}']} |\n" for name in sorted(set(MIDDLEWARES.values()))]
+    parts.append("| Middleware | Works | Options that work |\n| --- | --- | --- |\n")
+    for name in sorted(set(MIDDLEWARES.values())):
+        path = f"middlewares.{name}"
+        options = [f"`{key[len(path) + 1 :]}`" for key in works if key.startswith(f"{path}.") and works[key] == "yes"]
+        parts.append(f"| `{name}` | {works[path]} | {', '.join(options)} |\n")
     parts.append("\n## Not supported\n\npilotage reports these GoDoxy fields, because labels cannot set them:\n\n")
     parts += [f"- {message}\n" for message, _ in UNSUPPORTED.values()]
     return "".join(parts)

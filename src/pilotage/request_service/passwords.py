@@ -54,7 +54,7 @@ class Passwords:
             hashed: the hash.
 
         Raises:
-            TooManyWait: the route has too many comparisons waiting.
+            TooManyWait: too many comparisons of this route are waiting.
 
         """
         key = hmac.digest(self._secret, hashed.encode() + b"\0" + password, hashlib.sha256)

@@ -55,7 +55,7 @@ class Activity:
         return not self._silent and all(now - it.at <= _LATE * it.interval for it in self._reports())
 
     def in_progress(self, cluster: str, now: float) -> int:
-        """Return how many requests to a cluster are in progress. An Envoy that has missed reports counts as 1."""
+        """Return the number of requests in progress to a cluster. An Envoy that has missed reports counts as 1."""
         total = self._silent
         for report in self._reports():
             if now - report.at > _MISSED * report.interval:

@@ -49,8 +49,9 @@ _LARGEST: Final = 65536
 _BATCH: Final = 64  # datagrams read from a socket before other sockets get their turn
 _PORTION: Final = 32 * 1024
 _PAUSE: Final = 0.002  # pause in seconds after each batch of datagrams that have waited
-_REFUSED_FOR: Final = 10.0  # seconds after waking during which a server may not be listening yet
+_REFUSED_FOR: Final = 30.0  # seconds after waking during which a server may not be listening yet
 _SEND_AGAIN: Final = 0.1
+_NOT_THERE: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 _Address = tuple[str, int]
 Target = _Address | Tunnel
@@ -255,6 +256,7 @@ class _Session:
         self._relay = relay
         self._unanswered: list[bytes] | None = []  # until the server, which was just started, has answered
         self._again: asyncio.TimerHandle | None = None
+        self._answers = False  # whether the server has answered since it was started
         self._has_end = isinstance(target, Tunnel)
         if isinstance(target, Tunnel):
             self._socket = relay.owner.connect(target)
@@ -266,6 +268,7 @@ class _Session:
         """Keep copies of datagrams sent from now on, to resend them if the server is not listening yet."""
         self._keep_none()
         self._unanswered = []
+        self._answers = False
 
     def _keep_none(self) -> None:
         self._relay.kept -= sum(map(len, self._unanswered or ()))
@@ -289,31 +292,29 @@ class _Session:
                 self._relay.kept += len(data)
         try:
             self._socket.send(data)
-        except ConnectionRefusedError:
-            self._refused()
-        except OSError:  # like a full buffer on the way, it loses only this datagram
-            return
+        except OSError as error:  # others, such as a full buffer, lose only this datagram
+            self._failed(error)
 
     def _receive(self) -> None:
         for _ in range(_BATCH):
             try:
                 data = self._socket.recv(_LARGEST)
-            except ConnectionRefusedError:
-                self._refused()
-                return
-            except OSError:
+            except OSError as error:
+                self._failed(error)
                 return
             if self._has_end and not data:  # the tunnel has ended; the client's next datagram opens another one
                 self.close()
                 return
-            self._keep_none()
+            if self._again is None:  # otherwise, the server may have missed an earlier datagram
+                self._keep_none()
+            self._answers = True
             self.used = self._relay.loop.time()
             with contextlib.suppress(OSError):
                 self._relay.socket.sendto(data, self.client)
 
-    def _refused(self) -> None:
-        """Resend the kept datagrams in 0.1 s, because a server that was just started may not be listening yet."""
-        if self._unanswered and self._again is None:
+    def _failed(self, error: OSError) -> None:
+        """Resend the kept datagrams in 0.1 s if a server that was just started may not be listening yet."""
+        if error.errno in _NOT_THERE and self._unanswered and self._again is None:
             self._again = self._relay.loop.call_later(_SEND_AGAIN, self._send_again)
 
     def _send_again(self) -> None:
@@ -323,11 +324,11 @@ class _Session:
         for data in self._unanswered:
             try:
                 self._socket.send(data)
-            except ConnectionRefusedError:
-                self._refused()
+            except OSError as error:
+                self._failed(error)
                 return
-            except OSError:
-                return
+        if self._answers:
+            self._keep_none()
 
 
 def _no_tunnel(_tunnel: Tunnel) -> socket.socket:

@@ -26,11 +26,11 @@ _LOOK: Final = 1.0
 
 
 class Quiescing:
-    """Waits until Envoys have no more requests to a unit in progress.
+    """Waits until all requests from Envoys to a unit have ended.
 
     Args:
         activity: the requests that Envoys have reported.
-        keeper: the gateway, which tells when Envoys have accepted changes.
+        keeper: the gateway, which can wait until Envoys have accepted changes.
         source: routes and containers.
         datagrams: the sessions of udp clients.
         clock: returns the time of the monotonic clock.

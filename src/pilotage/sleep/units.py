@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 _MOST_EPOCHS: Final = 8
-"""Maximum number of earlier epochs of a unit. Envoys that other control planes have served could bring any number."""
+"""Maximum number of earlier epochs of a unit. Envoys that were connected to other control planes could report any
+number."""
 
 UnitKey = tuple[str, ...]
 """``(engine, project, service)`` for replicas, ``(engine, container ID)`` for one container, ``("", "", pool)``."""

@@ -12,6 +12,7 @@ from pilotage.table.envoys import SILENT, EnvoyState, RouteState, joined
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_draining
 from pilotage.table.reserved import HeldName
+from pilotage.table.self_signed import SelfSigned
 from pilotage.table.snapshot import EngineSnapshot, FoundAgent, build_snapshot
 from pilotage.table.store import RouteStore, build_table
 from pilotage.table.table import EngineStatus, ProblemKey, Table
@@ -34,6 +35,7 @@ __all__ = [
     "RouteState",
     "RouteStore",
     "RouteTraffic",
+    "SelfSigned",
     "Table",
     "Wakefulness",
     "build_snapshot",

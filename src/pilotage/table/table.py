@@ -10,6 +10,7 @@ from immutables import Map
 
 from pilotage.core.problems import Problem
 from pilotage.routes.route import EndpointHealth, Route
+from pilotage.table.self_signed import SelfSigned
 from pilotage.table.wakefulness import Wakefulness
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         pool_members: name of a pool (``load_balance.link``) -> aliases of the routes that serve it, the leader first.
         engine_order: names of the engines in their configured order.
         wakefulness: alias -> whether its containers are awake, for each alias whose containers a daemon puts to sleep.
+        self_signed: alias -> which of its host names have only a self-signed certificate; only in a daemon's answers.
 
     """
 
@@ -72,6 +74,7 @@ class Table(msgspec.Struct, frozen=True, eq=False):
     pool_members: Mapping[str, tuple[str, ...]] = Map()
     engine_order: tuple[str, ...] = ()
     wakefulness: Mapping[str, Wakefulness] = Map()
+    self_signed: Mapping[str, SelfSigned] = Map()
 
     def health_of(self, alias: str) -> Mapping[str, EndpointHealth]:
         """Return endpoint address -> probe result for an alias; empty if the gateway probes no endpoint."""

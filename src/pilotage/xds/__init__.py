@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         SESSION_ISSUER,
         options_of,
     )
-    from pilotage.xds.middlewares import route_policy
+    from pilotage.xds.middlewares import known_options, route_policy
     from pilotage.xds.options import CertificateFiles, GatewayOptions
     from pilotage.xds.overload import Limits, limits_for
     from pilotage.xds.own_ports import listening_address, port_of
@@ -58,8 +58,10 @@ if TYPE_CHECKING:
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_files import read_rule_file
     from pilotage.xds.rule_outcomes import route_rules
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
+    from pilotage.xds.ruled_routes import rule_file_problems
     from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
@@ -130,6 +132,7 @@ __all__ = [
     "gate_of",
     "host_of",
     "is_probed",
+    "known_options",
     "limits_for",
     "listening_address",
     "look_up",
@@ -140,8 +143,10 @@ __all__ = [
     "read_bypass",
     "read_networks",
     "read_profile",
+    "read_rule_file",
     "route_policy",
     "route_rules",
+    "rule_file_problems",
     "url_problem",
     "with_networks",
 ]
@@ -153,6 +158,7 @@ __getattr__, __dir__ = lazy_exports(
         "CertificatePair": "served_certificates",
         "read_bypass": "bypass",
         "listening_address": "own_ports",
+        "known_options": "middlewares",
         "port_of": "own_ports",
         "problems_of_table": "table_problems",
         "options_of": "login",
@@ -162,6 +168,8 @@ __getattr__, __dir__ = lazy_exports(
         "OIDC": "login",
         "RESULTS_HEADER": "rule_tests",
         "RULES": "rule_checks",
+        "read_rule_file": "rule_files",
+        "rule_file_problems": "ruled_routes",
         "route_rules": "rule_outcomes",
         "check_id": "rule_tests",
         "LOGOUT_PATH": "login",

@@ -1,8 +1,8 @@
 """Builds the Envoy configuration for requests through agents: a cluster for each agent, headers, and secrets. Pure.
 
 An agent serves all containers of its machine at one address, behind mutual TLS. The path of a request to a container
-begins with ``/godoxy/agent/proxy/http/``, and headers say which container it is for. With any other path, the agent
-answers itself or forwards the request to its engine, so no client's request may reach an agent without this prefix.
+begins with ``/godoxy/agent/proxy/http/``, and headers name the container. With any other path, the agent answers itself
+or forwards the request to its engine, so no client's request may reach an agent without this prefix.
 
 Routes with the scheme tcp, udp or h2c use tunnels instead: Envoy connects to a relay on its own machine, which opens
 the tunnels.

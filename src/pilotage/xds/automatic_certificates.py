@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 from pilotage.core.errors import GatewayError
@@ -17,7 +18,7 @@ from pilotage.xds.served_certificates import ServedCertificate
 from pilotage.xds.server_names import challenge_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pilotage.xds.envoys import Envoys
@@ -70,6 +71,7 @@ class AutomaticCertificates:
         self._certificates: tuple[ServedCertificate, ...] = ()
         self._checked: dict[CertificatePair, frozenset[str]] = {}
         self._self_signed: dict[str, CertificatePair] = {}
+        self._since: dict[str, float] = {}
         self._making: asyncio.Task[None] | None = None
         self._retirements = 0
 
@@ -166,9 +168,9 @@ class AutomaticCertificates:
         self._apply()
 
     @property
-    def self_signed_names(self) -> frozenset[str]:
-        """The names that have only a self-signed certificate so far."""
-        return frozenset(self._self_signed)
+    def self_signed_names(self) -> Mapping[str, float]:
+        """The names that have only a self-signed certificate so far -> since when, in seconds since 1970."""
+        return self._since
 
     def _apply(self) -> None:
         """Serve the certificates and, for all other names, the self-signed certificates that have been made so far."""
@@ -183,6 +185,7 @@ class AutomaticCertificates:
             problems.append(Problem(message=message, hint=hint))
             served, missing = served[:MOST_CERTIFICATES], missing[: max(0, room)]
         self._self_signed = {name: pair for name in missing if (pair := self._self_signed.get(name)) is not None}
+        self._since = {name: self._since.get(name) or time.time() for name in self._self_signed}
         unmade = [name for name in missing if name not in self._self_signed]
         if self._self_signed:
             problems.append(_without_certificate(list(self._self_signed)))

@@ -43,7 +43,7 @@ _WITHOUT: Final = {
 
 
 def has_route_headers(backend: Backend) -> bool:
-    """Return whether a bypass changes which headers are edited. If so, the routes edit them, not the virtual host."""
+    """Return whether a bypass affects header changes. If so, the routes make these changes, not the virtual host."""
     policy = backend.route_policy
     return any(
         (it.policy.request, it.policy.answer, it.policy.forwarded, bool(it.policy.changes))

@@ -74,7 +74,7 @@ def _as_ipv6(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
 
 
 def what_it_supports(node: Any, resources: Mapping[Key, Resource]) -> Mapping[Key, Resource]:
-    """Return the resources, without connection limits per client if the Envoy (``node``) has no module for them."""
+    """Return the resources for an Envoy. If it lacks the module, they do not limit connections per client."""
     version = node.user_agent_build_version.version
     if (version.major_number, version.minor_number) != _VERSION:
         return _Unlimited(resources, node.id, f"the module for that needs Envoy {'.'.join(map(str, _VERSION))}")

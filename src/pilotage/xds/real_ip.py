@@ -142,7 +142,7 @@ def real_ip_metadata(policy: RoutePolicy) -> Mapping[str, str]:
 
 
 def _digits(network: str) -> str:
-    """Return the hexadecimal digits that all addresses of a network have, and the first and last next digit."""
+    """Return the hexadecimal digits that a network's addresses share, and the range of the next digit."""
     found = ipaddress.ip_network(network)
     if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= 96 and found.network_address.ipv4_mapped:
         found = ipaddress.ip_network((found.network_address.ipv4_mapped, found.prefixlen - 96))

@@ -191,7 +191,7 @@ class Resolver:
                 self._take_turn(owner)
 
     def _displace_for(self, owner: str) -> bool:
-        """Set aside a name of the owner with the most names, if ``owner`` then still has fewer; return success."""
+        """Set aside a name of the owner with the most names, unless ``owner`` would then have more; return success."""
         while (most := len(self._levels) - 1) > self._count(owner) + 1:
             greedy = next(reversed(self._levels[-1]))
             name = next(reversed(self._served[greedy]))

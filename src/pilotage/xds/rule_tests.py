@@ -121,7 +121,7 @@ def ways(condition: Condition, known: Mapping[Test, bool], alias: str, changes: 
         changes: what earlier commands have changed.
 
     Raises:
-        RuleError: Envoy cannot do a test, or there are too many ways.
+        RuleError: Envoy cannot do a test, or there are too many combinations.
 
     """
     found: Ways = _ALWAYS

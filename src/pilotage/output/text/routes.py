@@ -64,6 +64,9 @@ def print_routes(out: Out, view: View) -> None:
         text, style = route_status(route, health, wakefulness, refused=refused.get(alias))
         listen = _awake(view.table.wakefulness.get(alias)) + (f", listens on {route.place}" if route.listen else "")
         listen += f", answers as {route.pool}" if route.pool and alias not in refused else ""
+        if alias in view.table.self_signed:
+            listen += ", self-signed certificate"
+            style = "yellow"
         since = view.table.stale_since(route)
         if since is not None and not route.excluded:
             listen += f", stale since {clock(since)}"
