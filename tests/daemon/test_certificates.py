@@ -100,5 +100,5 @@ async def test_routes_without_a_certificate_say_why(
             (line,) = [line for line in listed.splitlines() if line.startswith("shop.example.com ")]
             assert "ready, self-signed certificate" in line
             explained = " ".join((await asyncio.to_thread(pilotage, "explain", "shop.example.com")).out.split())
-            assert "serves a self-signed certificate for shop.example.com since" in explained
-            assert "until the CA has issued one; the last attempt failed:" in explained
+            assert "has had only a self-signed certificate for shop.example.com since" in explained
+            assert "; the last attempt to obtain one from the CA failed:" in explained

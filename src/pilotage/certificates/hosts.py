@@ -165,12 +165,12 @@ def _why_uncovered(host: str, automatic: Sequence[Entry]) -> str:
 def self_signed_routes(
     routes: Iterable[Route], settings: AutocertSettings, since: Mapping[str, float], failures: Mapping[str, Failure]
 ) -> dict[str, SelfSigned]:
-    """Return alias -> which of its host names have only a self-signed certificate.
+    """Return alias -> its host names that have only a self-signed certificate.
 
     Args:
         routes: the served routes.
         settings: what certificates are obtained for.
-        since: host name -> since when it has only a self-signed certificate, in seconds since 1970.
+        since: host name -> when it got its self-signed certificate, in seconds since 1970.
         failures: host name -> its failed attempts.
 
     """

@@ -26,9 +26,13 @@ from pilotage.lint.compose import Site, check_compose, is_compose
 from pilotage.policy import unknown_engines
 from pilotage.routes import is_composition, read_compositions
 from pilotage.xds.middlewares import route_policy
+from pilotage.xds.ruled_routes import rule_file_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from pilotage.policy import Policy
+    from pilotage.routes.file import RouteFile
 
 __all__ = ["USUAL", "Checked", "check_file", "check_files"]
 
@@ -107,7 +111,27 @@ def check_file(name: str, env: Mapping[str, str], site: Site | None = None) -> C
     if is_composition(document):
         return Checked({name: "middlewares"}, tuple(_middlewares(name, text)))
     (file,) = read_files([name], reserved_ports=site.reserved_ports, gateway=site.policy.gateway)
-    return Checked({name: "routes"}, file.all_problems)
+    return Checked({name: "routes"}, (*file.all_problems, *_rule_problems([file], site.policy)))
+
+
+def _rule_problems(files: Iterable[RouteFile], policy: Policy) -> Iterator[Problem]:
+    """Yield the problems with the files with rules that routes in files name.
+
+    A missing file is only a warning, because pilotage may run on another machine.
+    """
+    for file in files:
+        for problem in rule_file_problems(file.routes, policy):
+            field = file.fields[problem.route]["rule_file"]
+            missing = isinstance(field.value, str) and not Path(field.value.removeprefix("file://")).exists()
+            yield msgspec.structs.replace(
+                problem,
+                severity="warning" if missing else problem.severity,
+                refused=problem.refused and not missing,
+                provider="",
+                file=file.name,
+                line=field.line,
+                column=field.column,
+            )
 
 
 def _middlewares(name: str, text: str) -> Iterator[Problem]:
@@ -132,6 +156,7 @@ def _configuration(name: str, env: Mapping[str, str]) -> Checked:
         *config.agent_problems,
         *unknown,
         *(problem for file in files for problem in file.all_problems),
+        *_rule_problems(files, config.policy),
         *uncovered_hosts((it for file in files for it in file.routes), config.autocert, config.options.certificates),
     ]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}
