@@ -28,7 +28,9 @@ from pilotage.api.pages import prefers_html
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
+from pilotage.api.streams import Streams
 from pilotage.api.traffic import route_traffic
+from pilotage.api.update_resource import UpdateResource
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
@@ -109,7 +111,10 @@ class Api:
         app.router.add_get("/v1/envoys", self._envoys)
         app.router.add_get("/v1/traffic", self._traffic)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
-        EventResource(self.source).add_to(app)
+        streams = Streams()
+        streams.add_to(app)
+        EventResource(self.source, streams).add_to(app.router)
+        UpdateResource(self.source, streams).add_to(app.router)
         RouteResource(self.source).add_to(app.router)
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
