@@ -30,6 +30,7 @@ __all__ = [
     "Source",
     "agent_facts",
     "container_facts",
+    "deciding_rule",
     "has_alias",
 ]
 
