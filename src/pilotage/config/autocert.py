@@ -274,8 +274,8 @@ class _Reader:
         certs = []
         for number, name in enumerate(part.ca_certs):
             path = self._found(name)
-            if not path.is_file():
-                message = f"{shorten(str(path), 200)} does not exist"
+            if not name.strip() or not path.is_file():
+                message = f"{shorten(str(path), 200)} does not exist" if name.strip() else "the file name is empty"
                 self._add_problem((*place, "ca_certs", number), message, "write the CA's certificate as PEM")
             certs.append(str(path))
         hmac = self._hmac(part, place)
