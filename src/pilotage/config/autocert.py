@@ -229,7 +229,9 @@ class _Reader:
                 self._add_problem(at, f"no CA can issue a certificate for {shorten(text)!r}: {why}", hint)
             elif name.startswith("*.") and method in {"http-01", "tls-alpn-01"}:
                 hint = "use a DNS provider, or list the names one by one"
-                self._add_problem(at, f"{shorten(text)!r} needs a DNS challenge, which {part.provider} is not", hint)
+                self._add_problem(
+                    at, f"{shorten(text)!r} needs a DNS challenge, but the provider is {part.provider}", hint
+                )
             else:
                 found.append(name)
         return tuple(sorted(set(found)))
