@@ -140,6 +140,8 @@ def uncovered(
         if not name or route.is_stream or name == DEFAULT or not is_host(name):
             continue
         hosts = [name] if "." in name else [f"{name}.{domain}" for domain in settings.match_domains]
+        if not hosts and automatic and not any(names_of(name, (), entry) for entry in automatic):
+            yield route, shorten(name), "it has no domain, and match_domains is not set"
         for host in hosts:
             if covers(names, host):
                 continue

@@ -155,7 +155,7 @@ class CertificateKeeper:
         """Return the problems with certificates."""
         if self._manager is None:
             return ()
-        return (*self._host_problems, *self._manager.problems(), *self._ads.certificates.problems)
+        return (*self._host_problems, *self._manager.problems())  # the xds server reports its own
 
 
 async def start_certificates(ads: AdsServer, settings: DaemonSettings, env: Mapping[str, str]) -> CertificateKeeper:
