@@ -112,15 +112,16 @@ class TableCopy:
             if alias:
                 health = _with(health, alias, sent.health.get(alias))
                 wakefulness = _with(wakefulness, alias, sent.wakefulness.get(alias))
-        self.table = Table(
-            routes,
-            _problems(old.problems_by_key, sent.changes),
-            sent.engines,
-            sent.version,
-            health,
-            sent.pool_members,
-            sent.engine_order,
-            wakefulness,
+        self.table = msgspec.structs.replace(
+            old,
+            routes=routes,
+            problems_by_key=_problems(old.problems_by_key, sent.changes),
+            engines=sent.engines,
+            version=sent.version,
+            health=health,
+            pool_members=sent.pool_members,
+            engine_order=sent.engine_order,
+            wakefulness=wakefulness,
         )
         return Update(old, self.table, sent.changes)
 
