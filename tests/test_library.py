@@ -61,6 +61,8 @@ INTERNAL = {
     *("OwnLabels", "Located"),  # Container.own_labels and RouteFile.fields, which only later steps read
     "Idlewatcher",  # RouteFile.idlewatchers, which only discovery reads
     "Reach",  # Endpoint.reach, which only the gateway reads
+    "EndpointJson",  # RouteExplanation.endpoints, as in the JSON of a route
+    "SelfSigned",  # Table.self_signed, which only commands and the API read
     *(
         "AgentInfo",
         "AgentHealth",

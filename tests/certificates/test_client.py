@@ -24,7 +24,7 @@ HOST = "shop.example.com"
 @pytest.mark.process
 @pytest.mark.slow
 async def test_a_renewal_names_the_certificate_that_it_replaces(tmp_path: Path) -> None:
-    with Pebble(tmp_path / "pebble", newer=True).running() as pebble:
+    with Pebble(tmp_path / "pebble", newer=True, bad_nonces=0).running() as pebble:
         async with ChallengeServer(pebble) as server, AcmeProxy(pebble, tmp_path) as proxy:
             settings = settings_for(proxy, HOST)
             storage = Storage(tmp_path / "certificates")

@@ -88,3 +88,11 @@ def test_hosts_with_another_certificate_need_none() -> None:
     routes = [route(name) for name in ("a.example.com", "b.example.net", "c.lan", "d.lan")]
     found = find_hosts(routes, AutocertSettings((listed, own)), served, ["C.lan"])
     assert found.wanted == {"internal": ["d.lan"]}
+
+
+def test_an_alias_without_any_domain_gets_no_public_certificate() -> None:
+    public, own = entry(), entry(name="internal", method="internal", private=True)
+    why = "it has no domain, and match_domains is not set"
+    assert [found[1:] for found in uncovered([route("shop")], AutocertSettings((public,)), [])] == [("shop", why)]
+    assert list(uncovered([route("shop")], AutocertSettings((public, own)), [])) == []
+    assert list(uncovered([route("shop")], AutocertSettings((public,), ("example.com",)), [])) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -174,3 +175,35 @@ async def test_a_certificate_that_expires_without_successor_is_an_event(pebble: 
             await until(lambda: heard)
             assert server.served  # no CA has confirmed that the clock is right
     assert [(event.kind, event.names) for event in heard] == [("expired", ("old.example.com",))]
+
+
+async def test_there_is_never_a_second_order_for_names_in_an_order(pebble: Pebble, tmp_path: Path) -> None:
+    looks, held = 0, asyncio.Event()
+
+    class SlowServer(ChallengeServer):
+        async def set_http_challenge(self, token: str, key_authorization: str) -> None:
+            await super().set_http_challenge(token, key_authorization)
+            await held.wait()
+
+    def hosts() -> dict[str, list[str]]:
+        nonlocal looks
+        looks += 1
+        return {"main": ["shop.example.com"]}
+
+    async with SlowServer(pebble) as server:
+        manager = CertificateManager(settings_for(pebble), tmp_path / "certificates", server, hosts, settle=0)
+        async with running(manager):
+            await until(lambda: server.asked)
+            seen = looks
+
+            def has_looked_again() -> bool:
+                manager.wake()
+                return looks > seen + 5
+
+            await until(has_looked_again)
+            held.set()
+            await until(lambda: server.served)
+            manager.renew()  # steps of orders run one after the other, so another order would be done before this one
+            await until(lambda: manager.totals.renewed)
+            assert manager.totals.issued == 1
+            assert len(server.asked) == 2

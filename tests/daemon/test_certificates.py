@@ -96,9 +96,11 @@ async def test_routes_without_a_certificate_say_why(
             assert routes["shop.example.com"]["self_signed"]["names"] == ["shop.example.com"]
             assert routes["shop.example.com"]["self_signed"]["error"] == failed()
             assert routes["db"]["self_signed"] is None
+            problems = served.daemon.problems()
+            assert len([it for it in problems if "only a self-signed certificate" in it.message]) == 1
             listed = (await asyncio.to_thread(pilotage, "routes")).out
             (line,) = [line for line in listed.splitlines() if line.startswith("shop.example.com ")]
             assert "ready, self-signed certificate" in line
             explained = " ".join((await asyncio.to_thread(pilotage, "explain", "shop.example.com")).out.split())
-            assert "serves a self-signed certificate for shop.example.com since" in explained
-            assert "until the CA has issued one; the last attempt failed:" in explained
+            assert "has had only a self-signed certificate for shop.example.com since" in explained
+            assert "; the last attempt to obtain one from the CA failed:" in explained

@@ -9,6 +9,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trustme
 from cryptography import x509
@@ -20,6 +21,8 @@ from pilotage.daemon.daemon import Daemon
 from pilotage.daemon.reload import Reloader
 from pilotage.daemon.settings import DaemonSettings, Flags
 from pilotage.testing import FakeEngine
+from pilotage.xds.client_profiles import ClientProfile
+from pilotage.xds.options import GatewayOptions
 from tests.support import daemon_process
 from tests.support.envoy import web_server
 from tests.support.load import load
@@ -261,3 +264,25 @@ async def test_systemd_hears_of_no_readiness_by_a_configuration_that_is_read_bef
         rereading.cancel()
         with pytest.raises(BlockingIOError):
             manager.recv(999)
+
+
+async def test_a_revocation_list_that_expires_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilotage.daemon.reload._EXPIRY", 0)
+    profile, looks = ClientProfile("staff", crl_files=("staff.crl",)), []
+
+    def read(them: ClientProfile) -> tuple[ClientProfile, bytes, bytes]:
+        looks.append(them)
+        return msgspec.structs.replace(them, problem="it has expired" if len(looks) > 2 else ""), b"", b""
+
+    monkeypatch.setattr("pilotage.daemon.reload.read_profile", read)
+    settings = DaemonSettings(engines=(), options=GatewayOptions(client_profiles=(profile,)))
+    reloader = Reloader(settings, lambda: settings)
+    watching = asyncio.create_task(reloader._watch_revocation_lists())
+    try:
+        await asyncio.wait_for(reloader.requested(), 30)
+        seen = len(looks)
+        assert seen >= 3
+        await until(lambda: len(looks) > seen + 2)
+        assert not reloader._requested.is_set()
+    finally:
+        watching.cancel()

@@ -8,6 +8,7 @@ from pilotage.config.engines import EngineChoice
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.daemon.settings import Flags, build_settings
 from pilotage.daemon.xds import start_xds
+from pilotage.xds.failures import CAUSES, Failure
 from pilotage.xds.options import GatewayOptions
 from pilotage.xds.server import AdsServer
 
@@ -28,6 +29,13 @@ async def test_both_sockets_accept_only_their_owner(tmp_path: Path) -> None:
     async with AdsServer(GatewayOptions()) as ads:
         await start_xds(ads, f"unix:{own}", SETTINGS, public=f"unix:{other}")
         assert [path.stat().st_mode & 0o777 for path in (own, other)] == [0o600, 0o600]
+
+
+async def test_failed_requests_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with AdsServer(GatewayOptions()) as ads:
+        await start_xds(ads, f"unix:{folder(tmp_path / 'own')}/ads.sock", SETTINGS, public="")
+        ads.failures.on_failure(Failure(CAUSES[0], "shop"))
+    assert caplog.messages == [f"route shop: {CAUSES[0].words} (no response); {CAUSES[0].advice}"]
 
 
 async def test_an_address_that_cannot_be_used_is_an_error_with_a_remedy(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.dashboard.icons import Icons
 from pilotage.dashboard.lists import Lists
 from pilotage.dashboard.rates import Rates
 from tests.support.dashboard import HOSTILE, Shown, dashboard
@@ -19,7 +20,7 @@ async def source() -> AsyncIterator[Shown]:
 
 
 def lists(source: Shown) -> Lists:
-    return Lists(source, Rates())
+    return Lists(source, Rates(), Icons())
 
 
 async def test_routes_are_filtered_by_words_state_and_engine(source: Shown) -> None:

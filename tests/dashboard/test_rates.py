@@ -16,10 +16,11 @@ def test_a_rate_is_the_difference_of_two_counters_by_the_time_between_them() -> 
     found = rates.of("shop")
     assert found is not None
     assert (found.words, found.points) == ("12", "")
-    rates.add(20.0, counters(shop=190))
+    for second, requests in ((20.0, 190), (25.0, 190), (30.0, 220), (35.0, 280)):
+        rates.add(second, counters(shop=requests))
     found = rates.of("shop")
     assert found is not None
-    assert (found.words, found.points) == ("6.0", "58,1.0 60,8.0")
+    assert (found.words, found.points) == ("12", "0,1.0 15,8.0 30,15.0 45,8.0 60,1.0")
 
 
 def test_a_counter_that_has_become_smaller_belongs_to_a_new_envoy() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pilotage.dashboard.icons import Icons
 from pilotage.dashboard.lists import Lists
 from pilotage.dashboard.rates import Rates
 from pilotage.table.traffic import RouteTraffic
@@ -10,7 +11,7 @@ from tests.support.dashboard import dashboard
 
 async def page(name: str, rates: Rates | None = None) -> dict[str, Any]:
     async with dashboard() as site:
-        found = await Lists(site.source, rates or Rates()).route(name)
+        found = await Lists(site.source, rates or Rates(), Icons()).route(name)
     assert isinstance(found, dict)
     return found
 
@@ -37,7 +38,7 @@ async def test_requests_and_what_envoys_have_are_shown() -> None:
     rates.add(1.0, {"shop": RouteTraffic(requests=20)})
     found = await page("shop", rates)
     assert found["traffic"] == {
-        "rate": "20", "points": "", "requests": 1200, "errors": 3, "share": "0.2%", "in_progress": 2, "mean": "0.05s",
+        "rate": "20", "points": "", "requests": 1200, "errors": 3, "share": "0.2%", "in_progress": 2, "mean": "50 ms",
     }  # fmt: skip
     assert [(it["node"], it["state"].words) for it in found["envoys"]] == [("edge", "accepted"), ("odd", "rejected")]
     assert found["address"] == "http://shop.localhost:8080"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -71,19 +72,14 @@ async def site() -> AsyncIterator[Site]:
 async def go(tab: Tab, url: str) -> None:
     """Open a page and wait until it is there, with its scripts."""
     await tab.call("Page.navigate", url=url)
-    await holds(tab, f"document.readyState === 'complete' && location.href === {url!r}")
+    await holds(tab, f"location.href === {url!r}")
 
 
 async def holds(tab: Tab, script: str) -> None:
-    """Return as soon as an expression is true in the page."""
-    found: list[Any] = [False]
-
-    async def look() -> bool:
-        found[0] = await tab.value(script)
-        return bool(found[0])
-
-    while not await look():
-        await until(lambda: True)
+    """Return as soon as an expression is true in the page, and the page has run its scripts."""
+    async with asyncio.timeout(60):
+        while not await tab.value(f"document.readyState === 'complete' && ({script})"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def press(tab: Tab, key: str) -> None:
@@ -177,7 +173,7 @@ async def test_signing_in_allows_to_wake_a_container(site: Site, tab: Tab) -> No
     assert TOKEN not in await tab.value("document.documentElement.outerHTML + location.href + document.cookie")
     await tab.value("document.querySelector('#actions button').click()")
     await until(lambda: asked == ["wake wiki"])
-    await holds(tab, "document.readyState === 'complete' && document.querySelectorAll('#actions form').length === 2")
+    await holds(tab, "document.querySelectorAll('#actions form').length === 2")
     await tab.value("document.querySelector('.session button').click()")
     await holds(tab, "location.pathname === '/' && document.querySelector('.session a') !== null")
 

@@ -271,8 +271,8 @@ def test_text_that_is_a_mapping_merges_with_one(stronger: str) -> None:
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("proxy.port", "write proxy.web.port, or proxy.ports for all aliases in turn"),
-        ("proxy.host", "write proxy.web.host, or proxy.hosts for all aliases in turn"),
+        ("proxy.port", "write proxy.web.port, or proxy.ports with one value for each alias"),
+        ("proxy.host", "write proxy.web.host, or proxy.hosts with one value for each alias"),
         ("proxy.prots", "did you mean 'proxy.ports'?"),
         ("proxy.exlude", "did you mean 'proxy.exclude'?"),
         ("proxy.Exclude", "did you mean 'proxy.exclude'?"),

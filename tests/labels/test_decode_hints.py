@@ -32,7 +32,7 @@ def test_a_field_without_an_alias_is_reported_with_both_ways_to_write_it(field: 
     (web,) = read({f"proxy.{field}": "true"}, "web").routes
     (problem,) = (error.problem for error in web.errors)
     assert (problem.label, problem.value) == (f"proxy.{field}", "true")
-    assert problem.hint == f"write proxy.web.{field}, or proxy.no_tls_verifies for all aliases in turn"
+    assert problem.hint == f"write proxy.web.{field}, or proxy.no_tls_verifies with one value for each alias"
 
 
 def test_a_protective_field_without_its_alias_protects_every_alias_and_is_no_alias() -> None:

@@ -66,6 +66,7 @@ def test_fields_are_empty_by_default_except_these() -> None:
         "HealthCheck.interval": 5.0,
         "HealthCheck.timeout": 5.0,
         "Homepage.show": True,
+        "HomepageJson.show": True,
         "RouteSettings.index": "/index.html",
     }
 

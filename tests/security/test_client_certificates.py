@@ -13,6 +13,7 @@ from tests.support.front_door import Answer, front_door, raw_target, read_respon
 from tests.support.handshakes import REFUSED, context, status
 from tests.support.http2 import Http2
 from tests.support.ports import free_port
+from tests.support.revocation import revocation_list
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -222,3 +223,32 @@ def test_the_profile_of_the_entrypoint_guards_every_route(tmp_path: Path) -> Non
             (file,) = door.api("/v1/explain/shop")[1]["files"]
             facts = {fact["name"]: fact["why"] for fact in file["routes"][0]["facts"]}
             assert facts["inbound_mtls_profile"] == "entrypoint.inbound_mtls_profile requires it of all routes"
+
+
+def test_revoked_certificates_are_refused_and_nobody_gets_in_without_a_current_list(tmp_path: Path) -> None:
+    people = _People(tmp_path)
+    staff, path = people.authorities["staff"], tmp_path / "staff.crl"
+    revoked = staff.issue_cert("gone@example.org")
+    revoked.private_key_and_cert_chain_pem.write_to_path(tmp_path / "gone-client.pem")
+    path.write_bytes(revocation_list(staff))
+    profile = {"ca_files": ["staff.pem", "others.pem"], "crl_files": ["staff.crl"]}
+    with raw_target("shop") as target:
+        routes = {"staff": {"host": "127.0.0.1", "port": target.port, "inbound_mtls_profile": "staff"}}
+        sections = {"inbound_mtls_profiles": {"staff": profile}}
+        with front_door(tmp_path, routes, _settings(), sections=sections) as door:
+
+            def status(who: str) -> int:
+                return _ask(door, people.context(who), "staff.example.org", "staff.example.org")
+
+            assert (status("staff"), status("gone")) == (200, 200)
+            assert status("others") == REFUSED  # its authority has no list
+            path.write_bytes(revocation_list(staff, revoked, encoding="DER"))
+            wait_until(lambda: (status("staff"), status("gone")) == (200, REFUSED))
+            path.write_bytes(revocation_list(staff, days=-1.0))
+            wait_until(lambda: status("staff") == 404)
+            assert "staff.crl has expired" in str(door.api("/v1/problems")[1])
+            path.unlink()
+            wait_until(lambda: "cannot read the revocation list" in str(door.api("/v1/problems")[1]))
+            assert status("staff") == 404
+            path.write_bytes(revocation_list(staff))
+            wait_until(lambda: (status("staff"), status("gone")) == (200, 200))

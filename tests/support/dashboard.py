@@ -117,14 +117,16 @@ class Site:
         url: its address.
         engine: the engine whose containers it shows.
         source: the rest of what it shows.
+        pages: the dashboard itself.
         reloads: how often somebody asked for the configuration to be read again.
 
     """
 
-    def __init__(self, engine: FakeEngine, source: Shown) -> None:
+    def __init__(self, engine: FakeEngine, source: Shown, token: str) -> None:
         self.url = ""
         self.engine = engine
         self.source = source
+        self.pages = Dashboard(source, token=token, reload=self.reload)
         self.reloads = 0
         self.client = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))  # also for addresses
 
@@ -196,9 +198,9 @@ async def dashboard(
         if containers:
             discovery.store.set_wakefulness("wiki", Wakefulness("asleep", time.time()))
             discovery.publish()
-        site = Site(engine, source)
+        site = Site(engine, source, token)
         stack.push_async_callback(site.client.close)
-        pages = await stack.enter_async_context(Dashboard(source, token=token, reload=site.reload))
+        pages = await stack.enter_async_context(site.pages)
         api = await stack.enter_async_context(Api(source, places or [LOOPBACK], token=token, pages=pages))
         site.url = str(next(place for place in api.places if place.port))
         yield site

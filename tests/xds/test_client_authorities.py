@@ -19,7 +19,7 @@ def test_the_authorities_of_all_files_are_read(tmp_path: Path) -> None:
     for name in ("a", "b"):
         trustme.CA().cert_pem.write_to_path(tmp_path / name)
         files.append(str(tmp_path / name))
-    profile, pem = read_profile(ClientProfile("staff", tuple(files), problem="an earlier one"))
+    profile, pem, _ = read_profile(ClientProfile("staff", tuple(files), problem="an earlier one"))
     assert profile.problem == ""
     assert pem.count(b"BEGIN CERTIFICATE") == 2
 
@@ -51,6 +51,6 @@ def test_a_profile_with_any_unusable_file_verifies_nothing(tmp_path: Path) -> No
         ("leaf", "{} has no certificate of an authority"),
     ):
         path = str(tmp_path / name)
-        profile, pem = read_profile(ClientProfile("staff", (str(tmp_path / "good"), path)))
+        profile, pem, _ = read_profile(ClientProfile("staff", (str(tmp_path / "good"), path)))
         assert (profile.problem, pem) == (message.format(path), b"")
     assert read_profile(ClientProfile("staff"))[0].problem == "it has no authority"

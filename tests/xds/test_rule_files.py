@@ -122,9 +122,9 @@ async def test_rules_in_a_file_send_requests_elsewhere(envoy: Envoy, tmp_path: P
             return [it.by or (it.body.decode() if it.status == 200 else str(it.status)) for it in found]
 
         assert await answers() == ["far", "own", "own", "own"]
-        assert await answers("label") == ["503", "own", "own", "own"]  # a container's rules do not reach loopback
+        assert await answers("label") == ["404"] * 4  # as with the field rules: loopback is not for containers
         (problem,) = [it for it in gw.ads.problems if it.route == "label"]
-        assert (problem.path, "a loopback address" in problem.message) == ("rule_file", True)
+        assert (problem.path, problem.refused, "a loopback address" in problem.message) == ("rule_file", True, True)
         path.write_text(f"path /other {{ route other }}\npath /page {{ serve_file {page} }}")
         await becomes(answers, ["own", "other", "page", "own"])
         path.write_text(f"path /page {{ serve {tmp_path} }}\npath /far {{ route nobody }}")

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pilotage.policy import Policy
 from pilotage.xds.ruled_routes import RuledRoutes
 from tests.support.gateway import route
 from tests.xds.test_rule_budget import ruled
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_routes_have_the_rules_in_their_files_as_they_were_last_followed(tmp_path: Path) -> None:
@@ -29,6 +30,25 @@ def test_routes_have_the_rules_in_their_files_as_they_were_last_followed(tmp_pat
         routes.follow(table, ["app"])
         routes.follow(gone, ["app"])
         assert (routes.files.aliases, routes.read(table["app"])) == (set(), (table["app"], ()))
+
+
+@pytest.mark.parametrize("container", ["app", ""])
+def test_the_policy_decides_where_rules_in_files_of_containers_lead(tmp_path: Path, container: str) -> None:
+    path = tmp_path / "rules"
+    path.write_text("path /a { proxy http://192.0.2.1 }\npath /b { serve /srv/www }\npath /c { route other }")
+    given = route("app", 1, rule_file=str(path), folders=(str(tmp_path),) if container else None, container=container)
+    routes = RuledRoutes(1)
+    routes.follow({"app": given}, ["app"], Policy(targets="own"))
+    found, problems = routes.read(given)
+    if not container:  # of a route file
+        assert (problems, bool(found.settings.rules)) == ((), True)
+        return
+    assert found is given
+    assert [(it.path, it.refused) for it in problems] == [("rule_file", True)] * 2
+    assert problems[0].message.endswith("may not point to 192.0.2.1:80, because gateway.targets is own")
+    assert "gateway.label_roots" in problems[1].hint
+    routes.follow({"app": given}, ["app"], Policy(label_roots=("/srv",)))
+    assert routes.read(given)[1] == ()
 
 
 def test_a_file_that_makes_reading_fail_affects_only_its_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
     from pilotage.api.source import Source
+    from pilotage.api.table_updates import LENGTH, UPDATES_PATH, TableCopy
 
 __all__ = [
     "ENTRY_HEADER",
+    "LENGTH",
     "SNAPSHOT_PATH",
+    "UPDATES_PATH",
     "Api",
     "CertificateMetrics",
     "ChangeHistory",
@@ -43,6 +46,7 @@ __all__ = [
     "RouteIndex",
     "Snapshot",
     "Source",
+    "TableCopy",
     "describe_engines",
     "is_from_socket",
     "parse_listen",
@@ -74,7 +78,10 @@ __getattr__, __dir__ = lazy_exports(
         "Listen": "listen",
         "parse_listen": "listen",
         "port_error": "listen",
+        "LENGTH": "table_updates",
         "SNAPSHOT_PATH": "snapshot",
+        "TableCopy": "table_updates",
+        "UPDATES_PATH": "table_updates",
         "Snapshot": "snapshot",
         "socket_candidates": "snapshot",
         "unpack": "snapshot",

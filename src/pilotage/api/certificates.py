@@ -68,7 +68,7 @@ class CertificateSource(Protocol):
         """
 
     def self_signed(self) -> Mapping[str, SelfSigned]:
-        """Return alias -> which of its host names have only a self-signed certificate."""
+        """Return alias -> its host names that have only a self-signed certificate."""
 
     @property
     def on_event(self) -> list[Callable[[CertificateEvent], object]]:
@@ -82,7 +82,7 @@ class CertificateJson(msgspec.Struct, frozen=True, kw_only=True):
         names: its host names.
         state: `valid`; `expired`; without a valid certificate: `requested` while an order is under way, `failed` after
             a failed attempt, and `waiting` otherwise.
-        entry: what it is for: the section of `autocert`, `main` or `extra[N]`; or `internal` for `gateway.tls`.
+        entry: where it is configured: `main` or `extra[N]` in `autocert`, or `internal` for `gateway.tls`.
         method: how the CA validates the names; `local` for files that another program renews.
         issuer: who issued it.
         serial: its serial number, in hexadecimal.

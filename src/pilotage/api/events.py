@@ -8,9 +8,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
-from aiohttp import web
 
 from pilotage.api import answers
+from pilotage.api.streams import HEARTBEAT
 from pilotage.api.traffic import changed_traffic
 from pilotage.core.text import safe_json
 from pilotage.output.json import change_json
@@ -18,7 +18,10 @@ from pilotage.output.json import change_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from aiohttp import web
+
     from pilotage.api.certificates import CertificateSource
+    from pilotage.api.streams import Streams
     from pilotage.certificates.status import CertificateEvent
     from pilotage.discovery.manager import DiscoveryManager
     from pilotage.discovery.update import Update
@@ -28,9 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventResource"]
 
-_HEARTBEAT: Final = 15.0  # seconds between comments on a quiet event stream, which detect disconnected clients
 _TRAFFIC: Final = 5.0  # seconds between two traffic events
-_MOST_STREAMS: Final = 100  # so that event streams never occupy all connections
 _MOST_WAITING: Final = 200  # certificate events that a slow client has not read yet
 
 
@@ -52,44 +53,25 @@ class EventResource:
 
     Args:
         source: the objects whose changes are streamed.
+        streams: the streams of all clients.
 
     """
 
-    def __init__(self, source: EventSource) -> None:
+    def __init__(self, source: EventSource, streams: Streams) -> None:
         self._source = source
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._streams = streams
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the path, and end the streams when the application shuts down."""
-        app.router.add_get("/v1/events", self._stream)
-        app.on_shutdown.append(self._end)
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the path."""
+        router.add_get("/v1/events", self._stream)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        if len(self._tasks) >= _MOST_STREAMS:
-            return answers.error(503, f"there are already {_MOST_STREAMS} event streams", "close one of them")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # always set in a coroutine
-        self._tasks.add(task)
-        try:
-            await response.prepare(request)
-            stream = _Stream(
-                self._source,
-                response,
-                with_traffic="traffic" in request.query,
-                only_versions=request.query.get("only") == "table",
-            )
-            await stream.run()
-        except ConnectionError:  # the client disconnected
-            pass
-        finally:
-            self._tasks.discard(task)
-        return response
+        with_traffic, only_versions = "traffic" in request.query, request.query.get("only") == "table"
 
-    async def _end(self, _: web.Application) -> None:
-        streams, self._tasks = self._tasks, set()
-        for task in streams:
-            task.cancel()
+        async def write(response: web.StreamResponse) -> None:
+            await _Stream(self._source, response, with_traffic=with_traffic, only_versions=only_versions).run()
+
+        return await self._streams.serve(request, "text/event-stream", write)
 
 
 class _Stream:
@@ -120,7 +102,7 @@ class _Stream:
         try:
             while True:
                 news = asyncio.ensure_future(self._has_certificates.wait())
-                wait = min(self._due - asyncio.get_running_loop().time(), _HEARTBEAT)
+                wait = min(self._due - asyncio.get_running_loop().time(), HEARTBEAT)
                 done, _ = await asyncio.wait(
                     (updates, news), timeout=max(0.0, wait), return_when=asyncio.FIRST_COMPLETED
                 )

@@ -19,6 +19,7 @@ from pilotage.output.explain import Explanation, explain_name
 from pilotage.output.json import ProblemJson, problem_properties
 from pilotage.sleep.status import SleepStatus
 from pilotage.table.envoys import RouteState
+from pilotage.xds.rule_files import read_rule_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -95,7 +96,9 @@ async def route_detail(source: Source, name: str) -> RouteDetail | None:
     route = routes.entry(name)
     counted = traffic.get(route.pool or name) or traffic.get(name)
     discovery = source.discovery
-    explanation = explain_name(name, discovery.snapshots(), routes.table, discovery.files(), only_alias=True)
+    explanation = explain_name(
+        name, discovery.snapshots(), routes.table, discovery.files(), only_alias=True, with_rules=read_rule_file
+    )
     return RouteDetail(
         version=routes.table.version,
         route=route,

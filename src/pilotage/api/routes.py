@@ -54,7 +54,7 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
         url: its URL; null if it is not served, or if the daemon runs no gateway.
         envoy_state: the worst answer of the connected Envoys; null if it is excluded, or if no Envoy is connected.
         stale_since: Unix time in seconds when its engine became unreachable; null if it is reachable.
-        self_signed: which of its host names have only a self-signed certificate so far; null if none has.
+        self_signed: its host names that have only a self-signed certificate so far; null if there are none.
         homepage: how a dashboard shows it, with the defaults filled in.
         fields: the fields that labels set, by name. In JSON, they are properties of the route itself.
 

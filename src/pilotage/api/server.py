@@ -28,7 +28,9 @@ from pilotage.api.pages import prefers_html
 from pilotage.api.route_resource import RouteResource
 from pilotage.api.sleep import SleepResource, explain_sleep, route_metrics
 from pilotage.api.snapshot import SNAPSHOT_PATH, pack
+from pilotage.api.streams import Streams
 from pilotage.api.traffic import route_traffic
+from pilotage.api.update_resource import UpdateResource
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
@@ -36,6 +38,7 @@ from pilotage.core.text import shorten
 from pilotage.core.values import FALSE
 from pilotage.output.explain import explain_name, known_names
 from pilotage.output.json import describe_container, describe_problem
+from pilotage.xds import read_rule_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -108,7 +111,10 @@ class Api:
         app.router.add_get("/v1/envoys", self._envoys)
         app.router.add_get("/v1/traffic", self._traffic)
         app.router.add_get("/v1/explain/{name:.+}", self._explain)
-        EventResource(self.source).add_to(app)
+        streams = Streams()
+        streams.add_to(app)
+        EventResource(self.source, streams).add_to(app.router)
+        UpdateResource(self.source, streams).add_to(app.router)
         RouteResource(self.source).add_to(app.router)
         SleepResource(lambda: self.source.sleeper).add_to(app.router)
         CertificateResource(lambda: self.source.certificates).add_to(app.router)
@@ -281,7 +287,7 @@ class Api:
         if wanted and not is_from_socket(request):
             return answers.error(403, "secrets are only shown on the unix socket", "remove show_secrets")
         table = explain_certificates(self.source.discovery.table, self.source.certificates)
-        found = explain_name(name, snapshots, table, files, show_secrets=wanted)
+        found = explain_name(name, snapshots, table, files, show_secrets=wanted, with_rules=read_rule_file)
         if not found.containers and not found.files:
             hint = did_you_mean(name, known_names(snapshots, files))
             return answers.error(404, f"no container or alias is called {shorten(name)!r}", hint)

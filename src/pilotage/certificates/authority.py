@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -25,6 +26,8 @@ __all__ = ["ROOT", "InternalAuthority"]
 
 ROOT: Final = "internal/root.pem"
 """Path of the root certificate in the folder for certificates. Clients must trust this certificate."""
+
+log = logging.getLogger(__name__)
 
 _KEY: Final = "internal/root-key.pem"
 _ROOT_YEARS: Final = 10
@@ -84,6 +87,7 @@ class InternalAuthority:
                 (self._storage.folder / "internal").mkdir(mode=0o700, exist_ok=True)
                 self._storage.write(_KEY, key)
                 self._storage.write(ROOT, certificate)
+                log.info("made the root of pilotage's own CA; 'pilotage certificates root' prints it for clients")
             root = x509.load_pem_x509_certificate(certificate)
             signer = serialization.load_pem_private_key(key, password=None)
         except (StorageError, OSError) as error:

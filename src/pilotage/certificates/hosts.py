@@ -140,6 +140,8 @@ def uncovered(
         if not name or route.is_stream or name == DEFAULT or not is_host(name):
             continue
         hosts = [name] if "." in name else [f"{name}.{domain}" for domain in settings.match_domains]
+        if not hosts and automatic and not any(names_of(name, (), entry) for entry in automatic):
+            yield route, shorten(name), "it has no domain, and match_domains is not set"
         for host in hosts:
             if covers(names, host):
                 continue
@@ -165,12 +167,12 @@ def _why_uncovered(host: str, automatic: Sequence[Entry]) -> str:
 def self_signed_routes(
     routes: Iterable[Route], settings: AutocertSettings, since: Mapping[str, float], failures: Mapping[str, Failure]
 ) -> dict[str, SelfSigned]:
-    """Return alias -> which of its host names have only a self-signed certificate.
+    """Return alias -> its host names that have only a self-signed certificate.
 
     Args:
         routes: the served routes.
         settings: what certificates are obtained for.
-        since: host name -> since when it has only a self-signed certificate, in seconds since 1970.
+        since: host name -> when it got its self-signed certificate, in seconds since 1970.
         failures: host name -> its failed attempts.
 
     """

@@ -48,7 +48,7 @@ class State:
 
     Attributes:
         failures: name -> its failures.
-        limits: the orders that were begun.
+        limits: counts the orders begun so far.
 
     """
 

@@ -19,8 +19,7 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
         names: its host names.
         state: ``valid``; ``expired``; without a valid certificate: ``requested`` while an order is under way,
             ``failed`` after a failed attempt, and ``waiting`` otherwise.
-        entry: what it is for: the section of ``autocert``, ``main`` or ``extra[N]``; or ``internal`` for
-            ``gateway.tls``.
+        entry: where it is configured: ``main`` or ``extra[N]`` in ``autocert``, or ``internal`` for ``gateway.tls``.
         method: how the CA validates the names; ``local`` for files that another program renews.
         issuer: who issued it.
         serial: its serial number, in hexadecimal.

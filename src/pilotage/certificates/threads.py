@@ -22,7 +22,7 @@ async def in_thread(function: Callable[[], _T], patience: float) -> _T:
 
     Args:
         function: what to run.
-        patience: seconds to wait for it. The thread itself cannot be stopped; its result is then lost.
+        patience: seconds to wait for it. After that, the thread still runs to its end, but its result is ignored.
 
     Raises:
         TimeoutError: the function takes longer.

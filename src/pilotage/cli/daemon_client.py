@@ -27,6 +27,7 @@ __all__ = [
     "closed_socket",
     "command",
     "fetch",
+    "find_daemon",
     "renew_certificates",
     "root_of",
     "statuses",
@@ -58,11 +59,17 @@ def fetch(env: Mapping[str, str], *, with_envoys: bool = False) -> Snapshot | No
         with_envoys: also ask for the state of each route on each Envoy.
 
     """
+    found = find_daemon(env, with_envoys=with_envoys)
+    return None if found is None else found[1]
+
+
+def find_daemon(env: Mapping[str, str], *, with_envoys: bool = False) -> tuple[Path, Snapshot] | None:
+    """Return the socket and the snapshot of a running daemon. The arguments are as for :func:`fetch`."""
     for path in socket_candidates(env):
         if os.access(path, os.R_OK | os.W_OK) and path.is_socket():
             found = asyncio.run(_fetch(path, f"{SNAPSHOT_PATH}?envoys" if with_envoys else SNAPSHOT_PATH))
             if found is not None:
-                return found
+                return path, found
     return None
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from pilotage.config.engines import ChosenEngines, EngineChoice
     from pilotage.engine.config import DockerProviderConfig
@@ -28,11 +29,13 @@ __all__ = [
     "format_option",
     "gateway_extra",
     "print_json",
+    "run_until_interrupted",
     "source_options",
     "status_of",
     "strict_option",
     "views_of",
     "warn_if_unverified",
+    "watched",
 ]
 
 OK, PROBLEMS, NOTHING = 0, 1, 2
@@ -141,38 +144,27 @@ def views_of(
 
 
 def _ask_daemon(*, with_envoys: bool) -> View | None:
-    """Return the view of a running daemon; ``None`` if no daemon is accessible or other engines are selected.
-
-    Other engines are selected by ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``CONTAINER_HOST``, or a configuration file that
-    is not the daemon's.
-    """
-    if any(map(os.environ.get, ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"))):
-        return None
+    """Return the view of the running daemon; ``None`` if the command must ask the engines."""
     from pilotage.api.snapshot import socket_candidates
-    from pilotage.cli.daemon_client import closed_socket, fetch
+    from pilotage.cli.daemon_client import closed_socket
 
-    closed = closed_socket(os.environ)
-    if closed is None and not any(path.exists() for path in socket_candidates(os.environ)):
-        return None
-    from pilotage.config.engines import find_config_file
+    if closed_socket(os.environ) is None and not any(path.exists() for path in socket_candidates(os.environ)):
+        return None  # without importing what talks to a daemon
+    from pilotage.cli.running import running_daemon
     from pilotage.core.errors import EngineUnreachable
     from pilotage.output.console import Out, clean
     from pilotage.output.view import View
 
-    snapshot = fetch(os.environ, with_envoys=with_envoys)
-    if snapshot is None and closed is not None:
-        Out(sys.stderr).note(clean(f"Not using the running daemon: no permission for {closed}."))
-    file = find_config_file()
-    if snapshot is None or (file and os.path.realpath(file) != snapshot.file):
+    found = running_daemon(os.environ, with_envoys=with_envoys)
+    if found is None:
         return None
-    err = Out(sys.stderr)
-    err.note(f"From the running daemon (process {snapshot.pid}).")
+    _, snapshot = found
     away = [(name, status) for name, status in snapshot.engines.items() if status.state == "stale"]
     errors = tuple(EngineUnreachable(name, f"unreachable: {status.error}") for name, status in away)
     for error in errors:
-        err.error(clean(str(error)))
+        Out(sys.stderr).error(clean(str(error)))
     on_envoys = snapshot.on_envoys if with_envoys else None
-    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files, on_envoys=on_envoys)
+    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files, on_envoys=on_envoys, is_local=True)
 
 
 def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:
@@ -186,6 +178,29 @@ def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:
         for error in view.errors:
             Out(sys.stderr).error(clean(str(error)))
     return view
+
+
+def watched(choice: EngineChoice) -> ChosenEngines | Path:
+    """Return what to follow: the socket of the running daemon, or the engines if they are named or none is running."""
+    from pilotage.cli.running import running_daemon
+
+    running = None if choice else running_daemon(os.environ)
+    return chosen_engines(choice) if running is None else running[0]
+
+
+def run_until_interrupted(following: Coroutine[Any, Any, None]) -> int:
+    """Run what follows a table. Return the exit status, after printing the error of a daemon that has ended."""
+    import asyncio
+
+    from pilotage.cli.daemon_client import Refused
+    from pilotage.output.console import Out, clean
+
+    try:
+        asyncio.run(following)
+    except Refused as error:
+        Out(sys.stderr).error(clean(str(error)))
+        return NOTHING
+    return OK
 
 
 def chosen_engines(choice: EngineChoice) -> ChosenEngines:

@@ -86,7 +86,7 @@ def _view_of_scans(
     errors = {name: error for result in scanned for name, error in result.errors.items()}
     failures = [Problem(message=error.what, hint=error.remedy, provider=name) for name, error in errors.items()]
     snapshots = tuple(snapshot for result in scanned for snapshot in result.snapshots)
-    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy=policy)
+    return _view(snapshots, (*problems, *failures), tuple(errors.values()), files, policy=policy, is_local=True)
 
 
 def recorded(file: str) -> View:
@@ -118,12 +118,19 @@ def _view(
     files: tuple[RouteFile, ...] = (),
     *,
     policy: Policy | None = None,
+    is_local: bool = False,
 ) -> View:
     table = build_table(snapshots, files, policy=policy)
     problems_by_key = dict(table.problems_by_key)
-    if found := problems_of_table(table):
+    found = problems_of_table(table)
+    if is_local and policy is not None and any(route.settings.rule_file for route in table.routes.values()):
+        from pilotage.xds import rule_file_problems
+
+        found += rule_file_problems(table.routes.values(), policy)
+    if found:
         problems_by_key["", ""] = found
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)
-    return View(snapshots, msgspec.structs.replace(table, problems_by_key=problems_by_key), errors, files=files)
+    table = msgspec.structs.replace(table, problems_by_key=problems_by_key)
+    return View(snapshots, table, errors, files=files, is_local=is_local)

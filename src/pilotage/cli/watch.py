@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pilotage.cli.running import daemon_updates
 from pilotage.core.text import safe_json
 from pilotage.discovery.manager import discover
 from pilotage.output.changelog import ChangeFormatter, ChangeLine, problem_line
@@ -24,7 +26,7 @@ from pilotage.output.view import View
 from pilotage.xds.table_problems import problems_of_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 
     from pilotage.config.engines import ChosenEngines
     from pilotage.core.problems import Problem
@@ -36,17 +38,17 @@ __all__ = ["Columns", "Screen", "follow", "json_printer", "redraw", "text_printe
 
 
 async def follow(
-    engines: ChosenEngines,
+    source: ChosenEngines | Path,
     env: Mapping[str, str],
     show: Callable[[Update], None],
     *,
     pause: float = 0,
     pipe: Pipe | None = None,
 ) -> None:
-    """Watch engines and print every update until cancelled.
+    """Print every update of a table until cancelled.
 
     Args:
-        engines: the engines and route files to watch.
+        source: the engines and route files to watch, or the socket of a daemon that watches them.
         env: environment variables.
         show: prints an update. Updates that arrive before it returns are merged into the next one.
         pause: minimum seconds between two updates.
@@ -55,19 +57,27 @@ async def follow(
 
     Raises:
         BrokenPipeError: the reader closed the pipe.
+        Refused: the daemon has ended.
 
     """
     async with contextlib.AsyncExitStack() as stack:
         if pipe is not None:
             await stack.enter_async_context(pipe.while_read())
             await pipe.drain()  # what has been printed
-        given: dict[str, Any] = {"reserved_ports": engines.reserved_ports, "policy": engines.policy, "env": env}
-        discovery = await stack.enter_async_context(discover(engines.configs, files=engines.files, **given))
-        async for update in discovery:
+        async for update in await stack.enter_async_context(_updates(source, env)):
             show(update)
             if pipe is not None:
                 await pipe.drain()
             await asyncio.sleep(pause)
+
+
+def _updates(
+    source: ChosenEngines | Path, env: Mapping[str, str]
+) -> contextlib.AbstractAsyncContextManager[AsyncIterable[Update]]:
+    if isinstance(source, Path):
+        return daemon_updates(source)
+    given: dict[str, Any] = {"reserved_ports": source.reserved_ports, "policy": source.policy, "env": env}
+    return discover(source.configs, files=source.files, **given)
 
 
 # ---- changes, line after line --------------------------------------------------------------------------------------
@@ -238,11 +248,11 @@ def _cropped(drawn: str, height: int) -> Text:
     return text
 
 
-async def redraw(engines: ChosenEngines, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
+async def redraw(source: ChosenEngines | Path, env: Mapping[str, str], out: Out, pipe: Pipe | None = None) -> None:
     """Show the table of routes as it changes, until cancelled. See :func:`follow` for ``pipe``."""
     if not out.is_terminal:
-        await follow(engines, env, Screen(out).draw, pause=_REDRAW, pipe=pipe)
+        await follow(source, env, Screen(out).draw, pause=_REDRAW, pipe=pipe)
         return
     screen = Console(file=out.file, highlight=False, markup=False, emoji=False)
     with Live(console=screen, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-        await follow(engines, env, Screen(out, live).draw, pause=_REDRAW)
+        await follow(source, env, Screen(out, live).draw, pause=_REDRAW)

@@ -229,7 +229,9 @@ class _Reader:
                 self._add_problem(at, f"no CA can issue a certificate for {shorten(text)!r}: {why}", hint)
             elif name.startswith("*.") and method in {"http-01", "tls-alpn-01"}:
                 hint = "use a DNS provider, or list the names one by one"
-                self._add_problem(at, f"{shorten(text)!r} needs a DNS challenge, which {part.provider} is not", hint)
+                self._add_problem(
+                    at, f"{shorten(text)!r} needs a DNS challenge, but the provider is {part.provider}", hint
+                )
             else:
                 found.append(name)
         return tuple(sorted(set(found)))
@@ -272,8 +274,8 @@ class _Reader:
         certs = []
         for number, name in enumerate(part.ca_certs):
             path = self._found(name)
-            if not path.is_file():
-                message = f"{shorten(str(path), 200)} does not exist"
+            if not name.strip() or not path.is_file():
+                message = f"{shorten(str(path), 200)} does not exist" if name.strip() else "the file name is empty"
                 self._add_problem((*place, "ca_certs", number), message, "write the CA's certificate as PEM")
             certs.append(str(path))
         hmac = self._hmac(part, place)

@@ -31,6 +31,7 @@ class ProfileSection(Section):
     use_system_cas: bool = False
     ca_files: Annotated[list[str], BeforeValidator(list_of_one)] = []  # noqa: RUF012  # pydantic copies it
     optional: bool = False
+    crl_files: Annotated[list[str], BeforeValidator(list_of_one)] = []  # noqa: RUF012
 
 
 def client_profiles(
@@ -49,10 +50,13 @@ def client_profiles(
     found = []
     for name, section in (sections or {}).items():
         files = tuple(str(path(file)) for file in section.ca_files)
-        profile = ClientProfile(name, files, section.use_system_cas, section.optional)
-        profile, _ = read_profile(profile)
+        lists = tuple(str(path(file)) for file in section.crl_files)
+        profile = ClientProfile(name, files, section.use_system_cas, section.optional, crl_files=lists)
+        profile = read_profile(profile)[0]
         if profile.problem:
             hint = "list PEM files with the certificates of authorities under ca_files"
+            if lists:
+                hint = "correct ca_files, and the current revocation lists of these authorities under crl_files"
             add_warning((_KEY, name), f"routes with this profile are not served: {profile.problem}", hint)
         found.append(profile)
     return tuple(found)

@@ -95,7 +95,9 @@ def _middleware(value: Any) -> str:
 
 def _labels(value: Any) -> Any:
     if isinstance(value, str):
-        raise config_error("label must be a mapping, not text", "write the key and a glob of its value: {team: a}")
+        raise config_error(
+            "label must be a mapping, not text", "write the key and a glob for its value, such as {team: a}"
+        )
     return value
 
 

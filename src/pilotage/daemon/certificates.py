@@ -134,7 +134,7 @@ class CertificateKeeper:
         return self._manager.events if self._manager is not None else ()
 
     def self_signed(self) -> Mapping[str, SelfSigned]:
-        """Return alias -> which of its host names have only a self-signed certificate."""
+        """Return alias -> its host names that have only a self-signed certificate."""
         since = self._ads.certificates.self_signed_names
         if not since or self._manager is None or self._table is None:
             return {}
@@ -155,7 +155,7 @@ class CertificateKeeper:
         """Return the problems with certificates."""
         if self._manager is None:
             return ()
-        return (*self._host_problems, *self._manager.problems(), *self._ads.certificates.problems)
+        return (*self._host_problems, *self._manager.problems())  # the xds server reports its own
 
 
 async def start_certificates(ads: AdsServer, settings: DaemonSettings, env: Mapping[str, str]) -> CertificateKeeper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,6 +13,7 @@ from pilotage.core.errors import ConfigError, PilotageError
 from pilotage.core.filewatch import watch_files, watch_matching
 from pilotage.core.problems import Problem
 from pilotage.daemon.settings import changed_settings, check_ports
+from pilotage.xds.client_authorities import read_profile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Reloader", "log_warnings"]
 
 log = logging.getLogger(__name__)
+
+_EXPIRY: Final = 30.0  # seconds between two looks at whether a revocation list has expired
 
 
 def log_warnings(settings: DaemonSettings, previous: DaemonSettings | None = None) -> None:
@@ -117,6 +120,7 @@ class Reloader:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_file())
             group.create_task(self._watch_named_files())
+            group.create_task(self._watch_revocation_lists())
 
     async def _watch_file(self) -> None:
         if self.settings.file:
@@ -125,11 +129,25 @@ class Reloader:
 
     async def _watch_named_files(self) -> None:
         def patterns() -> list[str]:
-            authorities = [name for it in self.settings.options.client_profiles for name in it.ca_files]
+            profiles = self.settings.options.client_profiles
+            authorities = [name for it in profiles for name in (*it.ca_files, *it.crl_files)]
             return [*self.settings.middleware_files, *map(glob.escape, authorities)]
 
         async for _ in watch_matching(patterns):
             self.request()
+
+    async def _watch_revocation_lists(self) -> None:
+        """Request a reload when a list expires. Envoy then refuses its clients anyway, but nobody would know why."""
+        requested: tuple[str, ...] = ()
+        while True:
+            await asyncio.sleep(_EXPIRY)
+            profiles = [it for it in self.settings.options.client_profiles if it.crl_files]
+            if not profiles:
+                continue
+            found = await asyncio.to_thread(lambda them: tuple(read_profile(it)[0].problem for it in them), profiles)
+            if found != tuple(it.problem for it in profiles) and found != requested:
+                requested = found
+                self.request()
 
     async def watch_certificates(self, ads: AdsServer) -> None:
         """Reload certificates whenever their files change. A new configuration can name other files to watch."""

@@ -32,7 +32,8 @@ class Card(msgspec.Struct, frozen=True):
         name: the displayed name.
         description: the text below the name; ``""`` if there is none.
         category: the group.
-        initial: the character that stands for the service.
+        icon: path of the icon on the dashboard; ``""`` if there is none.
+        initial: the character that stands for a service without an icon.
         hue: number from 0 to 11 that chooses the color behind the character, the same for the same name.
         url: the URL that the card opens; ``""`` if the service has no URL that a browser can open.
         details: path of the route's page.
@@ -45,6 +46,7 @@ class Card(msgspec.Struct, frozen=True):
     name: str
     description: str
     category: str
+    icon: str
     initial: str
     hue: int
     url: str
@@ -60,8 +62,14 @@ class Group(msgspec.Struct, frozen=True):
     cards: tuple[Card, ...]
 
 
-def card(route: RouteEntry) -> Card | None:
-    """Return the card of a route; ``None`` if the start page does not show it."""
+def card(route: RouteEntry, icon: str = "") -> Card | None:
+    """Return the card of a route; ``None`` if the start page does not show it.
+
+    Args:
+        route: the route.
+        icon: path of its icon on the dashboard; ``""`` if there is none.
+
+    """
     if not route.homepage.show or route.excluded or route.scheme in ("tcp", "udp"):
         return None
     name = shorten_value(route.homepage.name, 80)
@@ -70,6 +78,7 @@ def card(route: RouteEntry) -> Card | None:
         name=name,
         description=shorten_value(route.homepage.description, 200),
         category=shorten_value(route.homepage.category, 60),
+        icon=icon,
         initial=next((char.upper() for char in name if char.isalnum()), "•"),
         hue=sum(name.encode(errors="replace")) % _HUES,
         url=safe_url(route.homepage.url) or safe_url(route.url or ""),

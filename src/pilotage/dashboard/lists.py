@@ -20,6 +20,7 @@ from pilotage.output.label_reference import entries, matching
 if TYPE_CHECKING:
     from pilotage.api.routes import RouteEntry
     from pilotage.api.source import Source
+    from pilotage.dashboard.icons import Icons
     from pilotage.dashboard.rates import Rates
 
 __all__ = ["Lists"]
@@ -37,10 +38,12 @@ class Lists:
     Args:
         source: what the API serves.
         rates: the rates of requests.
+        icons: the icons of routes.
 
     """
 
-    def __init__(self, source: Source, rates: Rates) -> None:
+    def __init__(self, source: Source, rates: Rates, icons: Icons) -> None:
+        self._icons = icons
         self._source = source
         self._rates = rates
         self._index = RouteIndex()
@@ -56,7 +59,7 @@ class Lists:
             if len(cards) == MOST_CARDS:
                 more = len(page.aliases) - number + 1
                 break
-            if (made := card(routes.entry(alias))) is not None:
+            if (made := card(routes.entry(alias), self._icons.path(routes.table.routes[alias]))) is not None:
                 cards.append(made)
         waiting = not page.total and any(it.state == "pending" for it in routes.table.engines.values())
         return {"groups": grouped(cards), "more": more, "text": text, "waiting": waiting}

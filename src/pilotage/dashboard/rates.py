@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Rate", "Rates", "rate_text"]
 
 _SHOWN: Final = 30
-"""Number of rates in a sparkline."""
+"""Maximum number of rates in a sparkline."""
+_FEWEST: Final = 5
+"""Number of rates from which there is a sparkline."""
 _WIDTH, _HEIGHT = 60, 14
 
 
@@ -41,7 +43,7 @@ class Rates:
         self._rates: dict[str, deque[float]] = {}
 
     def add(self, now: float, traffic: Mapping[str, RouteTraffic]) -> None:
-        """Add the counters of a moment. A counter that has become smaller belongs to a new Envoy, and counts from 0.
+        """Add counters read at one time. A counter that has become smaller belongs to a new Envoy and started at 0.
 
         Args:
             now: the time of a monotonic clock, in seconds.
@@ -70,10 +72,11 @@ class Rates:
         rates = self._rates.get(name)
         if rates is None:
             return None
-        most, step = max(rates), _WIDTH / (_SHOWN - 1)
-        first = _SHOWN - len(rates)
-        points = [f"{(first + at) * step:.0f},{1 + _HEIGHT * (1 - rate / most):.1f}" for at, rate in enumerate(rates)]
-        return Rate(rate_text(rates[-1]), " ".join(points) if len(points) > 1 else "")
+        if len(rates) < _FEWEST:
+            return Rate(rate_text(rates[-1]))
+        most, step = max(rates), _WIDTH / (len(rates) - 1)
+        points = [f"{at * step:.0f},{1 + _HEIGHT * (1 - rate / most):.1f}" for at, rate in enumerate(rates)]
+        return Rate(rate_text(rates[-1]), " ".join(points))
 
 
 def rate_text(rate: float) -> str:

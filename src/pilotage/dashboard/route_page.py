@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pilotage.core.problems import Problem
-from pilotage.core.text import format_duration
 from pilotage.dashboard.links import safe_url
 from pilotage.dashboard.problems import shown_problem
 from pilotage.dashboard.states import endpoint_state, route_state, state_on_envoy
@@ -111,5 +110,5 @@ def _traffic(detail: RouteDetail, rates: Rates) -> dict[str, Any] | None:
         "errors": counted.errors,
         "share": f"{counted.errors / counted.requests:.1%}" if counted.errors and counted.requests else "",
         "in_progress": counted.in_progress,
-        "mean": format_duration(round(durations.sum / durations.count, 3)) if durations.count else "",
+        "mean": f"{1000 * durations.sum / durations.count:.3g} ms" if durations.count else "",
     }

@@ -11,6 +11,7 @@ from aiohttp import web
 from pilotage.api.access import Refusal, is_from_socket
 from pilotage.core.text import shorten
 from pilotage.dashboard.actions import put_to_sleep, wake
+from pilotage.dashboard.icons import Icons
 from pilotage.dashboard.links import own_path, path_of
 from pilotage.dashboard.lists import Lists
 from pilotage.dashboard.rates import Rates
@@ -50,6 +51,11 @@ _ASSET_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "public, max-age=31536000, immutable",
 }
+_ICON_HEADERS: Final = {
+    **_ASSET_HEADERS,
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",  # SVG may have styles
+    "Cache-Control": "private, max-age=3600",
+}
 _LONGEST: Final = 200
 """Maximum number of characters of a parameter that are used."""
 _EVERY: Final = 5.0
@@ -73,7 +79,8 @@ class Dashboard:
         self._reload = reload
         self._renderer = Renderer()
         self._rates = Rates()
-        self._lists = Lists(source, self._rates)
+        self._icons = Icons()
+        self._lists = Lists(source, self._rates, self._icons)
         self._sessions = Sessions(token, lambda: asyncio.get_running_loop().time())
         self._looked_at = 0.0
         self._reading: asyncio.Task[None] | None = None
@@ -85,6 +92,7 @@ class Dashboard:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
+        await self._icons.close()
 
     # ---- what the API asks
 
@@ -106,6 +114,7 @@ class Dashboard:
         router.add_post("/login", self._login)
         router.add_post("/logout", self._logout)
         router.add_get("/assets/{name}", self._asset)
+        router.add_get("/icons/{name:.+}", self._icon)
 
     async def home(self, request: web.Request) -> web.StreamResponse:
         """Return the start page."""
@@ -189,6 +198,13 @@ class Dashboard:
         response.charset = "utf-8"
         response.enable_compression()
         return response
+
+    async def _icon(self, request: web.Request) -> web.StreamResponse:
+        route = self._source.discovery.table.routes.get(request.match_info["name"])
+        found = self._icons.find(route) if route is not None else None
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(body=found.body, content_type=found.content_type, headers=_ICON_HEADERS)
 
     # ---- actions; the API has checked who asks, and logs it
 

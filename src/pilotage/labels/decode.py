@@ -189,7 +189,7 @@ class _Decoder:
         name = _OTHER_WORDS.get(written.lower().replace("_", ""), name)
         written = shorten(written)
         if SHORTCUTS.get(name or "", "").replace("_", "") == written.replace("_", ""):
-            return f"write proxy.{own}.{written}, or proxy.{name} for all aliases in turn"
+            return f"write proxy.{own}.{written}, or proxy.{name} with one value for each alias"
         if name:
             return f"did you mean 'proxy.{name}'?"
         if self.schema.knows(written):

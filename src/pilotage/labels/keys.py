@@ -182,7 +182,7 @@ def _other_warnings(others: set[str], foreign: set[str]) -> tuple[Problem, ...]:
 
 
 def _size_error(number: int) -> Problem:
-    """Return the error for too many labels. None is read, because reading only some could miss a restriction."""
+    """Return the error for too many labels. No label is read, because reading only some could miss a restriction."""
     message = "the container has more than 1 MiB of pilotage labels"
     if number > _MAX_LABELS:
         message = f"the container has {number:,} pilotage labels; at most {_MAX_LABELS:,} are read"

@@ -30,11 +30,14 @@ from pilotage.lint.sources import Sources
 from pilotage.policy import unknown_engines
 from pilotage.routes import ROUTE, is_composition, read_compositions, read_route_file
 from pilotage.xds.middlewares import route_policy
+from pilotage.xds.ruled_routes import rule_file_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pilotage.core.yaml import Located
+    from pilotage.policy import Policy
+    from pilotage.routes.file import RouteFile
 
 __all__ = ["USUAL", "Checked", "check_file", "check_files"]
 
@@ -149,7 +152,27 @@ def _check(name: str, env: Mapping[str, str], site: Site | None, sources: Source
         is_local=HostAddresses().has,
         gateway=site.policy.gateway,
     )
-    return Checked({name: "routes"}, file.all_problems)
+    return Checked({name: "routes"}, (*file.all_problems, *_rule_problems([file], site.policy)))
+
+
+def _rule_problems(files: Iterable[RouteFile], policy: Policy) -> Iterator[Problem]:
+    """Yield the problems with the files with rules that routes in files name.
+
+    A missing file is only a warning, because pilotage may run on another machine.
+    """
+    for file in files:
+        for problem in rule_file_problems(file.routes, policy):
+            field = file.fields[problem.route]["rule_file"]
+            missing = isinstance(field.value, str) and not Path(field.value.removeprefix("file://")).exists()
+            yield msgspec.structs.replace(
+                problem,
+                severity="warning" if missing else problem.severity,
+                refused=problem.refused and not missing,
+                provider="",
+                file=file.name,
+                line=field.line,
+                column=field.column,
+            )
 
 
 def _is_route_file(top: Mapping[str, Located]) -> bool:
@@ -182,6 +205,7 @@ def _configuration(name: str, text: str, env: Mapping[str, str]) -> Checked:
         *config.agent_problems,
         *unknown,
         *(problem for file in files for problem in file.all_problems),
+        *_rule_problems(files, config.policy),
         *uncovered_hosts((it for file in files for it in file.routes), config.autocert, config.options.certificates),
     ]
     kinds = {name: "configuration", **{file.name: "routes" for file in files}}

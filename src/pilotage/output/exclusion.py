@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.routes.route import Route
 
-__all__ = ["label_for", "remedy"]
+__all__ = ["label_for", "remedy", "why_no_routes"]
 
 _WAKE: Final[Mapping[str, str]] = {
     "created": "start it with 'docker start {name}'",
@@ -94,3 +94,15 @@ def label_for(container: Container, alias: str, field: str) -> str:
     if "." in alias and alias in container.aliases:
         return f"proxy.#{container.aliases.index(alias) + 1}.{field}"
     return f"proxy.{'*' if '.' in alias else alias}.{field}"
+
+
+def why_no_routes(container: Container) -> str:
+    """Return why a container has no routes at all, and how to change that."""
+    if container.errors:
+        return "no routes until the problems below are fixed"
+    if not container.container_name:
+        return "no routes: the container has no name because it is being removed"
+    return (
+        f"no routes: {container.provider} ends in '!', so only containers with proxy labels are served; "
+        f"add one, e.g. proxy.aliases: {container.container_name}"
+    )

@@ -15,8 +15,8 @@ from pilotage.core.hostnames import ascii_host
 from pilotage.core.problems import Problem
 from pilotage.core.secrets import EVERYTHING
 from pilotage.core.text import format_duration
-from pilotage.output.exclusion import remedy
-from pilotage.output.facts import Fact, agent_facts, container_facts, has_alias
+from pilotage.output.exclusion import remedy, why_no_routes
+from pilotage.output.facts import Fact, agent_facts, container_facts, deciding_rule, has_alias
 from pilotage.output.route_facts import file_route_facts, route_facts
 from pilotage.output.status import describe_route
 from pilotage.routes.build import decode_labels
@@ -30,7 +30,7 @@ from pilotage.routes.target import resolve_static_target, resolve_target
 from pilotage.table.precedence import Ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pilotage.containers.container import Container
     from pilotage.core.secrets import Visibility
@@ -59,6 +59,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
         notes: sentences about replicas, pools, probes and other claims to the alias.
         problems: problems with the route's labels, and with the route in the gateway of a running daemon.
         rules: the route's rules, in their order.
+        rule_file: the file with the rules; ``""`` if they are in the field ``rules``.
         conflicts: problems that say that another container or file owns the alias or host; ``reason`` says the same.
 
     """
@@ -72,6 +73,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
     facts: tuple[Fact, ...] = ()
     rules: tuple[RuleDescription, ...] = ()
+    rule_file: str = ""
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     conflicts: tuple[Problem, ...] = ()
@@ -167,6 +169,7 @@ def explain_name(
     *,
     show_secrets: bool = False,
     only_alias: bool = False,
+    with_rules: Callable[[Route], tuple[Route, tuple[Problem, ...]]] = lambda route: (route, ()),
 ) -> Explanation:
     """Explain a container or an alias.
 
@@ -177,9 +180,10 @@ def explain_name(
         files: all route files.
         show_secrets: whether to show passwords and other values that are hidden otherwise.
         only_alias: whether the name is an alias, and only claims to this alias are explained.
+        with_rules: returns a route with the rules in the file that it names, or the problem with that file.
 
     """
-    explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible)
+    explainer = _Explainer(snapshots, files, table, EVERYTHING if show_secrets else ROUTE.visible, with_rules)
     named, claiming, host = [], [], ascii_host(name)
     for snapshot in snapshots:
         names = {container.container_id: container.container_name for container in snapshot.containers}
@@ -208,9 +212,14 @@ class _Explainer:
     """Explains containers and files, knowing which routes of other containers and files claim the same aliases."""
 
     def __init__(
-        self, snapshots: Iterable[EngineSnapshot], files: Iterable[RouteFile], table: Table, visible: Visibility
+        self,
+        snapshots: Iterable[EngineSnapshot],
+        files: Iterable[RouteFile],
+        table: Table,
+        visible: Visibility,
+        with_rules: Callable[[Route], tuple[Route, tuple[Problem, ...]]],
     ) -> None:
-        self._table = table
+        self._table, self._with_rules = table, with_rules
         self._ranking = Ranking(table.engine_order)
         self._visible = visible
         self._claims: dict[str, list[Route]] = {}
@@ -235,8 +244,8 @@ class _Explainer:
             image=str(container.image),
             state=container.state,
             status=container.status,
-            facts=(*container_facts(container, names), *agent_facts(container, agent), *_deciding_rule(built)),
-            notes=() if built.routes else (_why_no_routes(container),),
+            facts=(*container_facts(container, names), *agent_facts(container, agent), *deciding_rule(built)),
+            notes=() if built.routes else (why_no_routes(container),),
             routes=tuple(self._container_route(container, route, decoded.find(route.alias)) for route in routes),
             problems=tuple(problem for problem in built.problems if problem not in of_routes),
         )
@@ -273,6 +282,10 @@ class _Explainer:
         refused = refused_settings((*route.problems, *of_gateway)).get(route.alias)
         if refused is not None and reason in ("", ExclusionReason.ERROR):
             reason, change = f"the gateway refuses {', '.join(refused) or 'it'}", "fix the problems below"
+        ruled, unreadable = self._with_rules(route)
+        notes = [f"its rules are not shown: {it.message}" for it in unreadable if it not in of_gateway]
+        if is_owner and not winner.excluded:
+            notes += self._notes(route, winner)
         health, since = self._table.health_of(route.alias), self._table.stale_since(winner)
         wakefulness = self._table.wakefulness.get(route.alias)
         return RouteExplanation(
@@ -284,8 +297,9 @@ class _Explainer:
             reason=reason,
             remedy=change,
             facts=facts,
-            rules=describe_rules(read_rules(route.settings.rules)),
-            notes=tuple(self._notes(route, winner)) if is_owner and not winner.excluded else (),
+            rules=describe_rules(read_rules(ruled.settings.rules)),
+            rule_file=route.settings.rule_file.removeprefix("file://") if ruled.settings.rules else "",
+            notes=tuple(notes),
             problems=(*route.problems, *(problem for problem in about if problem.severity != "error"), *of_gateway),
             conflicts=conflicts,
         )
@@ -377,22 +391,3 @@ def _clock(at: float) -> str:
 
 def _is_about(problem: Problem, route: Route) -> bool:
     return (problem.provider or problem.file, problem.container) == (route.provider, route.container)
-
-
-def _deciding_rule(built: Built) -> Iterator[Fact]:
-    """Yield which rule, or the default, decides what a container may claim; nothing if there are no rules."""
-    for route in built.routes:
-        if route.claimant is not None:
-            yield Fact("policy", route.claimant.decider)
-            return
-
-
-def _why_no_routes(container: Container) -> str:
-    if container.errors:
-        return "no routes until the problems below are fixed"
-    if not container.container_name:
-        return "no routes: the container has no name because it is being removed"
-    return (
-        f"no routes: {container.provider} ends in '!', so only containers with proxy labels are served; "
-        f"add one, e.g. proxy.aliases: {container.container_name}"
-    )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pilotage.containers.container import Container
     from pilotage.engine.types import Port
     from pilotage.labels.container_options import IdleConfig
+    from pilotage.routes.build import Built
     from pilotage.routes.route import Route
     from pilotage.table.snapshot import FoundAgent
 
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "agent_facts",
     "container_facts",
+    "deciding_rule",
     "has_alias",
 ]
 
@@ -219,3 +221,11 @@ def has_alias(route: Route, winner: Route) -> bool:
     """
     members = {winner.container_id, *(endpoint.container_id for endpoint in winner.endpoints)}
     return route.provider == winner.provider and route.container_id in members
+
+
+def deciding_rule(built: Built) -> Iterator[Fact]:
+    """Yield which rule, or the default, decides what a container may claim; nothing if there are no rules."""
+    for route in built.routes:
+        if route.claimant is not None:
+            yield Fact("policy", route.claimant.decider)
+            return

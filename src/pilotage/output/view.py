@@ -23,6 +23,7 @@ class View(msgspec.Struct, frozen=True):
         errors: the error of each engine that failed.
         is_demo: whether this is the demonstration, which contains errors on purpose.
         files: the route files.
+        is_local: whether the files that routes name are, as far as is known, on this machine.
         on_envoys: alias -> node ID -> state of the route on this Envoy; ``None`` if no daemon was asked for it.
 
     """
@@ -33,6 +34,7 @@ class View(msgspec.Struct, frozen=True):
     is_demo: bool = False
     files: tuple[RouteFile, ...] = ()
     on_envoys: dict[str, dict[str, RouteState]] | None = None
+    is_local: bool = False
 
     @property
     def refused(self) -> dict[str, tuple[str, ...]]:

@@ -45,7 +45,7 @@ def _resolved_below(path: str, folders: Iterable[str]) -> str | None:
 
 
 def read_below(path: str, folders: Iterable[str]) -> bytes | None:
-    """Read a file if it lies below one of the folders, even if :func:`is_below` has checked this before.
+    """Read a file if it lies below one of the folders. This does not rely on an earlier check by :func:`is_below`.
 
     Each part of the resolved path is opened in turn without following links, so a link that is swapped in after the
     check has no effect.

@@ -14,7 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
-    from pilotage.routes.claims import Claim, ContainerClaims
+    from pilotage.routes.claims import Claim, ContainerClaims, rule_claims
     from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions, is_composition, read_compositions
     from pilotage.routes.exclusion import ExclusionReason
     from pilotage.routes.fields import Duration, scalar_text
@@ -203,6 +203,7 @@ __all__ = [
     "route_fields",
     "route_json",
     "route_properties",
+    "rule_claims",
     "scalar_text",
     "secrets_of",
     "served_name",
@@ -257,6 +258,7 @@ __getattr__, __dir__ = lazy_exports(
         "read_settings": "settings",
         "ContainerClaims": "claims",
         "Claim": "claims",
+        "rule_claims": "claims",
         "Compositions": "compositions",
         "FROM_FILE": "middlewares",
         "MIDDLEWARES": "middlewares",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pilotage.routes.settings import AliasSettings
     from pilotage.routes.target import Target
 
-__all__ = ["STREAMS", "Claim", "ContainerClaims"]
+__all__ = ["STREAMS", "Claim", "ContainerClaims", "rule_claims"]
 
 STREAMS: Final = frozenset({"tcp", "udp"})
 _LOG: Final = "access_log"
@@ -57,6 +57,26 @@ class Claim(msgspec.Struct, frozen=True):
     value: str
     names: tuple[str, ...]
     verdict: Verdict
+
+
+def rule_claims(rules: Any, claimant: Claimant, policy: Policy) -> Iterator[Claim]:
+    """Yield the claims to the addresses and folders to which rules send requests, with the policy's verdicts.
+
+    Args:
+        rules: the field ``rules``.
+        claimant: the container.
+        policy: decides about the claims.
+
+    """
+    for command, (argument, *_) in places(read_rules(rules)):
+        if command != "proxy":
+            folder = argument if command == "serve" else posixpath.dirname(argument)
+            yield Claim("files", folder, _RULES, policy.may_publish(claimant, folder))
+            continue
+        host, port = address_of(argument)
+        verdict = policy.may_reach(claimant, host, port)
+        hint = verdict.hint.replace("the host label", "the rule")
+        yield Claim("targets", f"{host}:{port}", _RULES, msgspec.structs.replace(verdict, hint=hint))
 
 
 class ContainerClaims:
@@ -143,22 +163,10 @@ class ContainerClaims:
         for names, path in named_paths(settings):
             verdict = policy.may_publish(claimant, path) if names == _ROOT else policy.may_read(claimant, path)
             yield Claim("files", path, names, verdict)
-        yield from self._of_rules(settings)
+        yield from rule_claims(settings.rules, self.claimant, policy)
         for written in settings.middlewares:
             name = middleware_name(written) or written.lower()
             yield Claim("middlewares", name, ("middlewares", written), policy.may_use_middleware(claimant, name))
-
-    def _of_rules(self, settings: RouteSettings) -> Iterator[Claim]:
-        """Yield the claims to the addresses and folders to which rules send requests."""
-        for command, (argument, *_) in places(read_rules(settings.rules)):
-            if command != "proxy":
-                folder = argument if command == "serve" else posixpath.dirname(argument)
-                yield Claim("files", folder, _RULES, self.policy.may_publish(self.claimant, folder))
-                continue
-            host, port = address_of(argument)
-            verdict = self.policy.may_reach(self.claimant, host, port)
-            hint = verdict.hint.replace("the host label", "the rule")
-            yield Claim("targets", f"{host}:{port}", _RULES, msgspec.structs.replace(verdict, hint=hint))
 
     def of_target(self, target: Target) -> Iterator[Claim]:
         """Yield the claim to a route's target, unless the target is the container's own, which needs no permission."""

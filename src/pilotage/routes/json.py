@@ -178,7 +178,7 @@ def route_fields(
 
 
 def _set_by_the_gateway(route: Route) -> tuple[str, ...]:
-    """Return the field that routes also have without a label, because the gateway requires it of all."""
+    """Return the field that the gateway requires of every route, even of those without a label for it."""
     return ("inbound_mtls_profile",) if route.settings.inbound_mtls_profile else ()
 
 

@@ -162,7 +162,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         PortPair,
         Field(
             Port(),
-            "Port of the target, or listening:target for a port of the route's own.",
+            "Port of the target, or listening:target if the route has a port of its own.",
             "8080",
             default="by image and alias, or else 80, 8080, 3000, 8000, 443, 8443, or else the lowest exposed",
         ),

@@ -7,7 +7,7 @@ Envoy. Its results do not depend on the order in which engines first report.
 
 from __future__ import annotations
 
-from pilotage.table.diff import Change, ChangeKind, iter_diff
+from pilotage.table.diff import Change, ChangeKind, diff, iter_diff
 from pilotage.table.envoys import SILENT, EnvoyState, RouteState, joined
 from pilotage.table.hosts import route_claimant
 from pilotage.table.precedence import Holder, Rank, Ranking, holder_of, is_draining
@@ -40,6 +40,7 @@ __all__ = [
     "Wakefulness",
     "build_snapshot",
     "build_table",
+    "diff",
     "holder_of",
     "is_draining",
     "iter_diff",

@@ -1,4 +1,4 @@
-"""Defines which routes have only a self-signed certificate so far, as commands and the API show it. Pure."""
+"""Describes the routes that have only a self-signed certificate so far, for commands and the API. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["SelfSigned"]
 
 
 class SelfSigned(msgspec.Struct, frozen=True, kw_only=True):
-    """Host names of a route that are served with a self-signed certificate until the CA has issued one.
+    """Host names of a route for which clients get a self-signed certificate until the CA issues one.
 
     Attributes:
         names: the host names, sorted.
-        since: Unix time in seconds from which they have been served so.
+        since: when clients first got it, in seconds since 1970.
         error: why the last attempt to obtain a certificate failed; empty if none has failed.
-        next_attempt: Unix time in seconds of the next attempt; null if the last one has not failed.
+        next_attempt: when the next attempt begins, in seconds since 1970; null if the last one has not failed.
 
     """
 
@@ -29,10 +29,9 @@ class SelfSigned(msgspec.Struct, frozen=True, kw_only=True):
     def remark(self) -> str:
         """The state in one sentence without a full stop."""
         since = time.strftime("%H:%M:%S", time.localtime(self.since))
-        text = (
-            f"serves a self-signed certificate for {', '.join(self.names)} since {since}, until the CA has issued one"
-        )
+        names = ", ".join(self.names)
+        text = f"has had only a self-signed certificate for {names} since {since}"
         if not self.error:
-            return text
-        again = time.strftime("%H:%M:%S", time.localtime(self.next_attempt)) if self.next_attempt else "soon"
-        return f"{text}; the last attempt failed: {self.error}; next attempt {again}"
+            return f"{text}; the CA has not issued one yet"
+        again = time.strftime("at %H:%M:%S", time.localtime(self.next_attempt)) if self.next_attempt else "soon"
+        return f"{text}; the last attempt to obtain one from the CA failed: {self.error}; the next begins {again}"

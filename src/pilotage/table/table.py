@@ -62,7 +62,8 @@ class Table(msgspec.Struct, frozen=True, eq=False):
         pool_members: name of a pool (``load_balance.link``) -> aliases of the routes that serve it, the leader first.
         engine_order: names of the engines in their configured order.
         wakefulness: alias -> whether its containers are awake, for each alias whose containers a daemon puts to sleep.
-        self_signed: alias -> which of its host names have only a self-signed certificate; only in a daemon's answers.
+        self_signed: alias -> its host names that have only a self-signed certificate so far. Empty except in a daemon's
+            responses.
 
     """
 

@@ -58,8 +58,10 @@ if TYPE_CHECKING:
     from pilotage.xds.resources import Key
     from pilotage.xds.route_stats import STATS
     from pilotage.xds.rule_checks import RULES
+    from pilotage.xds.rule_files import read_rule_file
     from pilotage.xds.rule_outcomes import route_rules
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
+    from pilotage.xds.ruled_routes import rule_file_problems
     from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
@@ -141,8 +143,10 @@ __all__ = [
     "read_bypass",
     "read_networks",
     "read_profile",
+    "read_rule_file",
     "route_policy",
     "route_rules",
+    "rule_file_problems",
     "url_problem",
     "with_networks",
 ]
@@ -164,6 +168,8 @@ __getattr__, __dir__ = lazy_exports(
         "OIDC": "login",
         "RESULTS_HEADER": "rule_tests",
         "RULES": "rule_checks",
+        "read_rule_file": "rule_files",
+        "rule_file_problems": "ruled_routes",
         "route_rules": "rule_outcomes",
         "check_id": "rule_tests",
         "LOGOUT_PATH": "login",

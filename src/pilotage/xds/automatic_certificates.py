@@ -169,7 +169,7 @@ class AutomaticCertificates:
 
     @property
     def self_signed_names(self) -> Mapping[str, float]:
-        """The names that have only a self-signed certificate so far -> since when, in seconds since 1970."""
+        """The names that have only a self-signed certificate so far -> when they got it, in seconds since 1970."""
         return self._since
 
     def _apply(self) -> None:

@@ -335,7 +335,7 @@ def _check_stream(route: Route, refuse: _Refuse) -> None:
 def _check_sign_in(policy: RoutePolicy, options: GatewayOptions, refuse: _Refuse, *, is_stream: bool) -> None:
     """Refuse a route whose users cannot sign in, because neither it nor the configuration has a needed setting."""
     if policy.oidc is None and options.oidc.all_routes and not is_stream:
-        refuse("middlewares", "users of this route could not sign in, which all routes require", "report this as a bug")
+        refuse("middlewares", "the route has no sign-in, although oidc.all_routes requires it", "report this as a bug")
     missing = merge_oidc(policy.oidc, options.oidc)[1] if policy.oidc is not None else ""
     if missing:
         refuse("middlewares.oidc", missing, "set it here, or for all routes under oidc in the configuration")

@@ -1,4 +1,4 @@
-"""Reads the authorities whose client certificates routes accept."""
+"""Reads the authorities whose client certificates routes accept, and their revocation lists."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["read_profile"]
 _LARGEST: Final = 2 * 1024 * 1024  # bytes of a file; the authorities that Debian trusts have 220 KB
 
 
-def read_profile(profile: ClientProfile) -> tuple[ClientProfile, bytes]:
-    """Return a profile with its problem, if any, and the PEM certificates of its authorities."""
+def read_profile(profile: ClientProfile) -> tuple[ClientProfile, bytes, bytes]:
+    """Return a profile with its problem, if any, and as PEM, the certificates of its authorities and their lists."""
     found, problem = [], ""
     for name in (*profile.ca_files, *([_system_file()] if profile.use_system_cas else [])):
         try:
@@ -26,7 +26,18 @@ def read_profile(profile: ClientProfile) -> tuple[ClientProfile, bytes]:
             problem = problem or str(error)
     if not found and not problem:
         problem = "it has no authority"
-    return msgspec.structs.replace(profile, problem=problem), b"\n".join(found) if not problem else b""
+    authorities, lists = b"\n".join(found), b""
+    if profile.crl_files and not problem:
+        try:
+            from pilotage.xds.revocation_lists import read_lists  # noqa: PLC0415  # most gateways have no such list
+
+            lists = read_lists(profile.crl_files, authorities)
+        except ImportError:
+            problem = "revocation lists need the package cryptography"
+        except (OSError, ValueError) as error:
+            problem = str(error)
+    read = msgspec.structs.replace(profile, problem=problem)
+    return (read, b"", b"") if problem else (read, authorities, lists)
 
 
 def _system_file() -> str:

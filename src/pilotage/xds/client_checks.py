@@ -64,9 +64,12 @@ def records_profile(profile: str) -> Any:
     return listener_components_pb2.Filter(name="envoy.filters.network.set_filter_state", typed_config=packed(config))
 
 
-def authorities(profile: str, certificates: bytes) -> Resource:
-    """Return the secret with the PEM certificates of a profile's authorities."""
+def authorities(profile: str, certificates: bytes, lists: bytes = b"") -> Resource:
+    """Return the secret with the PEM certificates of a profile's authorities, and their revocation lists, if any."""
     context = common_pb2.CertificateValidationContext(trusted_ca=base_pb2.DataSource(inline_bytes=certificates))
+    if lists:  # only the client's own certificate is looked up, because roots often publish no list
+        context.crl.inline_bytes = lists
+        context.only_verify_leaf_cert_crl = True
     name = client_ca(profile)
     return resource(SECRET, name, secret_pb2.Secret(name=name, validation_context=context))
 

@@ -36,6 +36,8 @@ class ClientProfile(msgspec.Struct, frozen=True):
     Attributes:
         name: the name with which routes refer to it.
         ca_files: paths of PEM files with certificates of authorities.
+        crl_files: paths of files with revocation lists, PEM or DER; if there are any, a certificate is accepted only if
+            the list of its issuer is valid and does not contain it.
         use_system_cas: whether the authorities that the system trusts may issue certificates, too.
         optional: whether clients without a certificate have access, too. A certificate of another authority never has.
         problem: why no certificate could be verified; ``""`` if the files can be used, or have not been read.
@@ -47,6 +49,7 @@ class ClientProfile(msgspec.Struct, frozen=True):
     use_system_cas: bool = False
     optional: bool = False
     problem: str = ""
+    crl_files: tuple[str, ...] = ()
 
 
 def client_ca(profile: str) -> str:

@@ -17,8 +17,8 @@ __all__ = ["FORGEABLE", "RETRY_PAUSES", "CertificateFiles", "GatewayOptions", "l
 _SHORTEST_ATTEMPT: Final = 0.1
 RETRY_PAUSES: Final = (0.1, 0.8)
 """Upper limit in seconds of the pause before the first retry. It doubles with each further retry, up to the maximum.
-Envoy chooses each pause at random below its limit. If a container restarts, requests sent just before Envoy learns of
-this wait only for the sum of these pauses, unless the container's route has its own cluster.
+Envoy chooses each pause at random below its limit. When a container restarts, Envoy learns of it a moment later.
+Requests in this moment wait only for the sum of these pauses, unless the container's route has its own cluster.
 """
 _STATIC_RETRIES: Final = 2
 _STATIC_TIMEOUT: Final = 2.0

@@ -55,7 +55,8 @@ def hosts_on_port(shared: Mapping[str, list[str]], first: str) -> dict[str, list
     """Return the domains of each backend on a port. No domain occurs twice.
 
     Args:
-        shared: name of each backend -> its domains on the shared listeners, where ``*`` means any with its first label.
+        shared: name of each backend -> its domains on the shared listeners. ``*`` stands for every host whose first
+            label is the name.
         first: the backend that was first on the port. It also gets requests that name only an address or
             ``localhost``, unless there is a backend for all other hosts (``*``).
 

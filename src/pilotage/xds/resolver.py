@@ -34,7 +34,7 @@ _MAX_RATE: Final = 50.0
 """Maximum number of lookups per second. With many names, the intervals become longer."""
 
 _AT_ONCE: Final = 8
-"""Maximum number of lookups at a time. Each takes a thread, which a silent name server can keep for half a minute."""
+"""Maximum number of lookups at a time. Each occupies a thread, for half a minute if the name server is silent."""
 
 _REPORTS_AT_ONCE: Final = 20
 """Names beyond the limits that are reported together, so that thousands of them do not block the event loop."""

@@ -17,14 +17,18 @@ import msgspec
 from pilotage.core.problems import Problem
 from pilotage.core.text import shorten
 from pilotage.policy import FILE_REFUSED, read_below
+from pilotage.routes.claims import rule_claims
+from pilotage.routes.paths import PRESET
 from pilotage.routes.rules import RuleError, read_rule_text
+from pilotage.table.hosts import route_claimant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pilotage.policy import Policy
     from pilotage.routes.route import Route
 
-__all__ = ["RuleFiles", "placed_in_file", "rules_field"]
+__all__ = ["RuleFiles", "placed_in_file", "read_rule_file", "refused_places", "rules_field"]
 
 _LARGEST: Final = 64 * 1024
 """Maximum bytes of a file with rules."""
@@ -82,6 +86,15 @@ class RuleFiles:
         return _of(route, f"the file {_shown(path)!r} cannot be read", "check that it exists and is readable")
 
 
+def read_rule_file(route: Route) -> tuple[Route, tuple[Problem, ...]]:
+    """Return a route with the rules in its file, if it names one; or the route itself, and the problem with the file.
+
+    See :meth:`RuleFiles.apply`.
+    """
+    named = route.settings.rule_file
+    return (route, ()) if not named or named.startswith(PRESET) else RuleFiles().apply(route)
+
+
 def rules_field(route: Route) -> str:
     """Return the field that says where a route's rules are: ``rules`` or ``rule_file``."""
     return "rule_file" if route.settings.rule_file else "rules"
@@ -98,6 +111,13 @@ def placed_in_file(route: Route, problems: Iterable[Problem]) -> tuple[Problem, 
         else it
         for it in problems
     )
+
+
+def refused_places(route: Route, policy: Policy) -> tuple[Problem, ...]:
+    """Return a problem for each place to which the rules of a container's route may not send requests."""
+    path = _shown(route.settings.rule_file.removeprefix("file://"))
+    verdicts = (it.verdict for it in rule_claims(route.settings.rules, route_claimant(route), policy))
+    return tuple(_of(route, f"{path!r}: {it.reason}", it.hint) for it in verdicts if not it.allowed)
 
 
 _OF_RULES: Final = " of the rules)"

@@ -108,8 +108,7 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
         memory = _check_costs(cases)
         _check_targets(cases, alias)
     except RuleError as error:
-        where = f" (line {error.line} of the rules)" if error.line else ""
-        return Compiled(refused=(f"{error.message}{where}", error.hint))
+        return Compiled(refused=(f"{error.message}{rules.place(error.line)}", error.hint))
     except RecursionError:  # each rule that lets processing continue needs a few levels of the stack
         return Compiled(refused=("too many rules apply one after another", "end rules with pass, or write fewer"))
     return Compiled(tuple(cases), run.address, tuple(run.asked), memory=memory)

@@ -88,7 +88,7 @@ def _command(command: Command, state: State) -> tuple[list[ScriptEdit], bool]:
     name, args = command.name, command.args
     if name in ("pass", "bypass", "upstream"):
         return [], True
-    if name not in ("error", "log") and args[:1] not in (("resp_header",), ("resp_body",), ("status",)):
+    if name not in ("error", "log", "notify") and args[:1] not in (("resp_header",), ("resp_body",), ("status",)):
         what = f"{name} {args[0]}" if name in ("set", "add", "remove") else name
         hint = "change the response instead: set status, set resp_body, set resp_header or error"
         raise RuleError(f"the command {what} has no effect once there is a response", hint, command.line)

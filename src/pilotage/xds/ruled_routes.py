@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections import ChainMap
 from typing import TYPE_CHECKING
 
+from pilotage.policy import NO_POLICY
 from pilotage.routes.paths import PRESET
 from pilotage.xds.backend import without_stream_hold
 from pilotage.xds.client_profiles import with_common_profile
 from pilotage.xds.problems import build_failed, unreported
 from pilotage.xds.rule_budget import RuleBudget
-from pilotage.xds.rule_files import RuleFiles, placed_in_file
+from pilotage.xds.rule_files import RuleFiles, placed_in_file, refused_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pilotage.core.problems import Problem
+    from pilotage.policy import Policy
     from pilotage.routes.route import Route
     from pilotage.xds.label_files import LabelFiles
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["RuledRoutes", "check_route"]
+__all__ = ["RuledRoutes", "check_route", "rule_file_problems"]
 
 
 class RuledRoutes:
@@ -47,12 +49,15 @@ class RuledRoutes:
         if previous is not None:
             self.budget.inherit(previous.budget)
 
-    def follow(self, routes: Mapping[str, Route], aliases: Iterable[str]) -> Mapping[str, Route]:
+    def follow(
+        self, routes: Mapping[str, Route], aliases: Iterable[str], policy: Policy = NO_POLICY
+    ) -> Mapping[str, Route]:
         """Read the files of changed routes again; return all routes, with the rules in their files.
 
         Args:
             routes: all routes.
             aliases: the aliases of changed routes.
+            policy: decides where the rules of containers may send requests.
 
         """
         for alias in aliases:
@@ -63,14 +68,16 @@ class RuledRoutes:
             if route is None or route.excluded or not route.settings.rule_file:
                 continue
             if not route.settings.rule_file.startswith(PRESET):
-                self._found[alias], self._problems[alias] = self._read(route)
+                self._found[alias], self._problems[alias] = self._read(route, policy)
         return ChainMap(self._found, routes) if self._found else routes  # type: ignore[arg-type]
 
-    def _read(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
+    def _read(self, route: Route, policy: Policy) -> tuple[Route, tuple[Problem, ...]]:
         try:
-            return self.files.apply(route)
+            found, problems = self.files.apply(route)
+            refused = () if route.is_static else refused_places(found, policy)
         except Exception as error:  # noqa: BLE001  an error in one route must not block the others
             return route, (build_failed(route, error),)
+        return (route if refused else found), (*problems, *refused)
 
     def read(self, route: Route) -> tuple[Route, tuple[Problem, ...]]:
         """Return a route with the rules in its file, or the problem with the file, as :meth:`follow` last read it."""
@@ -113,3 +120,25 @@ def check_route(
     served = without_stream_hold(route) if servable and not unreadable else None
     problems = placed_in_file(route, problems) if route.settings.rule_file else problems
     return (*unreported(problems, route), *unreadable), served
+
+
+def rule_file_problems(routes: Iterable[Route], policy: Policy) -> tuple[Problem, ...]:
+    """Return the problems with the files with rules that routes name, as a gateway would report them.
+
+    Args:
+        routes: the routes, with different aliases.
+        policy: decides where the rules of containers may send requests, and what the gateway supports.
+
+    """
+    rules = RuledRoutes(0)
+    found: list[Problem] = []
+    named = {route.alias: route for route in routes}
+    rules.follow(named, named, policy)
+    for route in named.values():
+        ruled, problems = rules.read(route)
+        found += problems
+        if policy.gateway is not None and ruled is not route:
+            usual, _ = policy.gateway(route)
+            others, _ = policy.gateway(ruled)
+            found += placed_in_file(route, (it for it in others if it not in usual))
+    return tuple(found)

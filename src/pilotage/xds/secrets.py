@@ -42,10 +42,10 @@ def read_certificates(options: GatewayOptions) -> tuple[GatewayOptions, list[Res
     if problems:
         raise ConfigError(problems)
     profiles = [read_profile(profile) for profile in options.client_profiles]
-    secrets += [authorities(profile.name, pem) for profile, pem in profiles if not profile.problem]
+    secrets += [authorities(profile.name, pem, crl) for profile, pem, crl in profiles if not profile.problem]
     read = [msgspec.structs.replace(files, names=_names(files.certificate)) for files in options.certificates]
     return msgspec.structs.replace(
-        options, certificates=tuple(read), client_profiles=tuple(it for it, _ in profiles)
+        options, certificates=tuple(read), client_profiles=tuple(it for it, _, _ in profiles)
     ), secrets
 
 

@@ -125,9 +125,9 @@ class Snapshot:
         self._table = table
         if table.engine_order != self.targets.ranking.engines:
             self.targets.ranking = Ranking(table.engine_order)
-        affected, aliases = set[str](), list(aliases)
-        routes = self.rules.follow(table.routes, map(self._rule_targets.owner, aliases))
-        wanted = self._rule_targets.follow(routes, aliases, self.targets.guard.policy)
+        affected, aliases, policy = set[str](), list(aliases), self.targets.guard.policy
+        routes = self.rules.follow(table.routes, map(self._rule_targets.owner, aliases), policy)
+        wanted = self._rule_targets.follow(routes, aliases, policy)
         for alias in chain(self.targets.follow(wanted), self.rules.retry()):
             route = self._rule_targets.hidden.get(alias) or table.routes.get(alias)
             self.frontends.ports.follow(alias, route)

@@ -49,5 +49,5 @@ def test_certificates_and_missing_ones_are_listed(
     monkeypatch.setattr(daemon_client, "certificates_of", lambda _: [valid])
     assert pilotage("certificates").status == 0
     monkeypatch.setattr(daemon_client, "certificates_of", lambda _: [])
-    assert "add the section autocert or gateway.tls: internal" in pilotage("certificates").out
+    assert "set autocert or gateway.tls: internal" in pilotage("certificates").out
     assert module.__all__ == ["certificates"]

@@ -43,3 +43,33 @@ def test_an_explanation_is_there_for_machines_too(pilotage: Callable[..., Said],
     story = json.loads(said.out)["containers"][0]
     (port,) = [fact for fact in story["routes"][0]["facts"] if fact["name"] == "port"]
     assert port["written"] == {"value": "8080", "label": "proxy.shop.port", "line": 0, "column": 0, "file": ""}
+
+
+def test_rules_in_a_file_are_explained_and_every_command_reports_their_errors(
+    pilotage: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rules = tmp_path / "rules.txt"
+    (tmp_path / "routes.yml").write_text(f"shop:\n  host: 192.0.2.1\n  port: 80\n  rule_file: {rules}\n")
+    (tmp_path / "pilotage.yml").write_text("providers: {files: [routes.yml]}")
+    rules.write_text("\npath /old { redirect /new }")
+    said = pilotage("explain", "shop")
+    assert said.status == 0
+    assert f"\n  rule, {rules}:2  path /old  tested by Envoy\n    redirect /new\n" in said.out
+    assert pilotage("check", "routes.yml").status == 0
+    for text, message in (
+        ("\npath /old { redirct /new }", "'redirct' is not a command (line 2 of the file)"),
+        ("path /old { log info /old x }", "log cannot write to '/old' (line 1 of the file)"),
+        ("- do: pass\n- on: path /a\n  do: log info /old x", "log cannot write to '/old' (rule 2)"),
+    ):
+        rules.write_text(text)
+        problem = f"rule_file: '{rules}': {message}"
+        said = pilotage("explain", "shop", "--strict")
+        assert (said.status, problem in " ".join(said.out.split())) == (1, True)
+        assert "Route shop is not served: the gateway refuses rule_file" in said.out
+        assert "not served: rule_file" in pilotage("routes").out
+        checked = pilotage("check")
+        assert (checked.status, problem in " ".join((checked.out + checked.err).split())) == (1, True)
+    rules.unlink()
+    assert pilotage("check").status == 0  # pilotage may run on another machine
+    assert pilotage("explain", "shop", "--strict").status == 1

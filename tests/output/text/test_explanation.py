@@ -14,6 +14,7 @@ from pilotage.output.text.routes import print_routes
 from pilotage.output.view import View
 from pilotage.routes.file import read_route_file
 from pilotage.table.store import build_table
+from pilotage.xds import read_rule_file
 from tests.support.example_engine import engine_snapshot, one, recording, view
 from tests.support.terminal import printed
 
@@ -61,5 +62,22 @@ def test_rules_are_listed_with_their_lines(tmp_path: Path) -> None:
     assert "label proxy.shop.rules" in text
     assert "  rule, line 1  path /old  tested by Envoy\n    redirect /new\n" in text
     assert "  rule, line 2  header X-Key …  tested by Envoy\n    if path /a\n      set header X-B …\n" in text
-    assert "  rule, line 1  method POST  first; tested by Envoy\n    error 405 no\n" in text
+    assert "  rule 1  method POST  first; tested by Envoy\n    error 405 no\n" in text
     assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\npath /old { redirect /new }", "rule, FILE:2  path /old  tested by Envoy\n    redirect /new\n"),
+        ("# first\n- on: path /old\n  do: redirect /new", "rule 1 of FILE  path /old  tested by Envoy"),
+        ("not rules", "its rules are not shown: 'FILE': "),
+    ],
+)
+def test_rules_in_a_file_are_listed_with_it(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "rules"
+    path.write_text(text)
+    file = read_route_file(f"shop: {{port: 80, rule_file: {path}}}", "routes.yml")
+    out = Out(io.StringIO())
+    print_explanation(out, explain_name("shop", (), build_table((), [file]), [file], with_rules=read_rule_file))
+    assert f"  {expected.replace('FILE', str(path))}" in printed(out)

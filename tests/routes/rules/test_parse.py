@@ -60,7 +60,9 @@ def test_items_of_a_list_are_rules() -> None:
         assert parse_rule(default, 1).is_default
     assert parse_rule({"do": "pass"}, 1).condition == ()
     assert is_block_syntax("path /a { }")
+    assert is_block_syntax("# - comment\n\n  // comment\npath /a { }")
     assert not is_block_syntax(" - do: pass")
+    assert not is_block_syntax("# comment\n\n  # { }\r\n[{do: pass}]")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pilotage.cli.options import NOTHING, OK, PROBLEMS, GroupWithExamples, WithE
 if TYPE_CHECKING:
     from pilotage.certificates.status import CertificateStatus
     from pilotage.cli.daemon_client import Refused
+    from pilotage.output.console import Out
 
 __all__ = ["certificates"]
 
@@ -57,11 +58,13 @@ def certificates(context: click.Context, *, form: str) -> int:
     if form == "json":
         click.echo(msgspec.json.encode([msgspec.to_builtins(status) for status in found]).decode())
     elif not found:
-        out.line("no certificates; add the section autocert or gateway.tls: internal to the configuration")
+        out.note(
+            "no certificates: set autocert or gateway.tls: internal, and give routes full host names, for example with "
+            "match_domains"
+        )
     else:
         for status in found:
-            for line in _lines(status):
-                out.line(line)
+            _print(status, out)
     return OK if all(status.state == "valid" for status in found) else PROBLEMS
 
 
@@ -113,8 +116,7 @@ def renew(name: str, *, no_wait: bool) -> int:
             now = [status for status in certificates_of(os.environ) if names & set(status.names)]
             if before.isdisjoint((status.serial, status.failures) for status in now):
                 for status in now:
-                    for line in _lines(status):
-                        out.line(line)
+                    _print(status, out)
                 return OK if all(status.state == "valid" and not status.error for status in now) else PROBLEMS
     except Refused as refusal:
         return _refused(refusal)
@@ -128,19 +130,26 @@ def _refused(refusal: Refused) -> int:
     return NOTHING if refusal.is_unreachable else PROBLEMS
 
 
+def _print(status: CertificateStatus, out: Out) -> None:
+    from rich.text import Text
+
+    for number, line in enumerate(_lines(status)):
+        out.paragraph(Text(line), indent=2 if number else 0, hanging=2)
+
+
 def _lines(status: CertificateStatus) -> list[str]:
     lines = [f"{', '.join(status.names)}: {status.state}"]
     if status.not_after:
         by = ", as the CA suggests" if status.renewal_by_ca else ""
-        lines.append(f"  issued by {status.issuer}, expires {_time(status.not_after)}")
-        lines.append(f"  {'being renewed now' if status.renewing else f'renewal {_time(status.renew_at)}{by}'}")
-        lines.append(f"  {status.file}")
+        lines.append(f"issued by {status.issuer}, expires {_time(status.not_after)}")
+        lines.append(f"{'being renewed now' if status.renewing else f'renewal {_time(status.renew_at)}{by}'}")
+        lines.append(f"{status.file}")
     else:
-        lines.append("  clients get a self-signed certificate until then")
+        lines.append("clients get a self-signed certificate until then")
     if status.error:
         hint = f"; {status.hint}" if status.hint else ""
-        lines.append(f"  last error: {status.error}{hint}")
-        lines.append(f"  next attempt {_time(status.next_attempt)}")
+        lines.append(f"last error: {status.error}{hint}")
+        lines.append(f"next attempt {_time(status.next_attempt)}")
     return lines
 
 

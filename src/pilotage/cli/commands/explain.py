@@ -51,17 +51,22 @@ def explain(name: str, form: str, *, show_secrets: bool, strict: bool, **where: 
     from pilotage.output.console import Out
     from pilotage.output.explain import explain_name
     from pilotage.output.text.explanation import print_explanation
+    from pilotage.xds import read_rule_file
 
     early: list[Explanation] = []
 
+    def explained(view: View) -> Explanation:
+        given: dict[str, Any] = {"with_rules": read_rule_file} if view.is_local else {}
+        return explain_name(name, view.snapshots, view.table, view.files, show_secrets=show_secrets, **given)
+
     def show(view: View) -> None:
-        explanation = explain_name(name, view.snapshots, view.table, view.files, show_secrets=show_secrets)
+        explanation = explained(view)
         if explanation.containers or explanation.files:
             early.append(explanation)
             print_explanation(Out(), explanation)
 
     views = views_of(early=None if form == "json" else show, **where)
-    found = [explain_name(name, view.snapshots, view.table, view.files, show_secrets=show_secrets) for view in views]
+    found = [explained(view) for view in views]
     if not any(explanation.containers or explanation.files for explanation in found):
         if status_of(views) != NOTHING:
             _unknown_name(name, views)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pilotage.cli.options import (
-    OK,
     WithExamples,
-    chosen_engines,
     format_option,
     print_json,
+    run_until_interrupted,
     source_options,
     status_of,
     strict_option,
     views_of,
+    watched,
 )
 
 if TYPE_CHECKING:
@@ -72,16 +72,13 @@ def routes(form: str, *, watch: bool, wide: bool, strict: bool, **where: Any) ->
     unfit = [f"--{name.replace('_', '-')}" for name in ("replay", "demo", "or_demo") if where.pop(name)]
     if unfit:
         raise click.UsageError(f"{unfit[0]} cannot be combined with --watch, which only works with engines.")
-    import asyncio
-
     from pilotage.cli import watch as watching
     from pilotage.config.engines import EngineChoice
     from pilotage.output.console import Out
     from pilotage.output.pipe import Pipe
 
-    engines, pipe = chosen_engines(EngineChoice(**where)), Pipe.of(sys.stdout)
-    asyncio.run(watching.redraw(engines, os.environ, Out(pipe), pipe))
-    return OK
+    source, pipe = watched(EngineChoice(**where)), Pipe.of(sys.stdout)
+    return run_until_interrupted(watching.redraw(source, os.environ, Out(pipe), pipe))
 
 
 def _report(what: str, form: str, where: dict[str, Any], *, strict: bool) -> int:

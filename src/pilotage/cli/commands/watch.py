@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from pilotage.cli.options import OK, WithExamples, chosen_engines, engine_options, format_option
+from pilotage.cli.options import (
+    WithExamples,
+    engine_options,
+    format_option,
+    run_until_interrupted,
+    watched,
+)
 
 __all__ = ["watch"]
 
@@ -30,18 +37,18 @@ def watch(form: str, **where: Any) -> int:
     and engines that become unreachable or return. JSON output has one object per line and starts with the current
     routes.
     """
-    import asyncio
-
     from pilotage.cli import watch as watching
     from pilotage.config.engines import EngineChoice
     from pilotage.output.console import Out
     from pilotage.output.pipe import Pipe
 
-    engines, pipe = chosen_engines(EngineChoice(**where)), Pipe.of(sys.stdout)
+    choice, pipe = EngineChoice(**where), Pipe.of(sys.stdout)
+    source = watched(choice)
     out = Out(pipe)
     if form == "json":
         show = watching.json_printer(out)
+    elif isinstance(source, Path):
+        show = watching.text_printer(out, ())
     else:
-        show = watching.text_printer(out, [config.name for config in engines.configs], engines.problems)
-    asyncio.run(watching.follow(engines, os.environ, show, pipe=pipe))
-    return OK
+        show = watching.text_printer(out, [config.name for config in source.configs], source.problems)
+    return run_until_interrupted(watching.follow(source, os.environ, show, pipe=pipe))

@@ -79,7 +79,11 @@
   if (document.body.dataset.events) {
     connect();
     setInterval(() => soon(0), 10000);  // rates and times change without an event
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(0); });
+    // Browsers allow few connections to one host, so hidden tabs give theirs back.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) stream.close();
+      else { connect(); soon(0); }
+    });
   }
 
   // ---- Search as you type. The address has what is shown.
@@ -90,7 +94,7 @@
       typing = setTimeout(() => {
         const query = new URLSearchParams(new FormData(search.form));
         for (const [name, value] of [...query]) if (!value) query.delete(name);
-        const url = search.form.action + (query.size ? `?${query}` : "");
+        const text = query.toString(), url = search.form.action + (text && `?${text}`);
         history.replaceState(null, "", url);
         load(url);
       }, 150);
@@ -98,7 +102,7 @@
   }
 
   // ---- Keys
-  const items = () => [...document.querySelectorAll("[data-item] [data-open], [data-item]:not(:has([data-open])) a")];
+  const items = () => [...document.querySelectorAll("[data-item] [data-open], [data-item] .problem a")];
   document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const writing = event.target.matches("input, textarea, select");

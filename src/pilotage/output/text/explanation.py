@@ -64,16 +64,20 @@ def _print_route(out: Out, route: RouteExplanation) -> None:
             text.append(clean(f"; {route.remedy}"))
     out.paragraph(text, hanging=2)
     _print_facts(out, route.facts)
-    _print_rules(out, route.rules)
+    _print_rules(out, route.rules, route.rule_file)
     for note in route.notes:
         out.paragraph(Text(clean(note)), indent=2, hanging=2)
     _print_problems(out, route.problems)
 
 
-def _print_rules(out: Out, rules: Sequence[RuleDescription]) -> None:
-    """Print each rule with its line, its condition and, below, its commands."""
+def _print_rules(out: Out, rules: Sequence[RuleDescription], file: str) -> None:
+    """Print each rule with its place, its condition and, below, its commands."""
     for rule in rules:
-        text = Text(f"rule, line {rule.line}  ", style="cyan").append(clean(rule.on), style="not cyan")
+        if rule.in_list:
+            place = f"rule {rule.line}{' of ' if file else ''}{file}"
+        else:
+            place = f"rule, {file}:{rule.line}" if file else f"rule, line {rule.line}"
+        text = Text(f"{clean(place)}  ", style="cyan").append(clean(rule.on), style="not cyan")
         name = f"{rule.name}; " if rule.name else ""
         out.paragraph(
             text.append(clean(f"  {name}tested by {rule.tested_by}"), style="dim not cyan"), indent=2, hanging=4

@@ -33,6 +33,7 @@ class RuleDescription(msgspec.Struct, frozen=True):
         on: its condition; ``default`` or ``always`` for a rule without one.
         do: its commands; those in nested blocks are indented.
         tested_by: what tests its conditions: ``Envoy``, or ``Envoy and pilotage``.
+        in_list: whether ``line`` is its position in a list.
 
     """
 
@@ -41,6 +42,7 @@ class RuleDescription(msgspec.Struct, frozen=True):
     on: str
     do: tuple[str, ...]
     tested_by: str
+    in_list: bool = False
 
 
 def describe_rules(rules: RuleSet) -> tuple[RuleDescription, ...]:
@@ -52,6 +54,7 @@ def describe_rules(rules: RuleSet) -> tuple[RuleDescription, ...]:
             on="default" if rule.is_default else _condition(rule.condition) or "always",
             do=tuple(_statements(rule.body)),
             tested_by="Envoy and pilotage" if _asks(rule.condition, rule.body) else "Envoy",
+            in_list=rules.in_list,
         )
         for rule in rules.rules
     )

@@ -24,7 +24,7 @@ def read_rules(value: Any) -> RuleSet:
         return RuleSet()
     if isinstance(value, str):
         return _read_text(value)
-    return check_rules([parse_rule(rule, number) for number, rule in enumerate(value, 1)])
+    return check_rules([parse_rule(rule, number) for number, rule in enumerate(value, 1)], in_list=True)
 
 
 def read_rule_text(text: str) -> Any:

@@ -108,6 +108,19 @@ class RuleError(Exception):
 
 
 class RuleSet(msgspec.Struct, frozen=True):
-    """All rules of a route, in order."""
+    """All rules of a route, in order.
+
+    Attributes:
+        rules: the rules.
+        in_list: whether they are a YAML list. Then all lines of rules and commands are positions of rules in the list.
+
+    """
 
     rules: tuple[Rule, ...] = ()
+    in_list: bool = False
+
+    def place(self, line: int) -> str:
+        """Return where a rule or command is, in parentheses after a space; ``""`` for line 0."""
+        if not line:
+            return ""
+        return f" (rule {line})" if self.in_list else f" (line {line} of the rules)"

@@ -21,12 +21,14 @@ LONGEST: Final = 16_384
 MOST_RULES: Final = 200
 """Maximum number of rules of a route."""
 _DEEPEST: Final = 8
+_COMMENTS: Final = re.compile(r"(?:[ \t\r]*(?:#[^\n]*)?\n)*")
 _MOST_COMMANDS: Final = 1_000
 
 
 def is_block_syntax(text: str) -> bool:
-    """Return whether rules are blocks, not a YAML list."""
-    return text.lstrip()[:1] not in ("-", "[")
+    """Return whether rules are blocks, not a YAML list. Both may begin with lines that are comments."""
+    beginning = _COMMENTS.match(text)
+    return text[beginning.end() if beginning else 0 :].lstrip()[:1] not in ("-", "[")
 
 
 def parse_blocks(text: str) -> RuleSet:
@@ -76,10 +78,22 @@ def parse_rule(rule: Mapping[str, Any], line: int) -> Rule:
         statements = _Body(body, 0, len(body)).statements()
     except RuleError as error:
         raise RuleError(error.message, error.hint, line) from None
-    return Rule(str(name or ""), is_default, condition, statements, line, " ".join(header.split()))
+    return Rule(str(name or ""), is_default, condition, _all_at(line, statements), line, " ".join(header.split()))
 
 
-def check_rules(rules: list[Rule]) -> RuleSet:
+def _all_at(line: int, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Return statements that all have the line of their rule."""
+    found: list[Statement] = []
+    for it in statements:
+        if isinstance(it, Choice):
+            branches = tuple(Branch(branch.condition, _all_at(line, branch.body)) for branch in it.branches)
+            found.append(Choice(branches, line))
+        else:
+            found.append(Command(it.name, it.args, line))
+    return tuple(found)
+
+
+def check_rules(rules: list[Rule], *, in_list: bool = False) -> RuleSet:
     """Check rules against one another. Raises RuleError."""
     if sum(rule.is_default for rule in rules) > 1:
         raise RuleError("there are several default rules", "keep one", [r.line for r in rules if r.is_default][1])
@@ -96,7 +110,7 @@ def check_rules(rules: list[Rule]) -> RuleSet:
             )
         if _always_ends(rule.body):
             seen[key] = rule
-    return RuleSet(tuple(rules))
+    return RuleSet(tuple(rules), in_list)
 
 
 def _always_ends(body: Iterable[Statement]) -> bool:
