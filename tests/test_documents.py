@@ -69,6 +69,18 @@ def test_the_metrics_table_lists_only_metrics_that_exist() -> None:
     assert b"pilotage_event_to_table_seconds" in Metrics().text()
 
 
+def test_alert_rules_use_metrics_of_the_table() -> None:
+    documented = {name for cell in rows(HTTP_API, "name") for name in re.findall(r"pilotage_[a-z_]+", cell)}
+    used = {
+        name
+        for page in DOCS.rglob("*.md")
+        for rule in re.findall(r"^ +expr: (.+)$", page.read_text(), re.MULTILINE)
+        for name in re.findall(r"pilotage_[a-z_]+", rule)
+    }
+    assert "pilotage_certificate_expiry_timestamp_seconds" in used
+    assert used <= documented
+
+
 @pytest.mark.parametrize("block", yaml_blocks(CONFIGURATION), ids=lambda text: text.partition("\n")[0])
 def test_the_examples_of_the_configuration_are_valid(block: str, tmp_path: Path) -> None:
     for name in re.findall(r"[\w./-]+\.(?:pem|crt|key)|[\w./-]*token[\w./-]*(?=\s|$)", block):

@@ -12,6 +12,7 @@ from pilotage.certificates.records import RecordJournal
 from pilotage.certificates.storage import Storage
 from tests.support.acme import ChallengeServer, running, settings_for
 from tests.support.acme_proxy import ORDER, AcmeProxy
+from tests.support.certificates import opened
 from tests.support.pebble import Pebble
 from tests.support.waiting import until
 
@@ -45,6 +46,19 @@ async def test_a_renewal_names_the_certificate_that_it_replaces(tmp_path: Path) 
             issued = await obtain(account, [HOST], "http-01", solver, "ec256", replaced=first)
             assert issued.leaf.names == (HOST,)
             assert pebble.log.count("is a replacement of") == 1
+
+
+@pytest.mark.process
+@pytest.mark.slow
+async def test_rejected_nonces_place_no_second_order(tmp_path: Path) -> None:
+    with Pebble(tmp_path / "pebble", bad_nonces=60).running() as pebble:
+        async with ChallengeServer(pebble) as server:
+            (authority,) = settings_for(pebble, HOST).entries[0].authorities
+            storage = opened(tmp_path)
+            solver = Solver("http-01", server, None, RecordJournal(storage))
+            names = [HOST, "blog.example.com", "wiki.example.com"]  # each authorization is another request
+            await obtain(Account(authority, storage), names, "http-01", solver, "ec256")
+        assert pebble.log.count("Added order ") == 1
 
 
 @pytest.mark.process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,14 @@ async def test_a_ca_that_wants_no_requests_gets_none(pebble: Pebble, tmp_path: P
                 assert 2900 < caught.value.retry_after <= 3000
             assert proxy.count(kind) == 1
             account.forget_refusal()
+            await asyncio.to_thread(account.connect)
+
+
+async def test_a_certificate_of_the_ca_that_seems_expired_points_to_the_clock(pebble: Pebble, tmp_path: Path) -> None:
+    then = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
+    async with AcmeProxy(pebble, tmp_path, not_before=then, not_after=then + dt.timedelta(days=90)) as proxy:
+        account = Account(entry_for(proxy).authorities[0], opened(tmp_path))
+        with pytest.raises(CertificateError, match=r"certificate has expired.*check this machine's clock, which shows"):
             await asyncio.to_thread(account.connect)
 
 

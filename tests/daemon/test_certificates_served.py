@@ -23,8 +23,10 @@ from tests.support.dns_server import DnsServer
 from tests.support.envoy import web_server
 from tests.support.gateway import becomes
 from tests.support.handshakes import shown
+from tests.support.install import debian_packages
 from tests.support.pebble import Pebble
 from tests.support.ports import free_port
+from tests.support.required import required
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ HOST = "shop.example.com"
 class Gateway:
     """A daemon with automatic certificates, and how to request what it serves."""
 
-    def __init__(self, served: Served, https: int, context: ssl.SSLContext) -> None:
+    def __init__(self, served: Served, https: int, root: Path) -> None:
         self.served = served
         self.https = https
-        self.context = context
+        self.root = root
+        self.context = ssl.create_default_context(cafile=str(root))
 
     async def ask(self, session: aiohttp.ClientSession) -> int:
         url = f"https://127.0.0.1:{self.https}/"
@@ -94,8 +97,9 @@ autocert:
             config = folder / "pilotage.yml"
             config.write_text(daemon.configured(engine, more=settings))
             async with daemon.serving(Flags(choice=EngineChoice(config=str(config))), folder) as served:
-                context = ssl.create_default_context(cadata=pebble.root().decode())
-                yield Gateway(served, https, context)
+                root = folder / "root.pem"
+                root.write_bytes(pebble.root())
+                yield Gateway(served, https, root)
     await runner.cleanup()
 
 
@@ -208,6 +212,21 @@ async def test_no_request_is_lost_when_a_certificate_changes(tmp_path: Path, mon
                 while not ended.is_set() or len(statuses) < 500:
                     statuses.append(await it.ask(session))
 
+        async def http2_client() -> None:
+            with required():
+                debian_packages({"curl": "curl"})
+            found: list[str] = []
+            url = f"https://{HOST}:{it.https}/?[1-100]"  # over one connection, and each run opens another
+            options = ("--silent", "--http2", "--cacert", str(it.root), "--resolve", f"{HOST}:{it.https}:127.0.0.1")
+            while not ended.is_set() or not found:
+                process = await asyncio.create_subprocess_exec(
+                    *("curl", *options, "-o", "/dev/null", "-w", "%{http_code} %{http_version}\n", url),
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                found += (await process.communicate())[0].decode().splitlines()
+                assert process.returncode == 0
+            assert set(found) == {"200 2"}
+
         def renewed(times: int) -> bool:
             return keeper.totals.renewed == times
 
@@ -217,6 +236,7 @@ async def test_no_request_is_lost_when_a_certificate_changes(tmp_path: Path, mon
         async with asyncio.TaskGroup() as group:
             for number in range(4):
                 group.create_task(client(fresh=number % 2 == 0))
+            group.create_task(http2_client())
             for count in (1, 2):
                 manager.renew()
                 await until(partial(renewed, count))

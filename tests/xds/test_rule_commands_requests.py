@@ -117,6 +117,23 @@ async def test_every_condition_holds_for_some_requests_and_not_for_others(envoy:
             assert (name, ["X-Held" in it.headers for it in answers]) == (name, [True, False])
 
 
+async def test_the_text_of_an_error_is_sent_unchanged_whatever_its_status(envoy: Envoy) -> None:
+    rules = 'path /a { error 503 "closed today" }\npath /b { error 502 $req_path }\npath /c { error 504 $cookie(x) }'
+    bodies = {"/a": (503, b"closed today\n"), "/b": (502, b"/b\n"), "/c": (504, b"cook\n")}
+    async with target("own") as own, envoy() as gw:
+        hosts = ("app", "*.wild.example")
+        await gw.publish(*(route(name, own.port, rules=f"{rules}\npath /d {{ route nobody }}") for name in hosts))
+        for host in ("app", "App:80", "a.wild.example"):
+            for kind in ("text/html", "application/json", "*/*"):
+                headers = {"Accept": kind, "Cookie": "x=cook"}
+                for path, wanted in bodies.items():
+                    answer = await _ask(gw, host, path=path, headers=headers)
+                    assert (answer.status, answer.body) == wanted
+                    assert "Retry-After" not in answer.headers
+            answer = await _ask(gw, host, path="/d")  # the gateway's own sentence
+            assert answer.body == b"The target of this request is not available. Try again in a moment.\n"
+
+
 def _effect(answer: Answer, kind: str, wanted: Any) -> Any:
     match kind:
         case "headers":

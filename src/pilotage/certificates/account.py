@@ -34,9 +34,10 @@ __all__ = ["Account"]
 _T = TypeVar("_T")
 
 _REQUEST_TIMEOUT: Final = 30  # seconds for each request to a CA
-_NONCE_ATTEMPTS: Final = 20
-"""A CA may reject a nonce at any time (RFC 8555, 6.5). The library retries a request once."""
-
+_ERRORS: Final = (
+    *(messages.Error, errors.Error, requests.RequestException, jose_errors.Error),
+    *(ValueError, KeyError),  # the library does not check all that it reads
+)
 _SKEW: Final = 3600.0  # seconds by which clocks may differ unnoticed
 
 
@@ -68,7 +69,7 @@ class Account:
         return re.sub(r"^https?://", "", self.authority.directory).partition("/")[0]
 
     def call(self, step: Callable[[], _T]) -> _T:
-        """Run a step of the protocol; repeat it if the CA rejects its nonce. Only one step runs at a time.
+        """Run a step of the protocol. Only one step runs at a time.
 
         Raises:
             CertificateError: it failed.
@@ -76,18 +77,10 @@ class Account:
         """
         with self._lock:
             self._retry_after = 0.0
-            return self._attempts(step)
-
-    def _attempts(self, step: Callable[[], _T]) -> _T:
-        for attempt in range(_NONCE_ATTEMPTS):
             try:
                 return step()
-            except messages.Error as error:
-                if error.code != "badNonce" or attempt == _NONCE_ATTEMPTS - 1:
-                    raise failure_of(error, self) from error
-            except (errors.Error, requests.RequestException, jose_errors.Error, ValueError, KeyError) as error:
+            except _ERRORS as error:
                 raise failure_of(error, self) from error
-        raise AssertionError("unreachable")
 
     @property
     def skew(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from acme import client, messages
 from josepy.json_util import field
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import ssl
 
 __all__ = ["AcmeClient", "AcmeNetwork", "TrustingAdapter"]
+
+
+_NONCE_ATTEMPTS: Final = 10
+"""A CA may reject a nonce at any time (RFC 8555, 6.5). The library itself repeats a request once."""
 
 
 class _ReplacingOrder(messages.NewOrder):
@@ -31,9 +35,18 @@ class AcmeNetwork(client.ClientNetwork):
     replaces = ""
 
     def post(self, url: str, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a request."""
+        """Send a request, again with another nonce if the CA rejects the first one.
+
+        Each request of a step is repeated by itself: a step that is repeated as a whole could place a second order.
+        """
         if self.replaces and isinstance(obj, messages.NewOrder):
             obj = _ReplacingOrder(identifiers=obj.identifiers, profile=obj.profile, replaces=self.replaces)
+        for _ in range(_NONCE_ATTEMPTS - 1):
+            try:
+                return super().post(url, obj, *args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
         return super().post(url, obj, *args, **kwargs)
 
 

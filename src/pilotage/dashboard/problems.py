@@ -22,7 +22,7 @@ class ShownProblem(msgspec.Struct, frozen=True):
     Attributes:
         severity: ``error`` or ``warning``.
         message: the problem.
-        value: the offending value; ``""`` if it is hidden or does not matter.
+        value: the offending value; ``""`` if it is hidden, is in the message, or does not matter.
         place: where it is.
         hint: what to do; ``""`` if there is no advice.
         corrected: the label to write instead; ``""`` if it is unknown.
@@ -51,7 +51,7 @@ def shown_problem(problem: Problem, correction: LabelCorrection | None = None) -
     return ShownProblem(
         severity=shown.severity,
         message=shown.message,
-        value="" if shown.value == HIDDEN else shown.value,
+        value="" if shown.value == HIDDEN or shown.value in shown.message else shown.value,
         place=shown.place,
         hint=shown.hint,
         corrected=corrected,

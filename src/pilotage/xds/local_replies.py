@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from pilotage.routes.route import Route
     from pilotage.xds.options import GatewayOptions
 
-__all__ = ["CAUSE", "PAGE", "REJECTED", "direct_response", "local_replies", "why_unavailable"]
+__all__ = ["ANSWER", "CAUSE", "PAGE", "REJECTED", "direct_response", "local_replies", "why_unavailable"]
 
 CAUSE: Final = "pilotage.cause"
 """Key of the metadata with which the control plane says why it denies a request."""
+ANSWER: Final = "pilotage.answer"
+"""Namespace of the metadata of routes with a response of their own, which is sent unchanged."""
 PAGE: Final = "page"
 """Value of :data:`CAUSE`: the control plane has answered with a page of its own."""
 REJECTED: Final = "The gateway rejected the configuration of this service."
@@ -153,6 +155,7 @@ def local_replies(options: GatewayOptions) -> Any:
         )
         for cause in _causes()
     ]
+    mappers.append(http_connection_manager_pb2.ResponseMapper(filter=_all(_FAILED, _is_answer())))
     # First by kind of client, which is quicker to test than a cause.
     mappers += [mapper for kind in zip(*found, strict=True) for mapper in kind]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers)
@@ -162,15 +165,21 @@ def _refusal() -> Any:
     return _format(f"%METADATA(ROUTE:{REFUSAL}:message)%\n", _TEXT)
 
 
+def _is_answer() -> Any:
+    return _expression(f"'{ANSWER}' in xds.route_metadata.filter_metadata")
+
+
 def _conditions(cause: _Cause) -> list[Any]:
     found = [_flagged(*cause.flags)] if cause.flags else []
     if cause.details:
-        expression = cel_pb2.ExpressionFilter(expression=cause.details)
-        extension = accesslog_pb2.ExtensionFilter(
-            name="envoy.access_loggers.extension_filters.cel", typed_config=packed(expression)
-        )
-        found.append(_FILTER(extension_filter=extension))
+        found.append(_expression(cause.details))
     return [*found, cause.when] if cause.when is not None else found
+
+
+def _expression(text: str) -> Any:
+    expression = cel_pb2.ExpressionFilter(expression=text)
+    name = "envoy.access_loggers.extension_filters.cel"
+    return _FILTER(extension_filter=accesslog_pb2.ExtensionFilter(name=name, typed_config=packed(expression)))
 
 
 _NEEDS_H2: Final = "If it speaks gRPC without TLS, set its scheme to h2c."

@@ -15,6 +15,7 @@ from pilotage.xds.agents import PROXY_PATH, may_set
 from pilotage.xds.client_address import NEEDS_ADDRESS, WILDCARD
 from pilotage.xds.filters import require_login
 from pilotage.xds.literals import literal
+from pilotage.xds.local_replies import ANSWER
 from pilotage.xds.login import CALLBACK_PATH, LOGOUT_PATH
 from pilotage.xds.resources import header
 from pilotage.xds.rule_checks import asking_routes
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["with_rules"]
 
 _NOT_VALID: Final = "The path of this request is not valid.\n"
-_NO_TARGET: Final = "The target of this request is not available.\n"
+_NO_TARGET: Final = "The target of this request is not available."
 _ONLY_SIGN_IN: Final = "This page is only for signing in and out.\n"
 _UNESCAPED: Final = "/$&+,:;=@!'()*~"
 
@@ -76,6 +77,7 @@ def _case(case: Case, backend: Backend, routes: list[Any], routes_of: Callable[[
     if outcome.status:
         made = _answer(outcome.status, _body(outcome.body, backend), tests)
         made.response_headers_to_add.extend(header(name, literal(value)) for name, value in outcome.headers)
+        made.metadata.filter_metadata[ANSWER].SetInParent()
         yield _edited(made, outcome, backend)
         return
     via = backend

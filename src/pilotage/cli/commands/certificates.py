@@ -145,7 +145,7 @@ def _lines(status: CertificateStatus) -> list[str]:
         lines.append(f"{'being renewed now' if status.renewing else f'renewal {_time(status.renew_at)}{by}'}")
         lines.append(f"{status.file}")
     else:
-        lines.append("clients get a self-signed certificate until then")
+        lines.append("clients get a self-signed certificate until the CA has issued one")
     if status.error:
         hint = f"; {status.hint}" if status.hint else ""
         lines.append(f"last error: {status.error}{hint}")
