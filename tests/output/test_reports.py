@@ -28,7 +28,7 @@ def test_a_command_has_only_the_properties_that_are_known() -> None:
 
 def test_a_sarif_log_has_what_the_specification_requires() -> None:
     problems = [NASTY, Problem(message="m", severity="warning"), Problem(message="n", file="/other/x y.yml", line=2)]
-    log = sarif_log({"/w/compose.yml": "compose", "/other/x y.yml": "routes"}, problems, "/w")
+    log = sarif_log({"/w/compose.yml": "compose", "/other/x y.yml": "routes"}, problems, "/w", "1.2.3")
     assert log["version"] == "2.1.0"
     (run,) = log["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
@@ -49,4 +49,4 @@ def test_a_sarif_log_has_what_the_specification_requires() -> None:
 
 
 def test_without_any_file_a_result_has_no_location() -> None:
-    assert "locations" not in sarif_log({}, [Problem(message="m")], "/")["runs"][0]["results"][0]
+    assert "locations" not in sarif_log({}, [Problem(message="m")], "/", "1.2.3")["runs"][0]["results"][0]

@@ -193,7 +193,9 @@ def test_check_shows_no_secret_of_a_compose_file(tmp_path: Path) -> None:
     print_problems(Out(on_terminal), found.problems, line_of=sources.line)
     assert on_terminal.getvalue().count(" | ") > len(found.problems)
     shown = text.getvalue() + on_terminal.getvalue() + json.dumps([problem_json(it) for it in found.problems])
-    shown += "\n".join(github_commands(found.problems, "/")) + json.dumps(sarif_log(found.files, found.problems, "/"))
+    shown += "\n".join(github_commands(found.problems, "/")) + json.dumps(
+        sarif_log(found.files, found.problems, "/", "1.2.3")
+    )
     assert len(found.problems) > len(ALL) / 2
     assert CANARY not in shown
 

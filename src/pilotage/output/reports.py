@@ -10,7 +10,6 @@ import os.path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pilotage import __version__
 from pilotage.core.text import escape, printable
 
 if TYPE_CHECKING:
@@ -66,17 +65,18 @@ def _relative(name: str, folder: str) -> str:
     return path.removeprefix(f"{folder}{os.sep}")
 
 
-def sarif_log(files: Mapping[str, str], problems: Sequence[Problem], folder: str) -> dict[str, Any]:
+def sarif_log(files: Mapping[str, str], problems: Sequence[Problem], folder: str, version: str) -> dict[str, Any]:
     """Return a SARIF log with one run.
 
     Args:
         files: file name -> detected type, as in :class:`pilotage.lint.check.Checked`. The types are the rules.
         problems: the problems.
         folder: the current folder, for relative names.
+        version: the version of pilotage.
 
     """
     rules = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
-    driver = {"name": "pilotage", "version": __version__, "informationUri": _DOCUMENTATION, "rules": rules}
+    driver = {"name": "pilotage", "version": version, "informationUri": _DOCUMENTATION, "rules": rules}
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",

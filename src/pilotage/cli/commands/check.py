@@ -66,9 +66,11 @@ def _print(found: Checked, form: str, sources: Sources) -> None:
 
         print_json({"files": found.files, "problems": [problem_json(problem) for problem in found.problems]})
     elif form == "sarif":
+        from pilotage import __version__
         from pilotage.output.reports import sarif_log
 
-        print_json(sarif_log(found.files, found.problems, os.getcwd()))  # noqa: PTH109  # pathlib is slow to import
+        folder = os.getcwd()  # noqa: PTH109  # pathlib is slow to import
+        print_json(sarif_log(found.files, found.problems, folder, __version__))
     elif form == "github":
         from pilotage.output.reports import github_commands
 
