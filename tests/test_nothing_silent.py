@@ -24,11 +24,13 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 URL = "https://url.example.com"
 LABELS = {
     "db": {"proxy.db.scheme": "tcp", "proxy.*.port": "3306"},
+    "mail": {"proxy.mail.scheme": "tcp", "proxy.mail.port": "7001:80", "proxy.mail.tls_termination": "true"},
     "names": {"proxy.aliases": f"good, {URL}"},
     "logged": {"proxy.logged.access_log.stdout": "true", "proxy.logged.access_log.retention": "7 days"},
 }
 SAID = {  # route -> the label and what is said about it
     "db": ("proxy.*.port", "a tcp route needs a port to listen on, but none is set"),
+    "mail": ("proxy.mail.tls_termination", "the gateway has no certificate for terminating TLS; set gateway.tls"),
     URL: ("proxy.aliases", f"'{URL}' is a URL, not a host name; write url.example.com"),
     "logged": ("proxy.logged.access_log.retention", "standard output is not kept or rotated by pilotage"),
 }
@@ -100,11 +102,13 @@ async def test_every_command_says_what_is_not_served_and_why(short_path: Path) -
                 URL: ["alias"],
                 "good": None,
                 "logged": None,
+                "mail": ["tls_termination"],
             }
             assert routes["db"]["excluded"]
             problems = {it["route"]: it for it in (await served.get("/v1/problems"))["problems"]}
             assert {alias: (it["label"], it["severity"]) for alias, it in problems.items()} == {
                 "db": ("proxy.*.port", "error"),
+                "mail": ("proxy.mail.tls_termination", "error"),
                 URL: ("proxy.aliases", "error"),
                 "logged": ("proxy.logged.access_log.retention", "warning"),
             }

@@ -8,6 +8,7 @@ from pilotage.api import update_resource
 from pilotage.api.listen import Listen
 from pilotage.api.snapshot import unpack
 from pilotage.api.table_updates import LENGTH, UPDATES_PATH, TableCopy
+from pilotage.core.problems import Problem
 from tests.support.api_server import serving
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ async def test_the_table_and_its_updates_are_streamed(tmp_path: Path, monkeypatc
             assert snapshot is not None
             copy = TableCopy(snapshot.table)
             assert set(copy.table.routes) == {"db", "web"}
+            assert [problem.message for problem in copy.table.problems if problem.file] == ["of the configuration"]
             assert await body_of(response.content) == b""  # nothing has changed for a while
+            caller.source.found = (Problem(message="rejected by Envoy", route="web"),)
+            while not (body := await body_of(response.content)):
+                pass
+            assert copy.apply(body).changes == ()
+            assert {it.message for it in copy.table.problems if not it.label} == {"rejected by Envoy"}
             caller.engine.add("new", labels={"proxy.new.port": "81"})
             while not (body := await body_of(response.content)):
                 pass

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from immutables import Map
 
+from pilotage.core.problems import Problem
 from pilotage.discovery.update import Update
 from pilotage.routes.route import EndpointHealth
 from pilotage.table.diff import Change, diff
@@ -18,9 +19,8 @@ from pilotage.table.table import EngineStatus, Table
 from pilotage.table.wakefulness import Wakefulness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from pilotage.core.problems import Problem
     from pilotage.table.table import ProblemKey
 
 __all__ = ["LENGTH", "UPDATES_PATH", "TableCopy", "TableUpdate", "frame", "pack_update"]
@@ -29,6 +29,8 @@ UPDATES_PATH: Final = "/v1/snapshot/updates"
 LENGTH: Final = 4
 """Number of bytes of the length of a frame."""
 
+_OTHERS: Final = ("", "")  # the key of problems that are not in the daemon's table
+_NEW_PROBLEMS: Final = frozenset({"problem", "conflict"})
 _ROUTE_CHANGES: Final = frozenset({"added", "updated", "draining", "health", "wakefulness"})
 
 
@@ -40,6 +42,7 @@ class TableUpdate(msgspec.Struct, frozen=True):
         changes: the changes, with the new routes.
         health, wakefulness: those of the changed routes.
         engines, pool_members, engine_order: all of them.
+        others: all problems that are not in the table, such as what Envoys reject.
 
     """
 
@@ -50,6 +53,7 @@ class TableUpdate(msgspec.Struct, frozen=True):
     engines: dict[str, EngineStatus]
     pool_members: dict[str, tuple[str, ...]]
     engine_order: tuple[str, ...]
+    others: tuple[Problem, ...] = ()
 
 
 def frame(body: bytes) -> bytes:
@@ -57,8 +61,8 @@ def frame(body: bytes) -> bytes:
     return len(body).to_bytes(LENGTH, "big") + body
 
 
-def pack_update(update: Update) -> bytes:
-    """Return an update of the table as MessagePack."""
+def pack_update(update: Update, others: Iterable[Problem] = ()) -> bytes:
+    """Return an update of the table as MessagePack; see :attr:`TableUpdate.others`."""
     table, aliases = update.new, {change.alias for change in update.changes} - {""}
     found = TableUpdate(
         table.version,
@@ -68,6 +72,7 @@ def pack_update(update: Update) -> bytes:
         dict(table.engines),
         dict(table.pool_members),
         table.engine_order,
+        tuple(others),
     )
     return msgspec.msgpack.encode(found)
 
@@ -115,7 +120,7 @@ class TableCopy:
         self.table = msgspec.structs.replace(
             old,
             routes=routes,
-            problems_by_key=_problems(old.problems_by_key, sent.changes),
+            problems_by_key=_problems(old.problems_by_key, sent),
             engines=sent.engines,
             version=sent.version,
             health=health,
@@ -133,15 +138,16 @@ def _with(values: Map, name: str, value: object) -> Map:  # type: ignore[type-ar
 
 
 def _problems(
-    old: Mapping[ProblemKey, tuple[Problem, ...]], changes: tuple[Change, ...]
+    old: Mapping[ProblemKey, tuple[Problem, ...]], sent: TableUpdate
 ) -> Mapping[ProblemKey, tuple[Problem, ...]]:
-    """Return the problems after some changes. A new problem is kept under the name of its container."""
-    resolved = {change.problem for change in changes if change.kind == "resolved"}
-    new = [it for change in changes if change.kind in ("problem", "conflict") and (it := change.problem) is not None]
-    if not resolved and not new:
+    """Return the problems after an update. A new problem is kept under the name of its container."""
+    resolved = {change.problem for change in sent.changes if change.kind == "resolved"}
+    new = [it for change in sent.changes if change.kind in _NEW_PROBLEMS and (it := change.problem) is not None]
+    if not resolved and not new and old.get(_OTHERS, ()) == sent.others:
         return old
     found = {key: tuple(it for it in problems if it not in resolved) for key, problems in old.items()}
     for problem in new:
         key = (problem.provider or problem.file, problem.container or problem.route)
         found[key] = (*found.get(key, ()), problem)
+    found[_OTHERS] = sent.others
     return {key: problems for key, problems in found.items() if problems}

@@ -10,12 +10,15 @@ from pilotage.api.access import is_from_socket
 from pilotage.api.snapshot import pack
 from pilotage.api.streams import HEARTBEAT
 from pilotage.api.table_updates import UPDATES_PATH, frame, pack_update
+from pilotage.discovery.update import Update
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from pilotage.api.source import Source
     from pilotage.api.streams import Streams
+    from pilotage.core.problems import Problem
+    from pilotage.table.table import Table
 
 __all__ = ["UpdateResource"]
 
@@ -43,20 +46,32 @@ class UpdateResource:
         return await self._streams.serve(request, "application/octet-stream", self._write)
 
     async def _write(self, response: web.StreamResponse) -> None:
-        discovery, is_first = self._source.discovery, True
+        discovery = self._source.discovery
         subscription = discovery.subscribe()
+        sent: Table | None = None
+        told: tuple[Problem, ...] = ()
         try:
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT):
                         update = await anext(subscription, None)
                 except TimeoutError:
-                    await response.write(frame(b""))
-                    continue
-                if update is None:
-                    return
-                body = pack((), update.new, file=self._source.config_file) if is_first else pack_update(update)
+                    others = self._others(discovery.table)
+                    is_news = sent is not None and others != told
+                    body = pack_update(Update(sent, sent, ()), others) if sent is not None and is_news else b""
+                else:
+                    if update is None:
+                        return
+                    others = self._others(update.new)
+                    is_first, sent = sent is None, update.new
+                    body = pack((), sent, others, file=self._source.config_file) if is_first else b""
+                    body = body or pack_update(update, others)
+                told = others
                 await response.write(frame(body))
-                is_first = False
         finally:
             discovery.unsubscribe(subscription)
+
+    def _others(self, table: Table) -> tuple[Problem, ...]:
+        """Return the problems that are not in the table, such as what Envoys reject."""
+        known = set(table.problems)
+        return tuple(problem for problem in self._source.problems() if problem not in known)
