@@ -45,7 +45,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Served]:
     """Run a daemon on its own ports; it serves its first table when it is yielded, and shuts down gracefully."""
-    with tempfile.TemporaryDirectory(prefix="pilotage-", dir="/tmp") as runtime:  # noqa: S108  sockets need short paths
+    with tempfile.TemporaryDirectory(prefix="pilotage-", dir="/tmp") as runtime:
         async with _serving(flags, folder, {"XDG_RUNTIME_DIR": runtime, **env}) as served:
             yield served
 
