@@ -1,4 +1,4 @@
-"""Prepares the page of one route. Pure."""
+"""Prepares the page of one route."""
 
 from __future__ import annotations
 
