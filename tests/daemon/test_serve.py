@@ -30,6 +30,6 @@ async def test_the_daemon_runs_until_a_signal_and_records_changes_from_the_start
         choice = EngineChoice(engines=(f"local={engine.url}",))
         flags = Flags(choice=choice, gateway=False, api=(f"unix://{short_path}/api.sock",))
         async with asyncio.timeout(30):
-            await serve(flags, {"PILOTAGE_STATE_DIR": str(short_path)}, ready=ready)
+            await serve(flags, {"XDG_RUNTIME_DIR": str(short_path)}, ready=ready)
     assert "web" in seen
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
