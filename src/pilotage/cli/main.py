@@ -239,7 +239,7 @@ def cli() -> None:
 
 
 for _command in (
-    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, schema, policy, engines, agent, capture, envoy,
-    envoy_bootstrap, licenses, certificates,
+    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, agent, capture, envoy,
+    envoy_bootstrap, licenses, certificates, schema,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -42,7 +42,7 @@ _VARIABLE: Final[Schema] = {"type": "string", "pattern": r"\$"}
 
 def _routes() -> Schema:
     """Return the schema of a route file."""
-    route = _mapping(ROUTE, "#/additionalProperties/anyOf/1")
+    route = _mapping(ROUTE, "#/additionalProperties/anyOf/0")
     route["properties"] |= {
         "agent": {"type": ["string", "null"], "description": "Name or address of the agent that reaches the target."},
         "idlewatcher": {"type": ["object", "null"], "description": "Container with which the route sleeps and wakes."},
@@ -52,7 +52,7 @@ def _routes() -> Schema:
         "title": "Routes of pilotage",
         "type": ["object", "null"],
         "patternProperties": {"^x-": True},
-        "additionalProperties": {"anyOf": [{"type": "null"}, route]},
+        "additionalProperties": {"anyOf": [route, {"type": "null"}]},
     }
 
 
@@ -154,7 +154,6 @@ def _sentence(entry: Any) -> str:
 
 def _values(kind: Kind, place: str, *, in_label: bool = False) -> Iterator[Schema]:
     """Yield schemas, one of which a value of this kind fulfills. A label's value is a text, number or boolean."""
-    yield {"type": "null"}
     single = list(_single_values(kind))
     if single:
         yield from single
@@ -164,6 +163,7 @@ def _values(kind: Kind, place: str, *, in_label: bool = False) -> Iterator[Schem
         yield from _composite_values(kind, place)
     if isinstance(kind, Port) and not in_label:
         yield {"type": "object"}
+    yield {"type": "null"}  # last, because editors name the first type in a message
 
 
 def _single_values(kind: Kind) -> Iterator[Schema]:
@@ -195,7 +195,7 @@ _PATTERNS: Final = {RequestPath: "^(/[^ ]*)?$", IPAddress: "^[0-9A-Fa-f:.]*$", H
 def _composite_values(kind: Kind, place: str) -> Iterator[Schema]:
     """Yield the schemas of a list, a mapping or any text. Mappings and lists may also be written as text."""
     if isinstance(kind, StructKind):
-        yield _mapping(kind, f"{place}/anyOf/1")
+        yield _mapping(kind, f"{place}/anyOf/0")
         yield {"type": "string"}
     elif isinstance(kind, ListOf):
         yield {"type": "array", "items": {"anyOf": list(_values(kind.item, ""))}}
