@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         problem_properties,
         to_json,
     )
+    from pilotage.output.json_schema import SCHEMAS
     from pilotage.output.label_reference import entries, markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.policy import JudgedService, judge_service
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from pilotage.output.view import View
 
 __all__ = [
+    "SCHEMAS",
     "Banner",
     "ChangeFormatter",
     "ChangeLine",
@@ -161,5 +163,6 @@ __getattr__, __dir__ = lazy_exports(
         "url_of": "urls",
         "github_commands": "reports",
         "sarif_log": "reports",
+        "SCHEMAS": "json_schema",
     },
 )
