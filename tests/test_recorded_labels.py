@@ -99,10 +99,11 @@ def is_decided_anew(summary: dict[str, Any], recorded: dict[str, Any]) -> bool:
     # 0.1.0 had no ``path_patterns``, and checked only the outer form of ``rules``
     folded = {"".join(key.split("_")).lower() for key in (*summary["Labels"], *summary["Labels"].values())}
     is_about_requests = "rules" in fields | names or any("pathpatterns" in text for text in folded)
-    # nor did it serve routes with ``inbound_mtls_profile``
-    changed = not names.isdisjoint({"port", "exclude", "inbound_mtls_profile"}) or not fields.isdisjoint(
-        {"index", "root"}
-    )
+    # nor did it serve routes with ``inbound_mtls_profile``, or terminate TLS: a slip in the field had no consequences
+    is_about_requests = is_about_requests or any(text.startswith("proxy.tlstermin") for text in folded)
+    changed = not names.isdisjoint(
+        {"port", "exclude", "inbound_mtls_profile", "tls_termination"}
+    ) or not fields.isdisjoint({"index", "root"})
     return is_detached_by_name or is_about_requests or changed
 
 

@@ -128,6 +128,7 @@ def test_the_json_of_an_entry_has_the_fields_that_labels_set() -> None:
     assert "s3cret" not in str(found)
 
 
+@pytest.mark.slow  # counts steps, which Python 3.11 cannot do
 def test_routes_that_are_not_on_the_page_cost_a_fraction_of_those_that_are() -> None:
     found = build_table([engine_snapshot([one(f"app{number}") for number in range(400)])])
     index, wanted = RouteIndex(), RouteFilter(text="app", limit=1)

@@ -77,6 +77,7 @@ error_pages: .
 captcha: {verify_url: "https://captcha.example.com"}
 cloudflare: {lists: []}
 inbound_mtls_profiles: {staff: {ca_files: [c.pem]}}
+entrypoint: {inbound_mtls_profile: staff}
 gateway: {http: "127.0.0.1:1", https: "127.0.0.2:2", public_https_port: 3, redirect_to_https: true, hsts: 1s,
           tls: [{cert_file: c.pem, key_file: k.pem}], trusted_proxies: [10.0.0.0/8], compression: true,
           access_log: "-", connect_timeout: 4s, retries: 4,

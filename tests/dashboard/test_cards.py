@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pilotage.api.route_detail import route_source
+from pilotage.api.details import route_source
 from pilotage.dashboard.cards import card, grouped
 from tests.support.dashboard import dashboard
 

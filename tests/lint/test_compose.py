@@ -117,10 +117,10 @@ def test_included_files_are_checked_and_may_include_each_other() -> None:
     Path("blog.yml").write_text(labels("proxy.web.prt: 80"))
     problems = said("include:\n  - shop/compose.yaml\n  - path: [blog.yml, none.yml]\n  - ${DIR}/x.yml\n")
     assert [problem.partition(" (")[0] for problem in problems] == [
-        "error: shop/compose.yaml:7:7: web: proxy.web.prot: unknown field; did you mean 'port'?",
-        "error: blog.yml:6:7: web: proxy.web.prt: unknown field; did you mean 'port'?",
         "error: compose.yml:3:22: the included file 'none.yml' cannot be read: No such file or directory",
         "warning: compose.yml:4:5: the included file '${DIR}/x.yml' is not checked; check a local copy of it",
+        "error: shop/compose.yaml:7:7: web: proxy.web.prot: unknown field; did you mean 'port'?",
+        "error: blog.yml:6:7: web: proxy.web.prt: unknown field; did you mean 'port'?",
     ]
     assert set(check_file("compose.yml", {}).files) == {"compose.yml", "shop/compose.yaml", "blog.yml"}
 
@@ -132,9 +132,9 @@ def test_names_that_are_no_files_are_reported(name: str) -> None:
     extends = f'{{image: x, label_file: "{name}", extends: {{file: "{name}", service: b}}}}'
     problems = said(f'include: ["{name}"]\nservices: {{a: {extends}}}\n')
     assert [problem.partition(" '")[0].rpartition(" the ")[2] for problem in problems] == [
-        "extended file",
-        "label file",
         "included file",
+        "label file",
+        "extended file",
     ]
 
 
@@ -205,7 +205,7 @@ def test_a_service_has_the_labels_of_those_that_it_extends() -> None:
         "services:\n  one:\n    image: acme/one\n    extends: {file: common.yml, service: base}\n"
         "    labels: {proxy.web.port: '80'}\n  two:\n    extends: one\n"
     )
-    assert said(text)[0] == "error: common.yml:6:7: one: proxy.web.prot: unknown field; did you mean 'port'?"
+    assert said(text)[-1] == "error: common.yml:6:7: one: proxy.web.prot: unknown field; did you mean 'port'?"
     assert sum("proxy.web.prot" in problem for problem in said(text)) == 1  # once for both services
     assert not any("many" in problem for problem in said(text))
     assert set(check_file("compose.yml", {}).files) == {"compose.yml", "common.yml"}

@@ -27,8 +27,8 @@ def test_of_a_label_with_an_unset_variable_the_names_are_checked_and_a_line_says
     text = labels("proxy.web.prot: ${PORT}", f"{alow}: ${{LAN}}")
     assert [problem.partition(": web: ")[2].partition(";")[0] for problem in said(text)] == [
         "proxy.web.prot: only the name of this label is checked, because the variable PORT is not set",
-        f"{alow}: only the name of this label is checked, because the variable LAN is not set",
         "proxy.web.prot: unknown field",
+        f"{alow}: only the name of this label is checked, because the variable LAN is not set",
         f"{alow}: middlewares.cidr_whitelist: unknown option 'alow'",
     ]
     right = labels("proxy.web.port: ${PORT}", "proxy.web.middlewares.cidr_whitelist.allow: ${LAN}")
@@ -71,5 +71,5 @@ def test_labels_of_a_swarm_service_are_checked_too(written: str) -> None:
 def test_a_label_of_a_service_and_its_swarm_service_is_reported_where_it_is_wrong() -> None:
     (note,) = said(labels("proxy.web.port: 80") + "    deploy:\n      labels: {proxy.web.port: 81}\n")
     assert note.startswith("warning: ")
-    (_, value) = said(labels("proxy.web.port: many") + "    deploy:\n      labels: {proxy.web.port: 81}\n")
+    (value, _) = said(labels("proxy.web.port: many") + "    deploy:\n      labels: {proxy.web.port: 81}\n")
     assert value.startswith("error: compose.yml:6:7: web: proxy.web.port: 'many' is not a port number")

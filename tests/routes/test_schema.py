@@ -55,7 +55,7 @@ def test_every_example_is_a_value_of_its_field(struct: type[msgspec.Struct]) -> 
 
 
 def test_these_fields_are_protective() -> None:
-    expected = {"bind", "inbound_mtls_profile", "middlewares", "path_patterns", "rule_file", "rules"}
+    expected = {"bind", "inbound_mtls_profile", "middlewares", "path_patterns", "rule_file", "rules", "tls_termination"}
     assert expected == PROTECTIVE
 
 

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from pilotage import DockerProviderConfig
 from pilotage.containers.parse import from_docker
 from pilotage.lint.check import check_files
+from pilotage.lint.sources import Sources
 from pilotage.output.changelog import ChangeFormatter
 from pilotage.output.console import Out
 from pilotage.output.explain import explain_name
 from pilotage.output.json import document, problem_json
+from pilotage.output.reports import github_commands, sarif_log
 from pilotage.output.text.explanation import print_explanation
 from pilotage.output.text.problems import print_problems
 from pilotage.recording.redact import redact_labels
@@ -35,6 +37,7 @@ from pilotage.xds.capabilities import check_capabilities
 from pilotage.xds.options import GatewayOptions
 from tests.support.daemon_process import Served
 from tests.support.ports import free_port
+from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,10 +186,16 @@ def test_check_shows_no_secret_of_a_compose_file(tmp_path: Path) -> None:
     (tmp_path / "compose.yml").write_text(yaml.safe_dump({"services": services}))
     routes = {f"r{n}": {key.partition(".")[0]: text.format(*[CANARY] * 3)} for n, (key, text) in enumerate(PLACES)}
     (tmp_path / "routes.yml").write_text(yaml.safe_dump(routes))
-    found = check_files([str(tmp_path / name) for name in ("compose.yml", "routes.yml")], {})
-    text = io.StringIO()
+    sources = Sources()
+    found = check_files([str(tmp_path / name) for name in ("compose.yml", "routes.yml")], {}, sources)
+    text, on_terminal = io.StringIO(), Terminal()
     print_problems(Out(text), found.problems)
-    shown = text.getvalue() + json.dumps([problem_json(problem) for problem in found.problems])
+    print_problems(Out(on_terminal), found.problems, line_of=sources.line)
+    assert on_terminal.getvalue().count(" | ") > len(found.problems)
+    shown = text.getvalue() + on_terminal.getvalue() + json.dumps([problem_json(it) for it in found.problems])
+    shown += "\n".join(github_commands(found.problems, "/")) + json.dumps(
+        sarif_log(found.files, found.problems, "/", "1.2.3")
+    )
     assert len(found.problems) > len(ALL) / 2
     assert CANARY not in shown
 

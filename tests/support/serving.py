@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -14,7 +15,7 @@ from pilotage.daemon.settings import Flags, build_settings
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from pilotage.testing import FakeEngine
@@ -44,6 +45,13 @@ class Served:
 @contextlib.asynccontextmanager
 async def serving(flags: Flags, folder: Path, **env: str) -> AsyncIterator[Served]:
     """Run a daemon on its own ports; it serves its first table when it is yielded, and shuts down gracefully."""
+    with tempfile.TemporaryDirectory(prefix="pilotage-", dir="/tmp") as runtime:
+        async with _serving(flags, folder, {"XDG_RUNTIME_DIR": runtime, **env}) as served:
+            yield served
+
+
+@contextlib.asynccontextmanager
+async def _serving(flags: Flags, folder: Path, env: Mapping[str, str]) -> AsyncIterator[Served]:
     port = free_port()
     flags = Flags(
         choice=flags.choice, gateway=flags.gateway, port=port, api=flags.api or (f"unix://{folder}/api.sock",)

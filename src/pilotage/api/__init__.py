@@ -13,13 +13,13 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.api.access import Refusal, is_from_socket
     from pilotage.api.certificates import CertificateMetrics
+    from pilotage.api.details import ProblemDetail, RouteDetail, route_detail, route_source
     from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
     from pilotage.api.gateway_entry import ENTRY_HEADER
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
-    from pilotage.api.route_detail import ProblemDetail, RouteDetail, route_detail, route_source
     from pilotage.api.routes import RouteEntry, RouteFilter, RouteIndex
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
@@ -61,12 +61,12 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "ENTRY_HEADER": "gateway_entry",
-        "RouteDetail": "route_detail",
-        "ProblemDetail": "route_detail",
+        "RouteDetail": "details",
+        "ProblemDetail": "details",
         "RouteIndex": "routes",
         "RouteFilter": "routes",
-        "route_source": "route_detail",
-        "route_detail": "route_detail",
+        "route_source": "details",
+        "route_detail": "details",
         "describe_engines": "engines",
         "Source": "source",
         "is_from_socket": "access",

@@ -11,9 +11,9 @@ import msgspec
 from pilotage import __version__
 from pilotage.api.answers import ErrorJson
 from pilotage.api.certificates import CertificateList, RenewalJson
+from pilotage.api.details import ProblemDetail, RouteDetail
 from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, SleepList, TrafficList
 from pilotage.api.queries import CHANGE_QUERY, ROUTE_QUERY, Parameter
-from pilotage.api.route_detail import ProblemDetail, RouteDetail
 from pilotage.api.route_resource import ChangeList, RouteList
 from pilotage.api.routes import RouteEntry
 from pilotage.output.explain import Explanation

@@ -12,9 +12,9 @@ import msgspec
 from aiohttp import ETag, web
 
 from pilotage.api import answers
+from pilotage.api.details import route_detail, route_source
 from pilotage.api.history import RecordedChange
 from pilotage.api.queries import QueryError, read_change_filter, read_route_filter
-from pilotage.api.route_detail import route_detail, route_source
 from pilotage.api.routes import RouteEntry, RouteIndex
 from pilotage.core.hostnames import ascii_host
 from pilotage.core.suggest import did_you_mean

@@ -31,6 +31,7 @@ from pilotage.cli.commands.labels import labels
 from pilotage.cli.commands.licenses import licenses
 from pilotage.cli.commands.listing import ps, routes
 from pilotage.cli.commands.policy import policy
+from pilotage.cli.commands.schema import schema
 from pilotage.cli.commands.serve import serve
 from pilotage.cli.commands.sleep import sleep, wake
 from pilotage.cli.commands.watch import watch
@@ -239,6 +240,6 @@ def cli() -> None:
 
 for _command in (
     serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, agent, capture, envoy,
-    envoy_bootstrap, licenses, certificates,
+    envoy_bootstrap, licenses, certificates, schema,
 ):  # fmt: skip
     cli.add_command(_command)

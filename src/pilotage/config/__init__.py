@@ -13,7 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.config.dashboard import DashboardSettings
     from pilotage.config.engines import DEFAULT_POLICY, ChosenEngines, EngineChoice, choose_engines, find_config_file
-    from pilotage.config.load import Config, load_config
+    from pilotage.config.load import Config, load_config, read_config
     from pilotage.config.oidc_env import oidc_of_env, policy_of_env
     from pilotage.config.serve import API_PORT, GatewaySettings
     from pilotage.config.substitute import redact
@@ -32,6 +32,7 @@ __all__ = [
     "load_config",
     "oidc_of_env",
     "policy_of_env",
+    "read_config",
     "redact",
 ]
 
@@ -52,5 +53,6 @@ __getattr__, __dir__ = lazy_exports(
         "API_PORT": "serve",
         "GatewaySettings": "serve",
         "redact": "substitute",
+        "read_config": "load",
     },
 )

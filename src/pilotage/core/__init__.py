@@ -52,8 +52,17 @@ if TYPE_CHECKING:
     from pilotage.core.suggest import did_you_mean, edit_distance, nearest, suggestion_in
     from pilotage.core.tasks import run_until_failure
     from pilotage.core.tempdirs import MAX_SOCKET_PATH, lock_file, owned_tempdir, private_folder_of, socket_tempdir
-    from pilotage.core.text import SEARCHED, count, escape, format_duration, safe_json, shorten, shorten_value
-    from pilotage.core.textfile import UnreadableFile, read_text
+    from pilotage.core.text import (
+        SEARCHED,
+        count,
+        escape,
+        format_duration,
+        printable,
+        safe_json,
+        shorten,
+        shorten_value,
+    )
+    from pilotage.core.textfile import MAX_SIZE, UnreadableFile, decode_text, read_text
     from pilotage.core.urlpaths import has_dot_segments
     from pilotage.core.values import FALSE, TRUE, ParseError, comma_list, go_bool, parse_duration
     from pilotage.core.yaml import Located, bare, beginning, kind_name, parse_yaml
@@ -64,6 +73,7 @@ __all__ = [
     "HEADER_NAMES",
     "HIDDEN",
     "MAX_PROBLEMS",
+    "MAX_SIZE",
     "MAX_SOCKET_PATH",
     "SEARCHED",
     "SHOWN",
@@ -94,6 +104,7 @@ __all__ = [
     "comma_list",
     "container_budget",
     "count",
+    "decode_text",
     "did_you_mean",
     "edit_distance",
     "escape",
@@ -119,6 +130,7 @@ __all__ = [
     "parse_yaml",
     "pause_between_attempts",
     "permissions",
+    "printable",
     "private_folder_of",
     "read_text",
     "redact",
@@ -213,5 +225,8 @@ __getattr__, __dir__ = lazy_exports(
         "watch_matching": "filewatch",
         "without": "secrets",
         "media_type": "media_types",
+        "MAX_SIZE": "textfile",
+        "decode_text": "textfile",
+        "printable": "text",
     },
 )

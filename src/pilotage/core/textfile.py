@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["UnreadableFile", "read_text"]
+__all__ = ["MAX_SIZE", "UnreadableFile", "decode_text", "read_text"]
 
-_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; no file written by hand is larger
+MAX_SIZE: Final = 4 * 1024 * 1024
+"""Maximum size of a text file in bytes. No file written by hand is larger."""
 
 
 class UnreadableFile(ValueError):
@@ -45,8 +46,18 @@ def read_text(path: Path) -> str:
         raise UnreadableFile("cannot be read: its name contains a null character") from error
     if content is None:
         raise UnreadableFile("is not a regular file", "choose a file that contains text")
-    if len(content) > _MAX_SIZE:
-        raise UnreadableFile(f"is larger than {_MAX_SIZE // 1024**2} MiB", "split it")
+    return decode_text(content)
+
+
+def decode_text(content: bytes) -> str:
+    """Decode the content of a UTF-8 file, without its byte order mark.
+
+    Raises:
+        UnreadableFile: it is larger than 4 MiB or not UTF-8.
+
+    """
+    if len(content) > MAX_SIZE:
+        raise UnreadableFile(f"is larger than {MAX_SIZE // 1024**2} MiB", "split it")
     try:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -64,6 +75,6 @@ def _content(path: Path) -> bytes | None:
         if not stat.S_ISREG(mode):
             return None
         with open(number, "rb", closefd=False) as file:
-            return file.read(_MAX_SIZE + 1)
+            return file.read(MAX_SIZE + 1)
     finally:
         os.close(number)

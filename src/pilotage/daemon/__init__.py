@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pilotage.daemon.daemon import Daemon
     from pilotage.daemon.keeper import run_envoy, stop_both
     from pilotage.daemon.logging import configure_logging, detect_log_format
-    from pilotage.daemon.serve import serve
+    from pilotage.daemon.run import serve
     from pilotage.daemon.settings import Flags
 
 __all__ = [
@@ -36,7 +36,7 @@ __getattr__, __dir__ = lazy_exports(
         "configure_logging": "logging",
         "detect_log_format": "logging",
         "run_envoy": "keeper",
-        "serve": "serve",
+        "serve": "run",
         "stop_both": "keeper",
     },
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pilotage.api.details import route_detail, route_source
 from pilotage.api.engines import describe_engines
-from pilotage.api.route_detail import route_detail, route_source
 from pilotage.api.routes import RouteFilter, RouteIndex, words_of
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten

@@ -1,4 +1,4 @@
-"""Prepares the page of one route. Pure."""
+"""Prepares the page of one route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pilotage.output.json import ProblemJson
 from pilotage.sleep.status import describe
 
 if TYPE_CHECKING:
-    from pilotage.api.route_detail import ProblemDetail, RouteDetail
+    from pilotage.api.details import ProblemDetail, RouteDetail
     from pilotage.dashboard.rates import Rates
     from pilotage.output.explain import ContainerExplanation, Explanation, FileExplanation, RouteExplanation
     from pilotage.table.table import Table

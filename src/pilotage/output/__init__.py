@@ -37,9 +37,11 @@ if TYPE_CHECKING:
         problem_properties,
         to_json,
     )
+    from pilotage.output.json_schema import SCHEMAS
     from pilotage.output.label_reference import entries, markdown, matching
     from pilotage.output.pipe import Pipe
     from pilotage.output.policy import JudgedService, judge_service
+    from pilotage.output.reports import github_commands, sarif_log
     from pilotage.output.status import RouteStatus, StatusState, describe_route
     from pilotage.output.text.containers import print_containers
     from pilotage.output.text.explanation import print_explanation
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from pilotage.output.view import View
 
 __all__ = [
+    "SCHEMAS",
     "Banner",
     "ChangeFormatter",
     "ChangeLine",
@@ -82,6 +85,7 @@ __all__ = [
     "engine_json",
     "entries",
     "explain_name",
+    "github_commands",
     "judge_service",
     "known_names",
     "markdown",
@@ -98,6 +102,7 @@ __all__ = [
     "problem_json",
     "problem_line",
     "problem_properties",
+    "sarif_log",
     "summary",
     "to_json",
     "url_of",
@@ -156,5 +161,8 @@ __getattr__, __dir__ = lazy_exports(
         "summary": "text.routes",
         "to_json": "json",
         "url_of": "urls",
+        "github_commands": "reports",
+        "sarif_log": "reports",
+        "SCHEMAS": "json_schema",
     },
 )

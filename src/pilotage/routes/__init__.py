@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pilotage.routes.claims import Claim, ContainerClaims, rule_claims
     from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions, is_composition, read_compositions
     from pilotage.routes.exclusion import ExclusionReason
-    from pilotage.routes.fields import Duration, scalar_text
+    from pilotage.routes.fields import Boolean, Duration, Host, Integer, IPAddress, Kind, RequestPath, scalar_text
     from pilotage.routes.file import RouteFile, read_route_file
+    from pilotage.routes.formats import Retention
     from pilotage.routes.gate import Gate, Opening
     from pilotage.routes.homepage import HomepageJson, homepage_json
     from pilotage.routes.hosts import (
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
         route_json,
         route_properties,
     )
-    from pilotage.routes.mappings import StructKind
-    from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, middleware_name
+    from pilotage.routes.mappings import Field, FreeMapping, ListOf, StructKind
+    from pilotage.routes.middlewares import FROM_FILE, MIDDLEWARES, STEP, Middlewares, middleware_name
     from pilotage.routes.oidc import OIDC_OPTIONS, OidcDefaults, OidcOptions, audience, merge_oidc, read_oidc
     from pilotage.routes.path_patterns import PathPattern, parse_pattern
     from pilotage.routes.paths import PRESET
-    from pilotage.routes.port_syntax import PortPair
+    from pilotage.routes.port_syntax import Port, PortPair
     from pilotage.routes.problems import unexpected
     from pilotage.routes.reach import nowhere
     from pilotage.routes.route import (
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         Rule,
         RuleDescription,
         RuleError,
+        Rules,
         RuleSet,
         Statement,
         address_of,
@@ -114,6 +116,7 @@ __all__ = [
     "UNSUPPORTED",
     "AccessLog",
     "Alternatives",
+    "Boolean",
     "Branch",
     "Built",
     "Chain",
@@ -132,25 +135,36 @@ __all__ = [
     "EndpointJson",
     "EndpointState",
     "ExclusionReason",
+    "Field",
     "FieldFilter",
+    "FreeMapping",
     "Gate",
     "HealthCheck",
     "HealthState",
     "Homepage",
     "HomepageJson",
+    "Host",
+    "IPAddress",
     "Idlewatcher",
+    "Integer",
+    "Kind",
+    "ListOf",
     "LoadBalance",
     "LogFilters",
     "LoggedFields",
+    "Middlewares",
     "Node",
     "OidcDefaults",
     "OidcOptions",
     "Opening",
     "PathPattern",
     "Pattern",
+    "Port",
     "PortPair",
     "Ranges",
     "Repeat",
+    "RequestPath",
+    "Retention",
     "Route",
     "RouteBuilder",
     "RouteFile",
@@ -160,6 +174,7 @@ __all__ = [
     "RuleDescription",
     "RuleError",
     "RuleSet",
+    "Rules",
     "Statement",
     "StructKind",
     "Target",
@@ -325,5 +340,18 @@ __getattr__, __dir__ = lazy_exports(
         "route_properties": "json",
         "scalar_text": "fields",
         "secrets_of": "route",
+        "Boolean": "fields",
+        "Host": "fields",
+        "IPAddress": "fields",
+        "Integer": "fields",
+        "Kind": "fields",
+        "RequestPath": "fields",
+        "Retention": "formats",
+        "FreeMapping": "mappings",
+        "ListOf": "mappings",
+        "Field": "mappings",
+        "Middlewares": "middlewares",
+        "Port": "port_syntax",
+        "Rules": "rules",
     },
 )

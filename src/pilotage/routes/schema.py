@@ -280,7 +280,8 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool, Field(_BOOLEAN, "tcp: send the client's address to the target with the PROXY protocol.", "true")
     ] = False
     tls_termination: Annotated[
-        bool, Field(_BOOLEAN, "tcp: terminate TLS at the gateway, with the gateway's certificates.", "true")
+        bool,
+        Field(_BOOLEAN, "tcp: terminate TLS at the gateway, with the gateway's certificates.", "true", protective=True),
     ] = False
 
 

@@ -102,7 +102,7 @@ def _run(flags: Flags, screen: _Screen | None, *, demo: bool, or_demo: bool) -> 
     from pilotage.engine.config import DockerProviderConfig
 
     with gateway_extra():
-        from pilotage.daemon.serve import serve as run_daemon
+        from pilotage.daemon.run import serve as run_daemon
 
     async def run() -> None:
         is_demo = demo or (or_demo and await _is_without_engine())

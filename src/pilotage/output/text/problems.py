@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from pilotage.output.console import clean
+from pilotage.output.excerpt import excerpt_of, fit_excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pilotage.core.problems import Problem
     from pilotage.output.console import Out
@@ -17,13 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["print_problem", "print_problems"]
 
 
-def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True) -> None:
+_INDENT = 4  # columns before the line number of an excerpt
+
+
+def print_problems(
+    out: Out,
+    problems: Sequence[Problem],
+    *,
+    apart: bool = True,
+    line_of: Callable[[str, int], str] | None = None,
+) -> None:
     """Print problems, grouped by container on a terminal, elsewhere on one line each.
 
     Args:
         out: the output.
         problems: the problems.
         apart: whether to print an empty line first.
+        line_of: returns a line of a file, given the file's name and the line's number; ``""`` if it is unknown. On a
+            terminal, this line is shown below each problem, with the place of the problem marked.
 
     """
     if not problems:
@@ -42,6 +55,26 @@ def print_problems(out: Out, problems: Sequence[Problem], *, apart: bool = True)
             out.line(Text(clean(heading), style="bold"))
         for problem in group:
             print_problem(out, problem, indent=2 if heading else 0)
+            if line_of is not None and problem.file and problem.line:
+                _print_excerpt(out, problem, line_of(problem.file, problem.line))
+
+
+def _print_excerpt(out: Out, problem: Problem, line: str) -> None:
+    """Print a line of a file, and a line that marks the place of the problem in it."""
+    gutter = f"{' ' * _INDENT}{problem.line} | "
+    found = excerpt_of(line, problem)
+    if found is None:
+        return
+    found = fit_excerpt(found, max(out.width - len(gutter), 12))
+    blank = " " * (len(gutter) - 2) + "| "
+    marked = found.text[found.start : found.start + found.length]
+    style = "red" if problem.severity == "error" else "yellow"
+    out.line(Text(gutter, style="dim").append(found.text, style="not dim"))
+    out.line(
+        Text(blank, style="dim")
+        .append(" " * cell_len(found.text[: found.start]))
+        .append("^" * max(cell_len(marked), 1), style=f"not dim {style}")
+    )
 
 
 def _heading(problem: Problem) -> str:

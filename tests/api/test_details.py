@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pilotage.api.route_detail import route_detail
+from pilotage.api.details import route_detail
 from pilotage.core.problems import Problem
 from pilotage.table.traffic import RouteTraffic
 from tests.support.api_server import serving

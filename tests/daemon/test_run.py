@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from pilotage.config.engines import EngineChoice
-from pilotage.daemon.serve import serve
+from pilotage.daemon.run import serve
 from pilotage.daemon.settings import Flags
 from pilotage.testing import FakeEngine
 
@@ -30,6 +30,6 @@ async def test_the_daemon_runs_until_a_signal_and_records_changes_from_the_start
         choice = EngineChoice(engines=(f"local={engine.url}",))
         flags = Flags(choice=choice, gateway=False, api=(f"unix://{short_path}/api.sock",))
         async with asyncio.timeout(30):
-            await serve(flags, {"PILOTAGE_STATE_DIR": str(short_path)}, ready=ready)
+            await serve(flags, {"PILOTAGE_STATE_DIR": str(short_path), "XDG_RUNTIME_DIR": str(short_path)}, ready=ready)
     assert "web" in seen
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
