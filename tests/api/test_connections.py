@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from pilotage.api.connections import LIMIT, SERVER, Connections, connection_limit, serving
+from pilotage.api.connections import LIMIT, SERVER, Connections, connection_limit, receiving, serving
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ async def listening(limit: int = 200, silence: float = 10, body: bytes = b"") ->
         with serving(request):
             if request.path == "/wait":
                 await place.release.wait()
+            if request.method == "POST":
+                with receiving(request):
+                    await request.read()
             return web.Response(body=body)
 
     server = web.Server(answer)
@@ -74,6 +77,30 @@ async def test_a_header_that_trickles_in_is_not_waited_for() -> None:
                 await writer.drain()
             await asyncio.wait([ended], timeout=0.02)
         writer.close()
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+
+
+async def test_who_waits_for_a_body_keeps_nobody_out() -> None:
+    async with listening(limit=3, silence=30) as place:
+        opened = [await place.open() for _ in range(3)]
+        for _, writer in opened:
+            writer.write(POST + b"t")
+        await until(lambda: all(connection.requests == 0 for connection in place.connections._open))
+        reader, writer = await place.open()
+        writer.write(POST + b"123456789")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert len(place.connections) == 3
+
+
+async def test_a_handler_that_waits_for_a_body_does_not_keep_the_connection() -> None:
+    async with listening(silence=0.2) as place:
+        reader, writer = await place.open()
+        writer.write(POST + b"t")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()  # returns when the connection is closed
+        await until(lambda: len(place.connections) == 0)
 
 
 async def test_a_body_that_never_comes_does_not_keep_the_connection() -> None:

@@ -27,6 +27,7 @@ def test_parameters_become_a_filter() -> None:
         ({"problem": "maybe"}, "problem is 'maybe'; write true or false"),
         ({"limit": "0"}, "limit is '0'; write a whole number from 1 to 1000"),
         ({"limit": "many"}, "limit is 'many'; write a whole number from 1 to 1000"),
+        ({"text": "a " * 200}, "text has 400 characters; write at most 200"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_to_write(query: dict[str, str], message: str) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from pilotage.api.routes import RouteFilter, RouteIndex, RouteSource
+from pilotage.api.routes import RouteFilter, RouteIndex, RouteSource, words_of
 from pilotage.core.problems import Problem
 from pilotage.output.urls import GatewayPorts
 from pilotage.routes.route import EndpointHealth
@@ -141,3 +141,7 @@ def test_routes_that_are_not_on_the_page_cost_a_fraction_of_those_that_are() -> 
         routes.entry(alias)
         converted = steps.count - seen
     assert seen / 400 < converted / 4
+
+
+def test_each_word_is_searched_for_once() -> None:
+    assert words_of("shop A  a SHOP b") == ("shop", "a", "b")

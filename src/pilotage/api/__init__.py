@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.api.access import Refusal, is_from_socket
     from pilotage.api.certificates import CertificateMetrics
+    from pilotage.api.connections import receiving
     from pilotage.api.details import ProblemDetail, RouteDetail, route_detail, route_source
     from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
-    from pilotage.api.routes import RouteEntry, RouteFilter, RouteIndex
+    from pilotage.api.routes import RouteEntry, RouteFilter, RouteIndex, words_of
     from pilotage.api.server import Api
     from pilotage.api.snapshot import SNAPSHOT_PATH, Snapshot, socket_candidates, unpack
     from pilotage.api.source import Source
@@ -51,10 +52,12 @@ __all__ = [
     "is_from_socket",
     "parse_listen",
     "port_error",
+    "receiving",
     "route_detail",
     "route_source",
     "socket_candidates",
     "unpack",
+    "words_of",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -64,6 +67,8 @@ __getattr__, __dir__ = lazy_exports(
         "RouteDetail": "details",
         "ProblemDetail": "details",
         "RouteIndex": "routes",
+        "receiving": "connections",
+        "words_of": "routes",
         "RouteFilter": "routes",
         "route_source": "details",
         "route_detail": "details",

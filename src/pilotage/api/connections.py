@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pilotage.core.sockets import share_of_descriptors
 from pilotage.core.text import shorten
 
-__all__ = ["LIMIT", "SERVER", "SILENCE", "Connections", "connection_limit", "serving"]
+__all__ = ["LIMIT", "SERVER", "SILENCE", "Connections", "connection_limit", "receiving", "serving"]
 
 log = logging.getLogger(__name__)
 
@@ -185,11 +185,32 @@ class serving:  # noqa: N801  # a context manager that reads like a function
             self._connection.end()
 
 
+class receiving:  # noqa: N801  # a context manager that reads like a function
+    """Mark a request's connection as idle inside a ``with`` block, in which a handler waits for the request's body.
+
+    The connection is closed if the body takes too long, and before others at the limit.
+    """
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        protocol = request.protocol
+        self._connection = protocol if isinstance(protocol, Connection) else None
+
+    def __enter__(self) -> None:
+        if self._connection is not None:
+            self._connection.end()
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.begin()
+
+
 class _Callers(logging.LoggerAdapter[logging.Logger]):
-    """Logs malformed requests as debug messages, because the client gets the error in the response."""
+    """Logs malformed and incomplete requests as debug messages, because only their clients are concerned."""
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
         if isinstance(exc_info, HttpProcessingError):
             self.debug("%s: %s", str(msg) % args, shorten(exc_info.message))
+        elif isinstance(exc_info, ConnectionError):
+            self.debug("%s: %s", str(msg) % args, shorten(exc_info))
         else:
             self.error(msg, *args, exc_info=exc_info)

@@ -43,6 +43,7 @@ def _choice(values: Iterable[str]) -> dict[str, Any]:
 
 
 _TEXT: Final = {"type": "string"}
+_WORDS: Final = {"type": "string", "maxLength": 200}  # each word is searched for in each route
 _STATES: Final = _choice(get_args(StatusState))
 
 ROUTE_QUERY: Final[Mapping[str, Parameter]] = {
@@ -53,7 +54,7 @@ ROUTE_QUERY: Final[Mapping[str, Parameter]] = {
     "text": Parameter(
         "Only routes that contain each of these words, in their name, target, container, engine, pool, status or "
         "homepage.",
-        _TEXT,
+        _WORDS,
     ),
     "limit": Parameter(
         "At most this many routes; by default, all.", {"type": "integer", "minimum": 1, "maximum": _MOST_ROUTES}
@@ -150,6 +151,8 @@ def _value(name: str, text: str, parameter: Parameter) -> Any:
             range_ = f"from {least} to {most}" if "maximum" in schema else f"of at least {least}"
             raise QueryError(f"{name} is {shorten(text)!r}", f"write a whole number {range_}")
         return int(text)
+    if len(text) > schema.get("maxLength", len(text)):
+        raise QueryError(f"{name} has {len(text)} characters", f"write at most {schema['maxLength']}")
     if not parameter.is_list:
         return text
     words = frozenset(filter(None, text.replace(",", " ").split()))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pilotage.table.table import Table
     from pilotage.table.wakefulness import Wakefulness
 
-__all__ = ["EnvoysState", "RouteEntry", "RouteFilter", "RouteIndex", "RoutePage", "RouteSource"]
+__all__ = ["EnvoysState", "RouteEntry", "RouteFilter", "RouteIndex", "RoutePage", "RouteSource", "words_of"]
 
 EnvoysState = Literal["accepted", "waiting", "rejected"]
 
@@ -276,7 +276,7 @@ class RouteIndex:
 
     def _matching(self, source: RouteSource, wanted: RouteFilter) -> Iterator[tuple[_Known, StatusState]]:
         """Yield the routes that match a filter apart from its states, sorted, each with its state."""
-        words, is_limited = wanted.text.casefold().split(), bool(wanted.engine or wanted.container)
+        words, is_limited = words_of(wanted.text), bool(wanted.engine or wanted.container)
         refused, away = source.refused, source.away
         for known in self._sorted:
             route, status = known.route, known.status
@@ -310,6 +310,11 @@ class RouteIndex:
             self._known = {alias: it for alias, it in known.items() if alias in table.routes}
         self._sorted = [self._known[alias] for alias in sorted(self._known)]
         self._seen = seen
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a search in lower case, each once, because searching takes time for each."""
+    return tuple(dict.fromkeys(text.casefold().split()))
 
 
 def _is_of(route: Route, wanted: RouteFilter) -> bool:

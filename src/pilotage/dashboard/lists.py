@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.api.details import route_detail, route_source
 from pilotage.api.engines import describe_engines
-from pilotage.api.routes import RouteFilter, RouteIndex
+from pilotage.api.routes import RouteFilter, RouteIndex, words_of
 from pilotage.core.suggest import did_you_mean
 from pilotage.core.text import shorten
 from pilotage.dashboard.cards import MOST_CARDS, Card, card, grouped
@@ -176,4 +176,4 @@ _SERVED: Final = frozenset(NAMES) - {"excluded", "refused"}
 
 def _has(text: str, searched: str) -> bool:
     lower = searched.casefold()
-    return all(word in lower for word in text.casefold().split())
+    return all(word in lower for word in words_of(text))

@@ -11,6 +11,7 @@ from aiohttp import web
 from pilotage.api.access import Refusal, is_from_socket
 from pilotage.core.text import shorten
 from pilotage.dashboard.actions import put_to_sleep, wake
+from pilotage.dashboard.forms import read_form
 from pilotage.dashboard.icons import Icons
 from pilotage.dashboard.links import own_path, path_of
 from pilotage.dashboard.lists import Lists
@@ -233,10 +234,10 @@ class Dashboard:
         return self._render(request, "login", "Sign in", context, live=False)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
-        target = own_path(str(form.get("next", "/")))
+        form = await read_form(request)
+        target = own_path(form.get("next", "/"))
         blocked = self._sessions.is_blocked
-        session = None if blocked else self._sessions.begin(str(form.get("token", "")))
+        session = None if blocked else self._sessions.begin(form.get("token", ""))
         if session is None:
             log.warning("a browser at %s could not sign in to the dashboard", request.remote or "the unix socket")
             wrong = "Too many wrong tokens. Wait a minute." if blocked else "This is not the token."
