@@ -262,7 +262,7 @@ async def wrong_change(folder: Path) -> str:
             async with asyncio.timeout(60):
                 assert process.stdout is not None
                 assert process.stderr is not None
-                await process.stdout.readuntil(b"The API listens on")
+                await process.stdout.readuntil(b"Dashboard and API")
                 file.write_text(f"{engines}gateway: {{htps: 443}}\n")
                 process.send_signal(signal.SIGHUP)
                 said = await process.stderr.readuntil(b"configuration rejected") + await process.stderr.readline()

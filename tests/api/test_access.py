@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from pilotage.api.access import is_from_socket, refusal
+from pilotage.api.access import client_of, is_from_socket, refusal
+from pilotage.api.gateway_entry import GatewayEntry
 
 TOKEN = b"a secret of some length"
 LOOPBACK = ("127.0.0.1", 8888)
@@ -96,3 +98,15 @@ def test_an_empty_token_never_matches() -> None:
 def test_unix_sockets_are_known_by_their_path() -> None:
     assert is_from_socket(make_mocked_request("GET", "/", transport=Transport("/run/x")))
     assert not is_from_socket(make_mocked_request("GET", "/", transport=Transport(LOOPBACK)))
+
+
+def test_the_gateway_says_where_a_client_is() -> None:
+    entry = GatewayEntry()
+    entry.port = 4000
+    transport = Mock()
+    transport.get_extra_info = {"sockname": ("127.0.0.1", 4000), "peername": ("127.0.0.1", 5000)}.get
+    headers = {"X-Forwarded-For": "198.51.100.9, 192.0.2.1"}  # the gateway appends the address that it sees
+    request = make_mocked_request("GET", "/", headers, transport=transport)
+    assert client_of(request, entry) == "192.0.2.1"
+    entry.port = 4001
+    assert client_of(request, entry) == "127.0.0.1"

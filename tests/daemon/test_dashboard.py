@@ -36,7 +36,9 @@ async def ask(served: Served, path: str, *, host: str = HOST, **headers: str) ->
         return answer.status, await answer.text()
 
 
-async def test_the_gateway_serves_the_dashboard_to_those_who_sign_in(tmp_path: Path) -> None:
+async def test_the_gateway_serves_the_dashboard_to_those_who_sign_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with FakeEngine() as engine:
         engine.add("shop", labels={"proxy.shop.port": "80"})
         async with serving(configuration(tmp_path, engine), tmp_path) as served:
@@ -46,6 +48,11 @@ async def test_the_gateway_serves_the_dashboard_to_those_who_sign_in(tmp_path: P
             assert (await ask(served, "/assets/dashboard.css"))[0] == 200
             url, headers = f"http://127.0.0.1:{served.port}", {"Host": HOST, "Origin": f"http://{HOST}"}
             form = {"token": TOKEN, "next": "/routes"}
+            wrong, spoofed = {"token": "wrong"}, {"X-Forwarded-For": "198.51.100.9"}
+            async with served.session.post(f"{url}/login", data=wrong, headers={**headers, **spoofed}) as answer:
+                assert answer.status == 403
+            assert "could not sign in" in caplog.text
+            assert "198.51.100.9" not in caplog.text
             async with served.session.post(f"{url}/login", data=form, headers=headers, allow_redirects=False) as answer:
                 assert answer.status == 303
                 cookie = answer.headers["Set-Cookie"].partition(";")[0]

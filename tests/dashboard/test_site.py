@@ -47,6 +47,7 @@ async def test_pages_allow_nothing_from_elsewhere_and_no_inline_script(site: Sit
     async with site.client.get(f"{site.url}/routes", headers={"Accept": "text/html"}) as answer:
         policy = answer.headers["Content-Security-Policy"]
         assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy

@@ -67,7 +67,7 @@ local/shop
   ✗ proxy.shop.prot: unknown field; did you mean 'port'?
 
 Run 'sh scripts/run explain NAME' to see why.
-The API listens on unix:///run/p.sock and http://127.0.0.1:8888.
+Dashboard and API: unix:///run/p.sock, http://127.0.0.1:8888
 Press Ctrl-C to stop.
 
 """

@@ -46,6 +46,9 @@ class Place:
             async with session.request(method, self.url + path, headers=sent) as answer:
                 await answer.read()
                 assert answer.headers["Server"] == "pilotage"
+                # Another site can neither show nor count what is here, such as icons.
+                assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
                 return answer.status
 
     async def raw(self, data: bytes = GET, *, unix: bool = False) -> bytes:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from pilotage.api.access import Refusal, is_from_socket
+    from pilotage.api.access import Refusal, client_of, is_from_socket
     from pilotage.api.certificates import CertificateMetrics
     from pilotage.api.connections import receiving
     from pilotage.api.details import ProblemDetail, RouteDetail, route_detail, route_source
     from pilotage.api.engines import describe_engines
     from pilotage.api.envoys import EnvoyMetrics
-    from pilotage.api.gateway_entry import ENTRY_HEADER
+    from pilotage.api.gateway_entry import ENTRY, ENTRY_HEADER
     from pilotage.api.history import ChangeHistory
     from pilotage.api.listen import Listen, parse_listen, port_error
     from pilotage.api.metrics import CountingConnection, Metrics
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pilotage.api.table_updates import LENGTH, UPDATES_PATH, TableCopy
 
 __all__ = [
+    "ENTRY",
     "ENTRY_HEADER",
     "LENGTH",
     "SNAPSHOT_PATH",
@@ -48,6 +49,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "TableCopy",
+    "client_of",
     "describe_engines",
     "is_from_socket",
     "parse_listen",
@@ -63,6 +65,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ENTRY": "gateway_entry",
+        "client_of": "access",
         "ENTRY_HEADER": "gateway_entry",
         "RouteDetail": "details",
         "ProblemDetail": "details",

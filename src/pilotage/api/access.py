@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pilotage.api.gateway_entry import GatewayEntry
 
-__all__ = ["Refusal", "is_from_socket", "is_writing", "refusal", "visitor"]
+__all__ = ["Refusal", "client_of", "is_from_socket", "is_writing", "refusal", "visitor"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz"})  # for health checks; they reveal nothing else
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from aiohttp import web
+from aiohttp import web
 
-__all__ = ["ENTRY_HEADER", "GatewayEntry"]
+__all__ = ["ENTRY", "ENTRY_HEADER", "GatewayEntry"]
 
 ENTRY_HEADER: Final = "X-Pilotage-Entry"
 """The header in which the gateway sends the secret."""
@@ -43,3 +42,7 @@ class GatewayEntry:
         """Return whether a request has the secret."""
         given = request.headers.get(ENTRY_HEADER, "").encode(errors="surrogateescape")
         return hmac.compare_digest(given, self.secret.encode())
+
+
+ENTRY: Final = web.AppKey("entry", GatewayEntry)
+"""The key under which the API's application has its entry."""

@@ -20,7 +20,7 @@ from pilotage.api.connections import SERVER, Connections, serving
 from pilotage.api.engines import describe_engines
 from pilotage.api.envoys import describe_envoy
 from pilotage.api.events import EventResource
-from pilotage.api.gateway_entry import GatewayEntry
+from pilotage.api.gateway_entry import ENTRY, GatewayEntry
 from pilotage.api.listen import Listen, remove_socket, start_socket
 from pilotage.api.lists import ContainerList, EngineList, EnvoyList, ProblemList, TrafficList
 from pilotage.api.metrics import CONTENT_TYPE
@@ -99,6 +99,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._guard])
+        app[ENTRY] = self.entry
         app.router.add_get("/", self._index)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -121,7 +122,7 @@ class Api:
         app.router.add_get(SNAPSHOT_PATH, self._snapshot)
         if self._pages is not None:
             self._pages.add_to(app.router)
-        app.on_response_prepare.append(_hide_version)
+        app.on_response_prepare.append(_add_headers)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, handle_signals=False)
         await self._runner.setup()
         try:
@@ -317,5 +318,8 @@ def _redirect(found: web.HTTPException) -> web.Response:
     return response
 
 
-async def _hide_version(_: web.Request, response: web.StreamResponse) -> None:
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = SERVER
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # Otherwise a page from elsewhere could find out which icons exist, and so which services there are.
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ LIFETIME: Final = 8 * 3600.0
 _MOST: Final = 100
 """Maximum number of sessions. The oldest one ends when another begins."""
 _ATTEMPTS: Final = 10
-"""Maximum number of wrong tokens within one minute. Further attempts are refused without a check."""
+"""Maximum number of wrong tokens of one client within one minute. Its further attempts are refused without a check."""
+_MOST_CLIENTS: Final = 1_000
+"""Maximum number of clients whose wrong tokens are counted."""
 _MINUTE: Final = 60.0
 
 
@@ -35,22 +38,25 @@ class Sessions:
         self._token = token.encode()
         self._now = now
         self._until: dict[str, float] = {}
-        self._wrong: deque[float] = deque(maxlen=_ATTEMPTS)
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()  # client -> the times of its latest wrong tokens
 
     @property
     def possible(self) -> bool:
         """Whether there is a token to sign in with."""
         return bool(self._token)
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether there were too many wrong tokens within the last minute."""
-        return len(self._wrong) == _ATTEMPTS and self._now() - self._wrong[0] < _MINUTE
+    def is_blocked(self, client: str) -> bool:
+        """Return whether there were too many wrong tokens from one address within the last minute.
 
-    def begin(self, token: str) -> str | None:
-        """Return the cookie of a new session; ``None`` if the token is wrong."""
+        Each client is counted on its own, so that nobody can keep others from signing in.
+        """
+        wrong = self._wrong.get(_network(client))
+        return wrong is not None and len(wrong) == _ATTEMPTS and self._now() - wrong[0] < _MINUTE
+
+    def begin(self, token: str, client: str) -> str | None:
+        """Return the cookie of a new session; ``None`` if the token is wrong. ``client`` is the client's address."""
         if not self._token or not hmac.compare_digest(token.strip().encode(errors="surrogateescape"), self._token):
-            self._wrong.append(self._now())
+            self._count(_network(client))
             return None
         now = self._now()
         self._until = {session: until for session, until in self._until.items() if until > now}
@@ -67,3 +73,18 @@ class Sessions:
     def end(self, session: str) -> None:
         """End a session."""
         self._until.pop(session, None)
+
+    def _count(self, network: str) -> None:
+        self._wrong.setdefault(network, deque(maxlen=_ATTEMPTS)).append(self._now())
+        self._wrong.move_to_end(network)
+        if len(self._wrong) > _MOST_CLIENTS:
+            self._wrong.popitem(last=False)
+
+
+def _network(client: str) -> str:
+    """Return the network of an IPv6 address, because a client has many; return everything else unchanged."""
+    try:
+        address = ipaddress.IPv6Address(client)
+    except ValueError:
+        return client
+    return str(ipaddress.IPv6Network((address, 64), strict=False)) if address.ipv4_mapped is None else client

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
-from pilotage.api.access import Refusal, is_from_socket
+from pilotage.api.access import Refusal, client_of, is_from_socket
+from pilotage.api.gateway_entry import ENTRY
 from pilotage.core.text import shorten
 from pilotage.dashboard.actions import put_to_sleep, wake
 from pilotage.dashboard.forms import read_form
@@ -42,14 +43,13 @@ _HEADERS: Final = {
     # Nothing runs or loads that is not in a file of this package, so an icon cannot come from elsewhere either.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",  # a page that opens this one cannot look at its frames or history
     "Cache-Control": "no-store",
     "Vary": "Accept, Accept-Encoding, Cookie",
 }
 _ASSET_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
-    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "public, max-age=31536000, immutable",
 }
 _ICON_HEADERS: Final = {
@@ -236,16 +236,17 @@ class Dashboard:
     async def _login(self, request: web.Request) -> web.StreamResponse:
         form = await read_form(request)
         target = own_path(form.get("next", "/"))
-        blocked = self._sessions.is_blocked
-        session = None if blocked else self._sessions.begin(form.get("token", ""))
+        client = client_of(request, request.app[ENTRY])
+        blocked = self._sessions.is_blocked(client)
+        session = None if blocked else self._sessions.begin(form.get("token", ""), client)
         if session is None:
-            log.warning("a browser at %s could not sign in to the dashboard", request.remote or "the unix socket")
+            log.warning("a browser at %s could not sign in to the dashboard", client)
             wrong = "Too many wrong tokens. Wait a minute." if blocked else "This is not the token."
             status = 429 if blocked else 403
             return self._render(
                 request, "login", "Sign in", {"wrong": wrong, "next": target}, status=status, live=False
             )
-        log.info("a browser at %s signed in to the dashboard", request.remote or "the unix socket")
+        log.info("a browser at %s signed in to the dashboard", client)
         response = web.HTTPSeeOther(target)
         secure = request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(COOKIE, session, max_age=int(LIFETIME), httponly=True, samesite="Strict", secure=secure)

@@ -89,7 +89,7 @@ def print_banner(out: Out, banner: Banner, *, command: str = "pilotage") -> None
     if excluded or any(problem.container or problem.route or problem.file for problem in banner.problems):
         out.note(f"Run '{command} explain NAME' to see why.")
     if banner.api:
-        out.note(f"The API listens on {' and '.join(banner.api)}.")
+        out.note(f"Dashboard and API: {', '.join(banner.api)}")
     if out.is_terminal:
         out.note("Press Ctrl-C to stop.")
     _gap(out)

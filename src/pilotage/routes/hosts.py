@@ -134,7 +134,7 @@ def _mistakes(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _host_in(text: str) -> str:
-    """Return the host in a URL or in a host with port or path; ``""`` if there is none."""
+    """Return the host of a URL, ``host:port`` or ``host/path``; ``""`` if there is none."""
     found = _HOST_PART.match(text)
     host = ascii_host(found[1]) if found is not None else ""
     return shorten(host) if host and is_host(host) else ""

@@ -273,7 +273,7 @@ def _check_bypasses(route: Route, refuse: _Refuse) -> None:
     if is_too_costly((*way, *tests) for way in ways for tests in cases):
         what = "the bypass options and the rules" if route.settings.rules else "the bypass options"
         hint = "use fewer conditions, or write the same list for several middlewares"
-        refuse("middlewares", f"{what} need too many or too large patterns in all combinations", hint)
+        refuse("middlewares", f"together, {what} need too many patterns, or patterns that are too large", hint)
 
 
 def _check_file_server(route: Route, refuse: _Refuse) -> None:

@@ -54,7 +54,7 @@ def rate_limit(rate: Rate, *, real_ip: bool = False) -> Any:
 
 
 def no_limit() -> Any:
-    """Return settings without a limit. They are for a filter that can no longer be skipped."""
+    """Return settings without a limit, for a filter that already runs for the request."""
     return local_rate_limit_pb2.LocalRateLimit(stat_prefix="rate", token_bucket=_endless(1.0))
 
 

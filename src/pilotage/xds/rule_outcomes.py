@@ -117,14 +117,17 @@ def compile_rules(rules: RuleSet, alias: str) -> Compiled:
 def _check_costs(cases: Sequence[Case]) -> int:
     """Estimate how many bytes Envoy needs for cases. Raises RuleError if they exceed a route's limits."""
     if is_too_costly(case.tests for case in cases):
-        raise RuleError("the rules need too many or too large patterns in all combinations", "end rules with pass")
+        raise RuleError(
+            "together, the rules need too many patterns, or patterns that are too large",
+            "end some rules with the command 'pass'",
+        )
     outcomes = [case.outcome for case in cases]
     edits = (edit for it in outcomes for edit in (*it.request, *it.response))
     texts = (text for edit in edits for text in (edit.name, *edit.values))
     scripted = (text for it in outcomes for edit in (*it.before, *it.after) for text in (edit.name, edit.text))
     length = sum(map(len, texts)) + sum(map(len, scripted)) + sum(len(it.body) for it in outcomes)
     if length > _LONGEST_IN_ALL:
-        raise RuleError("the rules need too long values in all combinations", "end rules with pass")
+        raise RuleError("together, the values in the rules are too long", "end some rules with the command 'pass'")
     return envoy_memory((case.tests for case in cases), length)
 
 
@@ -225,7 +228,9 @@ class _Run:
         rewritten = state.changes.rewrite is not None
         self.checks += sum(_REWRITTEN if rewritten and it.subject == "path" else 1 for part in condition for it in part)
         if self.checks > _MOST_CHECKS:
-            raise RuleError("the rules need too many tests in all combinations", "end rules with pass", self.line)
+            raise RuleError(
+                "the rules can combine in too many ways", "end some rules with the command 'pass'", self.line
+            )
         try:
             found = ways(condition, dict(state.known), self.alias, state.changes)
         except RuleError as error:

@@ -236,9 +236,9 @@ def _whole(regex: str, *, flags: str = "s") -> str:
 
 
 def header_regex(name: str, pattern: Pattern) -> str:
-    """Return the regex for a value of a header. If the value is a list with commas, one item must match.
+    """Return the regex for a header value. If the value is a comma-separated list, at least one item must match.
 
-    Envoy tests the values of a repeated header one by one. The names in Connection and Upgrade ignore case (RFC 9110).
+    Envoy tests the values of a repeated header one by one. Case does not matter in Connection and Upgrade (RFC 9110).
     Raises ValueError if the regex is too large.
     """
     flags = "is" if name.lower() in ("connection", "upgrade") else "s"

@@ -158,7 +158,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     Attributes:
         scope: the scope or its variant; ``None`` if nothing can be sent yet.
-        waits: whether a virtual host waits for a cluster or for the result of a bisection.
+        waits: true while a virtual host waits, either for a cluster or for the result of a bisection.
 
     """
 

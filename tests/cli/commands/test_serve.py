@@ -66,7 +66,7 @@ async def until_welcome(process: asyncio.subprocess.Process) -> list[str]:
     assert process.stdout is not None
     lines: list[str] = []
     async with asyncio.timeout(60):
-        while not (lines and lines[-1].startswith("The API listens on")):
+        while not (lines and lines[-1].startswith("Dashboard and API")):
             line = await process.stdout.readline()
             assert line, await process.communicate()
             lines.append(line.decode().rstrip())

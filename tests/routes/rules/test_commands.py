@@ -57,7 +57,7 @@ def test_all_commands_are_tried_and_some_end_the_rules() -> None:
         ),
         ("set heeader X y", "set cannot change 'heeader'", "did you mean 'header'?"),
         ("set header X", "the command set has 2 arguments", "write set target field value; use quotes for spaces"),
-        ("set header X: y", "'X:' is not a valid name of a header", ""),
+        ("set header X: y", "'X:' is not a valid header name", ""),
         ("add body x", "add cannot change body", "write set body VALUE"),
         ("set status 42", "'42' is not a status", "write one from 200 to 599"),
         ("log inof /dev/stdout x", "'inof' is not a level", "did you mean 'info'?"),

@@ -55,7 +55,7 @@ def test_quotes_around_a_pattern_are_optional(text: str) -> None:
         ("path", "the condition path has 0 arguments", "write path pattern"),
         ("header", "the condition header has 0 arguments", "write header name [pattern]"),
         ("header X a b", "the condition header has 3 arguments", "write header name [pattern]"),
-        ("header 'a b'", "'a b' is not a valid name of a header", ""),
+        ("header 'a b'", "'a b' is not a valid header name", ""),
         ("header Host a", "header Host is never present", "use the condition host"),
         ("path a", "the path 'a' does not begin with '/'", "write /path"),
         ("path globb(/a)", "'globb' is not a kind of pattern", "did you mean 'glob'?"),

@@ -106,7 +106,7 @@ def _edit(name: str, args: list[str]) -> None:
     if len(args) != len(wanted):
         raise _count(name, args, wanted)
     if target in ("header", "resp_header", "cookie") and not _TOKEN.fullmatch(args[1]):
-        raise RuleError(f"{shorten_value(args[1])!r} is not a valid name of a {target.removeprefix('resp_')}")
+        raise RuleError(f"{shorten_value(args[1])!r} is not a valid {target.removeprefix('resp_')} name")
     if target == "status" and not re.fullmatch("[2-5][0-9][0-9]", args[1]):
         raise RuleError(f"{shorten_value(args[1])!r} is not a status", "write one from 200 to 599")
 

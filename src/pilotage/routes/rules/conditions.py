@@ -114,7 +114,7 @@ def _named(name: str, args: list[str]) -> Check:
     _arguments(name, args, 1, 2)
     key = args[0]
     if name in ("header", "resp_header", "cookie") and not _TOKEN.fullmatch(key):
-        raise RuleError(f"{shorten_value(key)!r} is not a valid name of a {name.removeprefix('resp_')}")
+        raise RuleError(f"{shorten_value(key)!r} is not a valid {name.removeprefix('resp_')} name")
     if name == "header" and key.lower() == "host":
         raise RuleError("header Host is never present", "use the condition host")
     return Check(name, key, _pattern(args[1]) if len(args) == 2 else None)
