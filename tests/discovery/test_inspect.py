@@ -68,7 +68,7 @@ async def test_a_refused_podman_inspection_only_affects_ports_and_is_reported(po
     assert not routes(snapshot)["web"].excluded
     (problem,) = build_table([snapshot]).problems
     assert (problem.container, problem.severity) == ("web", "warning")
-    assert "its ports may be incomplete" in problem.message
+    assert "some of its ports may be missing" in problem.message
 
 
 async def test_a_container_removed_since_the_list_is_not_a_problem(pool: Pool) -> None:

@@ -92,7 +92,10 @@ async def _inspect(container: Container, client: EngineClient, *, podman: bool) 
         if error.status == 404:  # removed since the list; its event is on the way
             return container
         problem = Problem(
-            message=f"its ports may be incomplete: the engine lists only some, and inspecting it failed ({error.what})",
+            message=(
+                "some of its ports may be missing: the engine's list is incomplete, "
+                f"and inspecting the container failed ({error.what})"
+            ),
             hint="allow GET /containers/{id}/json, or set the port with a label",
             severity="warning",
             provider=container.provider,

@@ -46,7 +46,12 @@ class GatewayCheck(Protocol):
         """Return a route with the settings that all routes of the gateway have."""
 
     def fill_in(self, middlewares: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
-        """Add middlewares from files. Return all middlewares (``None`` if none were added), and problems."""
+        """Return the combined middlewares, or ``None`` if none were added, together with any problems.
+
+        Args:
+            middlewares: the route's own middlewares by name, as written. Some may refer to files.
+
+        """
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

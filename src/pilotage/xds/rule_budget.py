@@ -81,7 +81,7 @@ class RuleBudget:
         return (_problem(route, why, size),)
 
     def retry(self) -> set[str]:
-        """Return the aliases of refused routes to try again, because others now need less."""
+        """Return the aliases of refused routes to try again now that other routes use less memory."""
         freed, self._freed = self._freed, False
         return set(self.refused) if freed else set()
 

@@ -156,7 +156,7 @@ def _as_script(edit: HeaderEdit) -> tuple[ScriptEdit, ...]:
 
 
 def _change(command: Command, state: State) -> State:
-    """Change something for which only the script has a command."""
+    """Change the status, a body, the query or a cookie, which only the script in Envoy can change."""
     target, *rest = command.args
     _check_values(command, response=target == "resp_body")
     match target:

@@ -89,7 +89,7 @@ class RuledRoutes:
         return (None if problems else route), problems
 
     def retry(self) -> Iterator[str]:
-        """Yield the aliases of routes to admit again, because others now need less memory."""
+        """Yield the aliases of routes that can be admitted again now that other routes use less memory."""
         yield from sorted(self.budget.retry())
 
 

@@ -312,7 +312,7 @@ class AdsServer:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All problems with the current table, with resources that Envoys have rejected, and with silent Envoys."""
+        """All current problems: those in the table, resources that Envoys have rejected, and unresponsive Envoys."""
         found = [problem for _, problems in sorted(self.snapshot.problems.items()) for problem in problems]
         for session in self._sessions:
             for nack in session.rejections:
