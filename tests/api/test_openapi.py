@@ -33,8 +33,9 @@ def test_the_schemas_of_responses_are_made_from_the_structs_that_are_sent() -> N
 
 def test_the_documentation_of_a_struct_describes_its_properties() -> None:
     schemas = document()["components"]["schemas"]
-    assert schemas["EnvoyJson"]["description"] == "An Envoy that is connected or was within the last hour."
-    assert schemas["EnvoyJson"]["properties"]["rejected"]["description"] == "resources that it rejects."
+    envoy = schemas["EnvoyJson"]
+    assert envoy["description"] == "An Envoy that is connected or was within the last hour."
+    assert envoy["properties"]["rejected"]["description"] == "number of resources that the Envoy rejects."
     assert schemas["ContainerJson"]["properties"]["private_hostname"]["description"].startswith("its address")
     for name in ("RouteEntry", "ProblemDetail", "RouteList", "RouteDetail", "RecordedChange"):
         undescribed = {key for key, value in schemas[name]["properties"].items() if "description" not in value}

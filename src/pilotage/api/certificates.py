@@ -63,7 +63,7 @@ class CertificateSource(Protocol):
         """Return the root certificate of pilotage's own CA as PEM; ``None`` if there is none.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the root certificate cannot be read.
 
         """
 
@@ -79,22 +79,23 @@ class CertificateJson(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate, or names that have none yet. Times are Unix time in seconds; null if they do not apply.
 
     Attributes:
-        names: its host names.
+        names: the host names of the certificate.
         state: `valid`; `expired`; without a valid certificate: `requested` while an order is under way, `failed` after
             a failed attempt, and `waiting` otherwise.
-        entry: where it is configured: `main` or `extra[N]` in `autocert`, or `internal` for `gateway.tls`.
+        entry: the section of the configuration that asks for the certificate: `main` or `extra[N]` in `autocert`, or
+            `internal` for `gateway.tls`.
         method: how the CA validates the names; `local` for files that another program renews.
-        issuer: who issued it.
-        serial: its serial number, in hexadecimal.
-        not_before, not_after: its validity.
-        renew_at: when it will be renewed.
-        renewal_by_ca: whether the CA suggested that time (ARI).
+        issuer: the name of the certificate's issuer.
+        serial: the serial number, in hexadecimal.
+        not_before, not_after: the start and the end of the certificate's validity.
+        renew_at: when the certificate will be renewed.
+        renewal_by_ca: whether the CA suggested the time of the renewal (ARI).
         error: why the last attempt failed, with the CA's own words.
         hint: what to check.
-        failures: failed attempts in a row.
-        next_attempt: when the next attempt begins, if the last one failed.
+        failures: number of failed attempts in a row.
+        next_attempt: when the next attempt begins, if the last attempt failed.
         renewing: whether an order is under way.
-        file: path of the certificate chain; empty if it is not stored.
+        file: path of the certificate chain; empty if the certificate is not stored.
 
     """
 
@@ -117,14 +118,14 @@ class CertificateJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CertificateList(msgspec.Struct, frozen=True):
-    """Certificates, and what happened to them recently."""
+    """The certificates, and the latest events."""
 
     certificates: list[CertificateJson]
     events: list[CertificateEvent]
 
 
 class RenewalJson(msgspec.Struct, frozen=True):
-    """The certificates that will be replaced, in their state before."""
+    """The certificates that will be replaced, with their current status."""
 
     certificates: list[CertificateJson]
 

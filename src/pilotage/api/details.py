@@ -37,7 +37,7 @@ class ProblemDetail(ProblemJson, frozen=True, kw_only=True):
     """A problem with a route.
 
     Attributes:
-        correction: the label to write instead of the wrong one; null if it is unknown.
+        correction: the label to write instead of the wrong one; null if pilotage does not know what was meant.
 
     """
 
@@ -51,11 +51,11 @@ class RouteDetail(msgspec.Struct, frozen=True, kw_only=True):
         version: version of the table.
         route: the route, as ``/v1/routes`` lists it.
         explanation: each container and file that claims the name. The facts about the route say which label or default
-            each setting comes from, and what that overrides.
+            each setting comes from, and which labels that label overrides.
         envoys: node ID -> state of the route, for each connected Envoy.
         traffic: requests and errors since Envoy's start; null if there were no requests.
-        sleep: whether its containers are awake; null if they never sleep.
-        changes: its latest changes, the newest first.
+        sleep: whether the route's containers are awake; null if they never sleep.
+        changes: the route's latest changes, the newest first.
         problems: the problems with the route and with its container as a whole.
 
     """

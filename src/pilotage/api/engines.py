@@ -18,11 +18,11 @@ class EngineJson(msgspec.Struct, frozen=True, kw_only=True):
     """An engine, and whether its routes are up to date.
 
     Attributes:
-        name, url: its name and address.
-        state: `pending` before its first list, then `live`, or `stale` while it is unreachable.
+        name, url: the engine's name and address.
+        state: `pending` until its containers have been listed once, then `live`, or `stale` while it is unreachable.
         since: Unix time in seconds when this state began.
-        error: why it is unreachable.
-        containers, routes: number of its containers, and of its routes that are not excluded.
+        error: why the engine is unreachable.
+        containers, routes: number of the engine's containers, and of its routes that are not excluded.
 
     """
 

@@ -22,8 +22,8 @@ class EnvoyMetrics(Collector):
     """The metrics of each Envoy that is connected or was within the last hour, read at scrape time.
 
     Args:
-        states: returns the states of these Envoys. The function must limit how many, because an Envoy can use any node
-            ID.
+        states: returns the states of these Envoys. The function must limit their number, because an Envoy can use any
+            node ID.
 
     """
 
@@ -57,14 +57,14 @@ class EnvoyJson(msgspec.Struct, frozen=True, kw_only=True):
     """An Envoy that is connected or was within the last hour.
 
     Attributes:
-        node: its node ID. Envoys with the same ID share one entry, with the worst value of each property.
-        connected: whether it is connected.
-        since: Unix time in seconds when it connected or disconnected.
-        silent: whether it has not answered for too long.
-        version: newest version of the table for which it has accepted or rejected everything; 0 if none.
-        waiting: resources that it has neither accepted nor rejected yet.
-        rejected: resources that it rejects.
-        lag_s: seconds since the oldest unanswered change was sent to it.
+        node: the Envoy's node ID. Envoys with the same ID share one entry, with the worst value of each property.
+        connected: whether the Envoy is connected.
+        since: Unix time in seconds when the Envoy connected or disconnected.
+        silent: whether the Envoy has left a change unanswered for too long.
+        version: newest version of the table for which the Envoy has accepted or rejected every resource; 0 if none.
+        waiting: number of resources that the Envoy has neither accepted nor rejected yet.
+        rejected: number of resources that the Envoy rejects.
+        lag_s: seconds since the oldest unanswered change was sent to the Envoy.
 
     """
 

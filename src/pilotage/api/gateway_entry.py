@@ -23,7 +23,7 @@ class GatewayEntry:
     Attributes:
         secret: the secret.
         port: the port; 0 while it is closed.
-        may_read: whether the middlewares of the route let only users pass who may see the dashboard.
+        may_read: whether the route's middlewares admit only users who may see the dashboard.
 
     """
 

@@ -35,13 +35,13 @@ class RecordedChange(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         id: consecutive number of the change, from 1.
-        time: Unix time in seconds when it was recorded.
+        time: Unix time in seconds when the change was recorded.
         version: version of the table that the change led to.
         kind: the kind of change; see :class:`~pilotage.table.diff.Change`.
-        alias: the route; ``""`` for engines, and for problems that are not about one route.
+        alias: the route's alias; ``""`` for a change of an engine, and for a problem that is not about one route.
         engine: the engine, or the file that defines the route.
         fields: names of the changed fields of the route, for ``updated`` and ``draining``.
-        cause: the event that led to it; ``""`` if unknown.
+        cause: the event that led to the change; ``""`` if it is unknown.
         text: the change as readable text.
         problem: the problem that appeared or was resolved.
 
@@ -90,11 +90,11 @@ class ChangeHistory:
     """The latest changes.
 
     Args:
-        most: how many to remember.
+        most: maximum number of changes to remember.
 
     Attributes:
-        instance: a text that differs for each history. Versions and ``id`` begin anew in another instance.
-        last_id: ``id`` of the newest change; 0 before the first.
+        instance: a random text that identifies this history. In another history, ``version`` and ``id`` begin again.
+        last_id: ``id`` of the newest change; 0 before the first change.
 
     """
 
@@ -126,7 +126,7 @@ class ChangeHistory:
 
         Args:
             since: the earlier version.
-            version: the current version. If ``since`` is later, it is from another instance.
+            version: the current version. If ``since`` is later, it is a version of another instance.
 
         """
         return self._forgotten <= since <= version

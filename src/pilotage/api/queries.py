@@ -27,9 +27,9 @@ class Parameter(msgspec.Struct, frozen=True):
     """A parameter in the query of a request.
 
     Attributes:
-        meaning: what it does, in one sentence.
-        schema: the JSON schema of its value.
-        is_list: whether the value may list several, separated by commas.
+        meaning: the effect of the parameter, in one sentence.
+        schema: the JSON schema of the parameter's value.
+        is_list: whether the parameter may have several values, separated by commas.
 
     """
 

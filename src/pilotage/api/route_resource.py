@@ -31,7 +31,7 @@ class PoolJson(msgspec.Struct, frozen=True):
     """A pool.
 
     Attributes:
-        members: aliases of its routes, the leader first. They answer under the name of the pool.
+        members: aliases of the pool's routes, the leader first. The routes are served under the name of the pool.
 
     """
 
@@ -45,7 +45,7 @@ class RouteList(msgspec.Struct, frozen=True, kw_only=True):
         version: version of the table.
         routes: alias -> route.
         pools: name of each pool -> its members.
-        next: the value of the parameter `after` for the next page; null if this is the last one.
+        next: the value of the parameter `after` for the next page; null if this is the last page.
         total: number of all routes.
         matching: number of routes that match the parameters, on all pages.
         states: state -> number of routes that match the parameters other than `state`.
@@ -65,7 +65,7 @@ class ChangeList(msgspec.Struct, frozen=True, kw_only=True):
     """The latest changes, the newest first.
 
     Attributes:
-        instance: a text that differs after each restart of the daemon. Versions then start again.
+        instance: a random text that changes whenever the daemon restarts. After a restart, versions begin again.
         version: version of the table.
         complete: whether all changes since the version in the parameter `since` are still remembered.
         changes: the changes.

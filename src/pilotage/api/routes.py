@@ -50,12 +50,13 @@ class RouteEntry(RouteJson, frozen=True, kw_only=True):
 
     Attributes:
         state: the state in one word; see :data:`~pilotage.output.status.StatusState`.
-        status: the state in a few words; for a route that is not served, the reason.
-        url: its URL; null if it is not served, or if the daemon runs no gateway.
-        envoy_state: the worst answer of the connected Envoys; null if it is excluded, or if no Envoy is connected.
-        stale_since: Unix time in seconds when its engine became unreachable; null if it is reachable.
-        self_signed: its host names that have only a self-signed certificate so far; null if there are none.
-        homepage: how a dashboard shows it, with the defaults filled in.
+        status: the state in a few words or, if the route is not served, the reason.
+        url: the route's URL; null if the route is not served, or if the daemon runs no gateway.
+        envoy_state: the worst state of the route on any connected Envoy; null if the route is excluded, or if no Envoy
+            is connected.
+        stale_since: Unix time in seconds when the route's engine became unreachable; null if the engine is reachable.
+        self_signed: the route's host names that still have only a self-signed certificate; null if there are none.
+        homepage: how a dashboard shows the route, including default values.
         fields: the fields that labels set, by name. In JSON, they are properties of the route itself.
 
     """
@@ -86,11 +87,11 @@ class RouteFilter(msgspec.Struct, frozen=True, kw_only=True):
         states: only routes in one of these states.
         engine: only routes of this engine, or from this file.
         container: only routes with an endpoint of this container, given by its name.
-        problem: only routes with problems (``True``) or without (``False``).
-        text: only routes that contain each of these words, in their name, target, container, engine, pool, state or
+        problem: only routes with problems (``True``) or without problems (``False``).
+        text: only routes that contain all of these words in their name, target, container, engine, pool, state or
             homepage.
         limit: at most this many routes; 0 for all.
-        after: only routes whose names come later than this one in alphabetical order.
+        after: only routes after this name in alphabetical order.
 
     """
 
@@ -109,11 +110,11 @@ class RoutePage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         version: version of the table.
         aliases: names of the routes on this page, sorted.
-        next: pass this as :attr:`RouteFilter.after` for the following page; ``None`` if this is the last one.
+        next: pass this as :attr:`RouteFilter.after` for the following page; ``None`` if this is the last page.
         total: number of all routes.
         matching: number of routes that match the filter, on all pages.
-        counts: state -> number of routes that match the filter apart from its states. States without routes are left
-            out.
+        counts: state -> number of routes that match the filter, ignoring its ``states``. States without routes are
+            left out.
 
     """
 

@@ -142,7 +142,7 @@ class Api:
         """Open the port for requests that come through the gateway, unless it is open.
 
         Args:
-            may_read: whether the gateway lets only users pass who may see the dashboard.
+            may_read: whether the gateway admits only users who may see the dashboard.
 
         Raises:
             ConfigError: no port is available.

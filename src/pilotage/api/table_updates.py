@@ -40,8 +40,8 @@ class TableUpdate(msgspec.Struct, frozen=True):
     Attributes:
         version: the new version.
         changes: the changes, with the new routes.
-        health, wakefulness: those of the changed routes.
-        engines, pool_members, engine_order: all of them.
+        health, wakefulness: the health and wakefulness of the changed routes only.
+        engines, pool_members, engine_order: the complete new values.
         others: all problems that are not in the table, such as what Envoys reject.
 
     """

@@ -72,7 +72,7 @@ class Account:
         """Run a step of the protocol. Only one step runs at a time.
 
         Raises:
-            CertificateError: it failed.
+            CertificateError: the step failed.
 
         """
         with self._lock:

@@ -49,9 +49,9 @@ class InternalAuthority:
         """Issue a certificate.
 
         Args:
-            names: its host names.
-            key_type: type of its key.
-            now: seconds since 1970.
+            names: host names of the certificate.
+            key_type: type of the certificate's key.
+            now: the current time, in seconds since 1970.
 
         Raises:
             CertificateError: the root cannot be read or kept.

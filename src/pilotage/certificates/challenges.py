@@ -77,7 +77,7 @@ def challenge_for(authorization: Any, method: Method) -> Any:
     """Return the challenge of an authorization for a method.
 
     Raises:
-        CertificateError: the CA does not offer it.
+        CertificateError: the CA does not offer a challenge for this method.
 
     """
     offered = authorization.body.challenges

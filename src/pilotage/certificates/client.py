@@ -66,7 +66,8 @@ class AcmeClient(client.ClientV2):
         Args:
             csr_pem: the certificate signing request.
             profile: the CA's profile; ``None`` for its default.
-            replaces: the identifier of the certificate that it replaces (RFC 9773, section 4.1); ``""`` for none.
+            replaces: the identifier of the certificate that the order replaces (RFC 9773, section 4.1); ``""`` for
+                none.
 
         """
         self.net.replaces = replaces

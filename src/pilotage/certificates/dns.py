@@ -153,11 +153,11 @@ class DnsZoneEditor:
 
         Args:
             name: name of the TXT record.
-            value: its value.
+            value: value of the TXT record.
             stop: returns whether to give up early.
 
         Raises:
-            CertificateError: some server does not have it in time.
+            CertificateError: some server does not have the record in time.
 
         """
         began = time.monotonic()

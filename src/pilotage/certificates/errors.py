@@ -18,9 +18,9 @@ class CertificateError(PilotageError):
     Attributes:
         what: the reason, with the CA's own words, without a full stop.
         hint: what to check; ``""`` if there is no advice.
-        names: the host names to blame; empty if it concerns all.
+        names: the host names that caused the error; empty if the error concerns all names.
         validated: whether the CA tried to validate a name, which counts towards its rate limits.
-        retry_after: seconds to wait before the next attempt, according to the CA; 0 if it named no time.
+        retry_after: seconds to wait before the next attempt, according to the CA; 0 if the CA named no time.
         elsewhere: whether another CA might issue the certificate.
 
     """
@@ -48,10 +48,11 @@ class RenewalRefusedError(PilotageError):
     """An operator's request for a new certificate is refused.
 
     Attributes:
-        what: why, without a full stop.
+        what: the reason, without a full stop.
         hint: what to do; ``""`` if there is no advice.
-        reason: ``unknown`` name, ``elsewhere`` if another pilotage obtains the certificates, or ``early``.
-        wait: seconds until the request may be repeated, if it came too early.
+        reason: ``unknown`` if no route needs a certificate for the name, ``elsewhere`` if this process cannot obtain
+            certificates now, or ``early`` if the request came too early.
+        wait: seconds until the request may be repeated, if ``reason`` is ``early``.
 
     """
 

@@ -37,14 +37,15 @@ class Keeper:
     """The certificates, and the state of failed attempts and orders.
 
     Args:
-        folder: where they are kept.
+        folder: the folder in which certificates and state are kept.
         on_event: called for each certificate that is taken over from files or from another process.
 
     Attributes:
         storage: the folder.
         state: failures and rate limits.
         journal: DNS records to be removed.
-        leads: whether this process renews certificates. If not, another process does, and this one only serves them.
+        leads: whether this process renews certificates. If not, another process renews them, and this process only
+            serves them.
 
     """
 

@@ -74,7 +74,7 @@ class Limits:
             now: seconds since 1970.
             directory: the CA's directory.
             names: the host names of the order.
-            renewal: whether it replaces a certificate for names that had one.
+            renewal: whether the order replaces a certificate for the same names.
             lifetime: seconds for which that certificate is valid. Private CAs issue certificates for a day.
 
         """

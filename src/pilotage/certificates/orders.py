@@ -90,7 +90,7 @@ async def obtain(
     Args:
         account: our account with the CA.
         names: the host names.
-        method: how the CA validates them.
+        method: how the CA validates the host names.
         solver: answers the challenges.
         key_type: type of the new key.
         replaced: PEM chain of the certificate from the same CA that it replaces; empty for none.

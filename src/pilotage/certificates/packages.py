@@ -19,7 +19,7 @@ def check_packages(settings: AutocertSettings) -> None:
     """Check that the packages for automatic certificates are installed.
 
     Raises:
-        ConfigError: one is missing.
+        ConfigError: a package is missing.
 
     """
     if not settings.entries:

@@ -33,10 +33,10 @@ class Job(msgspec.Struct, frozen=True):
     """A certificate to obtain.
 
     Attributes:
-        entry: the entry that it is for.
-        names: its host names, sorted.
-        lineage: the name under which it is stored.
-        renewal: whether it replaces a certificate for these names.
+        entry: the entry of the configuration that asks for the certificate.
+        names: the host names of the certificate, sorted.
+        lineage: the name under which the certificate is stored.
+        renewal: whether the new certificate replaces a certificate for the same names.
 
     """
 
@@ -154,7 +154,7 @@ def _auto(
     Args:
         hosts: the names to cover.
         current: valid certificates that need no renewal.
-        due: certificates that need one.
+        due: certificates that need a renewal.
         held: names that must not be requested now.
 
     """

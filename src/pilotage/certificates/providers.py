@@ -27,7 +27,7 @@ class OptionError(ValueError):
     """An option of a provider cannot be used.
 
     Attributes:
-        option: its name in the configuration; ``""`` if the error concerns the provider.
+        option: name of the option in the configuration; ``""`` if the error concerns the provider.
         message: the problem, one sentence without a full stop.
         hint: how to fix it.
 
@@ -42,8 +42,8 @@ class _Provider(msgspec.Struct, frozen=True):
     """A provider in the table.
 
     Attributes:
-        lexicon: its name in lexicon.
-        options: lego's name of an option -> lexicon's.
+        lexicon: the provider's name in lexicon.
+        options: lego's name of an option -> lexicon's name of this option.
         needs: the alternatives of options that must be set, by lego's names.
         unused: lego's option that lexicon does not need -> the reason.
         unsupported: lego's option that cannot be passed on although it has an effect -> what to do instead.
@@ -189,7 +189,7 @@ def read_dns_options(provider: str, options: Mapping[str, str], resolvers: tuple
     """Return how to set records at a provider.
 
     Args:
-        provider: its name: one of GoDoxy's or of lexicon's.
+        provider: the provider's name, as GoDoxy or lexicon spells it.
         options: names and values, as GoDoxy or lexicon spells them; upper case and underscores do not matter.
         resolvers: recursive name servers.
 

@@ -23,8 +23,8 @@ class Renewal(msgspec.Struct, frozen=True):
     """When to renew a certificate, in seconds since 1970.
 
     Attributes:
-        at: when to renew it.
-        ask_again: when to ask the CA again; 0 if it does not offer this.
+        at: when to renew the certificate.
+        ask_again: when to ask the CA again; 0 if the CA does not suggest times.
         by_ca: whether the CA suggested the time (ARI).
 
     """
@@ -43,9 +43,9 @@ def renewal_time(not_before: float, not_after: float, jitter: float) -> float:
     """Return when to renew a certificate: at two thirds of its lifetime, or a little earlier.
 
     Args:
-        not_before: start of its validity, in seconds since 1970.
-        not_after: end of its validity.
-        jitter: from 0 to 1.
+        not_before: start of the certificate's validity, in seconds since 1970.
+        not_after: end of the certificate's validity, in seconds since 1970.
+        jitter: a number from 0 to 1 that decides how much earlier, from :func:`jitter_of`.
 
     """
     lifetime = not_after - not_before
@@ -56,7 +56,7 @@ def back_off(failures: int, retry_after: float = 0.0) -> float:
     """Return how many seconds to wait after a number of failures in a row.
 
     Args:
-        failures: at least 1.
+        failures: number of failures in a row, at least 1.
         retry_after: minimum number of seconds, as requested by the CA.
 
     """

@@ -41,10 +41,10 @@ class RenewalRequests:
         """Replace the certificates for a host name soon, or obtain the missing one, also after failures.
 
         Args:
-            name: one of their names, or a name that a wildcard among them covers.
+            name: a host name of the certificates, or a name that one of their wildcards covers.
 
         Returns:
-            Their previous status.
+            The status of these certificates before the request.
 
         Raises:
             RenewalRefusedError: no route needs a certificate for the name, another process obtains the certificates, or

@@ -62,7 +62,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
         ca_certs: PEM files with further CAs to trust when connecting to the CA itself.
         eab_kid, eab_hmac: external account binding; ``""`` if the CA needs none. The HMAC key is base64url.
         account_key: path of an account key to take over, and to write if the configuration names it.
-        keep_account_key: whether the configuration names that path.
+        keep_account_key: whether the configuration names the path of the account key.
         profile: the CA's certificate profile, such as ``shortlived``; ``""`` for the CA's default.
 
     """
@@ -81,14 +81,14 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One section of ``autocert``: the main one, or one in ``extra``.
+    """One section of ``autocert``: the main section, or an entry in ``extra``.
 
     Attributes:
         name: ``main`` or ``extra[N]``, or ``internal`` for ``gateway.tls``.
         method: how the CA validates names; ``internal`` for our own CA.
         auto: whether certificates are for the host names of the routes.
         private: whether the CA may issue certificates for local names, such as ``nas.lan``.
-        domains: the names of the entry's one certificate; empty if ``auto``.
+        domains: the names of the entry's only certificate; empty if ``auto`` is true.
         authorities: the CAs, the preferred one first; empty for ``internal``.
         dns: how to set DNS records; ``None`` unless ``method`` is ``dns-01``.
         key_type: type of the certificates' private keys.

@@ -26,12 +26,12 @@ class Failure(msgspec.Struct, frozen=True):
     """The failed attempts for one name.
 
     Attributes:
-        count: failures in a row.
-        at: time of the last one, in seconds since 1970.
+        count: number of failures in a row.
+        at: time of the last failure, in seconds since 1970.
         until: when to try again.
         message: the reason, with the CA's own words.
         hint: what to check.
-        closed_until: the time before which the CA allows no other attempt; 0 if it named none.
+        closed_until: the time before which the CA allows no other attempt; 0 if the CA named no time.
 
     """
 

@@ -16,22 +16,23 @@ class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One certificate, or names that have none yet. Contains no secrets. Times are seconds since 1970; 0 is none.
 
     Attributes:
-        names: its host names.
+        names: the host names of the certificate.
         state: ``valid``; ``expired``; without a valid certificate: ``requested`` while an order is under way,
             ``failed`` after a failed attempt, and ``waiting`` otherwise.
-        entry: where it is configured: ``main`` or ``extra[N]`` in ``autocert``, or ``internal`` for ``gateway.tls``.
+        entry: the section of the configuration that asks for the certificate: ``main`` or ``extra[N]`` in ``autocert``,
+            or ``internal`` for ``gateway.tls``.
         method: how the CA validates the names; ``local`` for files that another program renews.
-        issuer: who issued it.
-        serial: its serial number, in hexadecimal.
-        not_before, not_after: its validity.
-        renew_at: when it will be renewed.
-        renewal_by_ca: whether the CA suggested that time (ARI).
-        error: why the last attempt failed; ``""`` if it did not.
+        issuer: the name of the certificate's issuer.
+        serial: the serial number, in hexadecimal.
+        not_before, not_after: the start and the end of the certificate's validity.
+        renew_at: when the certificate will be renewed.
+        renewal_by_ca: whether the CA suggested the time of the renewal (ARI).
+        error: why the last attempt failed; ``""`` if it did not fail.
         hint: what to check.
-        failures: failed attempts in a row.
-        next_attempt: when the next attempt begins, if the last one failed.
+        failures: number of failed attempts in a row.
+        next_attempt: when the next attempt begins, if the last attempt failed.
         renewing: whether an order is under way.
-        file: path of the certificate chain; ``""`` if it is not stored.
+        file: path of the certificate chain; ``""`` if the certificate is not stored.
 
     """
 
@@ -57,11 +58,13 @@ class CertificateEvent(msgspec.Struct, frozen=True):
     """Something that happened to a certificate.
 
     Attributes:
-        kind: ``issued``; ``renewed``; ``failed``, for an attempt; ``taken_over`` from the files that the configuration
-            names; ``received``, if another pilotage obtained it; ``expired``.
-        names: its host names.
-        at: when, in seconds since 1970.
-        text: issuer and expiry, or why the attempt failed.
+        kind: ``issued``: the first certificate for these names was obtained; ``renewed``: a certificate for these
+            names was replaced; ``failed``: an attempt failed; ``taken_over``: the certificate was read from the files
+            that the configuration names; ``received``: another pilotage process obtained the certificate; ``expired``:
+            the certificate was not renewed in time.
+        names: the host names of the certificate.
+        at: when the event happened, in seconds since 1970.
+        text: the issuer and the expiry time or, if an attempt failed, the reason.
 
     """
 

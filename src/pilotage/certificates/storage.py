@@ -44,12 +44,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate with its key. The ``repr`` hides the key.
 
     Attributes:
-        lineage: its name in the folder, which successive certificates for the same hosts share.
-        leaf: its details.
-        chain: PEM chain, its own certificate first.
+        lineage: the name in the folder under which successive certificates for the same hosts are stored.
+        leaf: details of the certificate.
+        chain: PEM chain that begins with the certificate.
         key: PEM private key.
-        entry: the entry of the configuration that it was obtained for.
-        directory: the ACME directory of its CA; ``""`` for our own CA and for files that were taken over.
+        entry: the entry of the configuration for which the certificate was obtained.
+        directory: the ACME directory of the CA that issued the certificate; ``""`` for our own CA and for files that
+            were taken over.
 
     """
 
@@ -105,7 +106,7 @@ class Storage:
     """The folder with certificates and account keys. Every method may block and may raise :class:`StorageError`.
 
     Args:
-        folder: its path. It is created when it is first needed.
+        folder: path of the folder, which is created when it is first needed.
 
     """
 

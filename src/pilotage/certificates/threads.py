@@ -21,8 +21,9 @@ async def in_thread(function: Callable[[], _T], patience: float) -> _T:
     The thread is a daemon thread, because Python would wait at exit for a thread of ``asyncio.to_thread``.
 
     Args:
-        function: what to run.
-        patience: seconds to wait for it. After that, the thread still runs to its end, but its result is ignored.
+        function: the function to run.
+        patience: seconds to wait for the result. After that, the function still runs to its end, but its result is
+            ignored.
 
     Raises:
         TimeoutError: the function takes longer.

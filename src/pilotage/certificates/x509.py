@@ -47,8 +47,8 @@ class Leaf(msgspec.Struct, frozen=True):
 
     Attributes:
         names: the DNS names for which it is valid, in lower case.
-        not_before, not_after: its validity, in seconds since 1970.
-        issuer: common name of the issuer, or else the organization.
+        not_before, not_after: the start and the end of its validity, in seconds since 1970.
+        issuer: common name of the issuer or, if there is none, its organization.
         serial: serial number in hexadecimal.
 
     """
@@ -85,7 +85,7 @@ def read_leaf(chain: bytes) -> Leaf:
     """Read the first certificate of a PEM chain.
 
     Raises:
-        ValueError: it is not a certificate.
+        ValueError: the first certificate cannot be read.
 
     """
     certificate = x509.load_pem_x509_certificates(chain)[0]
@@ -108,7 +108,7 @@ def renewal_id(chain: bytes) -> str:
     """Return how a CA identifies a certificate that is renewed (RFC 9773, section 4.1).
 
     Args:
-        chain: PEM chain; its first certificate counts.
+        chain: PEM chain that begins with the certificate.
 
     Returns:
         The identifier; ``""`` if the certificate does not name its issuer's key.
@@ -135,7 +135,7 @@ def read_pair(chain: bytes, key: bytes) -> Leaf:
     """Read a certificate chain and check that a private key belongs to it.
 
     Raises:
-        ValueError: they cannot be read or do not belong together. The message is readable.
+        ValueError: the chain or the key cannot be read, or they do not belong together. The message is readable.
 
     """
     try:

@@ -38,7 +38,7 @@ class Card(msgspec.Struct, frozen=True):
         url: the URL that the card opens; ``""`` if the service has no URL that a browser can open.
         details: path of the route's page.
         state: the route's state.
-        favorite: whether it is among the favorites.
+        favorite: whether the service is among the favorites.
 
     """
 
@@ -67,7 +67,7 @@ def card(route: RouteEntry, icon: str = "") -> Card | None:
 
     Args:
         route: the route.
-        icon: path of its icon on the dashboard; ``""`` if there is none.
+        icon: path of the route's icon on the dashboard; ``""`` if there is none.
 
     """
     if not route.homepage.show or route.excluded or route.scheme in ("tcp", "udp"):

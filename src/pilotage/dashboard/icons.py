@@ -41,9 +41,9 @@ class Icon(msgspec.Struct, frozen=True):
     """An icon, or the fact that there is none.
 
     Attributes:
-        body: the image; empty if it could not be fetched.
+        body: the image; empty if the icon could not be fetched.
         content_type: its media type.
-        until: when it is to be fetched again, by the loop's clock.
+        until: when to fetch the icon again, by the loop's clock.
 
     """
 

@@ -22,12 +22,12 @@ class ShownProblem(msgspec.Struct, frozen=True):
     Attributes:
         severity: ``error`` or ``warning``.
         message: the problem.
-        value: the offending value; ``""`` if it is hidden, is in the message, or does not matter.
-        place: where it is.
+        value: the offending value; ``""`` if the value is hidden, is in the message, or does not matter.
+        place: the location of the problem.
         hint: what to do; ``""`` if there is no advice.
-        corrected: the label to write instead; ``""`` if it is unknown.
-        about: the route or container that it concerns; ``""`` if it concerns none.
-        path: path of the page about that; ``""`` if there is none.
+        corrected: the label to write instead; ``""`` if pilotage does not know what was meant.
+        about: the route or container that the problem concerns; ``""`` if it concerns neither.
+        path: path of the page about this route or container; ``""`` if there is no such page.
 
     """
 

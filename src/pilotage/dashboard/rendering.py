@@ -23,10 +23,11 @@ class Asset(msgspec.Struct, frozen=True):
     """A static file.
 
     Attributes:
-        path: its path on the API's addresses.
+        path: path of the file on the API's addresses.
         body: its content.
         content_type: its media type.
-        version: part of the hash of its content. It is in the file's URL, so that browsers can cache the file.
+        version: part of the hash of the file's content. The file's URL contains it, so that browsers can cache the
+            file.
 
     """
 

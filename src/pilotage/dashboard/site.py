@@ -71,7 +71,7 @@ class Dashboard:
     Args:
         source: the data that the pages show.
         token: the API's token, with which browsers sign in; ``""`` if there is none.
-        reload: requests that the daemon reads its configuration again.
+        reload: asks the daemon to read its configuration again.
 
     """
 

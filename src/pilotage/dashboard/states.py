@@ -65,7 +65,7 @@ class Shown(msgspec.Struct, frozen=True):
     Attributes:
         kind: a key of :data:`NAMES`, which chooses the symbol.
         words: the state in a few words.
-        detail: the reason, or since when; ``""`` if there is nothing to add.
+        detail: the reason for the state, or when it began; ``""`` if there is nothing to add.
 
     """
 

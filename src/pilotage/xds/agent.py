@@ -47,7 +47,7 @@ class Tunnel(msgspec.Struct, frozen=True):
     Attributes:
         agent: address of the agent.
         place: the ``host:port`` to which the agent connects for the tunnel.
-        udp: whether it carries datagrams.
+        udp: whether the tunnel carries datagrams.
 
     """
 
@@ -76,14 +76,14 @@ class Agent(msgspec.Struct, frozen=True):
     """The settings with which Envoys reach an agent.
 
     Attributes:
-        address: ``host:port`` as configured, which identifies it.
-        name: the name of its engine.
-        ip: the address to which its host was resolved; ``""`` if its host could not be resolved.
-        is_old: whether it is older than 0.18.6 and so expects different headers.
-        tunnels: whether it can tunnel tcp and udp.
-        in_host_network: whether it uses its machine's network, as agents for Docker do.
-        problem: why it cannot be used at all; ``""`` if it can be used.
-        relay: the folder with the sockets of its tunnels; ``""`` if no relay opens tunnels.
+        address: ``host:port`` as configured, which identifies the agent.
+        name: the name of the agent's engine.
+        ip: the address to which the agent's host was resolved; ``""`` if the host could not be resolved.
+        is_old: whether the agent is older than 0.18.6 and therefore expects different headers.
+        tunnels: whether the agent can tunnel tcp and udp.
+        in_host_network: whether the agent uses its machine's network, as agents for Docker do.
+        problem: why the agent cannot be used at all; ``""`` if it can be used.
+        relay: the folder with the sockets of the agent's tunnels; ``""`` if no relay opens tunnels.
         datagrams: whether that relay can tunnel udp, which needs pyOpenSSL.
 
     """

@@ -31,7 +31,7 @@ BUFFERED: Final = 4 * _INSPECTED
 
 
 def app_sec_check(route: str, api_key: str, timeout: float, *, client: str) -> tuple[Any, Any]:
-    """Return the HTTP service to ask, without the path, and how much of a request's body it gets.
+    """Return the HTTP service that Envoy asks, without the path, and how much of a request's body this service gets.
 
     Args:
         route: the alias of CrowdSec's route.

@@ -38,8 +38,8 @@ def approval(route: Route | None) -> tuple[bool, bool, str]:
     """Return what decides whether a route can approve requests to others.
 
     Returns:
-        Whether requests for approval can reach it by its alias, whether it restricts access by other means than client
-        certificates, and the profile of these.
+        Whether requests for approval can reach the route by its alias, whether the route restricts access by other
+        means than client certificates, and the profile of the client certificates that it requires.
 
     """
     served = route is not None and not route.is_stream and not route.settings.load_balance.link and not route.agent
@@ -59,7 +59,7 @@ def auth_problem(route: Route, name: str, auth_route: Route | None, middleware: 
         route: the route whose requests must be approved.
         name: the alias in this route's middleware.
         auth_route: the route with that alias, if it is served.
-        middleware: the middleware that asks it.
+        middleware: the middleware that asks ``auth_route``.
 
     """
     served, restricted, profile = approval(auth_route)

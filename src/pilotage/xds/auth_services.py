@@ -31,11 +31,11 @@ class ForwardAuth(msgspec.Struct, frozen=True):
     """The route that must approve every request to another route.
 
     Attributes:
-        route: its alias.
+        route: alias of the route.
         path: path of the authorization request.
-        headers: headers of its response that are passed on to the backend.
+        headers: headers of the route's response that are passed on to the backend.
         api_key: the key for CrowdSec; ``""`` if the route is not CrowdSec's AppSec.
-        timeout: seconds that it may take to answer.
+        timeout: seconds that the route may take to answer.
 
     """
 

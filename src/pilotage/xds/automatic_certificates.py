@@ -93,7 +93,7 @@ class AutomaticCertificates:
 
         Args:
             token: the challenge's token.
-            key_authorization: the answer to it.
+            key_authorization: the answer to the challenge.
             timeout: seconds that the Envoys may take.
 
         Raises:

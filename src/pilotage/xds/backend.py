@@ -48,8 +48,8 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         endpoint: the endpoint.
-        weight: its load-balancing weight.
-        address: one of its ``addresses``; ``""`` if it has none.
+        weight: the load-balancing weight of the address.
+        address: one of the endpoint's ``addresses``; ``""`` if it has none.
         agent: the agent through which Envoy reaches the endpoint; ``None`` if Envoy connects directly.
 
     """
@@ -70,19 +70,20 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: the alias or the pool's name.
-        pool: whether it is a pool.
+        pool: whether the name is the name of a pool.
         route: the route whose settings apply; for a pool, its leader.
         members: the endpoints that receive requests.
         route_policy: what the route's middlewares require.
-        restarting: whether its containers have been told to stop and may come back.
+        restarting: whether the backend's containers have been told to stop and may come back.
         backing: ``own``: a cluster of its own; ``shared``: the cluster of all plain routes, where each route sets the
             address of its endpoint; ``agent``: the same for the plain routes of one agent; ``none``: no endpoint.
         files: path -> content of the files that labels of the route name.
-        gate: whether its requests pass, wait or are rejected; ``None`` if its containers never sleep.
-        names: its clusters; ``None`` if it has a single one with the backend's own name.
-        measured: whether Envoys count its requests; see :mod:`pilotage.xds.measured`.
-        agent: the agent of its route. It determines the path and headers of requests to all members.
-        others: other place to which its rules send requests -> backend; ``None`` if it cannot be used.
+        gate: whether requests to the backend pass, wait or are rejected; ``None`` if its containers never sleep.
+        names: the backend's clusters; ``None`` if it has a single cluster with its own name.
+        measured: whether Envoys count requests to the backend; see :mod:`pilotage.xds.measured`.
+        agent: the agent of ``route``, which determines the path and headers of requests to all members.
+        others: each other place to which rules of the route send requests -> the backend for that place; ``None`` if
+            the place cannot be used.
 
     """
 
@@ -230,9 +231,9 @@ def route_backend(
 
     Args:
         route: a route that may be served.
-        used_for_auth: whether other routes use it for forwardauth, so that it needs a cluster of its own.
-        restarting: whether its containers have been told to stop and may come back. Until they do, its requests are
-            retried in a cluster of its own.
+        used_for_auth: whether other routes use this route for forwardauth, so that it needs a cluster of its own.
+        restarting: whether the route's containers have been told to stop and may come back. Until they come back,
+            requests are retried in a cluster of the route's own.
         gate: whether its requests pass; ``None`` if its containers never sleep.
         agent: the agent of the route.
 

@@ -122,7 +122,7 @@ def captcha_audience(backend: str, captcha: Captcha) -> str:
 
     Args:
         backend: ``route/ALIAS`` or ``pool/NAME``.
-        captcha: its captcha.
+        captcha: the captcha of this backend.
 
     """
     parts = ["captcha", backend, captcha.site_key]

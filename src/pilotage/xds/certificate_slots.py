@@ -46,9 +46,9 @@ class SlotChain(msgspec.Struct, frozen=True):
     """A filter chain.
 
     Attributes:
-        name: its name.
-        names: the server names for which it has certificates.
-        secrets: the names of its secrets.
+        name: name of the filter chain.
+        names: the server names for which the chain has certificates.
+        secrets: the names of the secrets with these certificates.
 
     """
 
@@ -76,7 +76,7 @@ class CertificateSlots:
         Retired ones stay in their slots until :meth:`clear`, because Envoy must have their successors first.
 
         Returns:
-            Whether any are retired.
+            Whether any certificates are retired.
 
         """
         wanted = {it.names: it for it in reversed(certificates)}  # the first one of equal names

@@ -30,7 +30,7 @@ def denial(status: int, headers: list[tuple[str, str]], body: str) -> Any:
     Args:
         status: HTTP status.
         headers: headers of the response; a name may occur several times.
-        body: its body.
+        body: body of the response.
 
     """
     action = base_pb2.HeaderValueOption.HeaderAppendAction

@@ -49,7 +49,7 @@ def _read(name: str) -> bytes:
     """Return the certificates in a PEM file.
 
     Raises:
-        OSError, ValueError: it cannot be read, or contains anything but certificates. The message is readable.
+        OSError, ValueError: the file cannot be read, or contains anything but certificates. The message is readable.
 
     """
     if not name:

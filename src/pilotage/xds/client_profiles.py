@@ -39,8 +39,9 @@ class ClientProfile(msgspec.Struct, frozen=True):
         crl_files: paths of files with revocation lists, PEM or DER; if there are any, a certificate is accepted only if
             the list of its issuer is valid and does not contain it.
         use_system_cas: whether the authorities that the system trusts may issue certificates, too.
-        optional: whether clients without a certificate have access, too. A certificate of another authority never has.
-        problem: why no certificate could be verified; ``""`` if the files can be used, or have not been read.
+        optional: whether clients without a certificate have access, too. Clients with a certificate of another
+            authority never have access.
+        problem: why no certificate can be verified; ``""`` if the files can be used, or have not been read.
 
     """
 

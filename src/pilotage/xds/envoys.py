@@ -223,8 +223,8 @@ class Envoys:
         """Record that resources have changed.
 
         Args:
-            changed: their keys.
-            version: version of the table to which they belong.
+            changed: the keys of the changed resources.
+            version: version of the table to which the resources belong.
 
         """
         self.revision += 1

@@ -319,8 +319,9 @@ def require_login(route: Any, settings: Mapping[str, Any]) -> None:
 
     Args:
         route: the Envoy route.
-        settings: from :func:`~pilotage.xds.login.rule_login_settings`; empty if this route does not require it. The
-            script that finds it must not spare its requests either, because another route may apply in the end.
+        settings: from :func:`~pilotage.xds.login.rule_login_settings`; empty if this route does not require signing in.
+            The script that finds this route must not exempt its requests either, because another route may apply in the
+            end.
 
     """
     for name, it in settings.items():

@@ -51,8 +51,8 @@ class Frontends:
 
         Args:
             key: the backend's key.
-            old: its previous state; ``None`` if it is new.
-            new: its state now; ``None`` if it is gone.
+            old: the backend's previous state; ``None`` if the backend is new.
+            new: the backend's current state; ``None`` if the backend no longer exists.
 
         """
         scopes: set[str] = set()

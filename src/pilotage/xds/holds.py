@@ -40,11 +40,11 @@ class _Hold(msgspec.Struct):
     """The clusters of one backend.
 
     Attributes:
-        current: the cluster that its route uses.
+        current: the cluster that the backend's route uses.
         is_open: whether Envoys have the current cluster, so that requests need not wait.
         patience: maximum number of seconds that a request waits.
         waiting: earlier clusters for which requests wait, or waited until the backend opened.
-        before: clusters in which requests may be in progress.
+        before: clusters of earlier states in which requests may still be in progress.
 
     """
 

@@ -37,8 +37,8 @@ class Selector(msgspec.Struct, frozen=True):
 
     Attributes:
         tag: lower-case name of the element; ``""`` for any.
-        classes: classes that it must have.
-        attributes: lower-case name -> value that the attribute must have; ``None`` if it need only exist.
+        classes: classes that the element must have.
+        attributes: lower-case name -> value that the attribute must have; ``None`` if the attribute need only exist.
 
     """
 

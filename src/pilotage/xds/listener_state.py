@@ -30,7 +30,7 @@ class ListenerState:
         http_challenges: token -> key authorization of the HTTP-01 challenges to answer.
         tls_challenges: host name -> certificate of the TLS-ALPN-01 challenges to answer.
         slots: the certificates that pilotage obtains.
-        clients: key of a backend whose clients need certificates -> its name and its profile.
+        clients: key of a backend whose clients need certificates -> the backend's name and profile.
 
     """
 
@@ -85,7 +85,8 @@ class ListenerState:
 
         Args:
             options: the gateway's settings.
-            present: the keys of the present resources. Those that are no longer needed map to ``None``.
+            present: the keys of the present resources. In the result, resources that are no longer needed map to
+                ``None``.
 
         """
         return dict.fromkeys(filter(self.owns, present)) | by_key(self.resources(options))

@@ -101,7 +101,7 @@ def http_listeners(
 
     Args:
         options: the gateway's settings.
-        automatic: the certificates that pilotage obtains, and their names. The operator's files take precedence.
+        automatic: the certificates that pilotage obtains, with their names. The operator's files take precedence.
         challenges: the names with TLS-ALPN-01 challenges.
         clients: the names whose connections ask for client certificates.
 

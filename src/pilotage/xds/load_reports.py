@@ -35,9 +35,9 @@ class Load(msgspec.Struct, frozen=True):
 
     Attributes:
         in_progress: requests that have been sent and are not complete.
-        issued: requests sent since the Envoy connected; each retry counts.
-        failed: how many issued requests got no response, or a status of 500 or above. For HTTP routes, they are counted
-            only if :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
+        issued: requests sent since the Envoy connected, including retries.
+        failed: how many issued requests got no response, or a status of 500 or above. For HTTP routes, failures are
+            counted only if :attr:`~pilotage.xds.options.GatewayOptions.report_errors` is set.
 
     """
 
@@ -53,11 +53,11 @@ class Report(msgspec.Struct):
     """The load reports of one Envoy.
 
     Attributes:
-        node: its node ID.
-        at: loop time of its last report, in seconds, or of its connection if it has sent no report.
+        node: the Envoy's node ID.
+        at: loop time in seconds at which the Envoy sent its last report or, if it has sent none, connected.
         begun: loop time at which the period that this report covers began.
         interval: seconds between two reports.
-        loads: cluster -> address of an endpoint -> its requests.
+        loads: cluster -> address of an endpoint -> counts of requests to this endpoint.
 
     """
 

@@ -50,7 +50,7 @@ class _Cause(msgspec.Struct, frozen=True):
 
     Attributes:
         sentence: the message for the client; ``""`` if the route has its own response text.
-        flags: Envoy's response flags, one of which is set.
+        flags: Envoy's response flags, one of which must be set.
         details: a CEL expression about the response code details, which must be true as well.
         when: an additional condition, which must be true as well.
         for_grpc: a sentence that gRPC clients get in addition.

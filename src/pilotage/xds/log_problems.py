@@ -28,10 +28,10 @@ class LogProblem(msgspec.Struct, frozen=True):
     """An access log setting that has no effect.
 
     Attributes:
-        field: its name, such as ``access_log.path``.
+        field: name of the setting, such as ``access_log.path``.
         message: the problem.
         hint: what to do.
-        blocking: whether nothing is logged because of it.
+        blocking: whether nothing is logged because of this problem.
 
     """
 

@@ -63,7 +63,7 @@ class RoutePolicy(msgspec.Struct, frozen=True):
         changes: changes to HTML pages.
         address_from: ``(header, networks)``: take client addresses from a header that these networks send.
         variants: the policies for requests that bypass middlewares; the first whose conditions hold applies.
-        has_bypass: whether this policy has variants, or is one itself.
+        has_bypass: whether this policy has variants, or is a variant itself.
         problems: problems with invalid and unsupported options. They do not say where the options are.
         servable: whether the route may be served despite the problems.
 

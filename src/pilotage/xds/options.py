@@ -47,8 +47,8 @@ class CertificateFiles(msgspec.Struct, frozen=True):
     Attributes:
         certificate: path of the PEM certificate chain, leaf certificate first.
         key: path of the PEM private key.
-        default: whether it is for clients that ask for a name that no certificate has, or for no name.
-        names: host names and IP addresses for which it is valid; empty until it has been read.
+        default: whether the certificate is for clients that ask for a name that no certificate has, or for no name.
+        names: host names and IP addresses for which the certificate is valid; empty until its file has been read.
 
     """
 
@@ -91,25 +91,26 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
             do not change it.
         error_pages: path of the folder with the pages for the middleware ``error_page``; ``""`` if there is none.
         trusted_proxies: networks whose ``X-Forwarded-*`` headers are trusted.
-        connect_timeout: seconds after which a request fails if Envoy cannot connect to any endpoint. It covers all
-            attempts together. For routes from files, it is at most 2 s.
+        connect_timeout: seconds after which a request fails if Envoy cannot connect to any endpoint. The limit covers
+            all attempts together. For routes from files, it is at most 2 s.
         retries: how often a request that could not reach its endpoint is retried. On routes from files, it is retried
             at most twice.
         idle_timeout: seconds after which a connection without a request is closed.
         body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
             progress.
-        stream_timeout: the same for traffic that may pause for a long time: responses to GET, WebSockets and other
-            upgraded connections, and gRPC.
-        tcp_timeout: the same for connections of tcp routes; 0 for no limit.
-        max_target_connections: simultaneous connections to one target. Further requests wait for one of these
-            connections. Further connections of a tcp route are closed.
+        stream_timeout: like ``body_timeout``, for traffic that may pause for a long time: responses to GET, WebSockets and
+            other upgraded connections, and gRPC.
+        tcp_timeout: like ``body_timeout``, for connections of tcp routes; 0 for no limit.
+        max_target_connections: maximum number of simultaneous connections to one target. Further requests wait until
+            one of these connections is free. Further connections of a tcp route are closed.
         max_client_connections: simultaneous connections of one client to all TCP listeners together; 0 for no limit. A
             client is an IPv4 address or the network of 64 bits of an IPv6 address. Trusted proxies have no limit.
         max_waiting_requests: requests per route that wait in one Envoy for a container that is restarting or asleep. It
             also limits the connections per tcp route that wait for a sleeping container.
         max_waiting_in_all: waiting requests of all routes together, in each HTTP connection manager of an Envoy.
         max_rule_memory: memory that Envoy may need for the rules of all containers, in MiB.
-        max_udp_clients: simultaneous clients of one udp route. Datagrams from others are dropped.
+        max_udp_clients: maximum number of simultaneous clients of one udp route. Datagrams from further clients are
+            dropped.
 
     """
 

@@ -65,7 +65,7 @@ def limits_for(
 
     Args:
         descriptors: how many files and sockets Envoy may have open.
-        memory: bytes available to all processes of its container or machine.
+        memory: bytes available to all processes of Envoy's container or machine.
         workers: Envoy's number of worker threads.
         connections: the operator's own limit; 0 for none. The result exceeds neither this limit nor the number that the
             descriptors allow.

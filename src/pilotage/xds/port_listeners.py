@@ -44,7 +44,7 @@ def port_listener(backend: Backend, options: GatewayOptions, certificates: list[
     Args:
         backend: the route's backend.
         options: the gateway's settings.
-        certificates: the gateway's, from :func:`certificate_groups`.
+        certificates: the gateway's certificates, from :func:`certificate_groups`.
 
     """
     if options.serves_https and not certificates:  # a listener without them would not encrypt

@@ -96,7 +96,7 @@ def of_route(problems: Iterable[Problem], route: Route | None, served: Route | N
     Args:
         problems: the problems.
         route: the route in the table.
-        served: the part of it that is served; ``None`` if no part is served.
+        served: the part of the route that is served; ``None`` if no part is served.
 
     """
     lost = served is None or (route is not None and bool(route.endpoints) and not served.endpoints)

@@ -48,7 +48,7 @@ def look_up(name: str) -> tuple[str, ...]:
 
     Raises:
         OSError: the name has no address, or no name server answers.
-        ValueError: it is not a valid name.
+        ValueError: the text is not a valid name.
 
     """
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
@@ -59,8 +59,9 @@ class _Name:
     """A name in use.
 
     Attributes:
-        owner: one of its owners. The name counts toward this owner's limits and is looked up in this owner's turn.
-        failures: failed lookups in a row.
+        owner: one of the name's owners. The name counts toward this owner's limits and is looked up in this owner's
+            turn.
+        failures: number of failed lookups in a row.
         timer: starts the next lookup.
 
     """

@@ -57,14 +57,14 @@ class ScopePart(msgspec.Struct, frozen=True, gc=False):
     """The position of a virtual host in its serialized scope (route configuration).
 
     Attributes:
-        name: name of the backend that it serves.
-        domains: the domains that it serves.
-        start: offset of its first byte in the body.
-        end: offset after its last byte.
-        clusters: the clusters that it references.
+        name: name of the backend that the virtual host serves.
+        domains: the domains that the virtual host serves.
+        start: offset of the virtual host's first byte in the body.
+        end: offset after the virtual host's last byte.
+        clusters: the clusters that the virtual host references.
         served: whether requests reach the backend; ``False`` if they get 503.
-        measured: whether Envoy counts its requests.
-        leads_to: the cluster to which its requests are sent, if they may wait for this cluster; otherwise ``""``.
+        measured: whether Envoy counts requests to the backend.
+        leads_to: the cluster to which requests are sent, if they may wait for this cluster; otherwise ``""``.
 
     """
 
@@ -85,11 +85,12 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
         type_url: resource type.
         name: unique within the type.
         version: hash of the content, so that Envoy never gets the same content twice, not even after a restart of
-            pilotage. It is followed by the clusters for which requests may wait, so that pilotage learns about them
-            after a restart.
+            pilotage. The clusters for which requests may wait follow the hash, so that pilotage learns about them after
+            a restart.
         content: the serialized message, or a template and texts from which to make it.
-        clusters: the clusters that it references, which Envoy needs before this resource.
-        answers: the aliases and pools that it serves. If Envoy rejects it, a problem is reported for each of them.
+        clusters: the clusters that the resource references. Envoy needs them before this resource.
+        answers: the aliases and pools that the resource serves. If Envoy rejects the resource, a problem is reported
+            for each of them.
         first: for a cluster with health checks, a version without health checks to send before this one, if needed.
             Envoy does not use a new or replaced cluster until its first health checks are done, but uses a cluster
             without health checks at once.

@@ -27,11 +27,11 @@ def read_lists(files: Iterable[str], authorities: bytes) -> bytes:
     """Return revocation lists as PEM.
 
     Args:
-        files: their paths.
-        authorities: the PEM certificates of the authorities that may have issued them.
+        files: paths of the revocation lists.
+        authorities: the PEM certificates of the authorities that may have issued the lists.
 
     Raises:
-        OSError, ValueError: a list cannot be read, has expired, or is from nobody among the authorities. The message
+        OSError, ValueError: a list cannot be read, has expired, or comes from none of the authorities. The message
             names the file.
 
     """

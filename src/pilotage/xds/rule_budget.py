@@ -55,7 +55,7 @@ class RuleBudget:
         """Account for the current state of a route; return a problem if it may not be served.
 
         Args:
-            alias: its alias.
+            alias: alias of the route.
             route: the route; ``None`` if it is not served.
 
         """

@@ -65,7 +65,7 @@ class Compiled(msgspec.Struct, frozen=True):
         cases: the cases in order.
         address: whether a test needs the client's address or HTTP version.
         asked: the checks about which Envoy asks this process.
-        memory: estimated bytes that Envoy needs for them.
+        memory: estimated bytes that Envoy needs for the cases.
         refused: why the rules cannot be applied, and the hint; ``None`` if they can.
 
     """

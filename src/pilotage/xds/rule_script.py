@@ -369,7 +369,7 @@ def add_script(route: Any, outcome: Outcome, name: str, upstream: Upstream, *, h
         route: the Envoy route.
         outcome: what the rules do.
         name: the name of the backend, for log lines.
-        upstream: its target.
+        upstream: the target of the backend.
         holds: whether another filter holds the headers of responses.
 
     """

@@ -32,8 +32,8 @@ class ScriptEdit(msgspec.Struct, frozen=True):
     """A command for :mod:`pilotage.xds.rule_script`.
 
     Attributes:
-        command: such as ``set query``, or ``log``.
-        name: what is changed; for ``set status``, the status; for ``log``, its level and stream.
+        command: name of the command, such as ``set query`` or ``log``.
+        name: name of what is changed; for ``set status``, the new status; for ``log``, the level and the stream.
         text: the value, with variables; ``""`` if there is none.
 
     """
@@ -51,8 +51,8 @@ class Outcome(msgspec.Struct, frozen=True):
         rewrite: a prefix of the path, and what replaces it; ``None`` to keep the path.
         path: the whole new path; ``""`` to keep it.
         status: the status of the gateway's own response; 0 if the request goes to the target.
-        body: the text of that response, with variables.
-        headers: headers of that response, as literal text.
+        body: the text of the gateway's own response, with variables.
+        headers: headers of the gateway's own response, as literal text.
         sign_in: whether users have to sign in.
         elsewhere: where requests go instead of to the route's own target.
         before, after: commands for the script about the request and about the response.

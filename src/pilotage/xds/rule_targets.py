@@ -63,7 +63,7 @@ class RuleTargets:
 
     Attributes:
         hidden: alias -> hidden route.
-        users: alias -> aliases of the routes whose rules lead there.
+        users: alias -> aliases of the routes whose rules send requests to this route.
 
     """
 
@@ -91,7 +91,7 @@ class RuleTargets:
 
         Args:
             table: all routes, with the rules in their files.
-            aliases: the aliases of changed routes, perhaps of hidden ones.
+            aliases: the aliases of changed routes, which may include hidden routes.
             policy: what containers may claim.
 
         """

@@ -72,8 +72,8 @@ class Test(msgspec.Struct, frozen=True):
 
     Attributes:
         header: lower-case name of the header.
-        exact: its value, if it must be a certain text.
-        regex: otherwise, what its value must match; ``""`` if the header need only exist.
+        exact: the text to which the value must be equal, if there is such a text.
+        regex: otherwise, the regex that the value must match; ``""`` if the header need only exist.
         nullable: whether an empty value passes.
 
     """

@@ -52,7 +52,7 @@ def script_parts(text: str, upstream: Upstream = NO_UPSTREAM, *, response: bool 
         response: whether the value is worked out when there is a response.
 
     Raises:
-        VariableError: the value has an unknown variable, one that has no value here, or too many.
+        VariableError: the value has an unknown variable, a variable that has no value here, or too many variables.
 
     """
     return _Reader(upstream, response=response).parts(text)

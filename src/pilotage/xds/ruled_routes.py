@@ -33,7 +33,7 @@ class RuledRoutes:
 
     Args:
         most: memory that Envoys may need for the rules of all containers, in MiB.
-        previous: the routes before the gateway's settings changed. Those that are served keep their places.
+        previous: the routes before the gateway's settings changed. Routes that were served keep their memory.
 
     Attributes:
         files: the files with rules that routes name.

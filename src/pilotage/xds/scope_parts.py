@@ -52,12 +52,12 @@ class Host(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: the backend's name.
-        domains: the domains that it serves.
+        domains: the domains that the virtual host serves.
         body: the encoded field ``virtual_hosts``.
-        clusters: the clusters that it references.
+        clusters: the clusters that the virtual host references.
         served: whether requests reach the backend; ``False`` if they get 503.
-        measured: whether Envoy counts its requests.
-        leads_to: the cluster to which its requests are sent, if they may wait for this cluster; otherwise ``""``.
+        measured: whether Envoy counts requests to the backend.
+        leads_to: the cluster to which requests are sent, if they may wait for this cluster; otherwise ``""``.
 
     """
 

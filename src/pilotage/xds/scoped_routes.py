@@ -88,7 +88,8 @@ def scope(label: str, backends: Iterable[Backend], options: GatewayOptions) -> R
 
     Args:
         label: see :func:`scope_of`.
-        backends: its backends, one or more. For a port, the backend that listened on it first comes first.
+        backends: the backends of the scope, one or more. For a port, the first backend is the one that listened on it
+            first.
         options: the gateway's settings.
 
     """

@@ -87,7 +87,7 @@ def certified_names(pair: CertificatePair) -> frozenset[str]:
     """Return the host names, in lower case, for which a certificate is valid.
 
     Raises:
-        GatewayError: it is not a PEM certificate with its key, so Envoy could not use it.
+        GatewayError: the pair is not a PEM certificate with its key, so Envoy could not use it.
 
     """
     try:

@@ -62,14 +62,15 @@ class AdsServer:
         envoys: the connected Envoys.
         certificates: the certificates that pilotage obtains, and the challenges of their authorities.
         loads: the load reports of the connected Envoys.
-        failures: their reports of failed requests.
+        failures: the connected Envoys' reports of failed requests.
         removals: lets Envoys keep what they had before this process started, until :meth:`release_removals`.
         on_check, on_body: do the work of middlewares that Envoy lacks; by default, refuse requests and keep bodies.
 
     Args:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
-        linger: seconds for which Envoys keep a backend's own cluster for retries after it has moved to the shared one.
+        linger: seconds for which Envoys keep a backend's own cluster for retries after the backend has moved to the
+            shared cluster.
         guard: decides which targets are refused; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 

@@ -49,9 +49,9 @@ class NameGroup(msgspec.Struct, frozen=True):
         names: the server names in lower case. A leading ``*`` stands for one label (RFC 6125, 6.4.3). Empty for clients
             that send no server name.
         certificates: indexes of the certificates.
-        is_default: whether it is for all other names, too.
+        is_default: whether the group is also for all other names.
         secrets: the secrets with the certificates, if they are not from the operator's files.
-        chain: the name of its filter chain; by default, it is made from the names.
+        chain: the name of the group's filter chain; by default, a name made from the server names.
 
     """
 
@@ -71,7 +71,7 @@ class NameGroup(msgspec.Struct, frozen=True):
 
         Args:
             protocols: the protocols of the application that a client may choose (ALPN).
-            profile: whose client certificates to ask for; ``""`` to ask for none.
+            profile: the profile whose client certificates are requested; ``""`` requests none.
 
         """
         return tls_socket(self.secrets or map(secret_name, self.certificates), protocols, profile=profile)
@@ -84,7 +84,7 @@ def tls_socket(secrets: Iterable[str], protocols: Iterable[str], *, profile: str
         secrets: the names of the secrets with its certificates. Envoy chooses one by the server name.
         protocols: the protocols of the application (ALPN).
         profile: the profile whose client certificates are requested; ``""`` requests none. A client may omit its
-            certificate, but one from another authority is refused.
+            certificate, but a certificate from another authority is refused.
 
     """
     common = tls_pb2.CommonTlsContext(alpn_protocols=protocols)

@@ -28,7 +28,8 @@ class SessionState:
         nacks: the versions that Envoy rejected, except for virtual hosts; see :attr:`rejections`.
         asked: the clusters that Envoy has asked for by name since the owner last emptied this list.
         before: the clusters that Envoy had before this session, or for which it had asked.
-        led_before: the clusters to which requests were sent before this session, and for which they may have waited.
+        led_before: the clusters to which requests were sent before this session. Some requests may still have waited
+            for these clusters.
 
     Args:
         resources: the resources that Envoy should have. The owner keeps this mapping current.
@@ -105,7 +106,7 @@ class SessionState:
         """Return since when (loop time) Envoy has left a response unanswered; ``None`` if it has answered all.
 
         Args:
-            heard: when its last request arrived. This time counts for an Envoy that has not subscribed yet.
+            heard: when Envoy's last request arrived. For an Envoy that has not subscribed yet, this time is returned.
 
         """
         sent = [it.in_flight[0].sent for it in self._active() if it.in_flight and not it.is_probing]

@@ -20,11 +20,11 @@ class Response(msgspec.Struct):
     """A response that Envoy has not answered yet.
 
     Attributes:
-        nonce: identifies Envoy's answer to it.
+        nonce: identifies Envoy's answer to this response.
         resources: name -> resource that this response adds or changes.
         removed: names of the resources that this response removes.
         references: for each of these resources, the clusters that it referenced before.
-        sent: loop time at which it was made, in seconds.
+        sent: loop time at which the response was made, in seconds.
         marks: the bytes to append to each of these resources that needs some; see :mod:`pilotage.xds.resends`.
 
     """
@@ -64,7 +64,7 @@ class Subscription:
     Attributes:
         active: whether Envoy has subscribed.
         wildcard: whether Envoy subscribes to every resource of this type.
-        names: the names that it subscribes to.
+        names: the names of the resources to which Envoy subscribes.
         responded: whether we have sent a first response. Envoy needs one even if there are no resources.
         acked: name -> version that Envoy has acknowledged.
         pending: names whose version in Envoy may be outdated, oldest first.

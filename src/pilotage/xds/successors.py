@@ -75,8 +75,8 @@ class Successors:
         """Begin to look for a successor of a removed route. Return the keys of the backends that may be one.
 
         Args:
-            alias: its alias.
-            route: its last state.
+            alias: alias of the removed route.
+            route: last state of the removed route.
             domains: domains that may follow an alias without dots; if empty, any may.
             backends: key -> backend, before the change that removed the route.
 

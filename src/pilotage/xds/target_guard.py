@@ -128,8 +128,8 @@ class Targets:
         resolved: host name -> addresses, from the resolver.
         errors: host name -> why it was not resolved, from the resolver.
         agent_addresses: address of an agent, ``host:port`` -> the address to which its host was resolved.
-        names: alias -> its container, and the host names that pilotage resolves for the alias.
-        ranking: decides which route gets a port that several claimed in the same change.
+        names: alias -> the route's container, and the host names that pilotage resolves for the route.
+        ranking: decides which route gets a port that several routes claimed in the same change.
 
     """
 

@@ -45,7 +45,7 @@ class FilledTemplate(msgspec.Struct, frozen=True, gc=False):
     """A message, stored as its template and its texts. This takes a fifth of the memory.
 
     Attributes:
-        template: shared with the messages of other routes.
+        template: the template, which the messages of other routes share.
         texts: the texts for the template.
 
     """

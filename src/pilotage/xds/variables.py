@@ -148,7 +148,7 @@ def expand(text: str, upstream: Upstream = NO_UPSTREAM, *, response: bool = Fals
         response: whether the header belongs to a response.
 
     Raises:
-        VariableError: the value has an unknown variable, one that has no value here, or too many.
+        VariableError: the value has an unknown variable, a variable that has no value here, or too many variables.
 
     """
     return _replace(text, lambda name, argument: _operator(name, argument, upstream, response=response))

@@ -44,7 +44,7 @@ def waiting_filters(most: int) -> dict[str, Any]:
     """Return name -> filter. The filters are off except on routes with :func:`waiting_settings`.
 
     Args:
-        most: maximum number of requests that wait for all backends together; further ones get status 503 at once.
+        most: maximum number of requests that wait for all backends together; further requests get 503 at once.
 
     """
     return {_ALL: _total_limit(most), _EACH: local_rate_limit_pb2.LocalRateLimit(stat_prefix="waiting")}
@@ -54,7 +54,7 @@ def waiting_settings(most: int) -> dict[str, Any]:
     """Return the settings of a route whose requests wait.
 
     Args:
-        most: maximum number of requests that wait in one Envoy; further ones get status 503 at once.
+        most: maximum number of requests that wait in one Envoy; further requests get 503 at once.
 
     """
     return {_ALL: AS_CONFIGURED, _EACH: _limit(most)}
@@ -97,7 +97,7 @@ def connection_limit(most: int, *, waits: bool) -> Any:
     """Return the filter that limits how many connections of a tcp route wait.
 
     Args:
-        most: maximum number of connections; further ones are closed at once.
+        most: maximum number of connections that wait; further connections are closed at once.
         waits: whether connections wait now; otherwise their number has no limit.
 
     """
