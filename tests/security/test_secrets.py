@@ -247,11 +247,17 @@ async def test_the_daemon_its_api_and_every_command_show_no_secret(tmp_path: Pat
                     paths += [
                         f"/v1/{name}" for name in ("routes", "containers", "problems", "engines", "explain/known")
                     ]
+                    paths += ["/v1/routes/known", "/v1/changes", "/v1/certificates"]
                     paths += [f"/v1/explain/c{number}" for number in range(len(ALL))] if session is tcp else []
                     for path in paths:
                         async with session.get(path) as answer:
                             shown[f"{path} {session is tcp}"] = await answer.text()
                     shown[f"events {session is tcp}"] = await events(session, "/v1/events")
+                pages = ["/", "/routes", "/problems", "/events", *(f"/routes/c{number}" for number in range(len(ALL)))]
+                for path in pages:
+                    async with tcp.get(path, headers={"Accept": "text/html"}) as answer:
+                        assert answer.status == 200, path
+                        shown[f"page {path}"] = await answer.text()
                 async with tcp.get("/v1/explain/known?show_secrets=1") as answer:
                     assert answer.status == 403
                     shown["refusal"] = await answer.text()
