@@ -93,10 +93,10 @@ def test_names_are_checked_although_a_variable_is_not_set(check: Check) -> None:
     labels = ("proxy.shop.prot: ${PORT}", "proxy.shop.middlewares.cidr_whitelist.alow: ${LAN}")
     status, lines = check({"compose.yml": service("shop", *labels)})
     assert status == 1
-    assert [line.partition(" ")[0] for line in lines] == ["warning:", "warning:", "error:", "error:"]
+    assert [line.partition(" ")[0] for line in lines] == ["warning:", "error:", "warning:", "error:"]
     assert "because the variable PORT is not set" in lines[0]
-    assert "because the variable LAN is not set" in lines[1]
-    assert "did you mean 'port'?" in lines[2]
+    assert "did you mean 'port'?" in lines[1]
+    assert "because the variable LAN is not set" in lines[2]
     assert "did you mean 'allow'?" in lines[3]
     right = ("proxy.shop.port: ${PORT}", "proxy.shop.middlewares.cidr_whitelist.allow: ${LAN}")
     assert check({"compose.yml": service("shop", *right), ".env": "PORT=80\nLAN=10.0.0.0/8\n"}) == (0, [])

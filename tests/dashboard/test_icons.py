@@ -34,6 +34,9 @@ def test_only_paths_on_the_container_itself_are_fetched() -> None:
         assert icon_url(route("/icon.svg", host)) == "", host
     for changes in ({"scheme": "tcp"}, {"agent": "10.0.0.1:8890"}, {"excluded": True}, {"endpoints": ()}):
         assert icon_url(msgspec.structs.replace(route("/icon.svg"), **changes)) == "", changes
+    chosen = msgspec.structs.replace(route("/icon.svg"), labelled=("host",), container="web")
+    assert icon_url(chosen) == ""
+    assert icon_url(msgspec.structs.replace(chosen, container="")) == "http://10.1.2.3:80/icon.svg"  # from a file
 
 
 @contextlib.asynccontextmanager

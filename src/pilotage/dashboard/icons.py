@@ -1,7 +1,8 @@
 """Fetches the icons of services from their containers, so that browsers need not load them from anywhere else.
 
-Only icons that are paths on the service itself are fetched, and only from addresses of containers. Labels and responses
-come from strangers: redirects are not followed, and only small images are kept.
+Only icons that are paths on the service itself are fetched, and only from the container's own address or the
+target of a route from a file. Labels and responses come from strangers: a label cannot choose the address, redirects
+are not followed, and only small images are kept.
 """
 
 from __future__ import annotations
@@ -53,12 +54,14 @@ class Icon(msgspec.Struct, frozen=True):
 
 
 def icon_url(route: Route) -> str:
-    """Return the address of a route's icon in one of its containers; ``""`` if it has none that may be fetched."""
+    """Return the URL of a route's icon on one of its endpoints; ``""`` if it has none that may be fetched."""
     path = route.settings.homepage.icon.removeprefix("@target")
     endpoint = next((it for it in route.endpoints if it.state == "ready"), None)
     usable = route.scheme in ("http", "https") and not route.agent and not route.excluded and endpoint is not None
     if not usable or endpoint is None or own_path(path) != path:
         return ""
+    if "host" in route.labelled and not route.is_static:
+        return ""  # otherwise, a label could send this process's requests to any machine
     if not is_address(endpoint.host) or not is_ordinary(endpoint.host):
         return ""
     return f"{route.scheme}://{endpoint.address}{path}"
