@@ -98,8 +98,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True)
         idle_timeout: seconds after which a connection without a request is closed.
         body_timeout: seconds after which a request with a body is aborted if neither it nor its response makes
             progress.
-        stream_timeout: like ``body_timeout``, for traffic that may pause for a long time: responses to GET, WebSockets and
-            other upgraded connections, and gRPC.
+        stream_timeout: like ``body_timeout``, for traffic that may pause for a long time: responses to GET, WebSockets
+            and other upgraded connections, and gRPC.
         tcp_timeout: like ``body_timeout``, for connections of tcp routes; 0 for no limit.
         max_target_connections: maximum number of simultaneous connections to one target. Further requests wait until
             one of these connections is free. Further connections of a tcp route are closed.
