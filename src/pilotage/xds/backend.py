@@ -82,8 +82,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         names: the backend's clusters; ``None`` if it has a single cluster with its own name.
         measured: whether Envoys count requests to the backend; see :mod:`pilotage.xds.measured`.
         agent: the agent of ``route``, which determines the path and headers of requests to all members.
-        others: each other place to which rules of the route send requests -> the backend for that place; ``None`` if
-            the place cannot be used.
+        others: other place to which the route's rules send requests -> its backend; ``None`` if it cannot be used.
 
     """
 

@@ -69,8 +69,7 @@ class AdsServer:
     Args:
         options: the gateway's settings.
         on_nack: called with a problem for each route whose configuration an Envoy rejects.
-        linger: seconds for which Envoys keep a backend's own cluster for retries after the backend has moved to the
-            shared cluster.
+        linger: seconds for which Envoys keep the cluster of a backend that has moved to a shared one, for retries.
         guard: decides which targets are refused; by default, the guard for a policy without rules.
         lookup: resolves a host name in a thread; by default, :func:`pilotage.xds.resolver.look_up`.
 
