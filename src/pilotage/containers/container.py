@@ -30,41 +30,42 @@ class Container(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         docker_cfg: configuration of the engine that the container runs on.
         container_id: the engine's id, 64 hexadecimal digits.
-        container_name: its name without the leading slash; ``""`` while it is being removed.
-        image_reference: the name of its image, as the engine lists it.
+        container_name: name without the leading slash; ``""`` while the container is being removed.
+        image_reference: the name of the container's image, as the engine lists it.
         image_id: the id of its image, with its ``sha256:`` prefix.
         created: time of creation, seconds since 1970.
-        started_at: time of its last start, seconds since 1970; 0 unless an inspection has reported it.
+        started_at: time of the last start, seconds since 1970; 0 unless an inspection has reported this time.
         state: the state that the engine reports: ``created``, ``running``, ``paused``, ``restarting``, ``exited``,
             ``removing`` or ``dead``.
         status: the engine's description, such as ``Up 3 hours (healthy)``.
-        running: whether it is running and not paused.
-        health: result of the engine's health check; ``""`` if there is none or the engine does not report it.
-        aliases: names for its routes, in lower case and in the order written, with duplicates.
+        running: whether the container is running and not paused.
+        health: result of the engine's health check; ``""`` if there is no health check, or the engine does not
+            report the result.
+        aliases: names for the container's routes, in lower case and in the order written, with duplicates.
         actual_labels: all labels, as the engine lists them.
         own_labels: its pilotage labels, from which its routes are built; ``None`` for a container that was not parsed,
             whose routes are built from ``labels``.
-        is_excluded: whether ``proxy.exclude`` excludes it from routing.
-        is_oneoff: whether it is a one-off container of ``docker compose run`` (decision 22).
+        is_excluded: whether ``proxy.exclude`` excludes the container from routing.
+        is_oneoff: whether this is a one-off container of ``docker compose run`` (decision 22).
         compose_project, compose_service: Compose project and service; ``""`` if there is none.
-        depends_on: containers it needs, e.g. ``db:service_healthy:false``.
+        depends_on: containers that this container needs, such as ``db:service_healthy:false``.
         network_mode: the network mode that the engine reports, such as ``host``; ``""`` if it reports none.
-        is_host_network_mode: whether it uses the host's network.
+        is_host_network_mode: whether the container uses the host's network.
         network: name of the network whose address is used; if no network is used, the value of ``proxy.network``.
-        networks: names of the networks it is attached to, sorted.
-        private_hostname: its address on ``network``; ``""`` while it is not running, or if no address can be reached
-            from here.
-        public_hostname: the host that publishes its ports; ``""`` while it is not running.
+        networks: names of the networks to which the container is attached, sorted.
+        private_hostname: the container's address on ``network``; ``""`` while the container is not running, or if no
+            address can be reached from here.
+        public_hostname: the host that publishes the container's ports; ``""`` while the container is not running.
         ports: the port entries, as the engine lists them.
-        host_ports: the ports that it exposes on the host's network, from an inspection.
+        host_ports: the ports that the container exposes on the host's network, from an inspection.
         ports_unknown: why the container's ports are not known; ``""`` if they are known.
         unreachable: the problem that explains why a running container has no reachable address; ``None`` if there is
             nothing to explain.
         mounts: the mounts, as the engine lists them.
         agent: name of the agent that relays to the engine; ``""`` if there is none.
-        idlewatcher_config: how it sleeps and wakes; ``None`` if it never sleeps.
-        errors: errors that leave it without routes.
-        problems: other problems with its options.
+        idlewatcher_config: how the container sleeps and wakes; ``None`` if it never sleeps.
+        errors: errors that leave the container without routes.
+        problems: other problems with the container's options.
 
     """
 

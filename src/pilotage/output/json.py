@@ -139,21 +139,22 @@ class ContainerJson(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name, id, provider: the container and its engine.
-        aliases: the aliases that its labels list.
-        explicit: whether its engine serves only containers with pilotage labels.
-        excluded: whether a label excludes it.
-        running, state: its state according to the engine.
-        network: the network through which it is reached.
-        private_hostname, public_hostname: its address in this network, and the address of its published ports.
-        blacklisted: whether it is a database or another service that is not served without labels.
-        image: its image.
-        host_network_mode: whether it uses the network of its host.
-        docker_health: whether its image has a health check.
+        aliases: the aliases that the container's labels list.
+        explicit: whether pilotage serves only containers with its labels on this engine.
+        excluded: whether a label excludes the container.
+        running, state: the state of the container according to the engine.
+        network: the network through which pilotage reaches the container.
+        private_hostname, public_hostname: the container's address in this network, and the address of its published
+            ports.
+        blacklisted: whether the container is a database or another service that is not served without labels.
+        image: the container's image.
+        host_network_mode: whether the container uses the network of its host.
+        docker_health: whether the container's image has a health check.
         public_ports: published port -> port of the container; 0 for none.
         private_ports: port of the container -> published port; 0 for none.
-        mounts: its mounts.
-        idlewatcher: how it sleeps and wakes; null if it never sleeps.
-        errors: what is wrong with its labels, as sentences.
+        mounts: the container's mounts.
+        idlewatcher: how the container sleeps and wakes; null if it never sleeps.
+        errors: the errors in the container's labels, as sentences.
 
     """
 

@@ -44,10 +44,10 @@ class EndpointJson(msgspec.Struct, frozen=True):
     """An endpoint of a route.
 
     Attributes:
-        container: the name of its container; ``""`` for a route from a file.
-        host, port: where it listens.
-        state: the state of its container, according to the engine.
-        health: the result of Envoy's probes; null if Envoy does not probe it.
+        container: the name of the endpoint's container; ``""`` for a route from a file.
+        host, port: the address at which the endpoint listens.
+        state: the state of the endpoint's container, according to the engine.
+        health: the result of Envoy's probes; null if Envoy does not probe the endpoint.
 
     """
 
@@ -75,20 +75,20 @@ class RouteJson(msgspec.Struct, frozen=True, kw_only=True):
     """A route. Its other properties are the fields that labels set. Names of durations end in _s (seconds).
 
     Attributes:
-        alias: its name.
-        provider: its engine, or the file that defines it.
-        container: its container, or the oldest of several replicas.
-        scheme, host, port: its target.
-        listen: the listener of its own, as a URL; null if it has none.
-        target: its target as a URL; null while the host is unknown.
-        endpoints: the containers that take its requests.
-        excluded: whether it is not served.
-        excluded_reason: why it is not served.
-        refused: the settings that keep the gateway from serving it; null if it is served.
-        health_check: whether a health check applies to it.
-        idle_watcher: whether its container sleeps while it has no requests.
-        pool: the pool under whose name it answers; null if it is in none.
-        bind: the address on which the gateway listens for it; omitted for the gateway's usual addresses.
+        alias: the name of the route.
+        provider: the route's engine, or the file that defines the route.
+        container: the route's container, or the oldest of several replicas.
+        scheme, host, port: the route's target.
+        listen: the route's own listener, as a URL; null if the route has none.
+        target: the route's target as a URL; null while the host is unknown.
+        endpoints: the containers that take the route's requests.
+        excluded: whether the route is excluded, and therefore not served.
+        excluded_reason: why the route is excluded.
+        refused: the settings that keep the gateway from serving the route; null if the route is served.
+        health_check: whether a health check applies to the route.
+        idle_watcher: whether the route's container sleeps while there are no requests.
+        pool: the pool under whose name the route is served; null if the route is in no pool.
+        bind: the address on which the gateway listens for the route; omitted for the gateway's usual addresses.
 
     """
 

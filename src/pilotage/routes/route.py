@@ -26,9 +26,9 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
     """One container that serves a route.
 
     Attributes:
-        host, port: where it listens.
+        host, port: the address at which the container listens.
         container: name of the container.
-        container_id: its ID.
+        container_id: ID of the container.
         state: ``ready`` takes requests; ``waiting`` has never been healthy; ``unhealthy`` was healthy before;
             ``draining`` is about to stop and takes no new requests.
         reach: for a host name from a label, the addresses that are the container's own. The name's addresses are
@@ -94,25 +94,25 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """The route of one alias of one container, or of its replicas.
 
     Attributes:
-        alias: the name under which it answers.
+        alias: the name under which the route is served.
         provider: name of the engine, or of the file that defines the route.
         container: name of the container, or of the oldest replica; ``""`` for a route from a file.
-        container_id: its ID.
+        container_id: ID of that container.
         created: time of that container's creation, seconds since 1970; 0 for a route from a file.
         service: ``(provider, project, service)`` for Docker Compose, or ``(provider, "", service)`` for a swarm, shared
             by replicas; empty if there is none.
         scheme: protocol used to connect to the target.
-        host: the target's host; ``""`` while it is unknown (a sleeping container).
+        host: the target's host; ``""`` while the host is unknown, because the container sleeps.
         port: listening port of the proxy (0: the shared listeners) and port of the target.
         bind: address on which the proxy listens; ``""`` for the addresses of the shared listeners.
-        endpoints: containers that take its requests; empty if it is excluded or sleeping.
-        excluded: whether it is not served.
-        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`; ``""`` if it is served.
-        health_check: whether its target is probed.
-        idle_watcher: whether its container sleeps while it has no requests.
+        endpoints: containers that take the route's requests; empty if the route is excluded or sleeping.
+        excluded: whether the route is excluded, and therefore not served.
+        excluded_reason: one of :class:`~pilotage.routes.exclusion.ExclusionReason`; ``""`` if it is not excluded.
+        health_check: whether the route's target is probed.
+        idle_watcher: whether the route's container sleeps while there are no requests.
         settings: all settings, including defaults.
         labelled: names of the fields that labels set.
-        contested: whether another container claims the same alias and takes over if this one disappears.
+        contested: whether another container claims the same alias and takes over if this container disappears.
         problems: problems with its labels.
         claimant: the container, in the form that the policy's rules match; ``None`` if there are no rules, or for a
             route from a file.
@@ -120,7 +120,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             from a file, which may use any file.
         agent: address (``host:port``) of the agent that relays its requests; a route from a file may give the agent's
             name instead; ``""`` if there is none. Hosts and addresses of the route are as seen from the agent.
-        filled_in: its middlewares, with those from files filled in; ``None`` if none comes from a file.
+        filled_in: the route's middlewares, including middlewares from files; ``None`` if none comes from a file.
         sleeps_with: engine and ID of the container with which a route from a file sleeps and wakes; empty if there is
             none.
 

@@ -40,19 +40,19 @@ class SleepStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The state of containers that sleep and wake together. Times are in seconds since 1970, durations in seconds.
 
     Attributes:
-        engine: name of their engine.
-        container: name of the oldest of them.
-        aliases: aliases of their routes.
+        engine: name of the containers' engine.
+        container: name of the oldest container.
+        aliases: aliases of the containers' routes.
         state: ``asleep``, ``waking``, ``ready``, ``quiescing``, ``stopping`` or ``failed``.
         since: when this state began.
-        step: the current step of waking them; ``""`` if they are not waking.
-        awake_because: why they do not go to sleep now; ``""`` if they are not awake, or are only waiting for their
-            timeout.
-        sleeps_at: when they go to sleep if there are no further requests; ``None`` if they stay awake.
+        step: the current step of waking the containers; ``""`` if they are not waking.
+        awake_because: why the containers do not go to sleep now; ``""`` if they are not awake, or are only waiting for
+            their timeout.
+        sleeps_at: when the containers go to sleep if there are no further requests; ``None`` if they stay awake.
         in_progress: number of requests and connections in progress.
-        last_wake: how long the last successful wake-up took; ``None`` before the first one.
-        failure: why they could not be woken or put to sleep; ``""`` if nothing failed.
-        retry_at: when the next attempt to wake them is allowed; ``None`` unless the last one failed.
+        last_wake: how long the last successful wake-up took; ``None`` before the first wake-up.
+        failure: why the containers could not be woken or put to sleep; ``""`` if nothing failed.
+        retry_at: when the next attempt to wake the containers is allowed; ``None`` unless the last attempt failed.
 
     """
 
