@@ -36,7 +36,9 @@ def test_the_documentation_of_a_struct_describes_its_properties() -> None:
     envoy = schemas["EnvoyJson"]
     assert envoy["description"] == "An Envoy that is connected or was within the last hour."
     assert envoy["properties"]["rejected"]["description"] == "number of resources that the Envoy rejects."
-    assert schemas["ContainerJson"]["properties"]["private_hostname"]["description"].startswith("the container's address")
+    assert schemas["ContainerJson"]["properties"]["private_hostname"]["description"].startswith(
+        "the container's address"
+    )
     for name in ("RouteEntry", "ProblemDetail", "RouteList", "RouteDetail", "RecordedChange"):
         undescribed = {key for key, value in schemas[name]["properties"].items() if "description" not in value}
         assert undescribed == set(), name
