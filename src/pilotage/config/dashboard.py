@@ -19,7 +19,7 @@ class DashboardSettings(msgspec.Struct, frozen=True):
     Attributes:
         hosts: the aliases under which it answers, such as ``pilotage.example.com``; empty if the gateway does not serve
             it.
-        middlewares: the middlewares of its route, as labels set them.
+        middlewares: the middlewares of the dashboard's route, in the form that labels have.
 
     """
 

@@ -29,11 +29,11 @@ def new_certificate(
 
     Args:
         subject: whom the certificate is for.
-        issuer: who signs it.
+        issuer: name of the authority that signs the certificate.
         key: the subject's public key.
-        begin: when it becomes valid.
-        end: when it expires.
-        serial: its serial number; a random one if 0.
+        begin: when the certificate becomes valid.
+        end: when the certificate expires.
+        serial: serial number of the certificate; 0 for a random number.
 
     """
     from cryptography import x509  # noqa: PLC0415

@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 file, without its byte order mark. Never blocks: pipes and devices are refused.
 
     Raises:
-        UnreadableFile: it cannot be opened, is not a regular file, is larger than 4 MiB or is not UTF-8.
+        UnreadableFile: the file cannot be opened, is not a regular file, is larger than 4 MiB or is not UTF-8.
 
     """
     try:
@@ -53,7 +53,7 @@ def decode_text(content: bytes) -> str:
     """Decode the content of a UTF-8 file, without its byte order mark.
 
     Raises:
-        UnreadableFile: it is larger than 4 MiB or not UTF-8.
+        UnreadableFile: the content is larger than 4 MiB or not UTF-8.
 
     """
     if len(content) > MAX_SIZE:

@@ -92,7 +92,7 @@ class Daemon:
         metrics: counters and gauges.
         history: the latest changes of the table.
         api: the HTTP API, while the daemon runs.
-        gateway: the daemon's own Envoy; ``None`` if it runs none.
+        gateway: the daemon's own Envoy; ``None`` if the daemon runs no Envoy.
         ads: the xDS server.
         sleeper: puts containers to sleep and wakes them, while the daemon runs.
         certificates: obtains certificates, while the daemon runs.

@@ -33,7 +33,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
     Attributes:
         config: the engine.
-        sources: where it was found, e.g. ``context prod``, ``socket`` or ``--engine``.
+        sources: where the engine was found, such as ``context prod``, ``socket`` or ``--engine``.
         chosen: whether commands use this engine if the user names no engine.
 
     """

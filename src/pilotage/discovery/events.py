@@ -77,7 +77,7 @@ class ContainerEvent(NamedTuple):
 
     Attributes:
         container_id: full container ID.
-        effect: what to do about it.
+        effect: what to do about the event.
         action: the engine's action, e.g. ``start`` or ``network connect``.
         name: container name; ``""`` if the event does not include it.
         routed_only: whether the event can affect only a container that has a route.

@@ -122,7 +122,7 @@ async def scan_engine(
 
     Raises:
         ConfigError: its address is invalid.
-        EngineError: it cannot be reached, or refused to list its containers.
+        EngineError: the engine cannot be reached, or refused to list its containers.
 
     """
     config, taken = _named(config, env), set() if taken is None else taken

@@ -48,7 +48,7 @@ class AgentInfo(msgspec.Struct, frozen=True):
         name: the agent's name; ``""`` if the agent has no name or its name cannot be shown.
         version: its version, e.g. ``v0.31.0``.
         runtime: the kind of its engine, ``docker`` or ``podman``.
-        tunnels: whether it can tunnel tcp; agents that have no ``/info`` cannot.
+        tunnels: whether the agent can tunnel tcp; agents that have no ``/info`` cannot.
 
     """
 
@@ -68,7 +68,7 @@ class AgentHealth(msgspec.Struct, frozen=True):
 
     Attributes:
         healthy: whether the target responds.
-        detail: why it does not respond.
+        detail: why the target does not respond.
         latency: duration of the check in nanoseconds.
 
     """

@@ -45,7 +45,7 @@ class HTTPStream(asyncio.Protocol):
 
     Attributes:
         transport: the connection.
-        is_reusable: whether it can carry another request now.
+        is_reusable: whether the connection can carry another request now.
         closed: a future that is done once the connection is closed.
 
     """

@@ -26,7 +26,7 @@ def is_rootless(path: str, sock: socket.socket | None, *, podman: bool) -> bool:
 
     Args:
         path: path of the socket.
-        sock: a socket connected to it.
+        sock: a socket connected to the engine.
         podman: whether the engine is Podman. The listener's user namespace is then ignored, because systemd may be the
             listener.
 

@@ -41,8 +41,8 @@ class Certificate(msgspec.Struct, frozen=True):
         subject: the subject's common name, or else its organization, or else ``"nobody"``.
         issuer: the issuer's name, chosen in the same way.
         not_before, not_after: validity period, UTC.
-        names: host names and IP addresses that it is valid for.
-        for_clients: whether it is valid for clients; a certificate without purposes is valid for all purposes.
+        names: host names and IP addresses for which the certificate is valid.
+        for_clients: whether clients may use the certificate; a certificate without purposes is valid for all purposes.
 
     """
 

@@ -52,7 +52,7 @@ def failure(what: str, error: OSError, remedy: str) -> GatewayError:
 
     Args:
         what: what failed, e.g. ``cannot write FILE``.
-        error: why it failed.
+        error: the reason for the failure.
         remedy: what to do. For a limit on open files and for missing permissions, the error has its own remedy.
 
     """

@@ -40,7 +40,8 @@ class LabelCorrection(msgspec.Struct, frozen=True):
 
     Attributes:
         label: key of the label.
-        value: its value; null if it does not change and cannot be shown, because it may be secret or is unknown.
+        value: value of the label; null if the value does not change and cannot be shown, because it may be secret or is
+            unknown.
         line: the label as a line of a Compose file; empty if the value is null.
 
     """

@@ -50,7 +50,7 @@ class RouteExplanation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         alias: the route's name.
         target: the target as a URL; ``None`` while its host is unknown.
-        status: its state in a few words, such as ``healthy``; ``""`` if it is not served.
+        status: the route's state in a few words, such as ``healthy``; ``""`` if the route is not served.
         endpoints: the containers that take its requests, with the results of the gateway's probes.
         served: whether the route is in use: it is not excluded, and it owns its alias.
         reason: why the route is not served; ``""`` if it is served.

@@ -52,7 +52,8 @@ class Guarded(msgspec.Struct, frozen=True, kw_only=True):
         captcha: the options of the middleware.
         valid_for: from :func:`pilotage.xds.captcha.captcha_audience`.
         name: the route's name, for messages.
-        sends_address: whether the provider gets the client's address. It does not if the route finds it itself.
+        sends_address: whether the provider gets the client's address. It gets none if the route determines the address
+            itself.
 
     """
 

@@ -28,9 +28,9 @@ def set_cookie(name: str, value: str, *, secure: bool, seconds: int, path: str =
     Args:
         name: its name.
         value: its value, without spaces, quotation marks, commas and semicolons.
-        secure: whether browsers send it only over HTTPS.
-        seconds: how long browsers keep it.
-        path: the paths to which browsers send it.
+        secure: whether browsers send the cookie only over HTTPS.
+        seconds: how long browsers keep the cookie.
+        path: the path below which browsers send the cookie.
 
     """
     text = f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax"

@@ -81,7 +81,7 @@ def issue_session(keys: SessionKeys, user: User, valid_for: str, options: OidcOp
         user: the signed-in user.
         valid_for: from :func:`pilotage.routes.oidc.audience`.
         options: the route's options. The session may not hold all groups, so those that give access come first.
-        seconds: how long it is valid.
+        seconds: how long the session is valid.
 
     """
     now = int(time.time())

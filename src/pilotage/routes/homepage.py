@@ -25,13 +25,13 @@ class HomepageJson(msgspec.Struct, frozen=True, kw_only=True):
     """The dashboard settings of a route. Secrets are hidden.
 
     Attributes:
-        show: whether it is shown.
+        show: whether the route is shown.
         name: the displayed name; by default, the first part of the alias with capital letters.
         icon: a URL, a path of the service, or ``@selfhst/name.svg``; ``""`` if there is none.
         category: the displayed group.
         description: the text below the name.
         url: the address to open; ``""`` for the route's own.
-        favorite: whether it is among the favorites.
+        favorite: whether the route is among the favorites.
 
     """
 

@@ -37,7 +37,7 @@ class PathPattern(msgspec.Struct, frozen=True):
 
     Attributes:
         text: as written.
-        method: the method that it matches; ``GET`` also matches ``HEAD``; ``""`` matches all methods.
+        method: the method that the pattern matches; ``GET`` also matches ``HEAD``; ``""`` matches all methods.
         regex: matches the encoded paths, for RE2 and :mod:`re`.
         folder: the path, if it ends in a slash and has no wildcards: as in Go, requests without that slash are
             redirected to it; otherwise ``""``.

@@ -26,7 +26,7 @@ class Turns:
     """Gives out at most :data:`MOST_AT_ONCE` turns at a time to wake containers on each engine.
 
     Args:
-        longest: seconds after which a turn no longer keeps others waiting.
+        longest: seconds after which a turn no longer keeps other containers waiting.
 
     """
 

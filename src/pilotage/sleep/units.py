@@ -92,8 +92,8 @@ class Unit(msgspec.Struct, eq=False):
     Attributes:
         key: identifies the unit.
         engine: name of their engine.
-        container_id: ID of the oldest of them.
-        name: name of the oldest of them.
+        container_id: ID of the oldest container.
+        name: name of the oldest container.
         config: how they sleep and wake, from their labels.
         state: whether they are awake.
         aliases: aliases of their routes.

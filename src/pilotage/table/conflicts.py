@@ -28,7 +28,7 @@ class Resolution(msgspec.Struct, frozen=True):
     """The outcome for one alias.
 
     Attributes:
-        route: the winning route; for replicas, with the endpoints of all of them.
+        route: the winning route; for replicas, with the endpoints of all replicas.
         problems: a problem for each route that claims the alias but does not get it.
 
     """

@@ -45,7 +45,7 @@ class ReservedNames:
     """The names that containers held before the restart, and the routes that wait for these names.
 
     Args:
-        held: alias, or name of a pool -> who held it.
+        held: alias, or name of a pool -> the container that held the name.
         engines: names of the watched engines; for an agent whose name is not known yet, its address. Names that
             containers on other engines held are not reserved.
 

@@ -14,9 +14,9 @@ class SelfSigned(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         names: the host names, sorted.
-        since: when clients first got it, in seconds since 1970.
+        since: when clients first got the self-signed certificate, in seconds since 1970.
         error: why the last attempt to obtain a certificate failed; empty if none has failed.
-        next_attempt: when the next attempt begins, in seconds since 1970; null if the last one has not failed.
+        next_attempt: when the next attempt begins, in seconds since 1970; null if the last attempt has not failed.
 
     """
 

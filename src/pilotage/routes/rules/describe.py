@@ -28,10 +28,10 @@ class RuleDescription(msgspec.Struct, frozen=True):
     """A rule as readable text.
 
     Attributes:
-        line: the line on which it begins, or its position in a list; 1-based.
-        name: its name; ``""`` if it has none.
-        on: its condition; ``default`` or ``always`` for a rule without one.
-        do: its commands; those in nested blocks are indented.
+        line: the line on which the rule begins, or its position in a list; 1-based.
+        name: name of the rule; ``""`` if it has no name.
+        on: the rule's condition; ``default`` or ``always`` for a rule without a condition.
+        do: the rule's commands; commands in nested blocks are indented.
         tested_by: what tests its conditions: ``Envoy``, or ``Envoy and pilotage``.
         in_list: whether ``line`` is its position in a list.
 

@@ -36,7 +36,7 @@ class Check(msgspec.Struct, frozen=True):
     Attributes:
         subject: what is tested, such as ``header``.
         key: name of the header, parameter, cookie or form field; for ``basic_auth``, the user.
-        pattern: what its value is compared with; ``None`` to test whether it exists.
+        pattern: the pattern with which the value is compared; ``None`` to test whether the value exists.
         value: the method, protocol, network (CIDR), status range (``400-499``) or password hash.
         negate: whether the test is inverted.
 
@@ -82,11 +82,11 @@ class Rule(msgspec.Struct, frozen=True):
     """A rule.
 
     Attributes:
-        name: its name; ``""`` if it has none.
-        is_default: whether it runs only if no other rule matches.
-        condition: when it runs.
-        body: what it does.
-        line: the line on which it begins.
+        name: name of the rule; ``""`` if it has no name.
+        is_default: whether the rule runs only if no other rule matches.
+        condition: when the rule runs.
+        body: what the rule does.
+        line: the line on which the rule begins.
         header: its condition as written.
 
     """
