@@ -133,7 +133,7 @@ def _foreign_page(request: web.BaseRequest) -> Refusal | None:
 
 
 def _is_own_page(request: web.BaseRequest) -> bool:
-    """Return whether a browser says that one of our own pages sent the request; :func:`_foreign_page` has passed."""
+    """Return whether the headers say that one of our own pages sent the request. Call :func:`_foreign_page` first."""
     return bool(request.headers.get("Origin")) or request.headers.get("Sec-Fetch-Site") == "same-origin"
 
 

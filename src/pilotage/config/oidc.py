@@ -55,13 +55,13 @@ def oidc_defaults(
     add_problem: Callable[[DocumentPath, str, str], None],
     file: Callable[[str, DocumentPath], str],
 ) -> OidcDefaults:
-    """Return the settings of the configuration file, completed by the environment.
+    """Return the OIDC settings of the configuration file. Missing ones come from environment variables.
 
     Args:
         section: the section; ``None`` if the file has none.
         env: the environment.
-        add_problem: takes the document path of an error, a message and a hint, and reports the error.
-        file: takes a file name and its document path; returns the file's path, and reports a missing file.
+        add_problem: reports an error, given its document path, a message and a hint.
+        file: returns the path of a file, given its name and where the document has it; reports a missing file.
 
     """
     inherited = oidc_of_env(env)

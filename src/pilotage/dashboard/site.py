@@ -66,7 +66,7 @@ _WATCHED: Final = 60.0
 
 
 class Dashboard:
-    """The pages, inside an ``async with`` block. They are the ``pages`` of an :class:`~pilotage.api.server.Api`.
+    """The dashboard's pages, as a context manager. :class:`~pilotage.api.server.Api` takes it as ``pages``.
 
     Args:
         source: the data that the pages show.

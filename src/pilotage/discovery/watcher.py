@@ -376,7 +376,7 @@ class EngineWatcher:
             self.state.diff(elements, listed)
 
     async def _publish_all(self, ids: list[str], causes: Mapping[str, str]) -> None:
-        """Pass containers' routes to the handler in batches, even if cancelled; publish them with the last batch."""
+        """Pass the containers' routes to the handler in batches, even if cancelled. The last batch publishes all."""
         built = self.state.built
         try:
             while len(ids) > _BATCH:

@@ -1,4 +1,4 @@
-"""Reads the log of a kept Envoy from a file, and its access log from a pipe.
+"""Reads the log of an Envoy that outlives pilotage from a file, and its access log from a pipe.
 
 A kept Envoy outlives the process that reads its logs, and must neither exit nor block when no process reads them. Envoy
 appends its log to a file, which the reader empties. Envoy writes its access log to a pipe, which Envoy itself keeps

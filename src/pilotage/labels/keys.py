@@ -1,6 +1,6 @@
 """Selects pilotage's labels, splits their keys, and finds keys that look like a mistyped ``proxy.``. Pure.
 
-Only this module decides which labels are in the namespace ``proxy.``; other modules only mention such labels.
+Only this module decides which labels are in the namespace ``proxy.``; other modules only name such labels in messages.
 Rules: decisions 3 and 28; LABELS II.1.
 """
 

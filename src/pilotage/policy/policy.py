@@ -63,8 +63,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         targets: ``any`` or ``own``: the built-in limit for targets (decision 34).
         stream_ports: the built-in limit for stream listeners: port ranges, including both ends. ``None`` allows any
             port except 22 and the ports of engines (decision 35).
-        addresses: addresses on which the gateway listens; streams of containers may listen only on these; empty for
-            any.
+        addresses: the gateway's listening addresses. Stream routes of containers may listen only on these; if empty,
+            on any address.
         label_files: the built-in limit for files (decision 33): absolute paths of folders. A file named in a label must
             lie below one of them.
         label_roots: absolute paths of folders. A folder that a label publishes must lie below one of them.

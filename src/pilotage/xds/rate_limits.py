@@ -22,11 +22,11 @@ _REMEMBERED_CLIENTS: Final = 10_000
 
 
 def rate_limit(rate: Rate, *, real_ip: bool = False) -> Any:
-    """Return the limit of requests per client address. When its table is full, the oldest addresses are dropped.
+    """Return a limit of requests per client address. Envoy's table of addresses drops the oldest ones when it is full.
 
     Args:
         rate: the limit.
-        real_ip: whether the route finds the addresses of clients itself.
+        real_ip: whether the route has its own way of finding client addresses.
 
     """
     bucket = token_bucket_pb2.TokenBucket(

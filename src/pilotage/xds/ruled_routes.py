@@ -123,10 +123,10 @@ def check_route(
 
 
 def rule_file_problems(routes: Iterable[Route], policy: Policy) -> tuple[Problem, ...]:
-    """Return the problems with the files with rules that routes name, as a gateway would report them.
+    """Return the problems in the rule files of routes, as a gateway would report them.
 
     Args:
-        routes: the routes, with different aliases.
+        routes: the routes; no two may have the same alias.
         policy: decides where the rules of containers may send requests, and what the gateway supports.
 
     """

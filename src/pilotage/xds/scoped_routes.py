@@ -229,7 +229,7 @@ def _virtual_host(backend: Backend, options: GatewayOptions) -> Any:
 
 
 def _routes_with_policy(backend: Backend, options: GatewayOptions) -> Any:
-    """Return the virtual host of a backend without its name and address."""
+    """Return a backend's virtual host, but without the name and address of the virtual host."""
     served = with_bypass(backend, lambda it: _policy_routes(it, options), options)
     refusing = [*asset_routes(backend, options), *refusing_routes(backend.route.settings.path_patterns)]
     for route in refusing:

@@ -2,11 +2,12 @@
 
 Envoy 1.40 stops waiting for a cluster after 15 seconds without an answer, whatever the configuration says, because
 ``XdstpOdCdsApiImpl`` ignores the given ``initial_fetch_timeout``. Requests for the cluster then get status 503. So
-pilotage answers in time: it sends, under the name of the awaited cluster, the definition of a cluster from Envoy's
-bootstrap. Envoy ignores this definition, because a cluster from the bootstrap cannot be changed, and the requests go on
-waiting.
+pilotage answers before the 15 seconds are up. The answer has the awaited cluster's name, but defines a cluster that is
+already in Envoy's bootstrap. Envoy ignores this definition, because a cluster from the bootstrap cannot be changed, and
+the requests go on waiting.
 
-Such an answer must be in a response of its own, because Envoy rejects a response that defines a cluster twice.
+Each of these answers needs a separate response: they all define the same cluster, and Envoy rejects a response that
+defines a cluster twice.
 """
 
 from __future__ import annotations

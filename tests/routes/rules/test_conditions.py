@@ -71,7 +71,7 @@ def test_quotes_around_a_pattern_are_optional(text: str) -> None:
         ),
         (
             f"basic_auth me $2y$13${'a' * 53}",
-            "the bcrypt hash of basic_auth has the cost 13",
+            "the bcrypt hash in basic_auth has a cost of 13, which is not allowed",
             "make one with a cost of 4 to 12, such as 'htpasswd -nbB -C 10 user password'",
         ),
         ("method GET |", "a condition is missing after '|'", ""),

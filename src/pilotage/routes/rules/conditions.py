@@ -184,7 +184,7 @@ def _basic_auth(name: str, args: list[str]) -> Check:
         )
     if int(found[1]) not in _COSTS:
         hint = f"make one with a cost of {_COSTS[0]} to {_COSTS[-1]}, such as 'htpasswd -nbB -C 10 user password'"
-        raise RuleError(f"the bcrypt hash of basic_auth has the cost {int(found[1])}", hint)
+        raise RuleError(f"the bcrypt hash in basic_auth has a cost of {int(found[1])}, which is not allowed", hint)
     return Check(name, args[0], value=args[1])
 
 

@@ -196,7 +196,7 @@ class _Body:
     def options(self, name: str, brace: int, line: int) -> Command:
         end = _closing(self.text, brace, self.end)
         if len(self.text[self.at : brace].split()) > 1:
-            raise RuleError(f"{name} has both arguments and a block of options", "write either", line)
+            raise RuleError(f"{name} has both arguments and a block of options", "use one or the other", line)
         found: dict[str, str] = {}
         try:
             for row in self.text[brace + 1 : end].split("\n"):
