@@ -212,7 +212,7 @@ class SleepState:
         return Action.STOP
 
     def stopped(self, now: float, failure: str = "") -> Action | None:
-        """Record that the containers stopped, or why they did not (``failure``). Return ``WAKE`` if they must wake again."""
+        """Record that the containers stopped, or why not (``failure``). Return ``WAKE`` if they must wake again."""
         if self.phase is not Phase.STOPPING:
             return None
         self.failure = failure
