@@ -36,6 +36,17 @@ def summaries(raw: list[msgspec.Raw]) -> dict[str, wire.Summary]:
     return {summary.Id: summary for summary in found}
 
 
+# ---- liveness
+
+
+async def test_the_date_of_the_engine_is_in_a_header() -> None:
+    dated = answer("200 OK", b"{}", "Date: Thu, 01 Jan 2026 00:00:00 GMT")
+    async with puppet(behave()) as engine, Pool() as pool, await new_client(engine.url, pool=pool) as client:
+        assert await client.date() == ""
+        engine.behaviour = behave(version=dated)
+        assert await client.date() == "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
 # ---- lists
 
 

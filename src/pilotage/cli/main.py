@@ -24,6 +24,7 @@ from pilotage.cli.commands.bootstrap import envoy_bootstrap
 from pilotage.cli.commands.capture import capture
 from pilotage.cli.commands.certificates import certificates
 from pilotage.cli.commands.check import check
+from pilotage.cli.commands.doctor import doctor
 from pilotage.cli.commands.engines import engines
 from pilotage.cli.commands.envoy import envoy, stop
 from pilotage.cli.commands.explain import explain
@@ -239,7 +240,7 @@ def cli() -> None:
 
 
 for _command in (
-    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, agent, capture, envoy,
+    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, doctor, policy, engines, agent, capture, envoy,
     envoy_bootstrap, licenses, certificates, schema,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pilotage.daemon.certificates import certificate_folder
     from pilotage.daemon.daemon import Daemon
     from pilotage.daemon.keeper import run_envoy, stop_both
     from pilotage.daemon.logging import configure_logging, detect_log_format
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Daemon",
     "Flags",
+    "certificate_folder",
     "configure_logging",
     "detect_log_format",
     "run_envoy",
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "Daemon": "daemon",
         "Flags": "settings",
+        "certificate_folder": "certificates",
         "configure_logging": "logging",
         "detect_log_format": "logging",
         "run_envoy": "keeper",

@@ -104,6 +104,12 @@ class EngineClient:
         """Check that the engine responds (``GET /_ping``)."""
         await self._call("GET", "/_ping", versioned=False)
 
+    async def date(self) -> str:
+        """Return the engine's time, as it writes it in the header ``Date``; ``""`` without one (``GET /version``)."""
+        response = await self._require().stream(self.name, "/version", {}, timeouts=self.timeouts)
+        response.close()
+        return response.headers.get("date", "")
+
     # ---- queries
 
     async def list_containers(self, *, ids: Iterable[str] | None = None, all: bool = True) -> list[msgspec.Raw]:  # noqa: A002

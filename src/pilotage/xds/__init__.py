@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pilotage.xds.cloudflare import CLOUDFLARE, CLOUDFLARE_LISTS, read_networks, with_networks
     from pilotage.xds.cluster_names import epoch_cluster, gate_of, pool_gate
     from pilotage.xds.clusters import GRPC_SUFFIX, NO_ENDPOINT, PROBED, SHARED, is_probed
+    from pilotage.xds.envoy_version import OLDEST_ENVOY
     from pilotage.xds.failures import Cause, Failure
     from pilotage.xds.filters import AUTH_TIMEOUT, FOUND
     from pilotage.xds.html_changes import VOID, HtmlChange, Selector
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from pilotage.xds.rule_outcomes import route_rules
     from pilotage.xds.rule_tests import RESULTS_HEADER, check_id
     from pilotage.xds.ruled_routes import rule_file_problems
+    from pilotage.xds.secrets import read_certificates
     from pilotage.xds.served_certificates import CertificatePair, ServedCertificate
     from pilotage.xds.server import AdsServer
     from pilotage.xds.sleep_gates import Page
@@ -87,6 +89,7 @@ __all__ = [
     "LOGOUT_PATH",
     "NO_ENDPOINT",
     "OIDC",
+    "OLDEST_ENVOY",
     "PROBED",
     "RESTART_HOLD",
     "RESULTS_HEADER",
@@ -141,6 +144,7 @@ __all__ = [
     "port_of",
     "problems_of_table",
     "read_bypass",
+    "read_certificates",
     "read_networks",
     "read_profile",
     "read_rule_file",
@@ -219,6 +223,8 @@ __getattr__, __dir__ = lazy_exports(
         "build_bootstrap": "bootstrap",
         "is_probed": "clusters",
         "limits_for": "overload",
+        "OLDEST_ENVOY": "envoy_version",
+        "read_certificates": "secrets",
         "ASSETS": "body_filter",
         "CAPTCHA": "login",
         "CAPTCHA_COOKIE": "login",
