@@ -61,12 +61,13 @@ async def test_the_second_route_on_a_port_is_reported_everywhere_until_the_port_
             await until(lambda: _open(port))
             _add(engine, "second", scheme, port, target)
             said = f"port 0.0.0.0:{port} belongs to first, which had it first"
-            await until(lambda: said in caplog.text)
-            assert said in await _printed(tmp_path, "routes")
+            placed = f"local/second: proxy.second.port: tcp {said}"
+            await until(lambda: placed in caplog.text)
+            assert placed in await _printed(tmp_path, "routes")
             assert "not served: port" in await _printed(tmp_path, "routes")
-            assert said in await _printed(tmp_path, "explain", "second")
+            assert f"proxy.second.port: tcp {said}" in await _printed(tmp_path, "explain", "second")
             engine.remove("first")
-            await until(lambda: "resolved: local/second: " in caplog.text)
+            await until(lambda: f"resolved: {placed}" in caplog.text)
             assert said not in await _printed(tmp_path, "routes")
             await becomes(lambda: _answer(port), b"HTTP/1.1 200 OK\r\n")
 

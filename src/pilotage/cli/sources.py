@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
 from pilotage.policy import Policy
+from pilotage.routes.as_written import AsWritten
 from pilotage.table.store import build_table
 from pilotage.xds.table_problems import problems_of_table
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pilotage.config.engines import ChosenEngines
+    from pilotage.containers.container import Container
     from pilotage.discovery.scan import ScanResult
     from pilotage.routes.file import RouteFile
     from pilotage.table.snapshot import EngineSnapshot
@@ -128,9 +131,20 @@ def _view(
 
         found += rule_file_problems(table.routes.values(), policy)
     if found:
-        problems_by_key["", ""] = found
+        written = AsWritten(lambda: table.routes, _containers(snapshots), lambda: files)
+        problems_by_key["", ""] = written(found)
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)
     table = msgspec.structs.replace(table, problems_by_key=problems_by_key)
     return View(snapshots, table, errors, files=files, is_local=is_local)
+
+
+def _containers(snapshots: Iterable[EngineSnapshot]) -> Callable[[str], Mapping[str, Container]]:
+    """Return a function that returns an engine's containers by ID."""
+
+    @functools.cache
+    def of_engine(name: str) -> dict[str, Container]:
+        return {it.container_id: it for found in snapshots for it in found.containers if it.provider == name}
+
+    return of_engine
