@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +130,7 @@ def _view(
 
         found += rule_file_problems(table.routes.values(), policy)
     if found:
-        written = AsWritten(lambda: table.routes, _containers(snapshots), lambda: files)
+        written = AsWritten(lambda: table.routes, _containers(snapshots).get, lambda: files)
         problems_by_key["", ""] = written(found)
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
@@ -140,11 +139,10 @@ def _view(
     return View(snapshots, table, errors, files=files, is_local=is_local)
 
 
-def _containers(snapshots: Iterable[EngineSnapshot]) -> Callable[[str], Mapping[str, Container]]:
-    """Return a function that returns an engine's containers by ID."""
-
-    @functools.cache
-    def of_engine(name: str) -> dict[str, Container]:
-        return {it.container_id: it for found in snapshots for it in found.containers if it.provider == name}
-
-    return of_engine
+def _containers(snapshots: Iterable[EngineSnapshot]) -> dict[str, dict[str, Container]]:
+    """Return the containers by engine and ID."""
+    found: dict[str, dict[str, Container]] = {}
+    for snapshot in snapshots:
+        for container in snapshot.containers:
+            found.setdefault(container.provider, {})[container.container_id] = container
+    return found
