@@ -106,3 +106,10 @@ def test_the_engine_is_the_one_that_runs_the_project() -> None:
     for engines in ((other, other), (mine, mine)):
         with pytest.raises(ConfigError, match="can run on several engines; choose one with --on: e0, e1"):
             planned(text, *engines)
+
+
+def test_one_off_containers_are_not_replaced() -> None:
+    running = [of("web", aliases="a"), one("p-web-run-1", of("web")["Labels"] | {"com.docker.compose.oneoff": "True"})]
+    plan = planned("web: {image: web, labels: {proxy.aliases: a}}", running)
+    assert (plan.changes, plan.removed) == ((), ())
+    assert planned("api: {image: web, labels: {proxy.aliases: a}}", running).removed == ("p-web-1",)

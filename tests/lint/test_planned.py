@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pilotage.lint.compose import Site
-from pilotage.lint.planned import PlannedProject, read_projects
+from pilotage.lint.planned import read_projects
 from pilotage.lint.sources import Sources
+
+if TYPE_CHECKING:
+    from pilotage.lint.plan import PlannedProject
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -14,7 +14,7 @@ from pilotage.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from pilotage.lint.check import USUAL, Checked, check_files
     from pilotage.lint.compose import Site
-    from pilotage.lint.plan import UNKNOWN, Plan, make_plan
+    from pilotage.lint.plan import UNKNOWN, Plan, PlannedChange, make_plan
     from pilotage.lint.planned import read_projects
     from pilotage.lint.policy import judge_compose
     from pilotage.lint.sources import STDIN, Sources
@@ -26,6 +26,7 @@ __all__ = [
     "USUAL",
     "Checked",
     "Plan",
+    "PlannedChange",
     "Site",
     "Sources",
     "check_files",
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy_exports(
         "USUAL": "check",
         "Checked": "check",
         "Plan": "plan",
+        "PlannedChange": "plan",
         "Site": "compose",
         "Sources": "sources",
         "check_files": "check",

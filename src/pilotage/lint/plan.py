@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pilotage.containers import Container
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.labels import is_own
@@ -22,18 +23,50 @@ from pilotage.table import EngineStatus, RouteStore, holder_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pilotage.containers import Container
     from pilotage.engine.types import Port
-    from pilotage.lint.planned import PlannedProject, PlannedService
     from pilotage.output.view import View
     from pilotage.policy import Policy
     from pilotage.routes.route import Route
     from pilotage.table import EngineSnapshot, Table
 
-__all__ = ["UNKNOWN", "Plan", "PlannedChange", "make_plan"]
+__all__ = ["UNKNOWN", "Plan", "PlannedChange", "PlannedProject", "PlannedService", "make_plan"]
 
 UNKNOWN: Final = "the ports and labels of new images, the networks and addresses of new containers, and their health"
 """What a plan cannot take into account."""
+
+
+class PlannedService(msgspec.Struct, frozen=True):
+    """A service of a Compose file.
+
+    Attributes:
+        container: its first container, with an assumed address, and port 80 as its only exposed port.
+        has_all_ports: whether all ports that it publishes are known.
+        starts: whether ``docker compose up`` starts it: it has no profile, or an enabled one.
+        replicas: number of its containers; ``None`` if the file does not say.
+
+    """
+
+    container: Container
+    has_all_ports: bool = True
+    starts: bool = True
+    replicas: int | None = None
+
+
+class PlannedProject(msgspec.Struct, frozen=True):
+    """A Compose project, as its files describe it.
+
+    Attributes:
+        name: name of the project.
+        files: the names of its files.
+        services: name -> service.
+        problems: the problems with the files.
+
+    """
+
+    name: str
+    files: tuple[str, ...]
+    services: dict[str, PlannedService]
+    problems: tuple[Problem, ...] = ()
 
 
 class PlannedChange(msgspec.Struct, frozen=True):

@@ -5,57 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from pilotage.containers import Container
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.textfile import UnreadableFile
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import Located, parse_yaml
 from pilotage.lint.compose import Project, Site, dot_env, is_compose
+from pilotage.lint.plan import PlannedProject, PlannedService
 from pilotage.lint.published import published_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pilotage.containers import Container
     from pilotage.lint.sources import Sources
 
-__all__ = ["PlannedProject", "PlannedService", "read_projects"]
-
-
-class PlannedService(msgspec.Struct, frozen=True):
-    """A service of a Compose file.
-
-    Attributes:
-        container: its first container, with an assumed address, and port 80 as its only exposed port.
-        has_all_ports: whether all ports that it publishes are known.
-        starts: whether ``docker compose up`` starts it: it has no profile, or an enabled one.
-        replicas: number of its containers; ``None`` if the file does not say.
-
-    """
-
-    container: Container
-    has_all_ports: bool = True
-    starts: bool = True
-    replicas: int | None = None
-
-
-class PlannedProject(msgspec.Struct, frozen=True):
-    """A Compose project, as its files describe it.
-
-    Attributes:
-        name: name of the project.
-        files: the names of its files.
-        services: name -> service.
-        problems: the problems with the files.
-
-    """
-
-    name: str
-    files: tuple[str, ...]
-    services: dict[str, PlannedService]
-    problems: tuple[Problem, ...] = ()
+__all__ = ["read_projects"]
 
 
 def read_projects(

@@ -22,8 +22,7 @@ from pilotage.cli.options import (
 if TYPE_CHECKING:
     from pilotage.config.load import Config
     from pilotage.core.problems import Problem
-    from pilotage.lint import Plan, Sources
-    from pilotage.lint.plan import PlannedChange
+    from pilotage.lint import Plan, PlannedChange, Sources
     from pilotage.output.view import View
 
 __all__ = ["plan"]
