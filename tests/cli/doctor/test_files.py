@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pilotage.cli.doctor.files import check_certificates, check_envoy, check_folder, check_log
+from pilotage.cli.doctor.ports import user_name
 from pilotage.xds import CertificateFiles, GatewayOptions
 from tests.support.tls import Authority
 
@@ -63,8 +64,9 @@ def test_a_folder_that_cannot_be_created_is_a_problem(tmp_path: Path, monkeypatc
     assert "is not a folder" in found.text
     assert found.remedy
     monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may write everywhere
-    assert "cannot write" in check_folder("state folder", tmp_path).text
-    assert "install -d" in check_folder("state folder", tmp_path).remedy
+    assert f"sudo chown {user_name(os.geteuid())} {tmp_path}" in check_folder("state folder", tmp_path).remedy
+    new = check_folder("state folder", tmp_path / "new")
+    assert (new.state, "install -d" in new.remedy) == ("problem", True)
 
 
 def test_the_access_log_is_checked_without_creating_it(tmp_path: Path) -> None:
@@ -74,6 +76,17 @@ def test_the_access_log_is_checked_without_creating_it(tmp_path: Path) -> None:
     log.touch()
     assert check_log(str(log)).state == "ok"
     assert check_log(str(tmp_path)).state == "problem"
+    assert check_log(str(log / "access.log")).remedy == "change gateway.access_log"
+
+
+def test_the_remedy_for_an_access_log_never_gives_away_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    user, log = user_name(os.geteuid()), tmp_path / "access.log"
+    assert check_log(str(log)).remedy == f"sudo install -m 640 -o {user} /dev/null {log}"
+    log.touch()
+    assert check_log(str(log)).remedy == f"sudo chown {user} {log}"
 
 
 def test_the_envoy_of_the_package_is_new_enough() -> None:

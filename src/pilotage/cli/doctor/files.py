@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotage.cli.doctor.finding import Finding
+from pilotage.cli.doctor.ports import user_name
 from pilotage.core.errors import ConfigError, GatewayError
 from pilotage.core.text import count, shorten
 from pilotage.engine.x509 import read_certificates
@@ -81,20 +82,26 @@ def check_folder(check: str, folder: Path) -> Finding:
         return Finding(check, "problem", f"{folder}: {place} is not a folder", f"move it away: mv {place} {place}.old")
     if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         return Finding(check, "ok", f"{folder} is writable" if place == folder else f"{folder} can be created")
-    user = os.geteuid()
-    remedy = f"sudo install -d -o {user} {folder}, or run pilotage as the owner of {place}"
-    return Finding(check, "problem", f"{folder}: user {user} cannot write to {place}", remedy)
+    user = user_name(os.geteuid())
+    if place == folder:
+        remedy = f"run it as the user {user_name(place.stat().st_uid)}, or: sudo chown {user} {folder}"
+        return Finding(check, "problem", f"user {user} cannot write to {folder}", remedy)
+    remedy = f"sudo install -d -m 700 -o {user} {folder}"
+    return Finding(check, "problem", f"user {user} cannot create {folder}: {place} is not writable", remedy)
 
 
 def check_log(path: str) -> Finding:
     """Check whether this user can write the access log, without creating it."""
     file = Path(path)
-    if not file.exists():
-        return check_folder("access log", file.parent)
-    if os.access(file, os.W_OK) and not file.is_dir():
-        return Finding("access log", "ok", f"{path} is writable")
-    remedy = f"sudo chown {os.geteuid()} {path}, or change gateway.access_log"
-    return Finding("access log", "problem", f"cannot write to {path}", remedy)
+    is_new = not file.exists()
+    user = user_name(os.geteuid())
+    found = check_folder("access log", file.parent)
+    if found.state == "ok" if is_new else os.access(file, os.W_OK) and not file.is_dir():
+        return Finding("access log", "ok", f"{path} can be created" if is_new else f"{path} is writable")
+    if file.is_dir() or not file.parent.is_dir():
+        return Finding("access log", "problem", f"{path} cannot be a file", "change gateway.access_log")
+    command = f"sudo install -m 640 -o {user} /dev/null {path}" if is_new else f"sudo chown {user} {path}"
+    return Finding("access log", "problem", f"user {user} cannot write to {path}", command)
 
 
 def check_envoy(named: str) -> Finding:
