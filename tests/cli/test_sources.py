@@ -65,6 +65,10 @@ def test_a_view_says_which_routes_cannot_be_served_together(tmp_path: Path) -> N
     containers = [one("one", labels[0]), one("two", labels[1]), one("guarded", guarded)]
     seen = recorded(recording_file(tmp_path, recording(containers)))
     assert seen.refused == {"two": ("port",), "guarded": ("middlewares.forwardauth",)}
+    assert {it.route: it.label for it in seen.table.problems} == {
+        "two": "proxy.two.port",
+        "guarded": "proxy.guarded.middlewares.forwardauth.route",
+    }
     assert not seen.is_sound
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pilotage.discovery.update import Update
+    from pilotage.routes import AsWritten
 
 LABELS = {"proxy.web.port": "80"}
 
@@ -53,7 +54,7 @@ def written(out: Out) -> str:
 
 
 @contextlib.asynccontextmanager
-async def following(engine: FakeEngine, tell: Callable[[Update], None]) -> AsyncIterator[None]:
+async def following(engine: FakeEngine, tell: Callable[[Update, AsWritten | None], None]) -> AsyncIterator[None]:
     """Follow an engine as long as this lasts."""
     task = asyncio.create_task(follow(named(engine), {}, tell))
     try:
@@ -87,7 +88,9 @@ async def test_problems_from_the_start_and_between_routes_are_printed(fake: Fake
         fake.remove("one")
         await until(lambda: "resolved" in written(out))
     lines = [line for line in written(out).splitlines() if "7001 belongs to" in line]
-    assert [line.split()[2] for line in lines] == ["problem", "resolved"]
+    assert [line.split()[2:5] for line in lines] == [
+        [kind, "two", "proxy.two.port:"] for kind in ("problem", "resolved")
+    ]
 
 
 async def test_machines_get_an_object_a_line_and_everything_at_first(fake: FakeEngine) -> None:

@@ -7,9 +7,12 @@ import pytest
 from pilotage.core.problems import Problem
 from pilotage.daemon.change_log import log, log_change, log_changes, log_problems
 from pilotage.discovery.update import Update
+from pilotage.routes import AsWritten
 from pilotage.routes.route import EndpointHealth, HealthState
 from pilotage.table.diff import Change
 from pilotage.table.table import Table
+
+WRITTEN = AsWritten(dict, lambda _: None, tuple)
 
 
 def logged(change: Change, old: Table | None = None, new: Table | None = None) -> list[tuple[str, str]]:
@@ -82,12 +85,12 @@ def test_what_the_gateway_newly_refuses_is_logged_and_what_it_accepts_again_too(
 ) -> None:
     caplog.set_level("INFO")
     new, old = Problem(message="in use", container="web"), Problem(message="unreadable", container="web")
-    log_problems([new], [old])
+    log_problems([new], [old], WRITTEN)
     assert [(it.levelname, it.getMessage()) for it in caplog.records] == [
         ("WARNING", "web: in use"),
         ("INFO", "resolved: web: unreadable"),
     ]
     caplog.clear()
-    log_problems([Problem(message=str(number)) for number in range(300)], [old])
+    log_problems([Problem(message=str(number)) for number in range(300)], [old], WRITTEN)
     assert len(caplog.records) == 201
     assert caplog.records[-1].getMessage().startswith("101 more problems are not logged")

@@ -6,8 +6,9 @@ import asyncio
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from pilotage.testing import FakeEngine
@@ -37,6 +38,14 @@ async def _printed(folder: Path, *args: str) -> str:
     return found.decode()
 
 
+async def _fetched(folder: Path, path: str) -> dict[str, Any]:
+    """Return what the daemon's API answers."""
+    connector = aiohttp.UnixConnector(str(folder / "api.sock"))
+    async with aiohttp.ClientSession("http://pilotage", connector=connector) as session, session.get(path) as answer:
+        found: dict[str, Any] = await answer.json()
+        return found
+
+
 async def _answer(port: int) -> bytes:
     """Return the first line of what answers on a port; empty if it is closed."""
     try:
@@ -57,16 +66,20 @@ async def test_the_second_route_on_a_port_is_reported_everywhere_until_the_port_
     async with web_server() as target, FakeEngine() as engine:
         port = free_port()
         _add(engine, "first", "tcp", port, target)
-        async with serving(of(engine), tmp_path):
+        async with serving(of(engine), tmp_path) as served:
             await until(lambda: _open(port))
             _add(engine, "second", scheme, port, target)
             said = f"port 0.0.0.0:{port} belongs to first, which had it first"
-            await until(lambda: said in caplog.text)
-            assert said in await _printed(tmp_path, "routes")
+            placed = f"local/second: proxy.second.port: tcp {said}"
+            await until(lambda: placed in caplog.text)
+            assert placed in await _printed(tmp_path, "routes")
+            assert placed in " ".join(map(str, served.daemon.problems()))
+            (problem,) = (await _fetched(tmp_path, "/v1/routes/second"))["problems"]
+            assert (problem["label"], problem["path"]) == ("proxy.second.port", "port")
             assert "not served: port" in await _printed(tmp_path, "routes")
-            assert said in await _printed(tmp_path, "explain", "second")
+            assert f"proxy.second.port: tcp {said}" in await _printed(tmp_path, "explain", "second")
             engine.remove("first")
-            await until(lambda: "resolved: local/second: " in caplog.text)
+            await until(lambda: f"resolved: {placed}" in caplog.text)
             assert said not in await _printed(tmp_path, "routes")
             await becomes(lambda: _answer(port), b"HTTP/1.1 200 OK\r\n")
 
@@ -83,12 +96,13 @@ async def test_a_port_of_another_program_is_reported_everywhere_and_opened_once_
             port = other.getsockname()[1]
             _add(engine, "app", scheme, port, target)
             async with serving(of(engine), tmp_path):
-                said = f"cannot listen on tcp/0.0.0.0:{port}: Address already in use"
+                why = f"Envoy pilotage cannot listen on tcp/0.0.0.0:{port}: Address already in use"
+                said = f"local/app: proxy.app.port: {why}"
                 await until(lambda: said in caplog.text)
                 assert said in await _printed(tmp_path, "routes")
-                assert said in await _printed(tmp_path, "explain", "app")
+                assert said.partition(": ")[2] in await _printed(tmp_path, "explain", "app")
                 other.close()
-                await until(lambda: "resolved: local/app: " in caplog.text)
+                await until(lambda: f"resolved: {said}" in caplog.text)
                 assert said not in await _printed(tmp_path, "routes")
                 assert await _answer(port) == b"HTTP/1.1 200 OK\r\n"
 

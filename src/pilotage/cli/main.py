@@ -30,6 +30,7 @@ from pilotage.cli.commands.explain import explain
 from pilotage.cli.commands.labels import labels
 from pilotage.cli.commands.licenses import licenses
 from pilotage.cli.commands.listing import ps, routes
+from pilotage.cli.commands.plan import plan
 from pilotage.cli.commands.policy import policy
 from pilotage.cli.commands.schema import schema
 from pilotage.cli.commands.serve import serve
@@ -239,7 +240,7 @@ def cli() -> None:
 
 
 for _command in (
-    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, policy, engines, agent, capture, envoy,
+    serve, stop, routes, ps, explain, watch, wake, sleep, labels, check, plan, policy, engines, agent, capture, envoy,
     envoy_bootstrap, licenses, certificates, schema,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -164,7 +164,15 @@ def _ask_daemon(*, with_envoys: bool) -> View | None:
     for error in errors:
         Out(sys.stderr).error(clean(str(error)))
     on_envoys = snapshot.on_envoys if with_envoys else None
-    return View(snapshot.snapshots, snapshot.table, errors, files=snapshot.files, on_envoys=on_envoys, is_local=True)
+    return View(
+        snapshot.snapshots,
+        snapshot.table,
+        errors,
+        files=snapshot.files,
+        on_envoys=on_envoys,
+        is_local=True,
+        config_file=snapshot.file,
+    )
 
 
 def _look(choice: EngineChoice, early: Callable[[View], object] | None) -> View:

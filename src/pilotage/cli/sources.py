@@ -14,6 +14,7 @@ from pilotage.core.text import shorten
 from pilotage.engine.config import DockerProviderConfig
 from pilotage.output.view import View
 from pilotage.policy import Policy
+from pilotage.routes.as_written import AsWritten
 from pilotage.table.store import build_table
 from pilotage.xds.table_problems import problems_of_table
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pilotage.config.engines import ChosenEngines
+    from pilotage.containers.container import Container
     from pilotage.discovery.scan import ScanResult
     from pilotage.routes.file import RouteFile
     from pilotage.table.snapshot import EngineSnapshot
@@ -128,9 +130,19 @@ def _view(
 
         found += rule_file_problems(table.routes.values(), policy)
     if found:
-        problems_by_key["", ""] = found
+        written = AsWritten(lambda: table.routes, _containers(snapshots).get, lambda: files)
+        problems_by_key["", ""] = written(found)
     for problem in problems:  # problems of engines that are not in the table, or of no engine
         key = (problem.provider, "")
         problems_by_key[key] = (*problems_by_key.get(key, ()), problem)
     table = msgspec.structs.replace(table, problems_by_key=problems_by_key)
     return View(snapshots, table, errors, files=files, is_local=is_local)
+
+
+def _containers(snapshots: Iterable[EngineSnapshot]) -> dict[str, dict[str, Container]]:
+    """Return the containers by engine and ID."""
+    found: dict[str, dict[str, Container]] = {}
+    for snapshot in snapshots:
+        for container in snapshot.containers:
+            found.setdefault(container.provider, {})[container.container_id] = container
+    return found

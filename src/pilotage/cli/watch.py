@@ -16,13 +16,14 @@ from rich.text import Text
 
 from pilotage.cli.running import daemon_updates
 from pilotage.core.text import safe_json
-from pilotage.discovery.manager import discover
+from pilotage.discovery.manager import DiscoveryManager, discover
 from pilotage.output.changelog import ChangeFormatter, ChangeLine, problem_line
 from pilotage.output.console import Out, clean
 from pilotage.output.json import change_json
 from pilotage.output.text.problems import print_problems
 from pilotage.output.text.routes import print_routes, summary
 from pilotage.output.view import View
+from pilotage.routes.as_written import AsWritten
 from pilotage.xds.table_problems import problems_of_table
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ __all__ = ["Columns", "Screen", "follow", "json_printer", "redraw", "text_printe
 async def follow(
     source: ChosenEngines | Path,
     env: Mapping[str, str],
-    show: Callable[[Update], None],
+    show: Callable[[Update, AsWritten | None], None],
     *,
     pause: float = 0,
     pipe: Pipe | None = None,
@@ -50,7 +51,9 @@ async def follow(
     Args:
         source: the engines and route files to watch, or the socket of a daemon that watches them.
         env: environment variables.
-        show: prints an update. Updates that arrive before it returns are merged into the next one.
+        show: prints an update. Its second argument names the labels in problems between routes; it is ``None`` for a
+            daemon's table, which has these problems already. Updates that arrive before it returns are merged into the
+            next one.
         pause: minimum seconds between two updates.
         pipe: the pipe to which ``show`` prints; the next update waits until the pipe's reader has read this one.
             ``None`` if the output is not a pipe.
@@ -64,8 +67,10 @@ async def follow(
         if pipe is not None:
             await stack.enter_async_context(pipe.while_read())
             await pipe.drain()  # what has been printed
-        async for update in await stack.enter_async_context(_updates(source, env)):
-            show(update)
+        updates = await stack.enter_async_context(_updates(source, env))
+        written = _labels_of(updates) if isinstance(updates, DiscoveryManager) else None
+        async for update in updates:
+            show(update, written)
             if pipe is not None:
                 await pipe.drain()
             await asyncio.sleep(pause)
@@ -78,6 +83,10 @@ def _updates(
         return daemon_updates(source)
     given: dict[str, Any] = {"reserved_ports": source.reserved_ports, "policy": source.policy, "env": env}
     return discover(source.configs, files=source.files, **given)
+
+
+def _labels_of(discovery: DiscoveryManager) -> AsWritten:
+    return AsWritten(lambda: discovery.table.routes, discovery.containers_of, discovery.files)
 
 
 # ---- changes, line after line --------------------------------------------------------------------------------------
@@ -138,7 +147,9 @@ class Columns:
         self.out.paragraph(text, hanging=column if width - column > _NARROW else 4)
 
 
-def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] = ()) -> Callable[[Update], None]:
+def text_printer(
+    out: Out, engines: Iterable[str], problems: Iterable[Problem] = ()
+) -> Callable[[Update, AsWritten | None], None]:
     """Print problems, and return a function that prints updates as text.
 
     Args:
@@ -150,9 +161,9 @@ def text_printer(out: Out, engines: Iterable[str], problems: Iterable[Problem] =
     columns, formatter, found = Columns(out, engines), ChangeFormatter(), _Problems()
     print_problems(out, tuple(problems), apart=False)
 
-    def show(update: Update) -> None:
+    def show(update: Update, written: AsWritten | None) -> None:
         lines = formatter.format(update)
-        columns.print((*lines, *found.lines(lines, update.new)), time.time())
+        columns.print((*lines, *found.lines(lines, update.new, written)), time.time())
         out.file.flush()
 
     return show
@@ -166,9 +177,9 @@ class _Problems:
 
     def __init__(self) -> None:
         self._listed: set[str] = set()  # engines whose first list has been printed
-        self._joint: dict[Problem, None] = {}  # problems between routes
+        self._joint: dict[Problem, Problem] = {}  # problem between routes -> the same with its label
 
-    def lines(self, printed: Iterable[ChangeLine], table: Table) -> Iterator[ChangeLine]:
+    def lines(self, printed: Iterable[ChangeLine], table: Table, written: AsWritten | None) -> Iterator[ChangeLine]:
         """Yield the problems with which an engine begins, and new and resolved problems between routes."""
         for name in [line.engine for line in printed if line.kind == "live" and line.engine not in self._listed]:
             self._listed.add(name)
@@ -177,15 +188,18 @@ class _Problems:
             if len(first) > _MOST_AT_START:
                 text = f"and {len(first) - _MOST_AT_START} more; 'pilotage routes' lists all"
                 yield ChangeLine("problem", name, detail=text)
-        before, self._joint = self._joint, dict.fromkeys(problems_of_table(table))
-        yield from (problem_line("resolved", it) for it in before if it not in self._joint)
-        yield from (problem_line("problem", it) for it in self._joint if it not in before)
+        if written is None:
+            return
+        found = problems_of_table(table)
+        before, self._joint = self._joint, dict(zip(found, written(found), strict=True))
+        yield from (problem_line("resolved", shown) for it, shown in before.items() if it not in self._joint)
+        yield from (problem_line("problem", shown) for it, shown in self._joint.items() if it not in before)
 
 
-def json_printer(out: Out) -> Callable[[Update], None]:
+def json_printer(out: Out) -> Callable[[Update, AsWritten | None], None]:
     """Return a function that prints updates as JSON, one object per line. The first update has the whole table."""
 
-    def show(update: Update) -> None:
+    def show(update: Update, _: AsWritten | None) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for change in update.changes:
             change_line = {"time": now, "version": update.new.version, **change_json(change, update.new)}
@@ -208,7 +222,7 @@ class Screen:
         self.live = live
         self._drawn = False
 
-    def draw(self, update: Update) -> None:
+    def draw(self, update: Update, _: AsWritten | None = None) -> None:
         """Draw the table of an update."""
         if self.live is None:
             if self._drawn:

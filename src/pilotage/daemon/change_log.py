@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pilotage.core.problems import Problem
     from pilotage.discovery.update import Update
+    from pilotage.routes.as_written import AsWritten
     from pilotage.table.diff import Change
     from pilotage.table.table import Table
 
@@ -38,11 +39,11 @@ def log_changes(update: Update) -> None:
         )
 
 
-def log_problems(added: list[Problem], resolved: list[Problem]) -> None:
-    """Log new and resolved problems of the gateway, at most 200 in total."""
-    for problem in added[:_MAX_CHANGES]:
+def log_problems(added: list[Problem], resolved: list[Problem], written: AsWritten) -> None:
+    """Log new and resolved problems of the gateway, at most 200 in total. ``written`` names their labels."""
+    for problem in written(added[:_MAX_CHANGES]):
         log.warning("%s", problem)
-    for problem in resolved[: max(_MAX_CHANGES - len(added), 0)]:
+    for problem in written(resolved[: max(_MAX_CHANGES - len(added), 0)], resolved=True):
         log.info("resolved: %s", problem)
     if (omitted := len(added) + len(resolved) - _MAX_CHANGES) > 0:
         log.warning("%d more problems are not logged; 'pilotage routes' shows the current ones", omitted)

@@ -44,6 +44,7 @@ from pilotage.gateway.capacity import descriptor_limit
 from pilotage.gateway.health import HealthPoller
 from pilotage.gateway.overload import OverloadMonitor
 from pilotage.gateway.traffic import TrafficReader
+from pilotage.routes.as_written import AsWritten
 from pilotage.table.envoys import SILENT
 from pilotage.xds.server import AdsServer
 from pilotage.xds.target_guard import TargetGuard
@@ -122,6 +123,11 @@ class Daemon:
         self._local_addresses = HostAddresses()
         self._own_container = OwnContainer(self._local_addresses, self._containers_at)
         self._reloader = Reloader(settings, rebuild)
+        self._written = AsWritten(
+            lambda: self.discovery.table.routes,
+            lambda engine: self.discovery.containers_of(engine),  # noqa: PLW0108  discovery starts later
+            lambda: self.discovery.files(),  # noqa: PLW0108
+        )
         self._health: HealthPoller | None = None
         self._overload: OverloadMonitor | None = None
         self._env, self._on_ready = env, ready
@@ -170,7 +176,7 @@ class Daemon:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems with labels, engines and the configuration, and all rejections by Envoys."""
-        found = (*self.discovery.table.problems, *self.ads.problems, *self.settings.problems)
+        found = (*self.discovery.table.problems, *self._written(self.ads.problems), *self.settings.problems)
         return (*found, *self._reloader.problems, *self.sleeper.problems(), *self.certificates.problems())
 
     def not_ready(self) -> str:
@@ -230,7 +236,7 @@ class Daemon:
             await start_file_server(self.ads, stack)
             self._traffic = TrafficReader(self.gateway, self.ads.loads, self.ads.snapshot.backend)
             self.certificates = await start_certificates(self.ads, settings, self._env)
-            await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address)
+            await start_xds(self.ads, xds_address(folder), settings, public=self.xds_address, written=self._written)
             await self._start_discovery(stack)
             self._sign_in = start_sign_in(self.ads, self._env, settings.keep_folder, stack)
             self._cloudflare = CloudflareNetworks(self.ads)
@@ -345,7 +351,7 @@ class Daemon:
 
     def _on_rejected(self, problem: Problem) -> None:
         self.metrics.nacks += 1
-        log.error("%s", problem)
+        log.error("%s", *self._written([problem]))
 
     def _status_text(self) -> str:
         served = sum(not route.excluded for route in self.discovery.table.routes.values())

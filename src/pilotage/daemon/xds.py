@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pilotage.daemon.failed_requests import FailedRequests
 
 if TYPE_CHECKING:
     from pilotage.daemon.settings import DaemonSettings
+    from pilotage.routes.as_written import AsWritten
     from pilotage.xds.server import AdsServer
 
 __all__ = ["start_xds"]
@@ -21,8 +23,10 @@ __all__ = ["start_xds"]
 log = logging.getLogger(__name__)
 
 
-async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str) -> None:
+async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, public: str, written: AsWritten) -> None:
     """Listen on ``address``, a unix socket, for the daemon's own Envoy, and on ``public``, if given, for others.
+
+    ``written`` names the labels in the problems that are logged.
 
     Raises:
         ConfigError: the server cannot listen on ``public``, or a file of its TLS settings cannot be read.
@@ -30,7 +34,7 @@ async def start_xds(ads: AdsServer, address: str, settings: DaemonSettings, *, p
 
     """
     ads.failures.on_failure = FailedRequests().add
-    ads.snapshot.problems.listener = log_problems
+    ads.snapshot.problems.listener = functools.partial(log_problems, written=written)
     ads.envoys.on_silent = lambda problem: log.error("%s", problem)
     try:
         await ads.start(address)

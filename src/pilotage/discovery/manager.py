@@ -79,7 +79,7 @@ class DiscoveryManager:
         self._new_provider: Callable[..., DockerProvider] = functools.partial(DockerProvider, **given)
         self._providers: dict[str, DockerProvider] = {}
         self._files = FileWatcher((), self._on_file_change)
-        self.file_routes = FileRoutes(self.store, self._listed, lambda: self._providers)
+        self.file_routes = FileRoutes(self.store, self.containers_of, lambda: self._providers)
         self._file_task: asyncio.Task[None] | None = None
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()  # dropping a subscription ends it
         self._closed = False
@@ -279,7 +279,8 @@ class DiscoveryManager:
         self.file_routes.replace(name, file)
         self.publish()
 
-    def _listed(self, engine: str) -> Mapping[str, Container] | None:
+    def containers_of(self, engine: str) -> Mapping[str, Container] | None:
+        """Return an engine's containers by ID; ``None`` if it is unknown or not listed yet. Do not change them."""
         provider = self._providers.get(engine)
         if provider is None or not (provider.is_listed or provider.current.containers):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pilotage.routes.build import Built
     from pilotage.routes.route import Route
 
-__all__ = ["Site", "check_compose", "compose_containers", "is_compose"]
+__all__ = ["Project", "Site", "check_compose", "dot_env", "is_compose"]
 
 _NOTHING: Final[Mapping[str, Located]] = {}
 _MAX_FILES: Final = 100
@@ -44,6 +45,7 @@ _MAX_FILES: Final = 100
 _MAX_LABELS: Final = 50_000
 """Maximum number of labels of all services together. It limits the work of extending a large service many times."""
 _LONGEST_NAME: Final = 255  # characters of a container's name
+_NOT_IN_NAMES: Final = re.compile("[^a-z0-9_-]")  # Compose removes these characters from the folder's name
 
 
 def is_compose(top: Mapping[str, Located]) -> bool:
@@ -85,22 +87,12 @@ def check_compose(
         The names of the other files that belong to the project (included, extended, overriding), and all problems.
 
     """
-    project = _Project(name, top, _dot_env(Path(name).parent / ".env", env), site)
+    project = Project(name, top, dot_env(Path(name).parent / ".env", env), site)
     problems = list(project.check_all(name, top))
     return project.included, problems
 
 
-def compose_containers(
-    name: str, top: dict[str, Located], env: Mapping[str, str], engine: str
-) -> list[tuple[str, Container]]:
-    """Return each service of a Compose file and of the files that it includes, with its first container."""
-    site = Site(engines=(engine,))
-    project = _Project(name, top, _dot_env(Path(name).parent / ".env", env), site)
-    list(project.check_all(name, top))
-    return project.containers
-
-
-def _dot_env(path: Path, env: Mapping[str, str]) -> dict[str, str]:
+def dot_env(path: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return ``env`` and the variables from a file ``.env``, if it exists. Those in ``env`` take precedence."""
     try:
         text = read_text(path)
@@ -109,18 +101,26 @@ def _dot_env(path: Path, env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for _, name, value in env_lines(text, env)} | dict(env)
 
 
-class _Project:
-    """Checks one Compose project: a file and the files that it includes."""
+class Project:
+    """Checks one Compose project: a file and the files that it includes.
+
+    Attributes:
+        project: name of the project, which may be changed before :meth:`check_all`.
+        containers: after the check, each service and its first container.
+        definitions: service -> its merged definition.
+
+    """
 
     def __init__(self, name: str, top: dict[str, Located], env: Mapping[str, str], site: Site) -> None:
         named = top.get("name")
-        folder = Path(_place(name)).parent.name.lower()
-        self.project = str(named.value) if named is not None and named.value else folder
+        written = fill_in(str(named.value), env).text if named is not None and named.value else ""
+        self.project = written or _NOT_IN_NAMES.sub("", Path(_place(name)).parent.name.lower()).lstrip("_-")
         self.env = env
         self.site = site
         self.included: list[str] = []
         self.names = ClaimedNames(site.options.match_domains)
         self.containers: list[tuple[str, Container]] = []
+        self.definitions: dict[str, dict[str, Located]] = {}
         self._visited = {_place(name)}
         self._documents: dict[str, Located | Exception | None] = {}
         self._labels = 0
@@ -190,7 +190,7 @@ class _Project:
         self.included += [str(path)] * len(top)
         before = self.env
         given = fill_in(str(env_file.value), before).text if env_file is not None else ""
-        self.env = _dot_env(Path(name).parent / given if given else path.parent / ".env", before)
+        self.env = dot_env(Path(name).parent / given if given else path.parent / ".env", before)
         for found in top:
             yield from self.check(str(path), found)
         self.env = before
@@ -264,6 +264,7 @@ class _Project:
     def _service(self, service: str, layers: list[Layer], labels: dict[str, Label]) -> Iterator[Problem]:
         texts = {key: label.text for key, label in labels.items()}
         file, definition = layers[-1].file, _merged(layers)
+        self.definitions[service] = definition
         summary = _summary(self.project, service, definition, texts, layers[-1].env)
         built = self._built(service, summary)
         for problem in built.problems:

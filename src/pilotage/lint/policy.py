@@ -13,13 +13,15 @@ from pilotage.core.suggest import did_you_mean
 from pilotage.core.textfile import UnreadableFile, read_text
 from pilotage.core.values import ParseError
 from pilotage.core.yaml import parse_yaml
-from pilotage.lint.compose import compose_containers, is_compose
+from pilotage.lint.compose import Project, Site, dot_env, is_compose
 from pilotage.output.policy import judge_service
 from pilotage.policy import unknown_engines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pilotage.containers import Container
+    from pilotage.core.yaml import Located
     from pilotage.output.policy import JudgedService
 
 __all__ = ["JudgedCompose", "judge_compose"]
@@ -61,10 +63,17 @@ def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, st
         raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=file)])
     services = tuple(
         judge_service(container, config.policy, service=service, reserved_ports=config.reserved_ports)
-        for service, container in compose_containers(file, top, env, name)
+        for service, container in _containers(file, top, env, name)
     )
     names = [provider.name for provider in config.providers] or ([name] if name else [])
     return JudgedCompose(services, (*config.problems, *(unknown_engines(config.policy, names) if names else ())))
+
+
+def _containers(name: str, top: dict[str, Located], env: Mapping[str, str], engine: str) -> list[tuple[str, Container]]:
+    """Return each service of a Compose file and of the files that it includes, with its first container."""
+    project = Project(name, top, dot_env(Path(name).parent / ".env", env), Site(engines=(engine,)))
+    list(project.check_all(name, top))
+    return project.containers
 
 
 def _engine(config: Config, engine: str, file: str) -> str:

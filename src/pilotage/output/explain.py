@@ -283,7 +283,8 @@ class _Explainer:
         if refused is not None and reason in ("", ExclusionReason.ERROR):
             reason, change = f"the gateway refuses {', '.join(refused) or 'it'}", "fix the problems below"
         ruled, unreadable = self._with_rules(route)
-        notes = [f"its rules are not shown: {it.message}" for it in unreadable if it not in of_gateway]
+        known_messages = {it.message for it in of_gateway}
+        notes = [f"its rules are not shown: {it.message}" for it in unreadable if it.message not in known_messages]
         if is_owner and not winner.excluded:
             notes += self._notes(route, winner)
         health, since = self._table.health_of(route.alias), self._table.stale_since(winner)

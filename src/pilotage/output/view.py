@@ -24,6 +24,7 @@ class View(msgspec.Struct, frozen=True):
         is_demo: whether this is the demonstration, which contains errors on purpose.
         files: the route files.
         is_local: whether the files that routes name are, as far as is known, on this machine.
+        config_file: absolute path of the running daemon's configuration file; ``""`` if there is none.
         on_envoys: alias -> node ID -> state of the route on this Envoy; ``None`` if no daemon was asked for it.
 
     """
@@ -35,6 +36,7 @@ class View(msgspec.Struct, frozen=True):
     files: tuple[RouteFile, ...] = ()
     on_envoys: dict[str, dict[str, RouteState]] | None = None
     is_local: bool = False
+    config_file: str = ""
 
     @property
     def refused(self) -> dict[str, tuple[str, ...]]:

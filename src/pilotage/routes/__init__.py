@@ -13,6 +13,7 @@ from pilotage.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pilotage.routes.access_log import AccessLog, FieldFilter, LogFilters, LoggedFields
+    from pilotage.routes.as_written import AsWritten
     from pilotage.routes.build import RESERVED_PORTS, Built, RouteBuilder, build_routes, decode_labels
     from pilotage.routes.claims import Claim, ContainerClaims, rule_claims
     from pilotage.routes.compositions import NO_COMPOSITIONS, Compositions, is_composition, read_compositions
@@ -116,6 +117,7 @@ __all__ = [
     "UNSUPPORTED",
     "AccessLog",
     "Alternatives",
+    "AsWritten",
     "Boolean",
     "Branch",
     "Built",
@@ -231,6 +233,7 @@ __getattr__, __dir__ = lazy_exports(
         "read_oidc": "oidc",
         "ANY": "rules",
         "Alternatives": "rules",
+        "AsWritten": "as_written",
         "Branch": "rules",
         "Chars": "rules",
         "Check": "rules",

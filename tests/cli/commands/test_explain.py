@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.testing import FakeEngine
 from tests.support.example_engine import recording_file
 
 if TYPE_CHECKING:
@@ -45,6 +47,19 @@ def test_an_explanation_is_there_for_machines_too(pilotage: Callable[..., Said],
     assert port["written"] == {"value": "8080", "label": "proxy.shop.port", "line": 0, "column": 0, "file": ""}
 
 
+async def test_problems_between_routes_name_the_label_as_it_was_written(pilotage: Callable[..., Said]) -> None:
+    async with FakeEngine() as engine:
+        for name in ("one", "two"):
+            engine.add(name, labels={f"proxy.{name}.scheme": "tcp", "proxy.*.port": "7001:80"})
+        engine.add("app", labels={"proxy.app.middlewares.forwardauth.route": "nobody"})
+        where = ("--engine", f"local={engine.url}")
+        listed = await asyncio.to_thread(pilotage, "routes", *where)
+        explained = await asyncio.to_thread(pilotage, "explain", "two", *where)
+    assert "local/two: proxy.*.port: tcp port 0.0.0.0:7001 belongs to one" in listed.out + listed.err
+    assert "local/app: proxy.app.middlewares.forwardauth.route: " in listed.out + listed.err
+    assert "proxy.*.port: tcp port 0.0.0.0:7001 belongs to one" in explained.out
+
+
 def test_rules_in_a_file_are_explained_and_every_command_reports_their_errors(
     pilotage: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +80,9 @@ def test_rules_in_a_file_are_explained_and_every_command_reports_their_errors(
         rules.write_text(text)
         problem = f"rule_file: '{rules}': {message}"
         said = pilotage("explain", "shop", "--strict")
-        assert (said.status, problem in " ".join(said.out.split())) == (1, True)
+        explained = problem.replace(": ", " (line 4, column 3): ", 1)
+        assert (said.status, explained in " ".join(said.out.split())) == (1, True)
+        assert "its rules are not shown" not in said.out  # the problem says it
         assert "Route shop is not served: the gateway refuses rule_file" in said.out
         assert "not served: rule_file" in pilotage("routes").out
         checked = pilotage("check")
