@@ -96,12 +96,13 @@ async def test_a_port_of_another_program_is_reported_everywhere_and_opened_once_
             port = other.getsockname()[1]
             _add(engine, "app", scheme, port, target)
             async with serving(of(engine), tmp_path):
-                said = f"cannot listen on tcp/0.0.0.0:{port}: Address already in use"
+                why = f"Envoy pilotage cannot listen on tcp/0.0.0.0:{port}: Address already in use"
+                said = f"local/app: proxy.app.port: {why}"
                 await until(lambda: said in caplog.text)
                 assert said in await _printed(tmp_path, "routes")
-                assert said in await _printed(tmp_path, "explain", "app")
+                assert said.partition(": ")[2] in await _printed(tmp_path, "explain", "app")
                 other.close()
-                await until(lambda: "resolved: local/app: " in caplog.text)
+                await until(lambda: f"resolved: {said}" in caplog.text)
                 assert said not in await _printed(tmp_path, "routes")
                 assert await _answer(port) == b"HTTP/1.1 200 OK\r\n"
 

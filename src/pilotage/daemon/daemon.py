@@ -351,7 +351,7 @@ class Daemon:
 
     def _on_rejected(self, problem: Problem) -> None:
         self.metrics.nacks += 1
-        log.error("%s", problem)
+        log.error("%s", *self._written([problem]))
 
     def _status_text(self) -> str:
         served = sum(not route.excluded for route in self.discovery.table.routes.values())

@@ -129,6 +129,7 @@ def nack_problems(nack: Nack, node: str, route_of: Callable[[str], Route | None]
                 provider=route.provider if route else "",
                 container=route.container if route else "",
                 route=name,
+                path="port" if nack.cannot_bind and route is not None and route.has_listener else "",
                 refused=bool(name) and item.type_url != EXTENSION,
             )
         )
