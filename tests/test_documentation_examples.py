@@ -59,7 +59,7 @@ def yaml_examples() -> list[Example]:
         if text.startswith("labels:"):
             indented = "".join(f"    {line}\n" for line in text.splitlines())
             found.append(Example(page, f"services:\n  app:\n    image: app\n{indented}"))
-        else:
+        elif not text.startswith("repos:"):  # a configuration of pre-commit
             found.append(Example(page, text))
     return found
 

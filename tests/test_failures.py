@@ -323,7 +323,7 @@ MADE: dict[str, Callable[[Path], Awaitable[str]]] = {
     "an engine hangs": engine_hangs,
     "a typo in `pilotage.yml`": slip_in_config,
     "a typo in a label": slip_in_label,
-    "two containers claim one alias": same_name,
+    "two containers claim the same alias": same_name,
     "another container's alias already covers a full name": full_name,
     "a container is not admitted to a pool": foreign_pool,
     "a container is not served": no_route,

@@ -117,9 +117,10 @@ EVENTS: Final[dict[str, Callable[[FakeEngine, int], object]]] = {
 
 
 def is_served(daemon: Daemon, envoy: FakeEnvoy, version: int, responses: int) -> bool:
-    """Return whether Envoy has received and accepted a later table."""
-    is_later = daemon.discovery.table.version > version and envoy.responses > responses
-    return is_later and all(session.in_sync for session in daemon.ads._sessions)
+    """Return whether Envoy has received and accepted a later table. Until it has, asking executes nothing counted."""
+    if envoy.responses <= responses or daemon.discovery.table.version <= version:
+        return False
+    return all(session.in_sync for session in daemon.ads._sessions)
 
 
 async def costs(folder: Path, size: int) -> dict[str, int]:

@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pilotage.core.yaml import parse_yaml
+from pilotage.lint.check import USUAL
 from pilotage.output.console import Out
 from tests.support.terminal import Terminal, printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from syrupy.assertion import SnapshotAssertion
 
     from tests.support.commandline import Said
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_files_are_checked_without_an_engine(pilotage: Callable[..., Said], tmp_path: Path) -> None:
@@ -114,3 +119,21 @@ def test_warnings_count_only_if_strict(pilotage: Callable[..., Said], tmp_path: 
 def test_a_file_name_with_brackets_is_not_a_pattern(pilotage: Callable[..., Said], tmp_path: Path) -> None:
     (tmp_path / "a[1].yml").write_text("nas: {host: 10.0.0.2}\n")
     assert pilotage("check", "a[1].yml") == (0, "a[1].yml: no problems\n", "")
+
+
+def test_the_pre_commit_hook_checks_the_files_that_the_command_knows(pilotage: Callable[..., Said]) -> None:
+    document = parse_yaml((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert document is not None
+    (hook,) = ({key: item.value for key, item in entry.value.items()} for entry in document.value)
+    program, *args = hook["entry"].split()
+    assert (program, hook["language"], hook["require_serial"]) == ("pilotage", "python", True)
+    for name in (*USUAL, "compose.override.yml", "docker-compose.prod.yaml", "pilotage.blue.yml"):
+        assert re.search(hook["files"], name), name
+        assert re.search(hook["files"], f"stacks/shop/{name}"), name
+    for name in ("compose.yml.bak", "mycompose.yml", "pilotage.py", "compose/values.yml", "composer.yml"):
+        assert not re.search(hook["files"], name), name
+    Path("pilotage.yml").write_text("api: {}\n")
+    Path("compose.yml").write_text("services: {web: {image: nginx, labels: {proxy.web.prot: 80}}}\n")
+    said = pilotage(*args, "compose.yml", "pilotage.yml")
+    assert said.status == 1
+    assert "error: compose.yml:1:41: web: proxy.web.prot: unknown field" in said.out
