@@ -122,6 +122,17 @@ async def test_a_socket_for_its_group_names_the_group_to_join() -> None:
 
 
 @pytest.mark.usefixtures("root")
+async def test_nobody_is_told_to_join_the_group_of_root() -> None:
+    with public_folder() as folder:
+        async with puppet(behave(), path=folder / "s") as engine:
+            (folder / "s").chmod(0o660)
+            with as_nobody():
+                error = await failure(engine.url)
+    assert "only its owner and the group 'root' may use it; run as that user, or as root" in str(error)
+    assert "usermod" not in str(error)
+
+
+@pytest.mark.usefixtures("root")
 async def test_a_socket_of_a_group_without_a_name_is_named_by_its_number() -> None:
     with public_folder() as folder:
         async with puppet(behave(), path=folder / "s") as engine:

@@ -355,6 +355,8 @@ def _forbidden(path: str) -> Diagnosis:
             f"{what}: only its owner and the group with id {found.st_gid} may use it",
             f"start with that supplementary group (for a container: --group-add {found.st_gid})",
         )
+    if found.st_gid == 0:  # nobody should join root's group for this
+        return Diagnosis(f"{what}: only its owner and the group {group!r} may use it", "run as that user, or as root")
     return Diagnosis(
         f"{what}: only its owner and the group {group!r} may use it",
         f"add the user {user} to the group {group!r} (sudo usermod -aG {group} {user}) and log in again",
