@@ -126,7 +126,7 @@ async def test_nobody_is_told_to_join_the_group_of_root() -> None:
     with public_folder() as folder:
         async with puppet(behave(), path=folder / "s") as engine:
             (folder / "s").chmod(0o660)
-            with as_nobody():
+            with as_nobody(keep_groups=False):
                 error = await failure(engine.url)
     assert "only its owner and the group 'root' may use it; run as that user, or as root" in str(error)
     assert "usermod" not in str(error)

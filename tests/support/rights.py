@@ -30,13 +30,19 @@ def open_to_everybody(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def as_nobody() -> Iterator[None]:
-    """Run the block as the user nobody, if the tests run as root."""
+def as_nobody(*, keep_groups: bool = True) -> Iterator[None]:
+    """Run the block as the user nobody, if the tests run as root. Its groups are still those of root by default."""
     if os.geteuid() != 0:
         yield
         return
+    group, groups = os.getegid(), os.getgroups()
+    if not keep_groups:
+        os.setgroups([])
+        os.setegid(65534)
     os.seteuid(65534)
     try:
         yield
     finally:
         os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
