@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import aiohttp
@@ -32,6 +33,19 @@ async def test_two_demonstrations_do_not_disturb_each_other() -> None:
     async with demo_site() as one, demo_site() as two:
         networks = [{a for c in engine.containers.values() for a in c.networks.values()} for engine in (one, two)]
         assert not networks[0] & networks[1]
+
+
+async def test_demonstrations_that_start_at_the_same_time_have_addresses_of_their_own() -> None:
+    started = asyncio.Barrier(4)
+
+    async def run() -> set[str]:
+        async with demo_site() as engine:
+            await started.wait()
+            assert all(it.alive for it in engine.containers.values() if it.name != "wiki")
+            return {address for it in engine.containers.values() for address in it.networks.values()}
+
+    found = await asyncio.gather(*(run() for _ in range(4)))
+    assert len(set().union(*found)) == sum(map(len, found))
 
 
 async def test_its_servers_support_websockets() -> None:

@@ -52,7 +52,9 @@ async def demo_site(tell: Callable[[str], object] = lambda _: None) -> AsyncIter
     """
     async with contextlib.AsyncExitStack() as stack:
         containers = demo_containers()
-        for container, address in zip(containers, _addresses(len(containers)), strict=True):
+        network = stack.enter_context(_network())
+        for last, container in enumerate(containers, 1):
+            address = f"{network}.{last}"
             container.networks = dict.fromkeys(container.networks, address)
             for port in _served_ports(container):
                 try:
@@ -73,15 +75,20 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _addresses(number: int) -> Iterator[str]:
-    """Return ``number`` loopback addresses that no other demonstration uses."""
+@contextlib.contextmanager
+def _network() -> Iterator[str]:
+    """Reserve the first three numbers of loopback addresses that no other demonstration uses, e.g. ``127.77.64``."""
     for third in _NETWORKS:
-        with socket.socket() as probe:
+        # An abstract socket belongs to one process and, like loopback, to one network namespace.
+        with socket.socket(socket.AF_UNIX) as claim, socket.socket() as probe:
             try:
+                claim.bind(f"\0pilotage-demo-127.77.{third}")
                 probe.bind((f"127.77.{third}.2", 2368))  # the address of its first web server
             except OSError:
                 continue
-        return (f"127.77.{third}.{last}" for last in range(1, number + 1))
+            probe.close()
+            yield f"127.77.{third}"
+            return
     raise GatewayError("no loopback addresses are available for the demonstration (127.77.0.0/16)", "run it on Linux")
 
 
