@@ -6,7 +6,7 @@ import functools
 
 from pilotage.testing import container
 from tests.discovery.test_state import Watched
-from tests.support.steps import steps_of
+from tests.support.steps import same_cost, steps_of
 
 
 def test_the_end_of_draining_is_found_without_a_search() -> None:
@@ -20,7 +20,7 @@ def test_the_end_of_draining_is_found_without_a_search() -> None:
         assert state.next_undrain == 31.0
         costs.append(steps_of(functools.partial(state.undrain, 30.0)))
         assert set(state.undrain(31.0)) == {some[1].id}
-    assert costs[0] == costs[1]
+    assert same_cost(*costs)
 
 
 def test_the_containers_at_an_address_are_found_without_a_search() -> None:
@@ -31,7 +31,7 @@ def test_the_containers_at_an_address_are_found_without_a_search() -> None:
         ).state
         costs.append(steps_of(functools.partial(state.containers_at, {"10.0.0.7"})))
         assert [it.container_name for it in state.containers_at({"10.0.0.7", "192.0.2.1"})] == ["app7"]
-    assert costs[0] == costs[1]
+    assert same_cost(*costs)
 
 
 def test_a_container_is_found_at_its_present_address_only() -> None:

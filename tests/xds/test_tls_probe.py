@@ -10,7 +10,7 @@ from pilotage.routes.route import Endpoint
 from pilotage.xds.tls_probe import TlsProber, speaks_plainly
 from tests.support.gateway import route, server_context, target
 from tests.support.ports import free_port
-from tests.support.steps import steps_of
+from tests.support.steps import same_cost, steps_of
 from tests.support.waiting import pass_time, until
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ async def test_an_endpoint_that_goes_costs_the_same_however_many_there_are(monke
             prober.update(f"app{number}", [Endpoint("10.0.0.1", number)])
         costs.append(steps_of(functools.partial(prober.update, "app7", [])))
         await prober.close()
-    assert costs[0] == costs[1]
+    assert same_cost(*costs)
 
 
 async def test_an_endpoint_that_does_not_listen_yet_is_probed_until_it_does() -> None:

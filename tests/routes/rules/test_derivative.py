@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.routes.rules import Pattern, is_nullable, matches, parse_glob, parse_regex, remainder
-from tests.support.steps import steps_of
+from tests.support.steps import same_cost, steps_of
 
 GLOBS = ["/a/*", "*b", "/{a,b}/?", "[!a]*", "/a", "*", "{a,ab}{b,}"]
 
@@ -37,4 +37,4 @@ def test_the_cost_of_a_remainder_that_becomes_too_large_does_not_depend_on_the_t
         with pytest.raises(ValueError, match="too large"):
             remainder(glob, text)
 
-    assert steps_of(lambda: refused("b" * 4_000)) == steps_of(lambda: refused("b" * 40_000))
+    assert same_cost(steps_of(lambda: refused("b" * 4_000)), steps_of(lambda: refused("b" * 40_000)))
