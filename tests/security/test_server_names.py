@@ -90,7 +90,9 @@ def test_without_a_default_an_unknown_name_gets_no_certificate(tmp_path: Path, a
 def _status(door: FrontDoor, name: str | None, host: str) -> int:
     with _secured(door, name) as connection:
         connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        return Answer(read_response(connection)).status
+        answer = Answer(read_response(connection))
+    assert answer.status < 500, f"{answer.status} {answer.body!r}\n{door.log}"
+    return answer.status
 
 
 def test_an_unknown_name_gets_the_operators_default(tmp_path: Path, authority: trustme.CA) -> None:

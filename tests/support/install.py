@@ -175,9 +175,11 @@ def _apt(command: list[str], cwd: Path | None = None) -> None:
             check=False,
             timeout=600,
         )
-        if "Could not get lock" not in done.stderr or time.monotonic() > until:
+        taken = re.search(r"Could not get lock (/\S+?)\.? ", done.stderr)
+        if taken is None or time.monotonic() > until:
             break
-        time.sleep(1)
+        with Path(taken[1]).open("w") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)  # returns when the other apt has released it
     if done.returncode != 0:
         raise EngineUnavailable(f"{' '.join(command[:1] + command[-2:])} failed: {done.stderr.strip()[-400:]}")
 

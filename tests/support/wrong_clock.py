@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["in_wrong_time"]
 
-# libfaketime also changes timers, even if it is told not to, so that Envoy hangs.
+# libfaketime makes Envoy hang: it changes timers too, even with the option that is meant to prevent this.
 _LIBRARY: Final = """
 #define _GNU_SOURCE
 #include <stdlib.h>

@@ -132,14 +132,17 @@ async def test_a_cluster_without_a_healthy_endpoint(envoy: Envoy, monkeypatch: p
 
 
 async def test_a_service_that_does_not_respond_in_time(envoy: Envoy) -> None:
+    checked = asyncio.Event()
+
     async def slow(_: web.Request) -> web.Response:
-        await asyncio.sleep(30)
+        await checked.wait()
         return web.Response()
 
     async with target() as it, envoy() as gw:
         it.handlers["/"] = slow
         await gw.publish(route("app", it.port, response_header_timeout=0.1))
         await _check(gw, "app", "This service did not respond in time.", 504)
+        checked.set()
 
 
 async def test_a_service_that_accepts_no_connection_in_time(envoy: Envoy) -> None:

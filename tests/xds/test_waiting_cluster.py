@@ -19,15 +19,27 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.xds.conftest import Envoy
 
 
-async def test_requests_wait_for_longer_than_envoy_waits_for_an_answer(envoy: Envoy) -> None:
+async def test_requests_wait_for_longer_than_envoy_waits_for_an_answer(
+    envoy: Envoy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Session.keep_waiting
+
+    def answer_others(session: Session, name: str) -> None:
+        if "unanswered" not in name:
+            answer(session, name)
+
+    monkeypatch.setattr(Session, "keep_waiting", answer_others)
     async with target() as it, envoy() as gw:
         patient = aiohttp.ClientTimeout(120)
         gw.ads.gates.set_gate("app", Gate(7, "closed"))
         gw.ads.gates.set_gate("broken", Gate(8, "closed"))
         gw.ads.gates.set_gate("db", Gate(10, "closed"))
+        gw.ads.gates.set_gate("unanswered", Gate(11, "closed"))
         port = free_port()
         tcp = {"scheme": "tcp", "bind": "127.0.0.1", "port": PortPair(port, it.port)}
         absent = [
@@ -36,7 +48,7 @@ async def test_requests_wait_for_longer_than_envoy_waits_for_an_answer(envoy: En
             route("held", endpoints=(), hold=300.0),
             route("db", endpoints=(), **tcp),
         ]
-        await gw.publish(*absent)
+        await gw.publish(*absent, route("unanswered", endpoints=()))
         asking = [asyncio.create_task(gw.ask(name, timeout=patient)) for name in ("app", "held")]
         connecting = asyncio.create_task(_first_line(port))
         failing = asyncio.create_task(gw.ask("broken", timeout=patient))
@@ -47,9 +59,10 @@ async def test_requests_wait_for_longer_than_envoy_waits_for_an_answer(envoy: En
             return sum(session.accepted_version((CLUSTER, name)) == WAITING_VERSION for name in names)
 
         await until(lambda: kept() == 4)
-        await asyncio.sleep(16)  # Envoy gives up a cluster after 15 s without an answer
+        # Envoy gives up a cluster after 15 s without an answer. It asks for this one last.
+        assert (await gw.ask("unanswered", timeout=patient)).status == 503
         assert not any(it.done() for it in (*asking, connecting, failing))
-        assert "initial fetch timed out" not in gw.log
+        assert gw.log.count("initial fetch timed out") == 1
         await gw.publish(
             route("app", it.port), absent[1], route("held", it.port, hold=300.0), route("db", it.port, **tcp)
         )

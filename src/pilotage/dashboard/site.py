@@ -207,7 +207,7 @@ class Dashboard:
             raise web.HTTPNotFound
         return web.Response(body=found.body, content_type=found.content_type, headers=_ICON_HEADERS)
 
-    # ---- actions; the API has checked who asks, and logs it
+    # ---- actions. The API has already checked permissions, and logs each action
 
     async def _wake(self, request: web.Request) -> web.StreamResponse:
         return self._act(request, wake)

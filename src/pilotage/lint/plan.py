@@ -100,8 +100,8 @@ class Plan(msgspec.Struct, frozen=True):
         changes: the changes, by kind and name.
         conflicts: a problem for each container that would not get a name, because another container has it.
         problems: the problems with the files.
-        removed: containers of services that the files do not define or start. Compose keeps running those of services
-            that are no longer defined unless it is told to remove orphans.
+        removed: containers of services that the files do not define or start. Without ``--remove-orphans``, Compose
+            does not stop those of undefined services.
 
     """
 

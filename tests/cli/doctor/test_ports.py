@@ -5,13 +5,15 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pilotage.cli.doctor.ports import Holder, check_port, find_holder, user_name
+from tests.support.install import EngineUnavailable
 from tests.support.ports import free_port
+from tests.support.required import missing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_a_free_port_is_fine() -> None:
@@ -32,8 +34,8 @@ def test_the_program_that_holds_a_port_is_named_unless_it_belongs_to_the_daemon(
 def test_an_ipv6_port_has_a_holder_too() -> None:
     try:
         server = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    except OSError:
-        pytest.skip("this machine has no IPv6")
+    except OSError as error:
+        missing(EngineUnavailable(f"this machine has no IPv6: {error}"))
     with server:
         found = find_holder(server.getsockname()[1])
     assert found is not None
