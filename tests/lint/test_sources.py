@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.core.errors import ConfigError
 from pilotage.core.textfile import MAX_SIZE, UnreadableFile
 from pilotage.lint.sources import STDIN, Sources
 
@@ -43,3 +44,25 @@ def test_standard_input_that_cannot_be_read_is_reported() -> None:
 
     with pytest.raises(UnreadableFile, match="cannot be read: Input/output error"):
         Sources(Broken()).text(STDIN)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("a: [", "f:2:1: not valid YAML"),
+        ("shop: {port: 1}", "f: this is not a Compose file; name a file that defines services"),
+        ("", "f: this is not a Compose file"),
+    ],
+)
+def test_what_is_not_a_compose_file_is_an_error(content: str, problem: str) -> None:
+    Path("f").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        Sources().compose("f")
+    assert problem in str(caught.value)
+    with pytest.raises(ConfigError, match="none: "):
+        Sources().compose("none")
+
+
+def test_the_keys_of_a_compose_file_are_returned() -> None:
+    Path("f").write_text("name: shop\nservices: {}\n")
+    assert list(Sources().compose("f")) == ["name", "services"]

@@ -93,6 +93,16 @@ async def refused(site: Site) -> None:
     await until(lambda: any(session._again for session in relay.sessions.values()))
 
 
+async def open_too_early(site: Site) -> None:
+    """Forward the waiting datagrams to a port on which no server listens yet; wait until it has refused one."""
+    await until(lambda: site.wanted)
+    async with serving() as (_, site.port):
+        pass
+    await until(lambda: is_free(site.port))
+    site.relays.open("dns", "open")
+    await refused(site)
+
+
 def is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as it:
         try:
@@ -126,12 +136,7 @@ async def test_a_server_that_does_not_listen_yet_gets_the_datagrams_later(site: 
     one = client()
     for number in range(3):
         one.sendto(b"%d" % number, site.address)
-    await until(lambda: site.wanted)
-    async with serving() as (_, site.port):
-        pass
-    await until(lambda: is_free(site.port))
-    site.relays.open("dns", "open")
-    await refused(site)
+    await open_too_early(site)
     async with serving(site.port) as (server, _):
         assert await answer(one) == b"re: 0"
         await until(lambda: len(set(server.received)) == 3)
@@ -140,12 +145,7 @@ async def test_a_server_that_does_not_listen_yet_gets_the_datagrams_later(site: 
 async def test_an_answer_does_not_end_the_resending_of_a_datagram_that_was_refused(site: Site, client: Client) -> None:
     one = client()
     one.sendto(b"early", site.address)
-    await until(lambda: site.wanted)
-    async with serving() as (_, site.port):
-        pass
-    await until(lambda: is_free(site.port))
-    site.relays.open("dns", "open")
-    await refused(site)
+    await open_too_early(site)
     async with serving(site.port) as (server, _):
         one.sendto(b"later", site.address)
         await until(lambda: set(server.received) == {b"early", b"later"})

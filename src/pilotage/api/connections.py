@@ -169,12 +169,16 @@ class Connection(web.RequestHandler):
             self.abort()
 
 
-class serving:  # noqa: N801  # a context manager that reads like a function
-    """Mark a request's connection as busy inside a ``with`` block, so that the connection is not closed as idle."""
+class _Mark:
+    """Marks a request's connection inside a ``with`` block."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         protocol = request.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
+
+
+class serving(_Mark):  # noqa: N801  # a context manager that reads like a function
+    """Mark a request's connection as busy inside a ``with`` block, so that the connection is not closed as idle."""
 
     def __enter__(self) -> None:
         if self._connection is not None:
@@ -185,15 +189,11 @@ class serving:  # noqa: N801  # a context manager that reads like a function
             self._connection.end()
 
 
-class receiving:  # noqa: N801  # a context manager that reads like a function
+class receiving(_Mark):  # noqa: N801  # a context manager that reads like a function
     """Mark a request's connection as idle inside a ``with`` block, in which a handler waits for the request's body.
 
     The connection is closed if the body takes too long, and before others at the limit.
     """
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        protocol = request.protocol
-        self._connection = protocol if isinstance(protocol, Connection) else None
 
     def __enter__(self) -> None:
         if self._connection is not None:

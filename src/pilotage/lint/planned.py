@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
-from pilotage.core.textfile import UnreadableFile
-from pilotage.core.values import ParseError
-from pilotage.core.yaml import Located, parse_yaml
-from pilotage.lint.compose import Project, Site, dot_env, is_compose
+from pilotage.core.yaml import Located
+from pilotage.lint.compose import Project, Site, dot_env
 from pilotage.lint.plan import PlannedProject, PlannedService
 from pilotage.lint.published import published_ports
 
@@ -60,16 +58,7 @@ def read_projects(
 
 
 def _read(name: str, env: Mapping[str, str], sources: Sources, site: Site, chosen: str) -> PlannedProject:
-    try:
-        document = parse_yaml(sources.text(name))
-    except UnreadableFile as error:
-        raise ConfigError([Problem(message=error.message, hint=error.hint, file=name)]) from error
-    except ParseError as error:
-        raise ConfigError([Problem(message=error.message, file=name, line=error.line, column=error.column)]) from error
-    top = document.value if document is not None and isinstance(document.value, dict) else {}
-    if not is_compose(top):
-        hint = "name a file that defines services"
-        raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=name)])
+    top = sources.compose(name)
     variables = dot_env(Path(name).parent / ".env", env)
     project = Project(name, top, variables, site)
     project.project = chosen or variables.get("COMPOSE_PROJECT_NAME") or project.project

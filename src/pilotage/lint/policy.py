@@ -10,10 +10,8 @@ from pilotage.config.load import Config, load_config
 from pilotage.core.errors import ConfigError
 from pilotage.core.problems import Problem
 from pilotage.core.suggest import did_you_mean
-from pilotage.core.textfile import UnreadableFile, read_text
-from pilotage.core.values import ParseError
-from pilotage.core.yaml import parse_yaml
-from pilotage.lint.compose import Project, Site, dot_env, is_compose
+from pilotage.lint.compose import Project, Site, dot_env
+from pilotage.lint.sources import Sources
 from pilotage.output.policy import judge_service
 from pilotage.policy import unknown_engines
 
@@ -51,16 +49,7 @@ def judge_compose(file: str, config_file: str, engine: str, env: Mapping[str, st
     chosen = config_file or find_config_file()
     config = load_config(Path(chosen), env) if chosen else Config()
     name = _engine(config, engine, chosen)
-    try:
-        document = parse_yaml(read_text(Path(file)))
-    except UnreadableFile as error:
-        raise ConfigError([Problem(message=error.message, hint=error.hint, file=file)]) from error
-    except ParseError as error:
-        raise ConfigError([Problem(message=error.message, file=file, line=error.line, column=error.column)]) from error
-    top = document.value if document is not None and isinstance(document.value, dict) else {}
-    if not is_compose(top):
-        hint = "name a file that defines services"
-        raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=file)])
+    top = Sources().compose(file)
     services = tuple(
         judge_service(container, config.policy, service=service, reserved_ports=config.reserved_ports)
         for service, container in _containers(file, top, env, name)

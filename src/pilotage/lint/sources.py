@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
+from pilotage.core.errors import ConfigError
+from pilotage.core.problems import Problem
 from pilotage.core.textfile import MAX_SIZE, UnreadableFile, decode_text, read_text
+from pilotage.core.values import ParseError
+from pilotage.core.yaml import parse_yaml
+from pilotage.lint.compose import is_compose
+
+if TYPE_CHECKING:
+    from pilotage.core.yaml import Located
 
 __all__ = ["STDIN", "Sources"]
 
@@ -42,6 +50,26 @@ class Sources:
         if isinstance(found, UnreadableFile):
             raise found
         return found
+
+    def compose(self, name: str) -> dict[str, Located]:
+        """Return the top-level keys of a Compose file, and their values.
+
+        Raises:
+            ConfigError: it cannot be read, or is not a Compose file.
+
+        """
+        try:
+            document = parse_yaml(self.text(name))
+        except UnreadableFile as error:
+            raise ConfigError([Problem(message=error.message, hint=error.hint, file=name)]) from error
+        except ParseError as error:
+            problem = Problem(message=error.message, file=name, line=error.line, column=error.column)
+            raise ConfigError([problem]) from error
+        top = document.value if document is not None and isinstance(document.value, dict) else {}
+        if not is_compose(top):
+            hint = "name a file that defines services"
+            raise ConfigError([Problem(message="this is not a Compose file", hint=hint, file=name)])
+        return top
 
     def line(self, name: str, number: int) -> str:
         """Return a line of a file, given its 1-based number; ``""`` if the file or the line does not exist."""
